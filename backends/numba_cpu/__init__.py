@@ -1,0 +1,1 @@
+"""Numba-compiled CPU kernels that run with the GIL released."""

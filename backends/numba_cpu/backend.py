@@ -1,0 +1,69 @@
+"""The Numba backend: a plan for each pair of activation format and layer format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu.csc_plan import CscPlan
+from backends.numba_cpu.csr_plan import CsrPlan
+from backends.numba_cpu.dense_plan import DensePlan
+from backends.numba_cpu.plan import Group, Plan
+from sparsednn.backend import Control, GroupResult, KernelOptions, kernel_name
+from sparsednn.network import Network
+
+PLANS: dict[str, type[Plan]] = {
+    "udc_udc": DensePlan,
+    "udc_csc": DensePlan,
+    "csc_udc": CscPlan,
+    "csc_csc": CscPlan,
+    "csr_csr": CsrPlan,
+}
+
+
+class NumbaBackend:
+    """Kernels for the formats of the paper: input format, then layer format.
+
+    UDC is uncompressed dense columns. ``auto`` takes dense blocks of instances and sparse layers (``udc_csc``).
+    """
+
+    name = "numba"
+    kernels: Mapping[str, str] = {
+        "auto": "udc_csc",
+        **{name: name for name in PLANS},
+        "udc": "udc_csc",
+        "csc": "csc_csc",
+        "csr": "csr_csr",
+    }
+
+    def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:
+        """Pack the layers into flat arrays in the kernel's format."""
+        kernel = kernel_name(self, options.kernel)
+        return PLANS[kernel](network, kernel, options, n_workers)
+
+    def warm_up(self, plan: Plan, largest_group: int) -> None:
+        """Run the plan's kernels on an empty row group, with the dtypes that groups up to `largest_group` rows will have."""
+        width = int(plan.neurons.widths[0])
+        empty = sp.csr_array((largest_group, width), dtype=np.float32)
+        empty.indices, empty.indptr = empty.indices.astype(np.int32), empty.indptr.astype(np.int64)
+        plan.warm_up(empty)
+
+    def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Bring rows of the input into the kernel's format."""
+        return plan.open(inputs, rows, worker, output)
+
+    def run(self, plan: Plan, group: Group, control: Control, worker: int) -> bool:
+        """Run kernels until the group is through or the stop flag is seen."""
+        return plan.run(group, control.flags, control.progress[worker])
+
+    def close(self, plan: Plan, group: Group) -> GroupResult:
+        """Collect sums, counts and output."""
+        return plan.close(group)
+
+    def describe(self, plan: Plan) -> dict[str, Any]:
+        """Name the kernel and the optimisations that are on."""
+        return plan.describe()

@@ -1,0 +1,108 @@
+"""Activations in CSC with sparse or dense layers (csc_csc, csc_udc)."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu import csc_kernels as kernels
+from backends.numba_cpu.packing import Connections, pack_columns, pack_dense
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, small_ids
+from sparsednn.backend import GroupResult
+from sparsednn.network import Network
+
+
+class CscPlan(Plan):
+    """A whole row group, layer by layer: symbolic, then numeric."""
+
+    connections: Connections
+
+    def pack(self, network: Network) -> None:
+        """Pack the layers by columns, sparse or dense."""
+        self.is_dense = self.kernel == "csc_udc"
+        self.connections = pack_dense(network) if self.is_dense else pack_columns(network, slots=False)
+        self.dense_ids = np.arange(self.widest if self.is_dense else 0, dtype=np.uint32)
+
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Transpose the rows into columns."""
+        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum())
+        work = self._memory(worker, n_rows, nnz)
+        n_alive = kernels.load_columns(
+            inputs.indptr, inputs.indices, inputs.data, rows, int(self.neurons.widths[0]),
+            work.ids0, work.values0, work.start[0], work.stop[0],
+        )  # fmt: skip
+        work.state[:] = 0
+        work.state[kernels.N_ROWS], work.state[kernels.N_ALIVE] = n_rows, n_alive
+        return Group(work, worker, n_rows, np.zeros(n_rows), output)
+
+    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
+        """Run layers; make more room for the next matrix when it is needed."""
+        while True:
+            status = kernels.run_columns(
+                self.neurons, self.connections, self.is_dense, self.dense_ids, self.prune, group.work, flags, progress
+            )
+            if status != kernels.GROW:
+                return bool(status == kernels.THROUGH)
+            group.work = self.memory[group.worker] = _with_room(group.work)
+
+    def close(self, group: Group) -> GroupResult:
+        """Add up the rows."""
+        work, state = group.work, group.work.state
+        side, n_outputs = int(state[kernels.SIDE]), int(self.neurons.widths[-1])
+        through = state[kernels.LAYER] == len(self.neurons.low)
+        ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
+        start, stop = work.start[side, :n_outputs], work.stop[side, :n_outputs]
+        if not through:  # every row died on the way
+            start, stop = np.zeros((2, n_outputs), np.int64)
+        kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)
+        output = _to_csr(ids, values, start, stop, work.rows, group.n_rows) if group.wants_output else None
+        return GroupResult(group.sums, int(state[kernels.MULTIPLY_ADDS]), output)
+
+    def _memory(self, worker: int, n_rows: int, nnz: int) -> kernels.ColumnWork:
+        """The worker's memory, made anew if it is too small or for another index type."""
+        work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
+        if work is None or len(work.sums) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
+            ids0, values0 = entries(nnz + 1, id_type)
+            ids1, values1 = entries(1, id_type)
+            work = self.memory[worker] = kernels.ColumnWork(
+                start=np.zeros((2, self.widest), np.int64),
+                stop=np.zeros((2, self.widest), np.int64),
+                ids0=ids0,
+                ids1=ids1,
+                values0=values0,
+                values1=values1,
+                rows=np.empty(n_rows, np.int64),
+                sums=np.zeros(n_rows, np.float32),
+                marks=np.zeros(n_rows, np.int64),
+                touched=np.zeros(n_rows, np.int64),
+                state=np.zeros(kernels.N_STATE, np.int64),
+            )
+        work.rows[:n_rows] = np.arange(n_rows)
+        work.marks[:] = 0
+        return work
+
+
+def _with_room(work: kernels.ColumnWork) -> kernels.ColumnWork:
+    """Return the same work with more room on the side that is to be written; what was there is not needed any more."""
+    ids, values = entries(int(work.state[kernels.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
+    if work.state[kernels.SIDE] == 0:
+        return work._replace(ids1=ids, values1=values)
+    return work._replace(ids0=ids, values0=values)
+
+
+def _to_csr(
+    ids: NDArray[np.unsignedinteger],
+    values: NDArray[np.float32],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n_rows: int,
+) -> sp.csr_array:
+    """Bring columns with gaps between them into a csr_array."""
+    counts = stop - start
+    columns = np.repeat(np.arange(len(counts)), counts)
+    at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
+    csr = sp.csr_array((values[at], (rows[ids[at]], columns)), shape=(n_rows, len(counts)), dtype=np.float32)
+    csr.sort_indices()
+    return csr

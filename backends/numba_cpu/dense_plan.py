@@ -1,0 +1,121 @@
+"""Dense blocks of activations with sparse or dense layers (udc_csc, udc_udc)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu import dense_kernels as kernels
+from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
+from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
+from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.network import Network
+
+BLOCK_ROWS = 128
+"""Instances in a block unless told otherwise: the best of 32 to 512 at 1024 to 16384 neurons."""
+
+BLOCK_UNIT = 16
+"""Blocks, and halves of blocks in pools, are made of whole vectors."""
+
+
+class DensePlan(Plan):
+    """Blocks of instances, depth first through the layers."""
+
+    connections: Connections
+
+    def order(self, options: KernelOptions) -> str:
+        """As asked for, with sparse layers; dense layers share all their inputs."""
+        return options.order if self.kernel == "udc_csc" else "given"
+
+    def pack(self, network: Network) -> None:
+        """Pack the layers by columns, sparse or dense."""
+        self.is_dense = self.kernel == "udc_udc"
+        self.connections = pack_dense(network) if self.is_dense else pack_columns(network, slots=True)
+        wanted = self.options.block_rows or BLOCK_ROWS
+        self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
+        self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
+
+    def describe(self) -> dict[str, Any]:
+        """Name the kernel, the optimisations that are on and the block's size."""
+        return {**super().describe(), "block_rows": self.block_rows}
+
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Point at the rows: blocks are filled as they are run."""
+        work = self._memory(worker)
+        work.state[:] = 0
+        work.pool_count[:] = 0
+        sums = np.zeros(len(rows))
+        where = kernels.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums)
+        return Group(work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0)])
+
+    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
+        """Run blocks; make more room for the output when it is full."""
+        where, output = group.extra
+        while True:
+            status = kernels.run_blocks(
+                self.neurons, self.connections, self.is_dense, self.prune, where, group.work, output, flags, progress
+            )
+            if status != kernels.OUTPUT_FULL:
+                return bool(status == kernels.THROUGH)
+            output = group.extra[1] = _with_room(output, self.widest * self.block_rows)
+
+    def close(self, group: Group) -> GroupResult:
+        """Bring the output, finished block by block, into the order of the rows."""
+        state, output = group.work.state, None
+        if group.wants_output:
+            output = self._rows_in_order(group)
+        return GroupResult(group.sums, int(state[kernels.MULTIPLY_ADDS]), output)
+
+    def _rows_in_order(self, group: Group) -> sp.csr_array:
+        stored = group.extra[1]
+        n_stored = int(group.work.state[kernels.OUTPUT_ROWS])
+        indptr = stored.indptr[: n_stored + 1]
+        shape = (n_stored, int(self.neurons.widths[-1]))
+        finished = sp.csr_array((stored.values[: indptr[-1]], stored.indices[: indptr[-1]], indptr), shape=shape)
+        position = np.full(group.n_rows, n_stored)
+        position[stored.ids[:n_stored]] = np.arange(n_stored)
+        with_empty = sp.csr_array(sp.vstack([finished, sp.csr_array((1, shape[1]), dtype=np.float32)], format="csr"))
+        return with_empty[position]
+
+    def _memory(self, worker: int) -> kernels.BlockWork:
+        if self.memory[worker] is None:
+            n_pools, half = len(self.checkpoints), self.block_rows // 2
+            slots = int(block_slot(np.array([self.widest - 1], np.int32))[0]) + 1
+            ids = self.connections.ids.dtype
+            self.memory[worker] = kernels.BlockWork(
+                blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, -1),
+                ids=np.empty((2, self.block_rows), np.int64),
+                pools=aligned_floats(n_pools * slots * half).reshape(n_pools, -1),
+                pool_ids=np.empty((n_pools, half), np.int64),
+                pool_count=np.zeros(n_pools, np.int64),
+                checkpoints=self.checkpoints,
+                alive=np.empty(self.block_rows, np.int32),
+                column_ids=np.empty(self.widest if self.is_dense else 0, np.uint32 if self.is_dense else ids),
+                column_weights=np.empty(self.widest if self.is_dense else 0, np.float32),
+                state=np.zeros(kernels.N_STATE, np.int64),
+            )
+        return self.memory[worker]  # type: ignore[no-any-return]
+
+
+def _checkpoints(n_layers: int) -> NDArray[np.int64]:
+    """Layers after which rests of blocks are joined: 1, 2, 3, 4, 6, 8, 12, 16, ... below `n_layers`."""
+    powers = 2 ** np.arange(n_layers.bit_length() + 1)
+    candidates = np.unique(np.concatenate([powers, 3 * powers // 2]))
+    return candidates[(candidates > 0) & (candidates < n_layers)].astype(np.int64)
+
+
+def _output(n_rows: int) -> kernels.Output:
+    return kernels.Output(
+        np.empty(n_rows, np.int64), np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
+    )
+
+
+def _with_room(output: kernels.Output, at_least: int) -> kernels.Output:
+    """Return the same output with room for one more block."""
+    n = int(len(output.indices) * GROWTH) + at_least
+    indices, values = np.empty(n, np.int32), np.empty(n, np.float32)
+    indices[: len(output.indices)], values[: len(output.values)] = output.indices, output.values
+    return output._replace(indices=indices, values=values)

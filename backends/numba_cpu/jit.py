@@ -1,0 +1,66 @@
+"""The one compilation policy of all kernels, and atomic access to memory shared between threads.
+
+Kernels release the GIL, are cached on disk, and never reassociate or fuse floating-point operations, so that their results
+have the same bits as scipy's. Numba's cache does not notice an edit in another file; here its folder is named by a hash of
+the whole package's source, so that it cannot be stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+import platformdirs
+from numba import types
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+
+
+def cache_folder() -> Path:
+    """Return the folder for compiled kernels of exactly this source and compiler."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return Path(platformdirs.user_cache_dir("sparsednn")) / "kernels" / digest.hexdigest()[:16]
+
+
+def kernel(function: F) -> F:
+    """Compile a kernel when it is first called: no GIL, cached, plain IEEE arithmetic, C division."""
+    outer = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = outer or str(cache_folder())
+    try:
+        compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
+    finally:
+        numba.config.CACHE_DIR = outer
+    return compiled
+
+
+def inline(function: F) -> F:
+    """Compile a helper that kernels call; the compiler inlines it where that pays."""
+    compiled: F = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+    return compiled
+
+
+if JIT_DISABLED:
+
+    def atomic_load(array: Any, index: int) -> int:
+        """Read one int64 of a shared array."""
+        return int(array[index])
+
+else:
+
+    @intrinsic
+    def atomic_load(typing_context: Any, array: Any, index: Any) -> Any:
+        """Read one int64 of a shared array, anew each time: a plain load in a loop may be hoisted out of it."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            return builder.load_atomic(builder.gep(data, [args[1]]), "acquire", 8)
+
+        return types.int64(array, types.intp), codegen

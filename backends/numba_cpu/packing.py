@@ -1,0 +1,146 @@
+"""A network as flat arrays, one after the other for all layers: what kernels can read without a Python object in sight."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.memory import require
+from sparsednn.network import Layer, Network
+
+SKEW_SHIFT = 6
+"""Blocks leave one row free after every 64: rows a power of two apart would otherwise fall into the same few cache sets."""
+
+SHARED_INPUT_KEYS = 3
+
+
+class Neurons(NamedTuple):
+    """What is known of every neuron, whatever the format. Output neuron j of layer l is entry ``first[l] + j``.
+
+    widths : int64 (n_layers + 1,)      neurons before the first layer and after each one
+    first : int64 (n_layers,)           where each layer's output neurons start
+    order : uint32 (n,)                 order in which a layer's outputs are computed
+    bias, bias_at_zero : float32 (n,)   what is added to a nonzero sum; what a sum of zero becomes
+    low, high : float32 (n_layers,)     the activation clamps to this range
+    zeros_stay : bool (n_layers + 1,)   a row of zeros before the layer is one after the last layer
+    """
+
+    widths: NDArray[np.int64]
+    first: NDArray[np.int64]
+    order: NDArray[np.uint32]
+    bias: NDArray[np.float32]
+    bias_at_zero: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    zeros_stay: NDArray[np.bool_]
+
+
+class Connections(NamedTuple):
+    """The connections of all layers, sparse or dense.
+
+    Sparse by columns: output j of layer l has connections ``indptr[first[l] + j] .. indptr[first[l] + j + 1]``.
+    Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
+    Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
+
+    indptr : int64
+    ids : uint16 or uint32 (nnz,)       the neuron at the other end (in dense blocks: the block's row, see `block_slot`)
+    weights : float32 (nnz,)
+    start : int64 (n_layers + 1,)       where each layer's entries start (dense), or its first row in indptr (by rows)
+    """
+
+    indptr: NDArray[np.int64]
+    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    start: NDArray[np.int64]
+
+
+def block_slot(neuron: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the row of a dense block that holds a neuron."""
+    return neuron + (neuron >> SKEW_SHIFT)
+
+
+def pack_neurons(network: Network, order: str) -> Neurons:
+    """Collect widths, biases, activations and the order of computation of all layers."""
+    layers = network.layers
+    widths = np.array([network.n_inputs, *(layer.n_outputs for layer in layers)], np.int64)
+    first = np.concatenate([[0], np.cumsum(widths[1:])[:-1]]).astype(np.int64)
+    bias = np.concatenate([layer.bias for layer in layers])
+    return Neurons(
+        widths,
+        first,
+        np.concatenate([_order(layer, order) for layer in layers]),
+        bias,
+        bias if network.bias_on == "all" else np.zeros_like(bias),
+        np.array([layer.activation.low for layer in layers], np.float32),
+        np.array([layer.activation.high for layer in layers], np.float32),
+        np.append(network.zero_rows_stay_zero(), True),
+    )
+
+
+def _order(layer: Layer, order: str) -> NDArray[np.uint32]:
+    """Columns as given, or sorted by their first inputs, so that columns that share inputs find them in the cache."""
+    if order == "given":
+        return np.arange(layer.n_outputs, dtype=np.uint32)
+    keys = [_nth_input(layer, n) for n in range(SHARED_INPUT_KEYS)]
+    return np.lexsort(keys[::-1]).astype(np.uint32)
+
+
+def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
+    """The n-th input of every column; -1 where it has fewer."""
+    at = layer.indptr[:-1] + n
+    has = at < layer.indptr[1:]
+    found = np.full(layer.n_outputs, -1, np.int64)
+    found[has] = layer.indices[at[has]]
+    return found
+
+
+def pack_columns(network: Network, *, slots: bool) -> Connections:
+    """Pack all layers by columns; `slots` stores block rows in place of neuron ids."""
+    ids = _empty_ids(network, slots=slots)
+    weights = np.empty(network.nnz, np.float32)
+    indptr = [np.zeros(1, np.int64)]
+    at = 0
+    for layer in network.layers:
+        ids[at : at + layer.nnz] = block_slot(layer.indices) if slots else layer.indices
+        weights[at : at + layer.nnz] = layer.values
+        indptr.append(layer.indptr[1:] + at)
+        at += layer.nnz
+    return Connections(np.concatenate(indptr), ids, weights, np.zeros(0, np.int64))
+
+
+def pack_rows(network: Network) -> Connections:
+    """Pack all layers by rows: the connections that leave each input neuron."""
+    ids = _empty_ids(network, slots=False)
+    weights = np.empty(network.nnz, np.float32)
+    indptr, start = [np.zeros(1, np.int64)], [0]
+    at = 0
+    for layer in network.layers:
+        rows = layer.to_scipy().tocsr()
+        ids[at : at + layer.nnz] = rows.indices
+        weights[at : at + layer.nnz] = rows.data
+        indptr.append(rows.indptr[1:].astype(np.int64) + at)
+        start.append(start[-1] + layer.n_inputs)
+        at += layer.nnz
+    return Connections(np.concatenate(indptr), ids, weights, np.array(start, np.int64))
+
+
+def pack_dense(network: Network) -> Connections:
+    """Store every layer as a dense matrix, column by column."""
+    sizes = [layer.n_inputs * layer.n_outputs for layer in network.layers]
+    require(4 * sum(sizes), f"storing {len(sizes)} layers dense", "use a kernel with sparse layers (kernel=udc_csc)")
+    weights = np.zeros(sum(sizes), np.float32)
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    for layer, at in zip(network.layers, start[:-1], strict=True):
+        columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
+        weights[at + columns * layer.n_inputs + layer.indices] = layer.values
+    return Connections(np.zeros(1, np.int64), np.zeros(0, np.uint16), weights, start)
+
+
+def _empty_ids(network: Network, *, slots: bool) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
+    largest = int(block_slot(np.array([widest - 1]))[0]) if slots else widest - 1
+    small = largest <= np.iinfo(np.uint16).max
+    require(network.nnz * (6 if small else 8), f"packing {network.nnz:,} connections", "run fewer layers or neurons")
+    return np.empty(network.nnz, np.uint16 if small else np.uint32)

@@ -1,0 +1,113 @@
+"""What the plans of all formats have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu.packing import Neurons, pack_neurons
+from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.memory import require
+from sparsednn.network import Network
+
+CACHE_LINE_BYTES = 64
+GROWTH = 1.25
+"""Room is made for this much more than is needed, so that it is not made at every layer."""
+
+
+@dataclass(slots=True)
+class Group:
+    """A row group in the memory of the worker that opened it.
+
+    Attributes
+    ----------
+    work : NamedTuple
+        The kernel's arrays (its `state` says how far it has come).
+    worker, n_rows : int
+    sums : float64 array, shape (n_rows,)
+    wants_output : bool
+    extra : the format's own
+    """
+
+    work: Any
+    worker: int
+    n_rows: int
+    sums: NDArray[np.float64]
+    wants_output: bool
+    extra: Any = None
+
+
+class Plan(ABC):
+    """A network packed for one kernel, and the memory that each worker uses again for group after group."""
+
+    def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
+        self.kernel = kernel
+        self.options = options
+        self.neurons: Neurons = pack_neurons(network, self.order(options))
+        self.prune = options.rows == "prune"
+        self.widest = int(self.neurons.widths.max())
+        self.memory: list[Any] = [None] * n_workers
+        self.pack(network)
+
+    def order(self, options: KernelOptions) -> str:
+        """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
+        return "given"
+
+    @abstractmethod
+    def pack(self, network: Network) -> None:
+        """Pack the connections."""
+
+    @abstractmethod
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """See `Backend.open`."""
+
+    @abstractmethod
+    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
+        """See `Backend.run`."""
+
+    @abstractmethod
+    def close(self, group: Group) -> GroupResult:
+        """See `Backend.close`."""
+
+    def warm_up(self, empty: sp.csr_array) -> None:
+        """Compile by running a row group in which every instance is zero, with the stop flag set."""
+        rows = np.arange(empty.shape[0], dtype=np.int64)
+        for output in (False, True):
+            group = self.open(empty, rows, 0, output)
+            self.run(group, np.ones(8, np.int64), np.zeros(8, np.int64))
+            self.close(group)
+
+    def describe(self) -> dict[str, Any]:
+        """Name the kernel and the optimisations that are on."""
+        return {
+            "kernel": self.kernel,
+            "rows": self.options.rows,
+            "columns": self.options.columns,
+            "order": self.order(self.options),
+            "structure_aware": False,
+        }
+
+
+def small_ids(largest: int) -> type[np.uint16] | type[np.uint32]:
+    """Return the smallest index type that holds `largest`. Unsigned: a signed index would be checked for being negative."""
+    return np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
+
+
+def aligned_floats(n: int) -> NDArray[np.float32]:
+    """Return `n` uninitialised float32 that start at a cache line, so that no vector straddles two."""
+    n_bytes = 4 * n
+    require(n_bytes, "activations", "use fewer threads or a smaller backend.block_rows")
+    raw = np.empty(n_bytes + CACHE_LINE_BYTES, np.uint8)
+    offset = -raw.ctypes.data % CACHE_LINE_BYTES
+    return raw[offset : offset + n_bytes].view(np.float32)
+
+
+def entries(n: int, ids: type[np.uint16] | type[np.uint32]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return room for `n` sparse entries: ids and values."""
+    require(n * (np.dtype(ids).itemsize + 4), "sparse activations", "use more row groups, or kernel=udc_csc")
+    return np.empty(n, ids), np.empty(n, np.float32)

@@ -1,0 +1,131 @@
+"""One output column of a layer over a tile of instances, with the accumulators in vector registers.
+
+Written as LLVM vector instructions through a Numba intrinsic, because plain loops store and reload the accumulators for every few
+connections. Multiply and add are separate instructions (never fused) and the terms are added in ascending input order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from backends.numba_cpu.jit import JIT_DISABLED
+
+LANES = 8
+"""Floats in a vector; blocks are padded to a multiple of it."""
+
+_FLOAT = ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+_INT64 = ir.IntType(64)
+_INT32 = ir.IntType(32)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """A vector with `value` in every lane."""
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT32, 0))
+    return builder.shuffle_vector(
+        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
+    )
+
+
+def _lanes(builder: Any, base: Any, number: int) -> Any:
+    """Address of vector `number` from `base` on."""
+    return builder.bitcast(builder.gep(base, [ir.Constant(_INT64, LANES * number)]), _VECTOR.as_pointer())
+
+
+def _accumulate(builder: Any, n_vectors: int, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, span: Any) -> Any:
+    """Emit the loop over the connections ``span[0] <= k < span[1]``; return the accumulators."""
+    zero = ir.Constant(_VECTOR, [0.0] * LANES)
+    before = builder.block
+    head, body, after = (builder.append_basic_block(name) for name in ("column.head", "column.body", "column.after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k = builder.phi(_INT64)
+    k.add_incoming(span[0], before)
+    sums = [builder.phi(_VECTOR) for _ in range(n_vectors)]
+    for total in sums:
+        total.add_incoming(zero, before)
+    builder.cbranch(builder.icmp_signed("<", k, span[1]), body, after)
+    builder.position_at_end(body)
+    row = builder.zext(builder.load(builder.gep(inputs, [k])), _INT64)
+    weight = _splat(builder, builder.load(builder.gep(weights, [k])))
+    base = builder.gep(x, [builder.add(builder.mul(row, stride), first)])
+    for number, total in enumerate(sums):
+        term = builder.fmul(builder.load(_lanes(builder, base, number), align=4), weight)
+        total.add_incoming(builder.fadd(total, term), body)
+    k.add_incoming(builder.add(k, ir.Constant(_INT64, 1)), body)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return sums
+
+
+def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
+    """Add the bias and clamp."""
+    zero = ir.Constant(_VECTOR, [0.0] * LANES)
+    z = builder.select(builder.fcmp_unordered("!=", z, zero), builder.fadd(z, bias), bias_at_zero)
+    z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
+    return builder.select(builder.fcmp_ordered(">", z, high), high, z)
+
+
+def _compiled_tile(n_vectors: int) -> Callable[..., None]:
+    @intrinsic
+    def tile(
+        typing_context: Any, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, start: Any, stop: Any,
+        y: Any, slot: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any,
+    ) -> Any:  # fmt: skip
+        float32, int64 = types.float32, types.int64
+        signature = types.void(
+            x, int64, int64, inputs, weights, int64, int64, y, int64, float32, float32, float32, float32
+        )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def data(number: int) -> Any:
+                return context.make_array(signature.args[number])(context, builder, args[number]).data
+
+            stride, first = args[1], args[2]
+            sums = _accumulate(builder, n_vectors, data(0), stride, first, data(3), data(4), (args[5], args[6]))
+            scalars = [_splat(builder, args[number]) for number in range(9, 13)]
+            target = builder.gep(data(7), [builder.add(builder.mul(args[8], stride), first)])
+            for number, total in enumerate(sums):
+                builder.store(_finish(builder, total, *scalars), _lanes(builder, target, number), align=4)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile  # type: ignore[no-any-return]
+
+
+def _python_tile(n_vectors: int) -> Callable[..., None]:
+    """The same tile in NumPy, for runs with the JIT disabled."""
+    width = LANES * n_vectors
+
+    def tile(
+        x: Any, stride: int, first: int, inputs: Any, weights: Any, start: int, stop: int,
+        y: Any, slot: int, bias: Any, bias_at_zero: Any, low: Any, high: Any,
+    ) -> None:  # fmt: skip
+        z = np.zeros(width, np.float32)
+        for k in range(start, stop):
+            base = int(inputs[k]) * stride + first
+            z = z + x[base : base + width] * weights[k]
+        z = np.where(z != 0, z + bias, bias_at_zero)
+        z = np.where(z < low, low, z)
+        base = int(slot) * stride + first
+        y[base : base + width] = np.where(z > high, high, z)
+
+    return tile
+
+
+_tile = _python_tile if JIT_DISABLED else _compiled_tile
+
+# tileN(x, stride, first, inputs, weights, start, stop, y, slot, bias, bias_at_zero, low, high):
+# y[slot, first + i] = clamp(bias + sum of x[inputs[k], first + i] * weights[k] over start <= k < stop), for 0 <= i < N.
+# x and y are flat float32 blocks of rows `stride` apart; bias_at_zero is the result where the sum is zero.
+tile64 = _tile(8)
+tile32 = _tile(4)
+tile16 = _tile(2)
+tile8 = _tile(1)

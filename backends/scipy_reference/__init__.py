@@ -1,0 +1,1 @@
+"""The reference: slow, obvious, and the law that all other backends are held to."""

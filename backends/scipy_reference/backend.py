@@ -1,0 +1,101 @@
+"""The reference backend: one scipy product a layer.
+
+scipy's sparse product adds the terms of each output in the order of the input row's entries, multiply and add rounded
+separately, and sorting the row's entries makes that order ascending: the order that every kernel must keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.backend import STOP_FLAG, Control, GroupResult, KernelOptions
+from sparsednn.network import Activation, Network
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePlan:
+    """Each layer as a csr_array, with its bias and activation."""
+
+    weights: list[sp.csr_array]
+    biases: list[NDArray[np.float32]]
+    activations: list[Activation]
+    bias_on: str
+
+
+@dataclass(slots=True)
+class ReferenceGroup:
+    """The activations of a row group after `layer` layers."""
+
+    activations: sp.csr_array
+    layer: int = 0
+    multiply_adds: int = 0
+
+
+class ScipyReferenceBackend:
+    """``Y @ W`` a layer in float32; no optimisation."""
+
+    name = "scipy_reference"
+    kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
+
+    def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> ReferencePlan:
+        """Convert the layers to csr_array; optimisations are not used here."""
+        return ReferencePlan(
+            [layer.to_scipy().tocsr() for layer in network.layers],
+            [layer.bias for layer in network.layers],
+            [layer.activation for layer in network.layers],
+            network.bias_on,
+        )
+
+    def warm_up(self, plan: ReferencePlan, largest_group: int) -> None:
+        """Nothing is compiled here."""
+
+    def open(
+        self, plan: ReferencePlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool
+    ) -> ReferenceGroup:
+        """Take a copy of the rows."""
+        return ReferenceGroup(inputs[rows])
+
+    def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, worker: int) -> bool:
+        """Run layer by layer."""
+        n_rows = group.activations.shape[0]
+        while group.layer < len(plan.weights):
+            if control.flags[STOP_FLAG]:
+                return False
+            weights = plan.weights[group.layer]
+            group.multiply_adds += int(np.diff(weights.indptr)[group.activations.indices].sum())
+            group.activations = next_activations(
+                group.activations, weights, plan.biases[group.layer], plan.bias_on, plan.activations[group.layer]
+            )
+            group.layer += 1
+            control.progress[worker, 0] += n_rows
+        return True
+
+    def close(self, plan: ReferencePlan, group: ReferenceGroup) -> GroupResult:
+        """Add up each row."""
+        y = group.activations
+        return GroupResult(y @ np.ones(y.shape[1]), group.multiply_adds, y)
+
+    def describe(self, plan: ReferencePlan) -> dict[str, Any]:
+        """The only kernel, without any optimisation."""
+        return {"kernel": "csr_csr", "rows": "none", "columns": "none", "order": "given", "structure_aware": False}
+
+
+def next_activations(
+    y: sp.csr_array, weights: sp.csr_array, bias: NDArray[np.float32], bias_on: str, activation: Activation
+) -> sp.csr_array:
+    """Return ``activation(Y @ W + bias)`` with sorted indices and no explicit zeros."""
+    z = y @ weights
+    if bias_on == "all":
+        dense = activation(z.toarray() + bias)
+        return sp.csr_array(dense)
+    z.eliminate_zeros()
+    z.data = activation(z.data + bias[z.indices])
+    z.eliminate_zeros()
+    z.sort_indices()
+    return z

@@ -1,0 +1,1 @@
+"""Runs from configurations: launching, measuring and reporting."""

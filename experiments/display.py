@@ -1,0 +1,129 @@
+"""What a run shows: progress while it goes on, a summary when it ends, a table when a sweep ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class Display:
+    """Shows progress as a live line on a terminal, and as plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress: Progress | None = None
+        self._shown_at = monotonic()
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self.console.print(escape(text), highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Show the progress of one stage of a run until the block ends."""
+        stage = Stage(name, self)
+        if not self.console.is_terminal:
+            yield stage
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as progress:
+            stage.task, stage.progress = progress.add_task(name, total=None, note=""), progress
+            yield stage
+
+
+class Stage:
+    """One stage of a run."""
+
+    def __init__(self, name: str, display: Display) -> None:
+        self.name = name
+        self.progress: Progress | None = None
+        self.task: Any = None
+        self._display = display
+        self._said_at = monotonic()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` is done."""
+        if self.progress is not None:
+            self.progress.update(self.task, completed=done, total=total, note=note)
+        elif monotonic() - self._said_at >= PLAIN_INTERVAL_S:
+            self._said_at = monotonic()
+            self._display.say(f"{self.name}: {100 * done / max(total, 1):.0f} % {note}".rstrip())
+
+
+def inference_note(done: int, n_layers: int, n_instances: int, edges: int, elapsed_s: float) -> str:
+    """Say how far an inference is: instances, layers and nominal rate; `done` counts instances x layers."""
+    rate = edges * done / max(n_layers * elapsed_s, 1e-9)
+    return f"{done // n_layers:,}/{n_instances:,} instances x {n_layers} layers, {rate / 1e9:,.0f}e9 edges/s"
+
+
+def summary(record: dict[str, Any]) -> Table:
+    """Return a complete record as a readable table."""
+    seconds, truth = record["seconds"], record["truth"]
+    times = seconds["inference"]
+    spread = f" (median of {len(times)}: {min(times):.3f} to {max(times):.3f})" if len(times) > 1 else ""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    rows = {
+        "network": f"{record['neurons']:,} neurons x {record['layers']:,} layers, {record['network_nnz']:,} connections",
+        "input": f"{record['instances']:,} instances, {record['input_nnz']:,} nonzeros",
+        "run": f"{record['backend']} {record['kernel']}, scheduler {record['scheduler']}, "
+        f"{record['processes']} process x {record['threads']} threads",
+        "optimizations": ", ".join(f"{key}={_shown(value)}" for key, value in record["optimizations"].items()),
+        "categories": f"{record['categories_count']:,}  {verdict(truth)}",
+        "inference": f"{seconds['inference_median']:.3f} s{spread}",
+        "other times": f"load {seconds['load']:.2f} s, prepare {seconds['prepare']:.2f} s, compile {seconds['compile']:.2f} s",
+        "nominal rate": f"{record['nominal_edges_per_second'] / 1e9:,.1f}e9 edges/s (instances x connections / time)",
+        "performed rate": f"{record['performed_edges_per_second'] / 1e9:,.2f}e9 multiply-adds/s "
+        f"({record['performed_edges']:,} really done)",
+        "busy": ", ".join(f"{worker['busy_s']:.3f} s" for worker in record["workers"]),
+        "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
+    }
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    return table
+
+
+def verdict(truth: dict[str, Any]) -> str:
+    """Say whether categories are right."""
+    if not truth["checked"]:
+        return "(no truth to check them against)"
+    return f"{'correct' if truth['match'] else 'WRONG'} ({truth['source']})"
+
+
+def sweep_table(records: list[dict[str, Any]]) -> Table:
+    """Return the points of a sweep as a table."""
+    table = Table(title=f"{len(records)} points")
+    for name in ("neurons", "layers", "backend", "kernel", "scheduler", "threads"):
+        table.add_column(name)
+    for name in ("inference s", "nominal e9/s", "performed e9/s", "categories"):
+        table.add_column(name, justify="right")
+    table.add_column("check")
+    for record in records:
+        if record["status"] != "complete":
+            config = record.get("config", {})
+            names = [str(config.get(key, "?")) for key in ("neurons", "layers")]
+            table.add_row(*names, *[""] * 8, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            continue
+        table.add_row(
+            *(str(record[key]) for key in ("neurons", "layers", "backend", "kernel", "scheduler", "threads")),
+            f"{record['seconds']['inference_median']:.3f}",
+            f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
+            f"{record['performed_edges_per_second'] / 1e9:,.1f}",
+            f"{record['categories_count']:,}",
+            verdict(record["truth"]),
+        )
+    return table
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,196 @@
+"""Runs the points of a sweep: load, infer, check, record.
+
+Every point leaves exactly one ``result.json`` in its folder. While it runs there is a ``running.json``; a point that died without a
+handler leaves only that, and counts as failed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from rich.console import Console
+
+from experiments.display import Display, inference_note, summary
+from experiments.environment import environment
+from sparsednn.config import Config, ConfigError, as_record
+from sparsednn.data import truth
+from sparsednn.data.challenge_inputs import N_INSTANCES, challenge_inputs
+from sparsednn.data.files import read_inputs, read_network, read_truth
+from sparsednn.data.radixnet import challenge_bias, radixnet
+from sparsednn.engine import infer
+from sparsednn.memory import peak_rss_bytes, reset_peak_rss
+from sparsednn.network import Activation, Network, clipped_relu, identity, relu
+from sparsednn.result import SCHEMA_VERSION, write_json
+
+RESULT, RUNNING = "result.json", "running.json"
+
+
+class WrongCategoriesError(Exception):
+    """The categories that were found are not the true ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a point runs on."""
+
+    network: Network
+    inputs: sp.csr_array
+    truth: NDArray[np.int64] | None
+    seconds: float
+
+
+def run_point(resolve: Callable[[], Config], folder: Path, console: Console) -> dict[str, Any]:
+    """Run one point and write its record into `folder`; return the record, whose status is "complete" or "failed".
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    KeyboardInterrupt
+        After the record of the interrupted point is written.
+    """
+    started = {"host": socket.gethostname(), "process_id": os.getpid(), "started": datetime.now(UTC).isoformat()}
+    write_json(folder / RUNNING, started)
+    reset_peak_rss()
+    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "status": "failed"}
+    display = Display(console)
+    try:
+        config = resolve()
+        record |= {"neurons": config.neurons, "layers": config.layers, "config": as_record(config)}
+        record |= measure(config, display)
+    except KeyboardInterrupt:
+        _fail(record, "interrupted")
+        _finish(record, folder)
+        raise
+    except Exception as error:
+        _fail(record, _message(error))
+        if not isinstance(error, EXPECTED):
+            console.print_exception()
+    _finish(record, folder)
+    if record["status"] == "complete":
+        console.print(summary(record))
+    else:
+        display.say(f"failed: {record['error']}")
+    display.say(f"record: {folder / RESULT}")
+    return record
+
+
+EXPECTED = (
+    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError, WrongCategoriesError
+)  # fmt: skip
+"""Errors whose message says all that a user needs; anything else is shown with its traceback."""
+
+
+def measure(config: Config, display: Display) -> dict[str, Any]:
+    """Load, infer and check; return the record without what concerns the launch."""
+    data = load(config, display)
+    network, n_layers = data.network, len(data.network.layers)
+    started_at = perf_counter()
+    with display.stage("inference") as stage:
+
+        def progress(done: int, total: int) -> None:
+            elapsed_s = perf_counter() - started_at
+            note = inference_note(done, n_layers, data.inputs.shape[0], network.nnz * data.inputs.shape[0], elapsed_s)
+            stage.update(done, total, note)
+
+        result = infer(
+            network,
+            data.inputs,
+            backend=config.backend.name,
+            kernel=config.kernel,
+            scheduler=config.scheduler.name,
+            threads=config.threads,
+            repeats=config.repeats,
+            rows=config.optimize.rows.value,
+            columns=config.optimize.columns.value,
+            order=config.optimize.order.value,
+            block_rows=config.backend.block_rows,
+            progress=progress,
+        )
+    record = result.record
+    record["seconds"]["load"] += data.seconds
+    record["truth"] = truth.check(
+        result.categories, data.inputs.shape[0], network, config.input.name == "challenge", data.truth
+    )
+    if record["truth"]["match"] is False:
+        _fail(record, f"{len(result.categories)} categories were found, which are not the true ones")
+    return record
+
+
+def load(config: Config, display: Display) -> Data:
+    """Load or generate network, inputs and truth."""
+    started_at = perf_counter()
+    with display.stage("network") as stage:
+        network = _load_network(config, stage.update)
+    display.say(
+        f"network: {network.n_inputs:,} neurons x {len(network.layers):,} layers, {network.nnz:,} connections "
+        f"({perf_counter() - started_at:.1f} s)"
+    )
+    inputs_at = perf_counter()
+    with display.stage("inputs") as stage:
+        inputs = _load_inputs(config, stage.update)
+    display.say(f"inputs: {inputs.shape[0]:,} instances, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
+    given = None
+    if config.input.truth is not None:
+        given = read_truth(Path(config.input.truth), config.neurons, config.layers)
+    return Data(network, inputs, given, perf_counter() - started_at)
+
+
+def _load_network(config: Config, progress: Callable[[int, int], None]) -> Network:
+    net = config.network
+    if net.name == "radixnet":
+        return radixnet(
+            config.neurons,
+            config.layers,
+            radices=net.radices,
+            dense_width=net.dense_width,
+            seed=net.seed,
+            weight=net.weight,
+            bias=net.bias,
+        )
+    return read_network(
+        Path(str(net.path)),
+        config.neurons,
+        config.layers,
+        bias=challenge_bias(config.neurons) if net.bias is None else net.bias,
+        activation=_activation(net.activation.value, net.maximum),
+        bias_on=net.bias_on.value,
+        progress=progress,
+    )
+
+
+def _activation(name: str, maximum: float) -> Activation:
+    return {"clipped_relu": clipped_relu(maximum), "relu": relu(), "identity": identity()}[name]
+
+
+def _load_inputs(config: Config, progress: Callable[[int, int], None]) -> sp.csr_array:
+    if config.input.name == "challenge":
+        return challenge_inputs(config.neurons, config.instances or N_INSTANCES, progress=progress)
+    return read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
+
+
+def _fail(record: dict[str, Any], message: str) -> None:
+    record["status"], record["error"] = "failed", message
+
+
+def _message(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text if isinstance(error, EXPECTED) else f"{type(error).__name__}: {text}"
+
+
+def _finish(record: dict[str, Any], folder: Path) -> None:
+    """Write the record and take the mark of a running point away."""
+    record["environment"] = environment()
+    record.setdefault("peak_rss_bytes", peak_rss_bytes())
+    write_json(folder / RESULT, record)
+    (folder / RUNNING).unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""Command line overrides, looked at before Hydra sees them: Hydra's own messages do not say what is near and legal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from sparsednn.choices import unknown
+from sparsednn.config import GROUPS, ConfigError, keys
+
+_PLAIN_VALUES = re.compile(r"[\w,.-]+")
+
+
+def check(arguments: Iterable[str], conf: Path) -> None:
+    """Refuse overrides of unknown keys, and unknown names in configuration groups.
+
+    Raises
+    ------
+    ConfigError
+        Naming the override, the nearest legal names and all legal names.
+    """
+    legal = keys()
+    for argument in arguments:
+        if argument.startswith("-") or not ("=" in argument or argument.startswith("~")):
+            continue
+        key, _, value = argument.partition("=")
+        name = key.lstrip("+~").partition("@")[0]
+        if name.startswith(("hydra.", "hydra/")):
+            continue
+        if name not in legal:
+            raise ConfigError(f"unknown key: {unknown(name, value, legal)}")
+        if argument.startswith("~"):
+            raise ConfigError(f"{argument}: keys cannot be removed")
+        if name in GROUPS and _PLAIN_VALUES.fullmatch(value):
+            _check_names(name, value.split(","), conf)
+
+
+def _check_names(group: str, names: list[str], conf: Path) -> None:
+    legal = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    for name in names:
+        if name not in legal:
+            raise ConfigError(f"{unknown(group, name, legal)} (in this version)")

@@ -1,0 +1,79 @@
+"""One call of run.py: its points, what failed, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from experiments import overrides
+from experiments.display import Display, sweep_table
+from experiments.launch import run_point
+from sparsednn.config import Config, ConfigError
+
+INTERRUPTED = 130
+PLAIN_WIDTH = 160
+
+
+class Session:
+    """Keeps what the points of a sweep have come to, so that a sweep goes on past a failed point and tells at its end."""
+
+    def __init__(self, conf: Path) -> None:
+        self.conf = conf
+        self.console = Console()
+        if not self.console.is_terminal:
+            self.console.width = PLAIN_WIDTH
+        self.errors = Console(stderr=True)
+        self.points: list[tuple[Path, dict[str, Any]]] = []
+
+    def run(self, resolve: Callable[[], Config], folder: Path) -> None:
+        """Run one point into `folder`."""
+        self.points.append((folder, run_point(resolve, folder, self.console)))
+
+    def main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
+        """Let Hydra compose and run all points; return the exit code."""
+        try:
+            overrides.check(arguments, self.conf)
+            point()
+        except KeyboardInterrupt:
+            self._complain("interrupted")
+            return INTERRUPTED
+        except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            self._complain(_chain(error))
+            return 1
+        except OSError as error:
+            self._complain(f"the output folder cannot be written: {error}; choose another with hydra.run.dir=FOLDER")
+            return 1
+        return self._end()
+
+    def _end(self) -> int:
+        """Show the sweep's table and what failed."""
+        records = [record for _, record in self.points]
+        if len(records) > 1:
+            self.console.print(sweep_table(records))
+        failed = [(folder, record) for folder, record in self.points if record["status"] != "complete"]
+        if len(records) > 1:
+            for folder, record in failed:
+                self._complain(f"{folder}: {record['error']}")
+        if failed:
+            self._complain(f"{len(failed)} of {len(records)} points failed")
+        return 1 if failed else 0
+
+    def _complain(self, text: str) -> None:
+        Display(self.errors).say(f"error: {text}")
+
+
+def _chain(error: BaseException) -> str:
+    """The message of an error with those of its causes, each once."""
+    texts: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        text = str(current).strip()
+        if text and not any(text in other for other in texts):
+            texts.append(text)
+        current = current.__cause__ or current.__context__
+    return "\n".join(texts)

@@ -1,0 +1,27 @@
+"""Entry point: compose the configuration, resolve it, launch the run. ``python run.py --help`` explains it."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from experiments.session import Session
+from sparsednn.config import register, resolve
+
+CONF = Path(__file__).parent / "conf"
+SESSION = Session(CONF)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def point(cfg: DictConfig) -> None:
+    """Run one point of the sweep that Hydra composes."""
+    SESSION.run(lambda: resolve(cfg), Path(HydraConfig.get().runtime.output_dir))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the session, which says them in one line
+    register()
+    sys.exit(SESSION.main(point, sys.argv[1:]))

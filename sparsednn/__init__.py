@@ -1,0 +1,35 @@
+"""Distributed inference of sparse deep neural networks.
+
+The public API::
+
+    import sparsednn
+
+    network = sparsednn.radixnet(1024, 120)
+    inputs = sparsednn.challenge_inputs(1024)
+    result = sparsednn.infer(network, inputs, backend="numba")
+    print(len(result.categories), result.record["seconds"]["inference_median"])
+"""
+
+from __future__ import annotations
+
+from sparsednn.data.challenge_inputs import challenge_inputs
+from sparsednn.data.radixnet import radixnet
+from sparsednn.engine import InferOptions, infer
+from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
+from sparsednn.result import Result
+
+__all__ = [
+    "Activation",
+    "InferOptions",
+    "Layer",
+    "Network",
+    "Result",
+    "challenge_inputs",
+    "clipped_relu",
+    "identity",
+    "infer",
+    "radixnet",
+    "relu",
+]
+
+__version__ = "0.1.0"

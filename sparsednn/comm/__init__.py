@@ -1,0 +1,8 @@
+"""Communication between processes."""
+
+from __future__ import annotations
+
+from sparsednn.comm.base import Communicator
+from sparsednn.comm.local import LocalCommunicator
+
+__all__ = ["Communicator", "LocalCommunicator"]

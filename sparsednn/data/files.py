@@ -1,0 +1,135 @@
+"""Networks and inputs from files: where they are, in which format, and how they are exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
+from sparsednn.network import Activation, BiasOn, Network, canonical_csc
+
+SUFFIXES = (".tsv", ".tsv.gz", ".bin", ".bin.gz", ".npz", ".mtx", ".mtx.gz")
+_WITH_SHAPE = (".npz", ".mtx", ".mtx.gz")
+
+Progress = Callable[[int, int], None]
+
+
+def read_network(
+    folder: Path,
+    neurons: int,
+    layers: int,
+    *,
+    bias: float,
+    activation: Activation,
+    bias_on: BiasOn = "nonzero",
+    progress: Progress | None = None,
+) -> Network:
+    """Read ``n{neurons}-l1`` to ``n{neurons}-l{layers}`` from a folder.
+
+    Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz (scipy.sparse) or
+    .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x neurons; the
+    others have their own shape, with `neurons` inputs in the first layer.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing, malformed or does not fit; the message names the file (and line).
+    """
+    weights = []
+    for number in range(1, layers + 1):
+        path = _find(folder, f"n{neurons}-l{number}", neurons)
+        weights.append(read_matrix(path, neurons, neurons, "row", "column"))
+        if progress is not None:
+            progress(number, layers)
+    if weights[0].shape[0] != neurons:
+        raise ValueError(f"{folder}: the first layer has {weights[0].shape[0]} inputs, not neurons={neurons}")
+    return Network(weights, bias=bias, bias_on=bias_on, activation=activation)
+
+
+def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array:
+    """Read inputs: a file, or a folder with ``sparse-images-{neurons}``; the first `instances` of them, all if None.
+
+    Text and binary files end with the last instance that has a nonzero; with `instances` given, those behind it are zero.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or malformed, or has fewer instances than asked for.
+    """
+    path = _find(path, f"sparse-images-{neurons}", neurons) if path.is_dir() else path
+    if path.name.endswith(_WITH_SHAPE):
+        matrix = sp.csr_array(_read_shaped(path), dtype=np.float32)
+    else:
+        triples = read_triples(path)
+        last = max(int(triples.rows.max()), instances or 0)
+        matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
+    if matrix.shape[1] != neurons:
+        raise ValueError(f"{path}: has {matrix.shape[1]} features, not neurons={neurons}")
+    if instances is not None and instances > matrix.shape[0]:
+        raise ValueError(f"{path}: has {matrix.shape[0]} instances, fewer than instances={instances}")
+    return sp.csr_array(matrix[:instances])
+
+
+def read_truth(path: Path, neurons: int, layers: int) -> NDArray[np.int64]:
+    """Read the categories that are held to be true: a file, or a folder with ``neuron{neurons}-l{layers}-categories``."""
+    if path.is_dir():
+        path = _find(path, f"neuron{neurons}-l{layers}-categories", neurons, (".tsv", ".bin"))
+    return read_ids(path)
+
+
+def read_matrix(path: Path, n_rows: int, n_columns: int, row_name: str, column_name: str) -> Any:
+    """Read one matrix in any of the formats; those that carry no shape have the one given."""
+    if path.name.endswith(_WITH_SHAPE):
+        return canonical_csc(_read_shaped(path), str(path))
+    return to_matrix(read_triples(path), n_rows, n_columns, row_name, column_name)
+
+
+def export(
+    folder: Path, network: Network, inputs: sp.csr_array, categories: NDArray[np.int64], suffix: str,
+    progress: Progress | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write a network of equal widths, its inputs and its categories as the Graph Challenge lays them out.
+
+    ``neuron{n}/n{n}-l{number}{suffix}``, ``sparse-images-{n}{suffix}`` and ``neuron{n}-l{layers}-categories{suffix}``, each written
+    atomically.
+    """
+    n, n_layers = network.n_inputs, len(network.layers)
+    layer_folder = folder / f"neuron{n}"
+    layer_folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, layer in enumerate(network.layers, start=1):
+        written.append(layer_folder / f"n{n}-l{number}{suffix}")
+        write_triples(written[-1], layer.to_scipy(), by_column=True)
+        if progress is not None:
+            progress(number, n_layers)
+    written.append(folder / f"sparse-images-{n}{suffix}")
+    write_triples(written[-1], inputs, by_column=False)
+    written.append(folder / f"neuron{n}-l{n_layers}-categories{suffix}")
+    write_ids(written[-1], categories)
+    return written
+
+
+def _find(folder: Path, stem: str, neurons: int, suffixes: Iterable[str] = SUFFIXES) -> Path:
+    """Return the file of that stem, whatever its format."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    for place in (folder, folder / f"neuron{neurons}"):
+        for suffix in suffixes:
+            if (place / f"{stem}{suffix}").is_file():
+                return place / f"{stem}{suffix}"
+    raise FileNotFoundError(f"{folder}: no file {stem} with one of the endings {', '.join(suffixes)}")
+
+
+def _read_shaped(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return sp.load_npz(path) if path.suffix == ".npz" else sp.coo_array(scipy.io.mmread(path))
+    except Exception as error:  # these readers raise nearly anything on a damaged file
+        raise ValueError(f"{path}: cannot be read: {error}") from error

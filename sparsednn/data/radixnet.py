@@ -1,0 +1,161 @@
+"""RadiX-Net: the synthetic sparse networks of the Sparse DNN Graph Challenge, generated exactly.
+
+Sources: Kepner and Robinett, "RadiX-Net: Structured Sparse Matrices for Deep Neural Networks", IPDPSW 2019; Kepner et al., "Sparse Deep
+Neural Network Graph Challenge", HPEC 2019. All 120 published layers of 1024 neurons are reproduced bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.memory import require
+from sparsednn.network import Challenge, Layer, Network, clipped_relu
+
+CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}
+CHALLENGE_LAYERS = (120, 480, 1920)
+CHALLENGE_DENSE_WIDTH = 16
+CHALLENGE_WEIGHT = 1 / 16
+CHALLENGE_SEED = 5489
+MAXIMUM = 32.0
+BYTES_PER_CONNECTION = 4
+
+
+def radixnet(
+    neurons: int,
+    layers: int,
+    *,
+    radices: Sequence[int] | None = None,
+    dense_width: int = CHALLENGE_DENSE_WIDTH,
+    seed: int = CHALLENGE_SEED,
+    weight: float = CHALLENGE_WEIGHT,
+    bias: float | None = None,
+) -> Network:
+    """Generate a mixed-radix network.
+
+    The layers come in blocks of ``len(radices)``. With m the product of the radices, layer p of a block has the m x m base
+    pattern with ones at ``((c + k * v) mod m, c)`` for ``k < radices[p]``, where v is the product of the radices before p. A layer
+    is ``kron(ones(dense_width, dense_width), base) * weight`` with its rows permuted; all layers of a block have the same
+    permutation, the first block has none.
+
+    Parameters
+    ----------
+    neurons : int
+        ``dense_width`` times the product of the radices.
+    layers : int
+        A multiple of ``len(radices)``.
+    radices : sequence of int, optional
+        All 2 unless given, as the challenge has them.
+    dense_width : int
+    seed : int
+        Of the Mersenne Twister stream that the permutations are drawn from.
+    weight : float
+        Of every connection.
+    bias : float, optional
+        The challenge's for 1024, 4096, 16384 and 65536 neurons; must be given for other sizes.
+
+    Returns
+    -------
+    Network
+        Activation ``min(max(z, 0), 32)``, bias only where ``Y @ W`` is nonzero.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not go together, or no bias is given and none is published.
+    MemoryError
+        If the network does not fit.
+    """
+    radices = _radices(neurons, dense_width) if radices is None else tuple(radices)
+    _check(neurons, layers, radices, dense_width, weight)
+    if bias is None:
+        bias = challenge_bias(neurons)
+    degree = dense_width * np.array(radices, np.int64)
+    n_connections = int(neurons * degree.sum()) * (layers // len(radices))
+    require(
+        n_connections * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers"
+    )
+    parts = list(_generate(neurons, layers, radices, dense_width, seed, np.float32(weight), np.float32(bias)))
+    return Network.from_layers(parts, "nonzero", _challenge(neurons, layers, radices, dense_width, seed, weight, bias))
+
+
+def challenge_bias(neurons: int) -> float:
+    """Return the published bias, or raise ValueError for a size that has none."""
+    if neurons not in CHALLENGE_BIAS:
+        sizes = ", ".join(str(size) for size in CHALLENGE_BIAS)
+        raise ValueError(f"neurons={neurons}: no bias is published for this size (only for {sizes}); give one: bias=...")
+    return CHALLENGE_BIAS[neurons]
+
+
+def _radices(neurons: int, dense_width: int) -> tuple[int, ...]:
+    """All 2, as many as the size takes."""
+    m = neurons // dense_width if dense_width > 0 else 0
+    if m < 2 or m * dense_width != neurons or m & (m - 1):
+        raise ValueError(
+            f"neurons={neurons}: must be dense_width={dense_width} times a power of 2 (of at least 2), "
+            "or give radices whose product times dense_width is the number of neurons"
+        )
+    return (2,) * int(math.log2(m))
+
+
+def _check(neurons: int, layers: int, radices: Sequence[int], dense_width: int, weight: float) -> None:
+    if dense_width < 1:
+        raise ValueError(f"dense_width={dense_width}: must be at least 1")
+    if not radices or min(radices) < 2:
+        raise ValueError(f"radices={list(radices)}: at least one is needed, each at least 2")
+    if math.prod(radices) * dense_width != neurons:
+        raise ValueError(
+            f"neurons={neurons}: the product of radices {list(radices)} times dense_width {dense_width} "
+            f"is {math.prod(radices) * dense_width}"
+        )
+    if layers < 1 or layers % len(radices):
+        near = max(round(layers / len(radices)), 1) * len(radices)
+        raise ValueError(
+            f"layers={layers}: networks of {neurons} neurons come in blocks of {len(radices)} layers; nearest legal: {near}"
+        )
+    if not math.isfinite(weight) or np.float32(weight) == 0:
+        raise ValueError(f"weight={weight}: must be finite and not 0")
+
+
+def _challenge(
+    neurons: int, layers: int, radices: Sequence[int], dense_width: int, seed: int, weight: float, bias: float
+) -> Challenge | None:
+    same = (
+        CHALLENGE_BIAS.get(neurons) == bias
+        and layers in CHALLENGE_LAYERS
+        and set(radices) == {2}
+        and (dense_width, seed, weight) == (CHALLENGE_DENSE_WIDTH, CHALLENGE_SEED, CHALLENGE_WEIGHT)
+    )
+    return Challenge(neurons, layers) if same else None
+
+
+def _generate(
+    neurons: int, layers: int, radices: Sequence[int], dense_width: int, seed: int, weight: np.float32, bias: np.float32
+) -> Iterator[Layer]:
+    stream = np.random.RandomState(seed)
+    biases = np.broadcast_to(bias, (neurons,))
+    activation = clipped_relu(MAXIMUM)
+    permutation: NDArray[np.int64] | None = None
+    for number in range(layers):
+        p = number % len(radices)
+        if p == 0 and number > 0:
+            permutation = np.argsort(stream.random_sample(neurons), kind="stable")
+        rows = _distinct_columns(radices, p, dense_width, permutation)
+        indices = np.tile(rows, (dense_width, 1)).reshape(-1)
+        indptr = np.arange(neurons + 1, dtype=np.int64) * rows.shape[1]
+        yield Layer(neurons, neurons, indptr, indices, np.broadcast_to(weight, indices.shape), biases, activation)
+
+
+def _distinct_columns(
+    radices: Sequence[int], p: int, dense_width: int, permutation: NDArray[np.int64] | None
+) -> NDArray[np.int32]:
+    """Rows of the first m columns, ascending; column c + m has the same rows. Shape (m, dense_width * radices[p])."""
+    m, value = math.prod(radices), math.prod(radices[:p])
+    base = (np.arange(m)[:, None] + value * np.arange(radices[p])) % m
+    rows = (np.arange(dense_width)[:, None] * m + base[:, None, :]).reshape(m, -1)
+    if permutation is not None:
+        rows = permutation[rows]
+    return np.sort(rows, axis=1).astype(np.int32)

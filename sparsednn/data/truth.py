@@ -1,0 +1,55 @@
+"""The categories that the Graph Challenge's networks must find.
+
+`truth/neuron{n}-categories.tsv` in this package: the 1-based ids for each width; they are the same for 120, 480 and 1920 layers. Those of
+1024 neurons are the published ids; for 16384 and 65536 only the count was at hand (the ids are the reference's, and there
+are as many as published); those of 4096 are the reference's.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.network import Network
+
+SOURCES = {1024: "published_ids", 4096: "own_reference", 16384: "published_count", 65536: "published_count"}
+
+
+def challenge_categories(neurons: int) -> NDArray[np.int64]:
+    """Return the true categories (1-based ids, ascending) of all 60,000 instances for one of the challenge's widths."""
+    text = importlib.resources.files("sparsednn.data").joinpath(f"truth/neuron{neurons}-categories.tsv").read_text()
+    return np.array(text.split(), np.int64)
+
+
+def check(
+    categories: NDArray[np.int64], instances: int, network: Network, challenge_data: bool, given: NDArray[np.int64] | None
+) -> dict[str, Any]:
+    """Compare categories with the truth, where there is one.
+
+    Parameters
+    ----------
+    categories : int64 array
+        1-based ids that were found.
+    instances : int
+        How many instances were run; the truth is cut off there.
+    network : Network
+    challenge_data : bool
+        Whether the instances are the challenge's.
+    given : int64 array, optional
+        The truth that the user gave, which comes first.
+
+    Returns
+    -------
+    dict
+        checked (bool), source ("given", one of `SOURCES`, or None), match (bool or None).
+    """
+    if given is not None:
+        truth, source = given, "given"
+    elif challenge_data and network.challenge is not None:
+        truth, source = challenge_categories(network.challenge.neurons), SOURCES[network.challenge.neurons]
+    else:
+        return {"checked": False, "source": None, "match": None}
+    return {"checked": True, "source": source, "match": bool(np.array_equal(categories, truth[truth <= instances]))}

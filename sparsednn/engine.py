@@ -1,0 +1,363 @@
+"""Inference: puts partition, scheduler, executor and backend together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.backend import (
+    LEGAL_OPTIONS,
+    STOP_FLAG,
+    Backend,
+    Control,
+    GroupResult,
+    KernelOptions,
+    kernel_name,
+    load_backend,
+)
+from sparsednn.choices import unknown
+from sparsednn.comm import Communicator, LocalCommunicator
+from sparsednn.executors import ThreadExecutor, WorkerTimes
+from sparsednn.memory import peak_rss_bytes
+from sparsednn.network import Network
+from sparsednn.partition import Partition, largest_group, split_evenly
+from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
+from sparsednn.schedulers import SCHEDULERS, Job, Scheduler
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class InferOptions:
+    """Options of `infer` beyond its named parameters.
+
+    Attributes
+    ----------
+    repeats : int
+        How often the inference is run; the record has every time, and their median.
+    rows, columns, order, block_rows
+        See `sparsednn.backend.KernelOptions`.
+    progress : callable, optional
+        Called a few times a second with (rows x layers finished, rows x layers in all).
+    communicator : Communicator
+        The processes that take part: this one alone, unless told otherwise.
+    """
+
+    repeats: int = 1
+    rows: str = "prune"
+    columns: str = "none"
+    order: str = "shared_inputs"
+    block_rows: int | None = None
+    progress: ProgressCallback | None = None
+    communicator: Communicator = field(default_factory=LocalCommunicator)
+
+
+def infer(
+    network: Network,
+    inputs: Any,
+    backend: str | Backend = "numba",
+    kernel: str = "auto",
+    scheduler: str | Scheduler = "data",
+    threads: int | None = None,
+    output: bool = False,
+    **options: Any,
+) -> Result:
+    """Run inference of a sparse network on a batch of inputs.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : scipy.sparse matrix of any format, or NumPy array; shape (instances, network.n_inputs)
+        Converted to float32.
+    backend : str or Backend
+        The name of an installed backend, or an object of your own.
+    kernel : str
+        One of the backend's kernels; "auto" lets the backend choose.
+    scheduler : str or Scheduler
+        The name of a scheduler, or an object of your own.
+    threads : int, optional
+        Worker threads; as many as this process may use cores, unless given.
+    output : bool
+        Also return the last activations.
+    **options
+        See `InferOptions`.
+
+    Returns
+    -------
+    Result
+        With ``.categories`` (1-based ids, ascending), ``.output`` (csr_array, if asked for) and ``.record``.
+
+    Raises
+    ------
+    TypeError
+        For an unknown option or an input that is no matrix.
+    ValueError
+        For a shape that does not match, NaN or infinite inputs, or an unknown name; the message has the legal ones.
+    MemoryError
+        If the network does not fit in the kernel's layout.
+    FloatingPointError
+        If activations have overflowed float32.
+    """
+    opts = _options(options)
+    n_threads = default_threads() if threads is None else threads
+    if n_threads < 1:
+        raise ValueError(f"threads={n_threads}: at least 1 is needed")
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    scheduler = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
+    kernel_options = KernelOptions(kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.block_rows)
+    started_at = perf_counter()
+    rows = canonical_inputs(inputs, network.n_inputs)
+    loaded_at = perf_counter()
+    plan = backend.prepare(network, kernel_options, n_threads)
+    prepared_at = perf_counter()
+    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_threads)))
+    compiled_at = perf_counter()
+    job = _Inference(backend, plan, scheduler, network, rows, n_threads, output, opts)
+    runs = [job.run() for _ in range(opts.repeats)]
+    seconds = {
+        "load": loaded_at - started_at,
+        "prepare": prepared_at - loaded_at,
+        "compile": compiled_at - prepared_at,
+        "inference": [run.seconds for run in runs],
+        "inference_median": median(run.seconds for run in runs),
+    }
+    last = runs[-1]
+    return Result(last.categories, last.output, _record(job, last, seconds))
+
+
+def default_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def make_scheduler(name: str) -> Scheduler:
+    """Return a new scheduler by name, or raise ValueError naming the legal ones."""
+    if name not in SCHEDULERS:
+        raise ValueError(unknown("scheduler", name, SCHEDULERS))
+    return SCHEDULERS[name]()
+
+
+def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
+    """Return inputs as the kernels want them.
+
+    A ``csr_array`` of float32 with sorted int32 indices, int64 index pointers, no duplicates and no explicit zeros; what is
+    already so is not copied.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `inputs` is no matrix, has another width than `n_inputs`, or holds NaN or infinite values.
+    """
+    if not sp.issparse(inputs) and not isinstance(inputs, np.ndarray):
+        raise TypeError(f"inputs must be a scipy.sparse matrix or a NumPy array, not {type(inputs).__name__}")
+    if inputs.ndim != 2 or inputs.shape[1] != n_inputs:
+        raise ValueError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
+    with np.errstate(over="ignore"):
+        csr = sp.csr_array(inputs, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(csr.data))
+    if bad.size:
+        row = int(np.searchsorted(csr.indptr, bad[0], side="right"))
+        raise ValueError(
+            f"inputs: instance {row}, feature {csr.indices[bad[0]] + 1} is {csr.data[bad[0]]}, which is not finite"
+        )
+    if not csr.has_canonical_format or not csr.data.all():
+        csr = csr.copy() if csr.data is getattr(inputs, "data", None) else csr
+        csr.sum_duplicates()
+        csr.eliminate_zeros()
+    indices = csr.indices.astype(np.int32, copy=False)
+    indptr = csr.indptr.astype(np.int64, copy=False)
+    return _csr(csr.data, indices, indptr, csr.shape)
+
+
+def _csr(data: NDArray[np.float32], indices: NDArray[np.int32], indptr: NDArray[np.int64], shape: Any) -> sp.csr_array:
+    """Make a csr_array that keeps int32 indices beside int64 pointers (scipy's constructor would make them alike)."""
+    csr = sp.csr_array(shape, dtype=np.float32)
+    csr.data, csr.indices, csr.indptr = data, indices, indptr
+    csr.has_canonical_format = True
+    return csr
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One repeat: its seconds, results and workers."""
+
+    seconds: float
+    categories: NDArray[np.int64]
+    output: sp.csr_array | None
+    multiply_adds: int
+    workers: list[dict[str, Any]]
+
+
+class _Inference:
+    """A prepared inference that can be run again and again."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        plan: Any,
+        scheduler: Scheduler,
+        network: Network,
+        inputs: sp.csr_array,
+        n_threads: int,
+        output: bool,
+        options: InferOptions,
+    ) -> None:
+        self.backend, self.plan, self.scheduler, self.network = backend, plan, scheduler, network
+        self.inputs, self.output, self.options = inputs, output, options
+        self.n_rows = inputs.shape[0]
+        self.executor = ThreadExecutor(n_threads)
+
+    def run(self) -> _Run:
+        """Run it once; the clock is on from the input in memory until the categories are known."""
+        comm = self.options.communicator
+        comm.barrier()
+        started_at = perf_counter()
+        partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers))
+        tasks = _GroupTasks(self, partition)
+        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
+        times = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
+        results = tasks.finished()
+        sums = _in_order(partition, [result.sums for result in results])
+        _require_finite(sums)
+        categories = np.flatnonzero(sums > 0).astype(np.int64) + 1
+        seconds = perf_counter() - started_at
+        return _Run(
+            seconds,
+            categories,
+            _output_in_order(partition, results) if self.output else None,
+            sum(result.multiply_adds for result in results),
+            _workers(comm, times),
+        )
+
+    def _watch(self, control: Control) -> Callable[[], None] | None:
+        progress, total = self.options.progress, self.n_rows * len(self.network.layers)
+        if progress is None:
+            return None
+        return lambda: progress(int(control.progress[:, 0].sum()), total)
+
+
+class _GroupTasks:
+    """The row groups of one run, opened when first run and closed when through."""
+
+    def __init__(self, inference: _Inference, partition: Partition) -> None:
+        self.control = Control.for_workers(inference.executor.n_workers)
+        self._inference = inference
+        self._partition = partition
+        self._open: dict[int, Any] = {}
+        self._results: list[GroupResult | None] = [None] * len(partition.groups)
+
+    def run(self, worker: int, row_group: int) -> bool:
+        """Take a row group from where it is to the last layer."""
+        job = self._inference
+        group = self._open.pop(row_group, None)
+        if group is None:
+            rows = self._partition.groups[row_group].rows
+            group = job.backend.open(job.plan, job.inputs, rows, worker, job.output)
+        if not job.backend.run(job.plan, group, self.control, worker):
+            self._open[row_group] = group
+            return False
+        self._results[row_group] = job.backend.close(job.plan, group)
+        return True
+
+    def request_stop(self) -> None:
+        """Ask all kernels to return at their next layer boundary."""
+        self.control.flags[STOP_FLAG] = 1
+
+    def finished(self) -> list[GroupResult]:
+        """Return the results of all row groups."""
+        results = [result for result in self._results if result is not None]
+        if len(results) != len(self._results):
+            missing = [number for number, result in enumerate(self._results) if result is None]
+            raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
+        return results
+
+
+def _in_order(partition: Partition, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    values = np.zeros(partition.n_rows)
+    for group, part in zip(partition.groups, parts, strict=True):
+        values[group.rows] = part
+    return values
+
+
+def _output_in_order(partition: Partition, results: list[GroupResult]) -> sp.csr_array:
+    stacked = sp.csr_array(sp.vstack([result.output for result in results], format="csr"))
+    ids = np.concatenate([group.rows for group in partition.groups])
+    if (np.diff(ids) > 0).all():
+        return stacked
+    return stacked[np.argsort(ids)]
+
+
+def _require_finite(sums: NDArray[np.float64]) -> None:
+    bad = np.flatnonzero(~np.isfinite(sums))
+    if bad.size:
+        raise FloatingPointError(
+            f"instance {bad[0] + 1}: the last activations are not finite; they have overflowed float32 on the way "
+            "(clipped_relu(max) bounds them)"
+        )
+
+
+def _workers(comm: Communicator, times: list[WorkerTimes]) -> list[dict[str, Any]]:
+    mine = [
+        {"process": comm.rank, "thread": t.worker, "busy_s": t.busy_s, "idle_s": t.idle_s, "row_groups": t.row_groups}
+        for t in times
+    ]
+    gathered = comm.gather(mine)
+    return [worker for process in gathered or [] for worker in process]
+
+
+def _options(options: dict[str, Any]) -> InferOptions:
+    names = [f.name for f in fields(InferOptions)]
+    for name in options:
+        if name not in names:
+            raise TypeError(f"infer: unknown option; {unknown(name, options[name], names)}")
+    opts = InferOptions(**options)
+    if opts.repeats < 1:
+        raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
+    for name, legal in LEGAL_OPTIONS.items():
+        value = getattr(opts, name)
+        if value not in legal:
+            raise ValueError(unknown(name, value, legal))
+    if opts.block_rows is not None and opts.block_rows < 1:
+        raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
+    return opts
+
+
+def _record(job: _Inference, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
+    """Build the part of a record that does not depend on where the data came from."""
+    described = job.backend.describe(job.plan)
+    median_s = max(seconds["inference_median"], 1e-9)
+    nominal_edges = job.n_rows * job.network.nnz
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": "complete",
+        "neurons": job.network.n_inputs,
+        "layers": len(job.network.layers),
+        "instances": job.n_rows,
+        "input_nnz": int(job.inputs.nnz),
+        "network_nnz": job.network.nnz,
+        "backend": job.backend.name,
+        "kernel": described.pop("kernel"),
+        "scheduler": job.scheduler.name,
+        "executor": job.executor.name,
+        "hashing": "none",
+        "processes": job.options.communicator.size,
+        "threads": job.executor.n_workers,
+        "optimizations": described,
+        "categories_count": len(run.categories),
+        "categories_sha256": categories_sha256(run.categories),
+        "truth": {"checked": False, "source": None, "match": None},
+        "seconds": seconds,
+        "nominal_edges_per_second": nominal_edges / median_s,
+        "performed_edges": run.multiply_adds,
+        "performed_edges_per_second": run.multiply_adds / median_s,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "workers": run.workers,
+    }

@@ -1,0 +1,57 @@
+"""How much memory there is and how much was used."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+import psutil
+
+GB = 1e9
+KEEP_FREE_BYTES = 256 * 2**20
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+
+
+def available_bytes() -> int:
+    """Return the bytes this process may still take: free memory of the machine, or of its control group if that is less."""
+    available = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # no control group, or "max": no limit of its own
+        available = min(available, int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text()))
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft_limit != resource.RLIM_INFINITY:
+        available = min(available, soft_limit - int(psutil.Process().memory_info().vms))
+    return max(available, 0)
+
+
+def require(n_bytes: int, purpose: str, way_out: str) -> None:
+    """Refuse what will not fit.
+
+    Raises
+    ------
+    MemoryError
+        If fewer than `n_bytes` are available (a reserve kept); the message says what for, how much, and `way_out`.
+    """
+    available = available_bytes()
+    if n_bytes + KEEP_FREE_BYTES > available:
+        raise MemoryError(
+            f"{purpose} needs {n_bytes / GB:.1f} GB, but only {available / GB:.1f} GB of memory are available; {way_out}"
+        )
+
+
+def reset_peak_rss() -> None:
+    """Start measuring the peak anew (Linux), so that a sweep's points do not report each other's peak."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_rss_bytes() -> int:
+    """Return the largest resident set size of this process in bytes, since the last reset where the system can reset it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

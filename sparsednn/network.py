@@ -1,0 +1,254 @@
+"""Sparse deep neural networks: layers of weights in CSC form, biases and activations.
+
+The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Challenge", HPEC 2019) is::
+
+    Z = Y @ W
+    Z = Z + bias         where Z is nonzero (bias_on="nonzero") or everywhere (bias_on="all")
+    Y = activation(Z)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+BiasOn = Literal["nonzero", "all"]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation that clamps: ``y = min(max(z, low), high)``."""
+
+    name: str
+    low: float
+    high: float
+
+    def __call__(self, z: Float32) -> Float32:
+        """Apply it to an array of float32; NaN stays NaN."""
+        return np.minimum(np.maximum(z, np.float32(self.low)), np.float32(self.high))
+
+
+def relu() -> Activation:
+    """Return the rectifier ``max(z, 0)``."""
+    return Activation("relu", 0.0, math.inf)
+
+
+def clipped_relu(maximum: float) -> Activation:
+    """Return the rectifier of the Graph Challenge, ``min(max(z, 0), maximum)``.
+
+    Raises
+    ------
+    ValueError
+        If `maximum` is not a positive number.
+    """
+    if not maximum > 0:
+        raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0")
+    return Activation("clipped_relu", 0.0, float(maximum))
+
+
+def identity() -> Activation:
+    """Return the activation that changes nothing."""
+    return Activation("identity", -math.inf, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: an ``n_inputs x n_outputs`` weight matrix in CSC form, a bias for each output and an activation.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs : int
+        Neurons before and after the layer.
+    indptr : int64 array, shape (n_outputs + 1,)
+        Where each output neuron's connections start.
+    indices : int32 array, shape (nnz,)
+        Input neuron of each connection, ascending within an output neuron.
+    values : float32 array, shape (nnz,)
+        Weights, none of them zero; may be a broadcast view when all are equal.
+    bias : float32 array, shape (n_outputs,)
+    activation : Activation
+    """
+
+    n_inputs: int
+    n_outputs: int
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: Float32
+    bias: Float32
+    activation: Activation
+
+    @property
+    def nnz(self) -> int:
+        """Number of connections."""
+        return int(self.indptr[-1])
+
+    def to_scipy(self) -> sp.csc_array:
+        """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
+        data = np.ascontiguousarray(self.values)
+        matrix = sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
+        matrix.has_sorted_indices = True
+        return matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Says that a network is one of the twelve of the Sparse DNN Graph Challenge."""
+
+    neurons: int
+    layers: int
+
+
+@dataclass(slots=True, init=False)
+class Network:
+    """A sparse deep neural network for inference.
+
+    Parameters
+    ----------
+    weights : sequence of scipy.sparse matrices (rows: inputs, columns: outputs)
+        One for each layer; widths may differ from layer to layer but must match. Converted to float32; explicit zeros are
+        dropped and duplicates added up.
+    bias : float, or a sequence with a float or an array of shape (n_outputs,) for each layer
+    bias_on : {"nonzero", "all"}
+        Add the bias only where ``Y @ W`` is nonzero (the Graph Challenge's rule) or everywhere (ordinary networks).
+    activation : Activation, or a sequence with one for each layer
+        ``relu()``, ``clipped_relu(max)`` or ``identity()``.
+
+    Raises
+    ------
+    ValueError
+        If there are no layers, shapes do not match, or a weight or bias is NaN or infinite.
+    TypeError
+        If a weight matrix is not a scipy.sparse matrix, or the activation is not an Activation.
+    """
+
+    layers: tuple[Layer, ...]
+    bias_on: BiasOn
+    challenge: Challenge | None = field(default=None)
+
+    def __init__(
+        self,
+        weights: Sequence[Any],
+        *,
+        bias: float | Sequence[ArrayLike] = 0.0,
+        bias_on: BiasOn = "nonzero",
+        activation: Activation | Sequence[Activation] | None = None,
+    ) -> None:
+        biases = _per_layer(bias, len(weights), "bias")
+        activations = _per_layer(relu() if activation is None else activation, len(weights), "activation")
+        layers = [
+            _layer(number, matrix, b, act)
+            for number, (matrix, b, act) in enumerate(zip(weights, biases, activations, strict=True), start=1)
+        ]
+        self._set(layers, bias_on)
+
+    @classmethod
+    def from_layers(
+        cls, layers: Sequence[Layer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None
+    ) -> Network:
+        """Build a network from layers that are already in canonical form (as a generator makes them)."""
+        network = cls.__new__(cls)
+        network._set(layers, bias_on)
+        network.challenge = challenge
+        return network
+
+    def _set(self, layers: Sequence[Layer], bias_on: BiasOn) -> None:
+        if not layers:
+            raise ValueError("a network needs at least one layer")
+        if bias_on not in ("nonzero", "all"):
+            raise ValueError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
+        for number, (before, after) in enumerate(zip(layers, layers[1:], strict=False), start=1):
+            if before.n_outputs != after.n_inputs:
+                raise ValueError(
+                    f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"
+                )
+        self.layers = tuple(layers)
+        self.bias_on = bias_on
+        self.challenge = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Neurons of the input."""
+        return self.layers[0].n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Neurons of the last layer."""
+        return self.layers[-1].n_outputs
+
+    @property
+    def nnz(self) -> int:
+        """Number of connections of all layers (the challenge's "edges")."""
+        return sum(layer.nnz for layer in self.layers)
+
+    def zero_outputs(self, number: int) -> Float32:
+        """Return what layer `number` (0-based) makes of a zero before the bias: float32, shape (n_outputs,)."""
+        layer = self.layers[number]
+        bias = layer.bias if self.bias_on == "all" else np.zeros_like(layer.bias)
+        return layer.activation(bias)
+
+    def zero_rows_stay_zero(self) -> NDArray[np.bool_]:
+        """Say for each layer whether a row of zeros before it is a row of zeros after the last layer.
+
+        Such a row may be dropped without changing any result. Shape (n_layers,), bool.
+        """
+        keeps = np.array([not self.zero_outputs(number).any() for number in range(len(self.layers))])
+        return np.logical_and.accumulate(keeps[::-1])[::-1]
+
+
+def _per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
+    if np.isscalar(value) or isinstance(value, Activation) or np.ndim(value) == 0:
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(f"{name}: {len(values)} given for {n_layers} layers; give one for all, or one a layer")
+    return values
+
+
+def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) -> Layer:
+    """Check one layer and bring it into canonical form."""
+    if not sp.issparse(matrix):
+        raise TypeError(f"layer {number}: weights must be a scipy.sparse matrix, not {type(matrix).__name__}")
+    if not isinstance(activation, Activation):
+        raise TypeError(f"layer {number}: activation must be relu(), clipped_relu(max) or identity(), not {activation!r}")
+    weights = canonical_csc(matrix, f"layer {number}")
+    n_inputs, n_outputs = weights.shape
+    bias_array = np.asarray(bias, dtype=np.float32)
+    if bias_array.ndim and bias_array.shape != (n_outputs,):
+        raise ValueError(f"layer {number}: bias has shape {bias_array.shape}, but the layer has {n_outputs} outputs")
+    if not np.isfinite(bias_array).all():
+        raise ValueError(f"layer {number}: bias holds NaN or an infinite value")
+    return Layer(
+        n_inputs,
+        n_outputs,
+        weights.indptr.astype(np.int64),
+        weights.indices.astype(np.int32),
+        weights.data,
+        np.broadcast_to(bias_array, (n_outputs,)),
+        activation,
+    )
+
+
+def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
+    """Return `matrix` as a float32 ``csc_array``: sorted, duplicates added up, no explicit zeros, all finite.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN, infinite or beyond float32; the message names the entry.
+    """
+    with np.errstate(over="ignore"):
+        csc = sp.csc_array(matrix, dtype=np.float32, copy=True)
+    csc.sum_duplicates()
+    bad = np.flatnonzero(~np.isfinite(csc.data))
+    if bad.size:
+        row, column = csc.indices[bad[0]], np.searchsorted(csc.indptr, bad[0], side="right") - 1
+        raise ValueError(f"{name}: the weight in row {row}, column {column} is {csc.data[bad[0]]}, which is not finite")
+    csc.eliminate_zeros()
+    return csc

@@ -1,0 +1,60 @@
+"""How rows of the input are split into row groups. All index arithmetic of a split is here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """A set of rows that goes through the network together.
+
+    Attributes
+    ----------
+    number : int
+        Position in its partition, from 0.
+    rows : int64 array, shape (n_rows,)
+        0-based ids of the instances, ascending; may be empty.
+    """
+
+    number: int
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A split of all rows into row groups: each row is in exactly one."""
+
+    n_rows: int
+    groups: tuple[RowGroup, ...]
+
+
+def split_evenly(n_rows: int, n_groups: int) -> Partition:
+    """Split rows ``0..n_rows-1`` into contiguous groups whose sizes differ by at most one.
+
+    With more groups than rows, the last groups are empty.
+
+    Raises
+    ------
+    ValueError
+        If `n_groups` is below 1 or `n_rows` is negative.
+    """
+    if n_groups < 1 or n_rows < 0:
+        raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups")
+    bounds = _even_bounds(n_rows, n_groups)
+    rows = np.arange(n_rows, dtype=np.int64)
+    groups = (RowGroup(i, rows[start:stop]) for i, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)))
+    return Partition(n_rows, tuple(groups))
+
+
+def largest_group(n_rows: int, n_groups: int) -> int:
+    """Return how many rows the largest group of an even split has."""
+    return -(-n_rows // n_groups)
+
+
+def _even_bounds(n_rows: int, n_groups: int) -> list[int]:
+    small, n_larger = divmod(n_rows, n_groups)
+    return [i * small + min(i, n_larger) for i in range(n_groups + 1)]

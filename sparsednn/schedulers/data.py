@@ -1,0 +1,28 @@
+"""Data parallelism: every worker has one row group of its own, and there is no synchronisation after the start."""
+
+from __future__ import annotations
+
+from sparsednn.schedulers.base import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+
+
+class DataScheduler(Scheduler):
+    """Worker *i* runs row group *i* through all layers and stops."""
+
+    name = "data"
+
+    def n_row_groups(self, n_workers: int) -> int:
+        """One row group for each worker."""
+        return n_workers
+
+    def start(self, job: Job) -> None:
+        """Check that there is one row group for each worker."""
+        if job.n_row_groups != job.n_workers:
+            raise ValueError(f"data: {job.n_row_groups} row groups for {job.n_workers} workers; one for each is needed")
+
+    def on_event(self, event: Event) -> list[Action]:
+        """A worker that starts runs its row group; one that has finished stops."""
+        match event:
+            case Started(worker):
+                return [Run(worker, row_group=worker)]
+            case Finished(worker):
+                return [Stop(worker)]
