@@ -1,7 +1,7 @@
 """Runs the points of a sweep: load, infer, check, record.
 
-Every point leaves exactly one ``result.json`` in its folder. While it runs there is a ``running.json``; a point that died without a
-handler leaves only that, and counts as failed.
+Every point leaves exactly one ``result.json`` in its folder. While it runs there is a ``running.json``; a point that
+died without a handler leaves only that, and counts as failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The configuration: dataclasses own names, types and legal choices; YAML files in conf/ own values.
+"""From Hydra's configuration to a checked one.
 
 `resolve` turns Hydra's DictConfig into a `Config` and makes all checks that concern more than one field. Past it nobody sees a
 DictConfig.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -17,198 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.data.radixnet import CHALLENGE_SEED
+from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency, RowOrder
 
-
-class Executor(Enum):
-    """Who carries decisions out."""
-
-    threads = "threads"
-    simulated = "simulated"
-
-
-class Strategy(Enum):
-    """Which worker may recruit helpers."""
-
-    earliest_first = "earliest_first"
-    slower_first = "slower_first"
-    faster_first = "faster_first"
-
-
-class Hashing(Enum):
-    """What is permuted."""
-
-    none = "none"
-    input = "input"
-    layer = "layer"
-    both = "both"
-
-
-class RowOrder(Enum):
-    """Order of the rows before they are split."""
-
-    given = "given"
-    alive_first = "alive_first"
-
-
-class RowWork(Enum):
-    """How work on rows is avoided."""
-
-    none = "none"
-    prune = "prune"
-
-
-class ColumnWork(Enum):
-    """How work on columns is avoided."""
-
-    none = "none"
-    merge = "merge"
-
-
-class ColumnOrder(Enum):
-    """Order in which a layer's outputs are computed."""
-
-    given = "given"
-    shared_inputs = "shared_inputs"
-
-
-class Residency(Enum):
-    """Where the network is during inference."""
-
-    memory = "memory"
-    stream = "stream"
-
-
-class BiasRule(Enum):
-    """Where the bias is added."""
-
-    nonzero = "nonzero"
-    all = "all"
-
-
-class ActivationName(Enum):
-    """Activation of every layer."""
-
-    clipped_relu = "clipped_relu"
-    relu = "relu"
-    identity = "identity"
-
-
-@dataclass(slots=True)
-class BackendConfig:
-    """Who carries out the arithmetic."""
-
-    name: str = "numba"
-    block_rows: int | None = None
-
-
-@dataclass(slots=True)
-class SchedulerConfig:
-    """One for all schedulers; fields that a scheduler has no use for are inert."""
-
-    name: str = "data"
-    strategy: Strategy = Strategy.earliest_first
-    recruiting_ratio: float = 0.3
-    threshold: int = 4
-    split_factor: int = 8
-
-
-@dataclass(slots=True)
-class PartitionConfig:
-    """How rows are split."""
-
-    hashing: Hashing = Hashing.none
-    order: RowOrder = RowOrder.given
-    buckets: int = 1
-
-
-@dataclass(slots=True)
-class OptimizeConfig:
-    """Exact optimisations."""
-
-    rows: RowWork = RowWork.prune
-    columns: ColumnWork = ColumnWork.none
-    order: ColumnOrder = ColumnOrder.shared_inputs
-
-
-@dataclass(slots=True)
-class NetworkConfig:
-    """Where the network comes from."""
-
-    name: str = "radixnet"
-    path: str | None = None
-    residency: Residency = Residency.memory
-    radices: list[int] | None = None
-    dense_width: int = 16
-    seed: int = CHALLENGE_SEED
-    weight: float = 0.0625
-    bias: float | None = None
-    bias_on: BiasRule = BiasRule.nonzero
-    activation: ActivationName = ActivationName.clipped_relu
-    maximum: float = 32.0
-
-
-@dataclass(slots=True)
-class InputConfig:
-    """Where the instances come from."""
-
-    name: str = "challenge"
-    path: str | None = None
-    truth: str | None = None
-
-
-@dataclass(slots=True)
-class ClusterConfig:
-    """The machines."""
-
-    name: str = "local"
-    nodes: int = 1
-    cores_per_node: int | None = None
-    processes_per_node: int = 1
-    pin: bool = False
-    timeout_s: float | None = None
-    mpiexec: str | None = None
-    calibration: str | None = None
-
-
-@dataclass(slots=True)
-class ExperimentConfig:
-    """A named experiment."""
-
-    name: str = "none"
-
-
-@dataclass(slots=True)
-class Config:
-    """Everything that a run is told."""
-
-    neurons: int = 1024
-    layers: int = 120
-    instances: int | None = N_INSTANCES
-    kernel: str = "auto"
-    executor: Executor = Executor.threads
-    threads: int | None = None
-    processes: int | None = None
-    repeats: int = 1
-    seed: int = CHALLENGE_SEED
-    trace: bool = False
-    resume: bool = False
-    rebalance_after: int | None = None
-    backend: BackendConfig = field(default_factory=BackendConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    partition: PartitionConfig = field(default_factory=PartitionConfig)
-    optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    input: InputConfig = field(default_factory=InputConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+__all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the option and the way out."""
-
-
-GROUPS = tuple(f.name for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory))
 
 
 def register() -> None:
@@ -226,7 +40,7 @@ def resolve(cfg: DictConfig) -> Config:
         have.
     """
     _refuse_unknown(OmegaConf.to_container(cfg, resolve=False), Config, "")
-    config = OmegaConf.to_object(cfg)
+    config: Any = OmegaConf.to_object(cfg)
     if not isinstance(config, Config):
         raise ConfigError("the composed configuration lacks the schema: conf/config.yaml must list schema/config first")
     _check_ranges(config)
@@ -250,8 +64,9 @@ def _keys(schema: Any, prefix: str) -> list[str]:
     found = []
     for f in dataclasses.fields(schema):
         found.append(prefix + f.name)
-        if dataclasses.is_dataclass(f.default_factory):
-            found += _keys(f.default_factory, f"{prefix}{f.name}.")
+        factory: Any = f.default_factory
+        if dataclasses.is_dataclass(factory):
+            found += _keys(factory, f"{prefix}{f.name}.")
     return found
 
 

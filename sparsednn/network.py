@@ -9,6 +9,7 @@ The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Cha
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -149,9 +150,7 @@ class Network:
         self._set(layers, bias_on)
 
     @classmethod
-    def from_layers(
-        cls, layers: Sequence[Layer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None
-    ) -> Network:
+    def from_layers(cls, layers: Sequence[Layer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None) -> Network:
         """Build a network from layers that are already in canonical form (as a generator makes them)."""
         network = cls.__new__(cls)
         network._set(layers, bias_on)
@@ -163,7 +162,7 @@ class Network:
             raise ValueError("a network needs at least one layer")
         if bias_on not in ("nonzero", "all"):
             raise ValueError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
-        for number, (before, after) in enumerate(zip(layers, layers[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(itertools.pairwise(layers), start=1):
             if before.n_outputs != after.n_inputs:
                 raise ValueError(
                     f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"

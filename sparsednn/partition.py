@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ def split_evenly(n_rows: int, n_groups: int) -> Partition:
         raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups")
     bounds = _even_bounds(n_rows, n_groups)
     rows = np.arange(n_rows, dtype=np.int64)
-    groups = (RowGroup(i, rows[start:stop]) for i, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)))
+    groups = (RowGroup(i, rows[start:stop]) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
     return Partition(n_rows, tuple(groups))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.numba_cpu import csc_columns as columns
 from backends.numba_cpu import csc_kernels as kernels
 from backends.numba_cpu.packing import Connections, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, small_ids
@@ -33,7 +34,7 @@ class CscPlan(Plan):
             work.ids0, work.values0, work.start[0], work.stop[0],
         )  # fmt: skip
         work.state[:] = 0
-        work.state[kernels.N_ROWS], work.state[kernels.N_ALIVE] = n_rows, n_alive
+        work.state[columns.N_ROWS], work.state[columns.N_ALIVE] = n_rows, n_alive
         return Group(work, worker, n_rows, np.zeros(n_rows), output)
 
     def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
@@ -49,23 +50,23 @@ class CscPlan(Plan):
     def close(self, group: Group) -> GroupResult:
         """Add up the rows."""
         work, state = group.work, group.work.state
-        side, n_outputs = int(state[kernels.SIDE]), int(self.neurons.widths[-1])
-        through = state[kernels.LAYER] == len(self.neurons.low)
+        side, n_outputs = int(state[columns.SIDE]), int(self.neurons.widths[-1])
+        through = state[columns.LAYER] == len(self.neurons.low)
         ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
         start, stop = work.start[side, :n_outputs], work.stop[side, :n_outputs]
         if not through:  # every row died on the way
             start, stop = np.zeros((2, n_outputs), np.int64)
         kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)
         output = _to_csr(ids, values, start, stop, work.rows, group.n_rows) if group.wants_output else None
-        return GroupResult(group.sums, int(state[kernels.MULTIPLY_ADDS]), output)
+        return GroupResult(group.sums, int(state[columns.MULTIPLY_ADDS]), output)
 
-    def _memory(self, worker: int, n_rows: int, nnz: int) -> kernels.ColumnWork:
+    def _memory(self, worker: int, n_rows: int, nnz: int) -> columns.ColumnWork:
         """The worker's memory, made anew if it is too small or for another index type."""
         work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
         if work is None or len(work.sums) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
             ids0, values0 = entries(nnz + 1, id_type)
             ids1, values1 = entries(1, id_type)
-            work = self.memory[worker] = kernels.ColumnWork(
+            work = self.memory[worker] = columns.ColumnWork(
                 start=np.zeros((2, self.widest), np.int64),
                 stop=np.zeros((2, self.widest), np.int64),
                 ids0=ids0,
@@ -76,17 +77,17 @@ class CscPlan(Plan):
                 sums=np.zeros(n_rows, np.float32),
                 marks=np.zeros(n_rows, np.int64),
                 touched=np.zeros(n_rows, np.int64),
-                state=np.zeros(kernels.N_STATE, np.int64),
+                state=np.zeros(columns.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)
         work.marks[:] = 0
-        return work
+        return work  # type: ignore[no-any-return]
 
 
-def _with_room(work: kernels.ColumnWork) -> kernels.ColumnWork:
+def _with_room(work: columns.ColumnWork) -> columns.ColumnWork:
     """Return the same work with more room on the side that is to be written; what was there is not needed any more."""
-    ids, values = entries(int(work.state[kernels.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
-    if work.state[kernels.SIDE] == 0:
+    ids, values = entries(int(work.state[columns.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
+    if work.state[columns.SIDE] == 0:
         return work._replace(ids1=ids, values1=values)
     return work._replace(ids0=ids, values0=values)
 
@@ -101,8 +102,8 @@ def _to_csr(
 ) -> sp.csr_array:
     """Bring columns with gaps between them into a csr_array."""
     counts = stop - start
-    columns = np.repeat(np.arange(len(counts)), counts)
+    neurons = np.repeat(np.arange(len(counts)), counts)
     at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
-    csr = sp.csr_array((values[at], (rows[ids[at]], columns)), shape=(n_rows, len(counts)), dtype=np.float32)
+    csr = sp.csr_array((values[at], (rows[ids[at]], neurons)), shape=(n_rows, len(counts)), dtype=np.float32)
     csr.sort_indices()
     return csr

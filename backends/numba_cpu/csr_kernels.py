@@ -1,7 +1,8 @@
-"""Sparse activations in CSR, layer by layer: each row is added up in an accumulator over the next layer's neurons (Gustavson 1978).
+"""Sparse activations in CSR, layer by layer: each row is added up in an accumulator over the next layer's neurons
+(Gustavson 1978).
 
-A row's entries are kept in ascending neuron order, so that every output's terms are added in ascending input order. To append a row
-in order without sorting it or looking at every neuron, the accumulator is divided into blocks of 64 neurons, and
+A row's entries are kept in ascending neuron order, so that every output's terms are added in ascending input order. To
+append a row in order without sorting it or looking at every neuron, the accumulator is divided into blocks of 64 neurons, and
 only those blocks that a row has reached are looked at.
 """
 
@@ -162,13 +163,9 @@ def run_rows(net, conn, prune, work, flags, progress):
         layer = state[LAYER]
         drop = prune and net.zeros_stay[layer + 1]
         if state[SIDE] == 0:
-            dropped = layer_on_rows(
-                net, conn, drop, layer, work.ids0, work.values0, work.ids1, work.values1, work
-            )
+            dropped = layer_on_rows(net, conn, drop, layer, work.ids0, work.values0, work.ids1, work.values1, work)
         else:
-            dropped = layer_on_rows(
-                net, conn, drop, layer, work.ids1, work.values1, work.ids0, work.values0, work
-            )
+            dropped = layer_on_rows(net, conn, drop, layer, work.ids1, work.values1, work.ids0, work.values0, work)
         if dropped < 0:
             return GROW
         progress[0] += state[N_ROWS] + dropped * (n_layers - layer)

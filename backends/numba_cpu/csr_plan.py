@@ -75,7 +75,7 @@ class CsrPlan(Plan):
                 state=np.zeros(kernels.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)
-        return work
+        return work  # type: ignore[no-any-return]
 
 
 def _with_room(work: kernels.RowWork) -> kernels.RowWork:

@@ -1,66 +1,36 @@
 """Dense activations (UDC, uncompressed dense columns): blocks of instances taken depth first through the layers.
 
-A block holds some tens to hundreds of instances as ``block[slot(neuron), instance]``, so that a connection is one multiply-add of
+A block holds some tens to hundreds of instances as ``block[slot(neuron), instance]``, so that a connection is one
+multiply-add of
 a scalar weight and a vector of instances. With pruning, instances that have died are dropped on the way, and what is
-left of a block at certain layers (the *checkpoints*) waits there in a *pool* for the rest of other blocks, so that blocks stay full.
+left of a block at certain layers (the *checkpoints*) waits there in a *pool* for the rest of other blocks, so that
+blocks stay full.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.dense_blocks import (
+    COUNT,
+    LAYER,
+    MULTIPLY_ADDS,
+    OUTPUT_NNZ,
+    OUTPUT_ROWS,
+    SIDE,
+    STRIDE,
+    at_checkpoint,
+    drop_dead,
+    next_block,
+    slot,
+)
 from backends.numba_cpu.jit import atomic_load, inline, kernel
 from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
 
 THROUGH, STOPPED, OUTPUT_FULL = 0, 1, 2
-
-# Entries of BlockWork.state
-CURSOR, COUNT, STRIDE, LAYER, MULTIPLY_ADDS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE = range(8)
-N_STATE = 8
-
-
-class BlockWork(NamedTuple):
-    """The memory of one worker's dense blocks.
-
-    blocks : float32 (2, block_slots * block_rows)     the current block and the next; they swap at every layer
-    ids : int64 (2, block_rows)                        position in the row group of each instance
-    pools : float32 (n_checkpoints, block_slots * block_rows // 2)
-    pool_ids : int64 (n_checkpoints, block_rows // 2)
-    pool_count : int64 (n_checkpoints,)
-    checkpoints : int64 (n_checkpoints,)               layers after which rests of blocks are joined, ascending
-    alive : int32 (block_rows,)
-    column_ids : uint16 or uint32 (widest,), column_weights : float32 (widest,)   one column of a dense layer
-    state : int64 (N_STATE,)
-    """
-
-    blocks: NDArray[np.float32]
-    ids: NDArray[np.int64]
-    pools: NDArray[np.float32]
-    pool_ids: NDArray[np.int64]
-    pool_count: NDArray[np.int64]
-    checkpoints: NDArray[np.int64]
-    alive: NDArray[np.int32]
-    column_ids: NDArray[Any]
-    column_weights: NDArray[np.float32]
-    state: NDArray[np.int64]
-
-
-class Rows(NamedTuple):
-    """A row group's input (CSR) and where its results go.
-
-    indptr : int64, indices : int32, values : float32      all instances of the input
-    rows : int64 (n_rows,)                                 the instances of this group
-    sums : float64 (n_rows,)                               result: sum of each row of the last activations
-    """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    values: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    sums: NDArray[np.float64]
 
 
 class Output(NamedTuple):
@@ -75,18 +45,6 @@ class Output(NamedTuple):
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
-
-
-@inline
-def slot(neuron):
-    """Row of a block that holds a neuron (packing.block_slot)."""
-    return neuron + (neuron >> 6)
-
-
-@inline
-def padded(count):
-    """`count` rounded up to whole vectors."""
-    return (count + 7) & ~7
 
 
 @inline
@@ -147,137 +105,6 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
 
 
 @inline
-def load_block(net, rows, work, block_rows, skip_empty):
-    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
-    state, ids = work.state, work.ids[0]
-    begin = state[CURSOR]
-    cursor, count = begin, 0
-    while cursor < rows.rows.shape[0] and count < block_rows:
-        row = rows.rows[cursor]
-        if not skip_empty or rows.indptr[row] < rows.indptr[row + 1]:
-            ids[count] = cursor
-            count += 1
-        cursor += 1
-    stride = padded(count)
-    block = work.blocks[0]
-    block[: slot(net.widths[0] - 1) * stride + stride] = 0
-    for i in range(count):
-        row = rows.rows[ids[i]]
-        for k in range(rows.indptr[row], rows.indptr[row + 1]):
-            block[slot(np.int64(rows.indices[k])) * stride + i] = rows.values[k]
-    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, stride, 0, 0
-    return cursor - begin
-
-
-@inline
-def find_alive(bits, n_neurons, stride, count, alive):
-    """Set alive[i] for each instance that has a nonzero activation; return how many there are.
-
-    `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are.
-    """
-    alive[:count] = 0
-    n_alive = 0
-    begin = 0
-    while begin < n_neurons and n_alive < count:
-        end = min(begin + 64, n_neurons)
-        for j in range(begin, end):
-            base = np.uint64(slot(j) * stride)
-            for i in range(count):
-                alive[np.uint64(i)] |= bits[np.uint64(base + np.uint64(i))]
-        n_alive = 0
-        for i in range(count):
-            n_alive += alive[i] & 0x7FFFFFFF != 0
-        begin = end
-    return n_alive
-
-
-@inline
-def move(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride, y_ids, offset):
-    """Copy the `picked` instances of block x to block y, from instance `offset` on."""
-    for q in range(n_picked):
-        y_ids[offset + q] = x_ids[picked[q]]
-    for j in range(n_neurons):
-        source, target = slot(j) * x_stride, slot(j) * y_stride + offset
-        for q in range(n_picked):
-            y[np.uint64(target + q)] = x[np.uint64(source + picked[q])]
-
-
-@inline
-def clear_padding(n_neurons, block, stride, count):
-    """Zero the lanes of a block that hold no instance."""
-    if count < stride:
-        for j in range(n_neurons):
-            block[slot(j) * stride + count : slot(j) * stride + stride] = 0
-
-
-@inline
-def drop_dead(net, work):
-    """Drop dead instances of the current block where that saves an eighth of it; return how many died."""
-    state = work.state
-    count, stride, side = state[COUNT], state[STRIDE], state[SIDE]
-    n_neurons = net.widths[state[LAYER]]
-    n_alive = find_alive(work.blocks[side].view(np.int32), n_neurons, stride, count, work.alive)
-    if n_alive == 0:
-        state[COUNT] = 0
-        return count
-    if (count - n_alive) * 8 < count or padded(n_alive) == stride:
-        return 0
-    picked = 0
-    for i in range(count):
-        if work.alive[i] & 0x7FFFFFFF != 0:
-            work.alive[picked] = i
-            picked += 1
-    new_stride = padded(n_alive)
-    x, y = work.blocks[side], work.blocks[1 - side]
-    move(n_neurons, x, stride, work.ids[side], work.alive, n_alive, y, new_stride, work.ids[1 - side], 0)
-    clear_padding(n_neurons, y, new_stride, n_alive)
-    state[COUNT], state[STRIDE], state[SIDE] = n_alive, new_stride, 1 - side
-    return count - n_alive
-
-
-@inline
-def join_pool(net, work, checkpoint):
-    """Take what waits in the pool into the current block; the two fit together."""
-    state = work.state
-    count, waiting, side = state[COUNT], work.pool_count[checkpoint], state[SIDE]
-    n_neurons = net.widths[work.checkpoints[checkpoint]]
-    new_stride = padded(count + waiting)
-    x, y, ids = work.blocks[side], work.blocks[1 - side], work.ids[1 - side]
-    for i in range(max(count, waiting)):
-        work.alive[i] = i
-    move(n_neurons, x, state[STRIDE], work.ids[side], work.alive, count, y, new_stride, ids, 0)
-    pool, pool_ids = work.pools[checkpoint], work.pool_ids[checkpoint]
-    move(n_neurons, pool, padded(waiting), pool_ids, work.alive, waiting, y, new_stride, ids, count)
-    clear_padding(n_neurons, y, new_stride, count + waiting)
-    work.pool_count[checkpoint] = 0
-    state[COUNT], state[STRIDE], state[SIDE] = count + waiting, new_stride, 1 - side
-    state[LAYER] = work.checkpoints[checkpoint]
-
-
-@inline
-def wait_in_pool(net, work, checkpoint):
-    """Put the current block, half full at the most, into an empty pool."""
-    state = work.state
-    count, side = state[COUNT], state[SIDE]
-    n_neurons = net.widths[work.checkpoints[checkpoint]]
-    for i in range(count):
-        work.alive[i] = i
-    pool, pool_ids = work.pools[checkpoint], work.pool_ids[checkpoint]
-    move(n_neurons, work.blocks[side], state[STRIDE], work.ids[side], work.alive, count, pool, padded(count), pool_ids, 0)
-    work.pool_count[checkpoint] = count
-    state[COUNT] = 0
-
-
-@inline
-def first_pool(work):
-    """Number of the earliest checkpoint where instances wait; -1 if there is none."""
-    for checkpoint in range(work.checkpoints.shape[0]):
-        if work.pool_count[checkpoint] > 0:
-            return checkpoint
-    return -1
-
-
-@inline
 def finish_block(net, rows, work, output):
     """Add up the current block's instances and store their activations, if asked for; False if the output is full."""
     state = work.state
@@ -307,38 +134,6 @@ def finish_block(net, rows, work, output):
             rows.sums[ids[i]] += np.float64(block[slot(j) * stride + i])
     state[COUNT] = 0
     return True
-
-
-@inline
-def next_block(net, rows, work, block_rows, prune, progress, n_layers):
-    """Make new instances the current block, or else those that wait longest in a pool; False if there are none."""
-    state = work.state
-    while state[CURSOR] < rows.rows.shape[0]:
-        passed = load_block(net, rows, work, block_rows, prune and net.zeros_stay[0])
-        progress[0] += (passed - state[COUNT]) * n_layers
-        if state[COUNT] > 0:
-            return True
-    waiting = first_pool(work)
-    if waiting < 0:
-        return False
-    state[STRIDE] = 0
-    join_pool(net, work, waiting)
-    return True
-
-
-@inline
-def at_checkpoint(net, rows, work, block_rows):
-    """Join rests of blocks if the current layer is a checkpoint; wait there if more can still come."""
-    state = work.state
-    checkpoint = np.searchsorted(work.checkpoints, state[LAYER])
-    if checkpoint == work.checkpoints.shape[0] or work.checkpoints[checkpoint] != state[LAYER]:
-        return
-    if state[COUNT] * 2 <= block_rows and work.pool_count[checkpoint] > 0:
-        join_pool(net, work, checkpoint)
-    earlier = first_pool(work)
-    more_to_come = state[CURSOR] < rows.rows.shape[0] or (0 <= earlier and earlier < checkpoint)
-    if state[COUNT] * 2 <= block_rows and more_to_come:
-        wait_in_pool(net, work, checkpoint)
 
 
 @kernel

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu import dense_kernels as kernels
 from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
@@ -48,7 +49,7 @@ class DensePlan(Plan):
         work.state[:] = 0
         work.pool_count[:] = 0
         sums = np.zeros(len(rows))
-        where = kernels.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums)
+        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums)
         return Group(work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0)])
 
     def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
@@ -67,11 +68,11 @@ class DensePlan(Plan):
         state, output = group.work.state, None
         if group.wants_output:
             output = self._rows_in_order(group)
-        return GroupResult(group.sums, int(state[kernels.MULTIPLY_ADDS]), output)
+        return GroupResult(group.sums, int(state[blocks.MULTIPLY_ADDS]), output)
 
     def _rows_in_order(self, group: Group) -> sp.csr_array:
         stored = group.extra[1]
-        n_stored = int(group.work.state[kernels.OUTPUT_ROWS])
+        n_stored = int(group.work.state[blocks.OUTPUT_ROWS])
         indptr = stored.indptr[: n_stored + 1]
         shape = (n_stored, int(self.neurons.widths[-1]))
         finished = sp.csr_array((stored.values[: indptr[-1]], stored.indices[: indptr[-1]], indptr), shape=shape)
@@ -80,12 +81,12 @@ class DensePlan(Plan):
         with_empty = sp.csr_array(sp.vstack([finished, sp.csr_array((1, shape[1]), dtype=np.float32)], format="csr"))
         return with_empty[position]
 
-    def _memory(self, worker: int) -> kernels.BlockWork:
+    def _memory(self, worker: int) -> blocks.BlockWork:
         if self.memory[worker] is None:
             n_pools, half = len(self.checkpoints), self.block_rows // 2
             slots = int(block_slot(np.array([self.widest - 1], np.int32))[0]) + 1
             ids = self.connections.ids.dtype
-            self.memory[worker] = kernels.BlockWork(
+            self.memory[worker] = blocks.BlockWork(
                 blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, -1),
                 ids=np.empty((2, self.block_rows), np.int64),
                 pools=aligned_floats(n_pools * slots * half).reshape(n_pools, -1),
@@ -95,7 +96,7 @@ class DensePlan(Plan):
                 alive=np.empty(self.block_rows, np.int32),
                 column_ids=np.empty(self.widest if self.is_dense else 0, np.uint32 if self.is_dense else ids),
                 column_weights=np.empty(self.widest if self.is_dense else 0, np.float32),
-                state=np.zeros(kernels.N_STATE, np.int64),
+                state=np.zeros(blocks.N_STATE, np.int64),
             )
         return self.memory[worker]  # type: ignore[no-any-return]
 

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
+import numba.core.config
 import platformdirs
 from numba import types
 from numba.extending import intrinsic
 
+_CONFIG: Any = numba.core.config
 F = TypeVar("F", bound=Callable[..., Any])
-JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+JIT_DISABLED = bool(_CONFIG.DISABLE_JIT)
 
 
 def cache_folder() -> Path:
@@ -32,19 +34,19 @@ def cache_folder() -> Path:
 
 def kernel(function: F) -> F:
     """Compile a kernel when it is first called: no GIL, cached, plain IEEE arithmetic, C division."""
-    outer = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = outer or str(cache_folder())
+    outer = _CONFIG.CACHE_DIR
+    _CONFIG.CACHE_DIR = outer or str(cache_folder())
     try:
-        compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
+        compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
     finally:
-        numba.config.CACHE_DIR = outer
-    return compiled
+        _CONFIG.CACHE_DIR = outer
+    return compiled  # type: ignore[no-any-return]
 
 
 def inline(function: F) -> F:
     """Compile a helper that kernels call; the compiler inlines it where that pays."""
-    compiled: F = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+    return compiled  # type: ignore[no-any-return]
 
 
 if JIT_DISABLED:

@@ -143,4 +143,4 @@ def _empty_ids(network: Network, *, slots: bool) -> NDArray[np.uint16] | NDArray
     largest = int(block_slot(np.array([widest - 1]))[0]) if slots else widest - 1
     small = largest <= np.iinfo(np.uint16).max
     require(network.nnz * (6 if small else 8), f"packing {network.nnz:,} connections", "run fewer layers or neurons")
-    return np.empty(network.nnz, np.uint16 if small else np.uint32)
+    return np.empty(network.nnz, np.uint16) if small else np.empty(network.nnz, np.uint32)

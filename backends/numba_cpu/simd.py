@@ -1,6 +1,7 @@
 """One output column of a layer over a tile of instances, with the accumulators in vector registers.
 
-Written as LLVM vector instructions through a Numba intrinsic, because plain loops store and reload the accumulators for every few
+Written as LLVM vector instructions through a Numba intrinsic, because plain loops store and reload the accumulators for
+every few
 connections. Multiply and add are separate instructions (never fused) and the terms are added in ascending input order.
 """
 
@@ -79,9 +80,7 @@ def _compiled_tile(n_vectors: int) -> Callable[..., None]:
         y: Any, slot: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any,
     ) -> Any:  # fmt: skip
         float32, int64 = types.float32, types.int64
-        signature = types.void(
-            x, int64, int64, inputs, weights, int64, int64, y, int64, float32, float32, float32, float32
-        )
+        signature = types.void(x, int64, int64, inputs, weights, int64, int64, y, int64, float32, float32, float32, float32)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             def data(number: int) -> Any:
@@ -97,7 +96,7 @@ def _compiled_tile(n_vectors: int) -> Callable[..., None]:
 
         return signature, codegen
 
-    return tile  # type: ignore[no-any-return]
+    return tile
 
 
 def _python_tile(n_vectors: int) -> Callable[..., None]:

@@ -1,7 +1,7 @@
 """The inputs of the Sparse DNN Graph Challenge, rebuilt from the MNIST training images.
 
-The images are laid side by side, resampled by zero-padding their Fourier transform, and thresholded at half of the data set's maximum.
-Nonzero counts are exact at all four widths, and the instances of 1024 neurons equal the published ones.
+The images are laid side by side, resampled by zero-padding their Fourier transform, and thresholded at half of the data
+set's maximum. Nonzero counts are exact at all four widths, and the instances of 1024 neurons equal the published ones.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _cached(neurons: int) -> NDArray[np.uint8] | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as stored:
-            bits = stored["bits"]
+            bits: NDArray[np.uint8] = stored["bits"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         _LOG.warning("%s: not readable (%s); building it anew", path, error)
         return None
@@ -174,17 +174,15 @@ def _build(neurons: int, progress: Progress | None) -> NDArray[np.uint8]:
         )
     bits = _by_instance(rows, side)
     if (count := _count(bits)) != NONZEROS[neurons]:
-        raise RuntimeError(
-            f"building the inputs of {neurons} neurons: {count} nonzeros in place of {NONZEROS[neurons]}"
-        )
+        raise RuntimeError(f"building the inputs of {neurons} neurons: {count} nonzeros in place of {NONZEROS[neurons]}")
     return bits
 
 
 def _resampled_rows(side: int, threshold: float) -> Iterator[tuple[int, NDArray[np.uint8], float]]:
     """Yield (row, its thresholded pixels as bits, its maximum) for each row of pixels of the resampled images.
 
-    Zero-padding the transform along the images' rows is a fixed `side` x 28 matrix; along the columns, where all images lie side by
-    side, it is one long transform a row.
+    Zero-padding the transform along the images' rows is a fixed `side` x 28 matrix; along the columns, where all images
+    lie side by side, it is one long transform a row.
     """
     laid_out = mnist_images().transpose(1, 0, 2).reshape(PIXELS, -1).astype(np.float64)
     spectra = np.empty(laid_out.shape, np.complex128)

@@ -32,9 +32,10 @@ def read_network(
 ) -> Network:
     """Read ``n{neurons}-l1`` to ``n{neurons}-l{layers}`` from a folder.
 
-    Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz (scipy.sparse) or
-    .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x neurons; the
-    others have their own shape, with `neurons` inputs in the first layer.
+    Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz
+    (scipy.sparse) or
+    .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x
+    neurons; the others have their own shape, with `neurons` inputs in the first layer.
 
     Raises
     ------
@@ -96,8 +97,8 @@ def export(
 ) -> list[Path]:  # fmt: skip
     """Write a network of equal widths, its inputs and its categories as the Graph Challenge lays them out.
 
-    ``neuron{n}/n{n}-l{number}{suffix}``, ``sparse-images-{n}{suffix}`` and ``neuron{n}-l{layers}-categories{suffix}``, each written
-    atomically.
+    ``neuron{n}/n{n}-l{number}{suffix}``, ``sparse-images-{n}{suffix}`` and ``neuron{n}-l{layers}-categories{suffix}``,
+    each written atomically.
     """
     n, n_layers = network.n_inputs, len(network.layers)
     layer_folder = folder / f"neuron{n}"

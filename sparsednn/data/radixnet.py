@@ -1,6 +1,7 @@
 """RadiX-Net: the synthetic sparse networks of the Sparse DNN Graph Challenge, generated exactly.
 
-Sources: Kepner and Robinett, "RadiX-Net: Structured Sparse Matrices for Deep Neural Networks", IPDPSW 2019; Kepner et al., "Sparse Deep
+Sources: Kepner and Robinett, "RadiX-Net: Structured Sparse Matrices for Deep Neural Networks", IPDPSW 2019; Kepner et
+al., "Sparse Deep
 Neural Network Graph Challenge", HPEC 2019. All 120 published layers of 1024 neurons are reproduced bit for bit.
 """
 
@@ -37,7 +38,8 @@ def radixnet(
     """Generate a mixed-radix network.
 
     The layers come in blocks of ``len(radices)``. With m the product of the radices, layer p of a block has the m x m base
-    pattern with ones at ``((c + k * v) mod m, c)`` for ``k < radices[p]``, where v is the product of the radices before p. A layer
+    pattern with ones at ``((c + k * v) mod m, c)`` for ``k < radices[p]``, where v is the product of the radices before
+    p. A layer
     is ``kron(ones(dense_width, dense_width), base) * weight`` with its rows permuted; all layers of a block have the same
     permutation, the first block has none.
 
@@ -75,9 +77,7 @@ def radixnet(
         bias = challenge_bias(neurons)
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
-    require(
-        n_connections * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers"
-    )
+    require(n_connections * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers")
     parts = list(_generate(neurons, layers, radices, dense_width, seed, np.float32(weight), np.float32(bias)))
     return Network.from_layers(parts, "nonzero", _challenge(neurons, layers, radices, dense_width, seed, weight, bias))
 

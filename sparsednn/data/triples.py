@@ -1,7 +1,7 @@
 """Files of (row, column, value) triples: the Graph Challenge's text layout and the C++ DistSparseDNN's binary layout.
 
-Both have 1-based ids. Text: tab separated, plain or gzipped (``.tsv``, ``.tsv.gz``). Binary (``.bin``): little-endian records of uint32
-row, uint32 column, float32 value, without a header.
+Both have 1-based ids. Text: tab separated, plain or gzipped (``.tsv``, ``.tsv.gz``). Binary (``.bin``): little-endian
+records of uint32 row, uint32 column, float32 value, without a header.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def to_matrix(triples: Triples, n_rows: int, n_columns: int, row_name: str, colu
     Raises
     ------
     ValueError
-        If an id is outside its range, a value is NaN or infinite, or an entry is there twice; the message names file, line and id.
+        If an id is outside its range, a value is NaN or infinite, or an entry is there twice; the message names file,
+        line and id.
     """
     for name, ids, limit in ((row_name, triples.rows, n_rows), (column_name, triples.columns, n_columns)):
         bad = np.flatnonzero((ids < 1) | (ids > limit))

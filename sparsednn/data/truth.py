@@ -1,6 +1,7 @@
 """The categories that the Graph Challenge's networks must find.
 
-`truth/neuron{n}-categories.tsv` in this package: the 1-based ids for each width; they are the same for 120, 480 and 1920 layers. Those of
+`truth/neuron{n}-categories.tsv` in this package: the 1-based ids for each width; they are the same for 120, 480 and
+1920 layers. Those of
 1024 neurons are the published ids; for 16384 and 65536 only the count was at hand (the ids are the reference's, and there
 are as many as published); those of 4096 are the reference's.
 """

@@ -1,0 +1,167 @@
+"""A row group in CSC and its sparse accumulator: what is done to one column, and to the rows that are still alive."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.numba_cpu.jit import inline
+
+# Entries of ColumnWork.state
+LAYER, N_ROWS, N_ALIVE, MULTIPLY_ADDS, NEEDED, SIDE, STAMP = range(7)
+N_STATE = 8
+
+
+class ColumnWork(NamedTuple):
+    """The memory of one worker's row group in CSC; two matrices that swap at every layer.
+
+    start, stop : int64 (2, widest)       where each column's entries are
+    ids0, ids1 : uint16 or uint32 (capacity,), values0, values1 : float32 (capacity,)    rows of the group and values
+    rows : int64 (n_rows,)                position in the row group of each row still here
+    sums : float32 (n_rows,)              sparse accumulator, zero between columns
+    marks : int64 (n_rows,)               stamp of the last column that reached the row
+    touched : int64 (n_rows,)             rows that the current column has reached
+    state : int64 (N_STATE,)
+    """
+
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    ids0: NDArray[Any]
+    ids1: NDArray[Any]
+    values0: NDArray[np.float32]
+    values1: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    sums: NDArray[np.float32]
+    marks: NDArray[np.int64]
+    touched: NDArray[np.int64]
+    state: NDArray[np.int64]
+
+
+@inline
+def count_alive(n_columns, ids, start, stop, work):
+    """Count the rows that have an entry; stops early when all have."""
+    state, marks = work.state, work.marks
+    state[STAMP] += 1
+    stamp, n_alive = state[STAMP], 0
+    for j in range(n_columns):
+        for p in range(start[j], stop[j]):
+            row = np.uint64(ids[np.uint64(p)])
+            if marks[row] != stamp:
+                marks[row] = stamp
+                n_alive += 1
+        if n_alive == state[N_ROWS]:
+            break
+    return n_alive
+
+
+@inline
+def drop_dead(n_columns, ids, start, stop, work):
+    """Renumber the rows that have an entry, where that saves an eighth of them; return how many were dropped."""
+    state, marks, touched = work.state, work.marks, work.touched
+    dropped = state[N_ROWS] - state[N_ALIVE]
+    if dropped * 8 < state[N_ROWS]:
+        return 0
+    kept = 0
+    for row in range(state[N_ROWS]):
+        if marks[row] == state[STAMP]:
+            touched[row] = kept
+            work.rows[kept] = work.rows[row]
+            kept += 1
+    for j in range(n_columns):
+        for p in range(start[j], stop[j]):
+            at = np.uint64(p)
+            ids[at] = touched[np.uint64(ids[at])]
+    state[N_ROWS] = kept
+    return dropped
+
+
+@inline
+def symbolic_column(ids_in, weights_in, begin, end, start, stop, ids, work):
+    """Count the distinct rows that one output column reaches, and the multiply-adds it takes."""
+    state, marks = work.state, work.marks
+    state[STAMP] += 1
+    stamp, reached, n_ops = state[STAMP], 0, 0
+    for k in range(begin, end):
+        if weights_in[k] == 0:
+            continue
+        i = np.uint64(ids_in[np.uint64(k)])
+        n_ops += stop[i] - start[i]
+        if reached == state[N_ALIVE]:
+            continue  # every row that has an entry is reached: only the multiply-adds are left to count
+        for p in range(start[i], stop[i]):
+            row = np.uint64(ids[np.uint64(p)])
+            if marks[row] != stamp:
+                marks[row] = stamp
+                reached += 1
+    return reached, n_ops
+
+
+@inline
+def accumulate(ids_in, weights_in, begin, end, start, stop, ids, values, sums):
+    """Add up one output column in the accumulator."""
+    for k in range(begin, end):
+        weight = weights_in[k]
+        if weight == 0:
+            continue
+        i = np.uint64(ids_in[np.uint64(k)])
+        for p in range(start[i], stop[i]):
+            at = np.uint64(p)
+            sums[np.uint64(ids[at])] += weight * values[at]
+
+
+@inline
+def accumulate_marking(ids_in, weights_in, begin, end, start, stop, ids, values, work):
+    """Add up one output column and list the rows it reaches; return how many."""
+    state, marks, sums, touched = work.state, work.marks, work.sums, work.touched
+    state[STAMP] += 1
+    stamp, reached = state[STAMP], 0
+    for k in range(begin, end):
+        weight = weights_in[k]
+        if weight == 0:
+            continue
+        i = np.uint64(ids_in[np.uint64(k)])
+        for p in range(start[i], stop[i]):
+            at = np.uint64(p)
+            row = np.uint64(ids[at])
+            if marks[row] != stamp:
+                marks[row] = stamp
+                touched[np.uint64(reached)] = np.int64(row)
+                reached += 1
+            sums[row] += weight * values[at]
+    return reached
+
+
+@inline
+def activate(total, bias, bias_at_zero, low, high):
+    """Add the bias and clamp."""
+    z = total + bias if total != 0 else bias_at_zero
+    z = low if z < low else z
+    return high if z > high else z
+
+
+@inline
+def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
+    """Append an output column, looking at every row; the store is unconditional, only the position moves."""
+    for row in range(n_rows):
+        r, target = np.uint64(row), np.uint64(at)
+        y = activate(sums[r], bias, bias_at_zero, low, high)
+        sums[r] = 0
+        ids[target] = row
+        values[target] = y
+        at += y != 0
+    return at
+
+
+@inline
+def store_listed(n_reached, sums, touched, bias, bias_at_zero, low, high, at, ids, values):
+    """Append an output column, looking at the rows it reached."""
+    for q in range(n_reached):
+        r, target = np.uint64(touched[np.uint64(q)]), np.uint64(at)
+        y = activate(sums[r], bias, bias_at_zero, low, high)
+        sums[r] = 0
+        ids[target] = r
+        values[target] = y
+        at += y != 0
+    return at

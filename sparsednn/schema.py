@@ -1,0 +1,198 @@
+"""The configuration's schema: dataclasses own names, types and legal choices; YAML files in conf/ own values."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sparsednn.data.challenge_inputs import N_INSTANCES
+from sparsednn.data.radixnet import CHALLENGE_SEED
+
+
+class Executor(Enum):
+    """Who carries decisions out."""
+
+    threads = "threads"
+    simulated = "simulated"
+
+
+class Strategy(Enum):
+    """Which worker may recruit helpers."""
+
+    earliest_first = "earliest_first"
+    slower_first = "slower_first"
+    faster_first = "faster_first"
+
+
+class Hashing(Enum):
+    """What is permuted."""
+
+    none = "none"
+    input = "input"
+    layer = "layer"
+    both = "both"
+
+
+class RowOrder(Enum):
+    """Order of the rows before they are split."""
+
+    given = "given"
+    alive_first = "alive_first"
+
+
+class RowWork(Enum):
+    """How work on rows is avoided."""
+
+    none = "none"
+    prune = "prune"
+
+
+class ColumnWork(Enum):
+    """How work on columns is avoided."""
+
+    none = "none"
+    merge = "merge"
+
+
+class ColumnOrder(Enum):
+    """Order in which a layer's outputs are computed."""
+
+    given = "given"
+    shared_inputs = "shared_inputs"
+
+
+class Residency(Enum):
+    """Where the network is during inference."""
+
+    memory = "memory"
+    stream = "stream"
+
+
+class BiasRule(Enum):
+    """Where the bias is added."""
+
+    nonzero = "nonzero"
+    all = "all"
+
+
+class ActivationName(Enum):
+    """Activation of every layer."""
+
+    clipped_relu = "clipped_relu"
+    relu = "relu"
+    identity = "identity"
+
+
+@dataclass(slots=True)
+class BackendConfig:
+    """Who carries out the arithmetic."""
+
+    name: str = "numba"
+    block_rows: int | None = None
+
+
+@dataclass(slots=True)
+class SchedulerConfig:
+    """One for all schedulers; fields that a scheduler has no use for are inert."""
+
+    name: str = "data"
+    strategy: Strategy = Strategy.earliest_first
+    recruiting_ratio: float = 0.3
+    threshold: int = 4
+    split_factor: int = 8
+
+
+@dataclass(slots=True)
+class PartitionConfig:
+    """How rows are split."""
+
+    hashing: Hashing = Hashing.none
+    order: RowOrder = RowOrder.given
+    buckets: int = 1
+
+
+@dataclass(slots=True)
+class OptimizeConfig:
+    """Exact optimisations."""
+
+    rows: RowWork = RowWork.prune
+    columns: ColumnWork = ColumnWork.none
+    order: ColumnOrder = ColumnOrder.shared_inputs
+
+
+@dataclass(slots=True)
+class NetworkConfig:
+    """Where the network comes from."""
+
+    name: str = "radixnet"
+    path: str | None = None
+    residency: Residency = Residency.memory
+    radices: list[int] | None = None
+    dense_width: int = 16
+    seed: int = CHALLENGE_SEED
+    weight: float = 0.0625
+    bias: float | None = None
+    bias_on: BiasRule = BiasRule.nonzero
+    activation: ActivationName = ActivationName.clipped_relu
+    maximum: float = 32.0
+
+
+@dataclass(slots=True)
+class InputConfig:
+    """Where the instances come from."""
+
+    name: str = "challenge"
+    path: str | None = None
+    truth: str | None = None
+
+
+@dataclass(slots=True)
+class ClusterConfig:
+    """The machines."""
+
+    name: str = "local"
+    nodes: int = 1
+    cores_per_node: int | None = None
+    processes_per_node: int = 1
+    pin: bool = False
+    timeout_s: float | None = None
+    mpiexec: str | None = None
+    calibration: str | None = None
+
+
+@dataclass(slots=True)
+class ExperimentConfig:
+    """A named experiment."""
+
+    name: str = "none"
+
+
+@dataclass(slots=True)
+class Config:
+    """Everything that a run is told."""
+
+    neurons: int = 1024
+    layers: int = 120
+    instances: int | None = N_INSTANCES
+    kernel: str = "auto"
+    executor: Executor = Executor.threads
+    threads: int | None = None
+    processes: int | None = None
+    repeats: int = 1
+    seed: int = CHALLENGE_SEED
+    trace: bool = False
+    resume: bool = False
+    rebalance_after: int | None = None
+    backend: BackendConfig = field(default_factory=BackendConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    partition: PartitionConfig = field(default_factory=PartitionConfig)
+    optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+
+
+GROUPS = tuple(f.name for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory))
+"""Fields of `Config` that are configuration groups."""
