@@ -202,7 +202,7 @@ class Network:
 
 
 def _per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
-    if np.isscalar(value) or isinstance(value, Activation) or np.ndim(value) == 0:
+    if np.isscalar(value) or isinstance(value, Activation) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.jit import inline
+from backends.numba_cpu.jit import inline, prefetch
 
 # Entries of ColumnWork.state
 LAYER, N_ROWS, N_ALIVE, MULTIPLY_ADDS, NEEDED, SIDE, STAMP = range(7)
@@ -22,7 +22,7 @@ class ColumnWork(NamedTuple):
     rows : int64 (n_rows,)                position in the row group of each row still here
     sums : float32 (n_rows,)              sparse accumulator, zero between columns
     marks : int64 (n_rows,)               stamp of the last column that reached the row
-    touched : int64 (n_rows,)             rows that the current column has reached
+    touched : int32 (n_rows + 1,)         rows that the current column has reached, and one slot to spare
     state : int64 (N_STATE,)
     """
 
@@ -34,8 +34,8 @@ class ColumnWork(NamedTuple):
     values1: NDArray[np.float32]
     rows: NDArray[np.int64]
     sums: NDArray[np.float32]
-    marks: NDArray[np.int64]
-    touched: NDArray[np.int64]
+    marks: NDArray[np.int32]
+    touched: NDArray[np.int32]
     state: NDArray[np.int64]
 
 
@@ -44,7 +44,7 @@ def count_alive(n_columns, ids, start, stop, work):
     """Count the rows that have an entry; stops early when all have."""
     state, marks = work.state, work.marks
     state[STAMP] += 1
-    stamp, n_alive = state[STAMP], 0
+    stamp, n_alive = np.int32(state[STAMP]), 0
     for j in range(n_columns):
         for p in range(start[j], stop[j]):
             row = np.uint64(ids[np.uint64(p)])
@@ -77,58 +77,65 @@ def drop_dead(n_columns, ids, start, stop, work):
     return dropped
 
 
+# A dense layer has no ids: connection k of a column that starts at `begin` comes from input k - begin.
+
+
 @inline
-def symbolic_column(ids_in, weights_in, begin, end, start, stop, ids, work):
+def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, work):
     """Count the distinct rows that one output column reaches, and the multiply-adds it takes."""
     state, marks = work.state, work.marks
     state[STAMP] += 1
-    stamp, reached, n_ops = state[STAMP], 0, 0
+    stamp, n_alive, reached, n_ops = np.int32(state[STAMP]), state[N_ALIVE], 0, 0
     for k in range(begin, end):
-        if weights_in[k] == 0:
+        if conn_weights[np.uint64(k)] == 0:
             continue
-        i = np.uint64(ids_in[np.uint64(k)])
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
         n_ops += stop[i] - start[i]
-        if reached == state[N_ALIVE]:
+        if reached == n_alive:
             continue  # every row that has an entry is reached: only the multiply-adds are left to count
         for p in range(start[i], stop[i]):
             row = np.uint64(ids[np.uint64(p)])
-            if marks[row] != stamp:
-                marks[row] = stamp
-                reached += 1
+            reached += marks[row] != stamp  # without a branch: whether a row is new cannot be predicted
+            marks[row] = stamp
     return reached, n_ops
 
 
 @inline
-def accumulate(ids_in, weights_in, begin, end, start, stop, ids, values, sums):
+def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums):
     """Add up one output column in the accumulator."""
     for k in range(begin, end):
-        weight = weights_in[k]
+        if not is_dense and k + 1 < end:
+            following = start[np.uint64(conn_ids[np.uint64(k + 1)])]
+            for line in range(4):
+                prefetch(values, following + 16 * line)
+            for line in range(2):
+                prefetch(ids, following + 32 * line)
+        weight = conn_weights[np.uint64(k)]
         if weight == 0:
             continue
-        i = np.uint64(ids_in[np.uint64(k)])
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
         for p in range(start[i], stop[i]):
             at = np.uint64(p)
             sums[np.uint64(ids[at])] += weight * values[at]
 
 
 @inline
-def accumulate_marking(ids_in, weights_in, begin, end, start, stop, ids, values, work):
+def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, work):
     """Add up one output column and list the rows it reaches; return how many."""
     state, marks, sums, touched = work.state, work.marks, work.sums, work.touched
     state[STAMP] += 1
-    stamp, reached = state[STAMP], 0
+    stamp, reached = np.int32(state[STAMP]), 0
     for k in range(begin, end):
-        weight = weights_in[k]
+        weight = conn_weights[np.uint64(k)]
         if weight == 0:
             continue
-        i = np.uint64(ids_in[np.uint64(k)])
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
         for p in range(start[i], stop[i]):
             at = np.uint64(p)
             row = np.uint64(ids[at])
-            if marks[row] != stamp:
-                marks[row] = stamp
-                touched[np.uint64(reached)] = np.int64(row)
-                reached += 1
+            touched[np.uint64(reached)] = np.int32(row)
+            reached += marks[row] != stamp
+            marks[row] = stamp
             sums[row] += weight * values[at]
     return reached
 

@@ -36,7 +36,8 @@ DENSE_SHARE = 4
 @kernel
 def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop):
     """Transpose rows of a CSR input into the columns of a row group; return how many rows have an entry."""
-    stop[:n_inputs] = 0
+    for j in range(n_inputs):
+        stop[j] = 0
     n_alive = 0
     for row in rows:
         n_alive += indptr[row] < indptr[row + 1]
@@ -58,39 +59,37 @@ def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop
 
 
 @inline
-def column_entries(net, conn, is_dense, layer, j):
-    """Where the entries of an output column are in `conn`."""
+def column_entries(indptr, dense_start, n_inputs, is_dense, column, j):
+    """Where the connections of output j, entry `column` of indptr, start and end."""
     if is_dense:
-        begin = conn.start[layer] + j * net.widths[layer]
-        return begin, begin + net.widths[layer]
-    column = net.first[layer] + j
-    return conn.indptr[column], conn.indptr[column + 1]
+        begin = dense_start + j * n_inputs
+        return begin, begin + n_inputs
+    return indptr[column], indptr[column + 1]
 
 
 @inline
-def fills_zeros(net, layer, j):
-    """Whether an output column makes something else than zero of a sum of zero."""
-    at = net.first[layer] + j
-    zero = np.float32(0)
-    return activate(zero, zero, net.bias_at_zero[at], net.low[layer], net.high[layer]) != 0
+def dense_start(conn, is_dense, layer):
+    """Where a dense layer's weights start."""
+    return conn.start[layer] if is_dense else np.int64(0)
 
 
 @inline
-def symbolic(net, conn, is_dense, dense_ids, layer, first, last, ids, work):
+def symbolic(net, conn, is_dense, layer, first, last, ids, work):
     """Count what output columns ``first .. last`` reach; leaves the counts in the other side's `stop`.
 
-    Returns the entries to make room for.
+    Returns the multiply-adds; the entries to make room for are in ``state[NEEDED]``.
     """
+    # Arrays are taken out of their tuples before the loop: inside, each access would count references, with atomics.
     state, side = work.state, work.state[SIDE]
     start, stop, counts = work.start[side], work.stop[side], work.stop[1 - side]
+    indptr, conn_ids, conn_weights, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias_at_zero
+    weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
+    low, high, zero = net.low[layer], net.high[layer], np.float32(0)
     total, n_ops = 0, 0
     for j in range(first, last):
-        begin, end = column_entries(net, conn, is_dense, layer, j)
-        if is_dense:
-            reached, ops = symbolic_column(dense_ids, conn.weights[begin:end], 0, end - begin, start, stop, ids, work)
-        else:
-            reached, ops = symbolic_column(conn.ids, conn.weights, begin, end, start, stop, ids, work)
-        if fills_zeros(net, layer, j):
+        begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
+        reached, ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, work)
+        if activate(zero, zero, biases_at_zero[base + j], low, high) != 0:
             reached = state[N_ROWS]
         counts[j] = reached
         total += reached
@@ -100,46 +99,36 @@ def symbolic(net, conn, is_dense, dense_ids, layer, first, last, ids, work):
 
 
 @inline
-def numeric(net, conn, is_dense, dense_ids, layer, first, last, at, ids, values, new_ids, new_values, work):
+def numeric(net, conn, is_dense, layer, first, last, at, ids, values, new_ids, new_values, work):
     """Compute output columns ``first .. last``; column by column from `at` on, each as wide as it was counted."""
-    state, side = work.state, work.state[SIDE]
-    start, stop = work.start[side], work.stop[side]
-    new_start, new_stop = work.start[1 - side], work.stop[1 - side]
+    state, side, sums, touched = work.state, work.state[SIDE], work.sums, work.touched
+    start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
+    indptr, conn_ids, conn_weights, biases, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias, net.bias_at_zero
+    weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
     low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
     for j in range(first, last):
-        neuron = net.first[layer] + j
-        bias, at_zero = net.bias[neuron], net.bias_at_zero[neuron]
-        begin, end = column_entries(net, conn, is_dense, layer, j)
+        bias, at_zero = biases[base + j], biases_at_zero[base + j]
+        begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
         n_counted = new_stop[j]
         new_start[j] = at
-        scanned = n_counted * DENSE_SHARE >= n_rows
-        reached = 0
-        if is_dense:
-            weights = conn.weights[begin:end]
-            if scanned:
-                accumulate(dense_ids, weights, 0, end - begin, start, stop, ids, values, work.sums)
-            else:
-                reached = accumulate_marking(dense_ids, weights, 0, end - begin, start, stop, ids, values, work)
-        elif scanned:
-            accumulate(conn.ids, conn.weights, begin, end, start, stop, ids, values, work.sums)
+        if n_counted * DENSE_SHARE >= n_rows:
+            accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums)
+            new_stop[j] = store_scanned(n_rows, sums, bias, at_zero, low, high, at, new_ids, new_values)
         else:
-            reached = accumulate_marking(conn.ids, conn.weights, begin, end, start, stop, ids, values, work)
-        if scanned:
-            new_stop[j] = store_scanned(n_rows, work.sums, bias, at_zero, low, high, at, new_ids, new_values)
-        else:
-            new_stop[j] = store_listed(reached, work.sums, work.touched, bias, at_zero, low, high, at, new_ids, new_values)
+            reached = accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, work)
+            new_stop[j] = store_listed(reached, sums, touched, bias, at_zero, low, high, at, new_ids, new_values)
         at += n_counted
 
 
 @inline
-def layer_on_columns(net, conn, is_dense, dense_ids, layer, ids, values, new_ids, new_values, work):
+def layer_on_columns(net, conn, is_dense, layer, ids, values, new_ids, new_values, work):
     """Run one layer from one matrix into the other; False if the other has too little room."""
     state = work.state
     n_outputs = net.widths[layer + 1]
-    n_ops = symbolic(net, conn, is_dense, dense_ids, layer, 0, n_outputs, ids, work)
+    n_ops = symbolic(net, conn, is_dense, layer, 0, n_outputs, ids, work)
     if state[NEEDED] + 1 > new_ids.shape[0]:
         return False
-    numeric(net, conn, is_dense, dense_ids, layer, 0, n_outputs, 0, ids, values, new_ids, new_values, work)
+    numeric(net, conn, is_dense, layer, 0, n_outputs, 0, ids, values, new_ids, new_values, work)
     state[MULTIPLY_ADDS] += n_ops
     state[SIDE] = 1 - state[SIDE]
     state[LAYER] = layer + 1
@@ -148,7 +137,7 @@ def layer_on_columns(net, conn, is_dense, dense_ids, layer, ids, values, new_ids
 
 
 @kernel
-def run_columns(net, conn, is_dense, dense_ids, prune, work, flags, progress):
+def run_columns(net, conn, is_dense, prune, work, flags, progress):
     """Take a row group through all layers.
 
     Returns THROUGH, STOPPED (the stop flag was set at a layer boundary) or GROW (the next matrix needs room for
@@ -165,13 +154,9 @@ def run_columns(net, conn, is_dense, dense_ids, prune, work, flags, progress):
             state[N_ROWS] = 0
             return THROUGH
         if state[SIDE] == 0:
-            done = layer_on_columns(
-                net, conn, is_dense, dense_ids, layer, work.ids0, work.values0, work.ids1, work.values1, work
-            )
+            done = layer_on_columns(net, conn, is_dense, layer, work.ids0, work.values0, work.ids1, work.values1, work)
         else:
-            done = layer_on_columns(
-                net, conn, is_dense, dense_ids, layer, work.ids1, work.values1, work.ids0, work.values0, work
-            )
+            done = layer_on_columns(net, conn, is_dense, layer, work.ids1, work.values1, work.ids0, work.values0, work)
         if not done:
             return GROW
         progress[0] += state[N_ROWS]

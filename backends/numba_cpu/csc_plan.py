@@ -22,8 +22,9 @@ class CscPlan(Plan):
     def pack(self, network: Network) -> None:
         """Pack the layers by columns, sparse or dense."""
         self.is_dense = self.kernel == "csc_udc"
-        self.connections = pack_dense(network) if self.is_dense else pack_columns(network, slots=False)
-        self.dense_ids = np.arange(self.widest if self.is_dense else 0, dtype=np.uint32)
+        self.connections = (
+            pack_dense(network, slots=False) if self.is_dense else pack_columns(network, self.neurons, slots=False)
+        )
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Transpose the rows into columns."""
@@ -40,9 +41,7 @@ class CscPlan(Plan):
     def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
         """Run layers; make more room for the next matrix when it is needed."""
         while True:
-            status = kernels.run_columns(
-                self.neurons, self.connections, self.is_dense, self.dense_ids, self.prune, group.work, flags, progress
-            )
+            status = kernels.run_columns(self.neurons, self.connections, self.is_dense, self.prune, group.work, flags, progress)
             if status != kernels.GROW:
                 return bool(status == kernels.THROUGH)
             group.work = self.memory[group.worker] = _with_room(group.work)
@@ -75,8 +74,8 @@ class CscPlan(Plan):
                 values1=values1,
                 rows=np.empty(n_rows, np.int64),
                 sums=np.zeros(n_rows, np.float32),
-                marks=np.zeros(n_rows, np.int64),
-                touched=np.zeros(n_rows, np.int64),
+                marks=np.zeros(n_rows, np.int32),
+                touched=np.zeros(n_rows + 1, np.int32),
                 state=np.zeros(columns.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)

@@ -86,32 +86,29 @@ def fills_zeros(net, layer):
 
 
 @inline
-def accumulate_row(conn, first, begin, end, ids, values, sums, touched):
+def accumulate_row(indptr, conn_ids, conn_weights, first, begin, end, ids, values, sums, touched):
     """Add up one row of the next activations."""
     for p in range(begin, end):
         at = np.uint64(p)
         value = values[at]
         i = np.uint64(first + np.int64(ids[at]))
-        for q in range(conn.indptr[i], conn.indptr[i + np.uint64(1)]):
+        for q in range(indptr[i], indptr[i + np.uint64(1)]):
             k = np.uint64(q)
-            j = np.uint64(conn.ids[k])
-            sums[j] += value * conn.weights[k]
+            j = np.uint64(conn_ids[k])
+            sums[j] += value * conn_weights[k]
             touched[j >> np.uint64(BLOCK_SHIFT)] = 1
 
 
 @inline
-def store_row(net, layer, fills, work, at, new_ids, new_values):
+def store_row(biases, biases_at_zero, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values):
     """Append the nonzero activations of the accumulated row in ascending order, and clear the accumulator."""
-    sums, touched = work.sums, work.touched
-    n_outputs, base = net.widths[layer + 1], net.first[layer]
-    low, high = net.low[layer], net.high[layer]
     for block in range((n_outputs + 63) >> BLOCK_SHIFT):
         if touched[block] == 0 and not fills:
             continue
         touched[block] = 0
         for j in range(block << BLOCK_SHIFT, min((block + 1) << BLOCK_SHIFT, n_outputs)):
             total = sums[np.uint64(j)]
-            z = total + net.bias[base + j] if total != 0 else net.bias_at_zero[base + j]
+            z = total + biases[base + j] if total != 0 else biases_at_zero[base + j]
             z = low if z < low else z
             z = high if z > high else z
             sums[np.uint64(j)] = 0
@@ -125,20 +122,23 @@ def store_row(net, layer, fills, work, at, new_ids, new_values):
 @inline
 def layer_on_rows(net, conn, prune, layer, ids, values, new_ids, new_values, work):
     """Run one layer from one matrix into the other; return the rows dropped, or -1 if the other has too little room."""
-    state = work.state
+    state, rows, sums, touched = work.state, work.rows, work.sums, work.touched
     side = state[SIDE]
     indptr, new_indptr = work.indptr[side], work.indptr[1 - side]
     fills = fills_zeros(net, layer)
     n_ops = room_needed(net, conn, layer, fills, indptr, ids, work)
     if state[NEEDED] + 1 > new_ids.shape[0]:
         return -1
+    conn_indptr, conn_ids, conn_weights, first = conn.indptr, conn.ids, conn.weights, conn.start[layer]
+    biases, biases_at_zero, base, n_outputs = net.bias, net.bias_at_zero, net.first[layer], net.widths[layer + 1]
+    low, high = net.low[layer], net.high[layer]
     at, kept, n_rows = 0, 0, state[N_ROWS]
     for row in range(n_rows):
         begin = at
-        accumulate_row(conn, conn.start[layer], indptr[row], indptr[row + 1], ids, values, work.sums, work.touched)
-        at = store_row(net, layer, fills, work, at, new_ids, new_values)
+        accumulate_row(conn_indptr, conn_ids, conn_weights, first, indptr[row], indptr[row + 1], ids, values, sums, touched)
+        at = store_row(biases, biases_at_zero, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
         if at > begin or not prune:
-            work.rows[kept] = work.rows[row]
+            rows[kept] = rows[row]
             kept += 1
             new_indptr[kept] = at
     state[MULTIPLY_ADDS] += n_ops

@@ -75,22 +75,23 @@ def padded(count):
 @inline
 def load_block(net, rows, work, block_rows, skip_empty):
     """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
-    state, ids = work.state, work.ids[0]
+    state, ids, block = work.state, work.ids[0], work.blocks[0]
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
     begin = state[CURSOR]
     cursor, count = begin, 0
-    while cursor < rows.rows.shape[0] and count < block_rows:
-        row = rows.rows[cursor]
-        if not skip_empty or rows.indptr[row] < rows.indptr[row + 1]:
+    while cursor < group.shape[0] and count < block_rows:
+        row = group[cursor]
+        if not skip_empty or indptr[row] < indptr[row + 1]:
             ids[count] = cursor
             count += 1
         cursor += 1
     stride = padded(count)
-    block = work.blocks[0]
-    block[: slot(net.widths[0] - 1) * stride + stride] = 0
+    for k in range(slot(net.widths[0] - 1) * stride + stride):
+        block[np.uint64(k)] = 0
     for i in range(count):
-        row = rows.rows[ids[i]]
-        for k in range(rows.indptr[row], rows.indptr[row + 1]):
-            block[slot(np.int64(rows.indices[k])) * stride + i] = rows.values[k]
+        row = group[ids[i]]
+        for k in range(indptr[row], indptr[row + 1]):
+            block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
     state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, stride, 0, 0
     return cursor - begin
 
@@ -101,7 +102,8 @@ def find_alive(bits, n_neurons, stride, count, alive):
 
     `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are.
     """
-    alive[:count] = 0
+    for i in range(count):
+        alive[i] = 0
     n_alive = 0
     begin = 0
     while begin < n_neurons and n_alive < count:
@@ -125,7 +127,7 @@ def move(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride, y_ids, of
     for j in range(n_neurons):
         source, target = slot(j) * x_stride, slot(j) * y_stride + offset
         for q in range(n_picked):
-            y[np.uint64(target + q)] = x[np.uint64(source + picked[q])]
+            y[np.uint64(target + q)] = x[np.uint64(source + np.int64(picked[np.uint64(q)]))]
 
 
 @inline
@@ -133,7 +135,8 @@ def clear_padding(n_neurons, block, stride, count):
     """Zero the lanes of a block that hold no instance."""
     if count < stride:
         for j in range(n_neurons):
-            block[slot(j) * stride + count : slot(j) * stride + stride] = 0
+            for i in range(count, stride):
+                block[slot(j) * stride + i] = 0
 
 
 @inline
@@ -148,10 +151,10 @@ def drop_dead(net, work):
         return count
     if (count - n_alive) * 8 < count or padded(n_alive) == stride:
         return 0
-    picked = 0
+    picked, alive = 0, work.alive
     for i in range(count):
-        if work.alive[i] & 0x7FFFFFFF != 0:
-            work.alive[picked] = i
+        if alive[i] & 0x7FFFFFFF != 0:
+            alive[picked] = i
             picked += 1
     new_stride = padded(n_alive)
     x, y = work.blocks[side], work.blocks[1 - side]
@@ -224,8 +227,10 @@ def next_block(net, rows, work, block_rows, prune, progress, n_layers):
 def at_checkpoint(net, rows, work, block_rows):
     """Join rests of blocks if the current layer is a checkpoint; wait there if more can still come."""
     state = work.state
-    checkpoint = np.searchsorted(work.checkpoints, state[LAYER])
-    if checkpoint == work.checkpoints.shape[0] or work.checkpoints[checkpoint] != state[LAYER]:
+    layer, checkpoints, checkpoint = state[LAYER], work.checkpoints, 0
+    while checkpoint < checkpoints.shape[0] and checkpoints[checkpoint] < layer:
+        checkpoint += 1
+    if checkpoint == checkpoints.shape[0] or checkpoints[checkpoint] != layer:
         return
     if state[COUNT] * 2 <= block_rows and work.pool_count[checkpoint] > 0:
         join_pool(net, work, checkpoint)

@@ -65,16 +65,14 @@ def column_of_block(x, stride, ids, weights, start, stop, y, row, bias, bias_at_
 
 
 @inline
-def gather_column(net, conn, layer, j, work):
-    """Collect the nonzero weights of column j of a dense layer; return how many there are."""
-    n_inputs = net.widths[layer]
-    base = conn.start[layer] + j * n_inputs
+def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
+    """Collect the nonzero weights of a column of a dense layer; return how many there are."""
     count = 0
     for i in range(n_inputs):
-        weight = conn.weights[base + i]
+        weight = dense_weights[base + i]
         if weight != 0:
-            work.column_ids[count] = slot(i)
-            work.column_weights[count] = weight
+            column_ids[count] = slot(i)
+            column_weights[count] = weight
             count += 1
     return count
 
@@ -85,53 +83,70 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
 
     Returns the connections used.
     """
-    base = net.first[layer]
+    # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
+    order, biases, biases_at_zero, indptr, ids, weights = (
+        net.order,
+        net.bias,
+        net.bias_at_zero,
+        conn.indptr,
+        conn.ids,
+        conn.weights,
+    )
+    column_ids, column_weights = work.column_ids, work.column_weights
+    base, n_inputs = net.first[layer], net.widths[layer]
     low, high = net.low[layer], net.high[layer]
-    n_connections = 0
+    nothing = np.int64(0)  # a literal would have the column compiled a second time
+    n_connections = nothing
     for position in range(first_output, last_output):
-        j = np.int64(net.order[base + position])
-        bias, bias_at_zero = net.bias[base + j], net.bias_at_zero[base + j]
+        j = np.int64(order[base + position])
+        bias, bias_at_zero = biases[base + j], biases_at_zero[base + j]
         if is_dense:
-            count = gather_column(net, conn, layer, j, work)
-            column_of_block(
-                x, stride, work.column_ids, work.column_weights, 0, count, y, slot(j), bias, bias_at_zero, low, high
-            )
+            count = gather_column(weights, conn.start[layer] + j * n_inputs, n_inputs, column_ids, column_weights)
+            column_of_block(x, stride, column_ids, column_weights, nothing, count, y, slot(j), bias, bias_at_zero, low, high)
             n_connections += count
         else:
-            start, stop = conn.indptr[base + j], conn.indptr[base + j + 1]
-            column_of_block(x, stride, conn.ids, conn.weights, start, stop, y, slot(j), bias, bias_at_zero, low, high)
+            start, stop = indptr[base + position], indptr[base + position + 1]
+            column_of_block(x, stride, ids, weights, start, stop, y, slot(j), bias, bias_at_zero, low, high)
             n_connections += stop - start
     return n_connections
 
 
 @inline
+def store_output(block, stride, count, ids, n_outputs, state, output):
+    """Append the activations of a block's instances to the output; False if there is too little room."""
+    indices, values = output.indices, output.values
+    nnz = 0
+    for j in range(n_outputs):
+        for i in range(count):
+            nnz += block[slot(j) * stride + i] != 0
+    if state[OUTPUT_NNZ] + nnz > indices.shape[0]:
+        return False
+    state[OUTPUT_NNZ] += nnz
+    for i in range(count):
+        at = output.indptr[state[OUTPUT_ROWS]]
+        for j in range(n_outputs):
+            value = block[slot(j) * stride + i]
+            if value != 0:
+                indices[at], values[at] = j, value
+                at += 1
+        output.ids[state[OUTPUT_ROWS]] = ids[i]
+        state[OUTPUT_ROWS] += 1
+        output.indptr[state[OUTPUT_ROWS]] = at
+    return True
+
+
+@inline
 def finish_block(net, rows, work, output):
     """Add up the current block's instances and store their activations, if asked for; False if the output is full."""
-    state = work.state
+    state, sums = work.state, rows.sums
     count, stride = state[COUNT], state[STRIDE]
     block, ids = work.blocks[state[SIDE]], work.ids[state[SIDE]]
     n_outputs = net.widths[-1]
-    if output.ids.shape[0] > 0:
-        nnz = 0
-        for j in range(n_outputs):
-            for i in range(count):
-                nnz += block[slot(j) * stride + i] != 0
-        if state[OUTPUT_NNZ] + nnz > output.indices.shape[0]:
-            return False
-        for i in range(count):
-            at = output.indptr[state[OUTPUT_ROWS]]
-            for j in range(n_outputs):
-                value = block[slot(j) * stride + i]
-                if value != 0:
-                    output.indices[at], output.values[at] = j, value
-                    at += 1
-            output.ids[state[OUTPUT_ROWS]] = ids[i]
-            state[OUTPUT_ROWS] += 1
-            output.indptr[state[OUTPUT_ROWS]] = at
-        state[OUTPUT_NNZ] += nnz
+    if output.ids.shape[0] > 0 and not store_output(block, stride, count, ids, n_outputs, state, output):
+        return False
     for j in range(n_outputs):
         for i in range(count):
-            rows.sums[ids[i]] += np.float64(block[slot(j) * stride + i])
+            sums[ids[i]] += np.float64(block[np.uint64(slot(j) * stride + i)])
     state[COUNT] = 0
     return True
 
@@ -161,7 +176,8 @@ def run_blocks(net, conn, is_dense, prune, rows, work, output, flags, progress):
                 net, conn, is_dense, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE],
                 0, net.widths[layer + 1], work,
             )  # fmt: skip
-            work.ids[1 - side, : state[COUNT]] = work.ids[side, : state[COUNT]]
+            for i in range(state[COUNT]):
+                work.ids[1 - side, i] = work.ids[side, i]
             state[SIDE] = 1 - side
             state[MULTIPLY_ADDS] += n_connections * state[COUNT]
             state[LAYER] = layer + 1

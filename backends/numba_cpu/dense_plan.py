@@ -34,7 +34,7 @@ class DensePlan(Plan):
     def pack(self, network: Network) -> None:
         """Pack the layers by columns, sparse or dense."""
         self.is_dense = self.kernel == "udc_udc"
-        self.connections = pack_dense(network) if self.is_dense else pack_columns(network, slots=True)
+        self.connections = pack_dense(network, slots=True) if self.is_dense else pack_columns(network, self.neurons, slots=True)
         wanted = self.options.block_rows or BLOCK_ROWS
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
@@ -87,14 +87,14 @@ class DensePlan(Plan):
             slots = int(block_slot(np.array([self.widest - 1], np.int32))[0]) + 1
             ids = self.connections.ids.dtype
             self.memory[worker] = blocks.BlockWork(
-                blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, -1),
+                blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, slots * self.block_rows),
                 ids=np.empty((2, self.block_rows), np.int64),
-                pools=aligned_floats(n_pools * slots * half).reshape(n_pools, -1),
+                pools=aligned_floats(n_pools * slots * half).reshape(n_pools, slots * half),
                 pool_ids=np.empty((n_pools, half), np.int64),
                 pool_count=np.zeros(n_pools, np.int64),
                 checkpoints=self.checkpoints,
                 alive=np.empty(self.block_rows, np.int32),
-                column_ids=np.empty(self.widest if self.is_dense else 0, np.uint32 if self.is_dense else ids),
+                column_ids=np.empty(self.widest if self.is_dense else 0, ids),
                 column_weights=np.empty(self.widest if self.is_dense else 0, np.float32),
                 state=np.zeros(blocks.N_STATE, np.int64),
             )

@@ -16,11 +16,14 @@ import llvmlite
 import numba
 import numba.core.config
 import platformdirs
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _CONFIG: Any = numba.core.config
 F = TypeVar("F", bound=Callable[..., Any])
+_BYTE, _INT32 = ir.IntType(8), ir.IntType(32)
 JIT_DISABLED = bool(_CONFIG.DISABLE_JIT)
 
 
@@ -55,6 +58,9 @@ if JIT_DISABLED:
         """Read one int64 of a shared array."""
         return int(array[index])
 
+    def prefetch(array: Any, index: int) -> None:
+        """Nothing to be done."""
+
 else:
 
     @intrinsic
@@ -66,3 +72,17 @@ else:
             return builder.load_atomic(builder.gep(data, [args[1]]), "acquire", 8)
 
         return types.int64(array, types.intp), codegen
+
+    @intrinsic
+    def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+        """Ask for the cache line of one element, which may lie outside the array."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, args[0]).data
+            address = builder.bitcast(builder.gep(data, [args[1]]), _BYTE.as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT32, _INT32, _INT32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            builder.call(function, [address, _INT32(0), _INT32(3), _INT32(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), codegen

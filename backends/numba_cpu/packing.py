@@ -40,7 +40,8 @@ class Neurons(NamedTuple):
 class Connections(NamedTuple):
     """The connections of all layers, sparse or dense.
 
-    Sparse by columns: output j of layer l has connections ``indptr[first[l] + j] .. indptr[first[l] + j + 1]``.
+    Sparse by columns, in the order of computation: the output at position q of layer l, ``order[first[l] + q]``, has
+    connections ``indptr[first[l] + q] .. indptr[first[l] + q + 1]``.
     Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
@@ -96,23 +97,24 @@ def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
     return found
 
 
-def pack_columns(network: Network, *, slots: bool) -> Connections:
-    """Pack all layers by columns; `slots` stores block rows in place of neuron ids."""
-    ids = _empty_ids(network, slots=slots)
+def pack_columns(network: Network, neurons: Neurons, *, slots: bool) -> Connections:
+    """Pack all layers by columns, in the order of computation; `slots` stores block rows in place of neuron ids."""
+    ids = _empty_ids(network, network.nnz, slots=slots)
     weights = np.empty(network.nnz, np.float32)
     indptr = [np.zeros(1, np.int64)]
     at = 0
-    for layer in network.layers:
-        ids[at : at + layer.nnz] = block_slot(layer.indices) if slots else layer.indices
-        weights[at : at + layer.nnz] = layer.values
-        indptr.append(layer.indptr[1:] + at)
+    for layer, first in zip(network.layers, neurons.first, strict=True):
+        columns = layer.to_scipy()[:, neurons.order[first : first + layer.n_outputs]]
+        ids[at : at + layer.nnz] = block_slot(columns.indices) if slots else columns.indices
+        weights[at : at + layer.nnz] = columns.data
+        indptr.append(columns.indptr[1:] + at)
         at += layer.nnz
     return Connections(np.concatenate(indptr), ids, weights, np.zeros(0, np.int64))
 
 
 def pack_rows(network: Network) -> Connections:
     """Pack all layers by rows: the connections that leave each input neuron."""
-    ids = _empty_ids(network, slots=False)
+    ids = _empty_ids(network, network.nnz, slots=False)
     weights = np.empty(network.nnz, np.float32)
     indptr, start = [np.zeros(1, np.int64)], [0]
     at = 0
@@ -126,8 +128,8 @@ def pack_rows(network: Network) -> Connections:
     return Connections(np.concatenate(indptr), ids, weights, np.array(start, np.int64))
 
 
-def pack_dense(network: Network) -> Connections:
-    """Store every layer as a dense matrix, column by column."""
+def pack_dense(network: Network, *, slots: bool) -> Connections:
+    """Store every layer as a dense matrix, column by column; there are no ids, but their type is that of `pack_columns`."""
     sizes = [layer.n_inputs * layer.n_outputs for layer in network.layers]
     require(4 * sum(sizes), f"storing {len(sizes)} layers dense", "use a kernel with sparse layers (kernel=udc_csc)")
     weights = np.zeros(sum(sizes), np.float32)
@@ -135,12 +137,13 @@ def pack_dense(network: Network) -> Connections:
     for layer, at in zip(network.layers, start[:-1], strict=True):
         columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
         weights[at + columns * layer.n_inputs + layer.indices] = layer.values
-    return Connections(np.zeros(1, np.int64), np.zeros(0, np.uint16), weights, start)
+    return Connections(np.zeros(1, np.int64), _empty_ids(network, 0, slots=slots), weights, start)
 
 
-def _empty_ids(network: Network, *, slots: bool) -> NDArray[np.uint16] | NDArray[np.uint32]:
+def _empty_ids(network: Network, n: int, *, slots: bool) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """Room for `n` ids, in the smallest type that holds them all."""
     widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
     largest = int(block_slot(np.array([widest - 1]))[0]) if slots else widest - 1
     small = largest <= np.iinfo(np.uint16).max
-    require(network.nnz * (6 if small else 8), f"packing {network.nnz:,} connections", "run fewer layers or neurons")
-    return np.empty(network.nnz, np.uint16) if small else np.empty(network.nnz, np.uint32)
+    require(n * (6 if small else 8), f"packing {n:,} connections", "run fewer layers or neurons")
+    return np.empty(n, np.uint16) if small else np.empty(n, np.uint32)

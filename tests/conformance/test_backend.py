@@ -1,0 +1,185 @@
+"""One suite that every installed backend runs, with each of its kernels."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sparsednn
+from sparsednn.backend import Backend, backend_names, load_backend
+from sparsednn.schedulers import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from tests import oracle
+from tests.conftest import JIT_DISABLED
+from tests.networks import Case, cases
+
+KERNELS = [
+    pytest.param(name, kernel, id=f"{name}-{kernel}")
+    for name in backend_names()
+    for kernel in sorted(set(load_backend(name).kernels.values()))
+]
+REFERENCE = "scipy_reference"
+ROWS = st.sampled_from(["none", "prune"])
+ORDER = st.sampled_from(["given", "shared_inputs"])
+
+
+class Queue(Scheduler):
+    """Any number of row groups, taken from one queue."""
+
+    name = "queue"
+
+    def __init__(self, n_groups: int) -> None:
+        self.n_groups = n_groups
+
+    def n_row_groups(self, n_workers: int) -> int:
+        return self.n_groups
+
+    def start(self, job: Job) -> None:
+        self.waiting = list(range(job.n_row_groups))
+
+    def on_event(self, event: Event) -> list[Action]:
+        assert isinstance(event, Started | Finished)
+        return [Run(event.worker, self.waiting.pop(0))] if self.waiting else [Stop(event.worker)]
+
+
+def same_bits(one: sp.csr_array, other: sp.csr_array) -> bool:
+    """Whether two outputs are the same to the last bit."""
+    return (
+        one.shape == other.shape
+        and np.array_equal(one.indptr, other.indptr)
+        and np.array_equal(one.indices, other.indices)
+        and one.data.tobytes() == other.data.tobytes()
+    )
+
+
+def reference(case: Case) -> sparsednn.Result:
+    return sparsednn.infer(case.network, case.inputs, backend=REFERENCE, threads=1, output=True)
+
+
+@given(case=cases(widest=12, most_rows=8))
+def test_the_reference_gives_the_bits_of_the_naive_oracle(case: Case) -> None:
+    expected = oracle.infer(case.weights, case.bias, case.network.bias_on, case.limits, case.inputs.toarray())
+    result = reference(case)
+    assert result.output is not None
+    assert (result.output.toarray() + np.float32(0)).tobytes() == (expected + np.float32(0)).tobytes()  # -0 and 0 are one
+    assert result.categories.tolist() == oracle.categories(expected)
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@given(case=cases(), rows=ROWS, order=ORDER, threads=st.integers(1, 8), block_rows=st.sampled_from([None, 1, 16, 48]))
+def test_every_kernel_gives_the_bits_of_the_reference(
+    backend: str, kernel: str, case: Case, rows: str, order: str, threads: int, block_rows: int | None
+) -> None:
+    expected = reference(case)
+    result = sparsednn.infer(
+        case.network, case.inputs, backend=backend, kernel=kernel, threads=threads, output=True, rows=rows, order=order,
+        block_rows=block_rows,
+    )  # fmt: skip
+    assert result.output is not None
+    assert expected.output is not None
+    assert same_bits(result.output, expected.output)
+    assert np.array_equal(result.categories, expected.categories)
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@given(case=cases(), n_groups=st.integers(1, 20), rows=ROWS)
+def test_results_do_not_depend_on_the_size_of_row_groups(
+    backend: str, kernel: str, case: Case, n_groups: int, rows: str
+) -> None:
+    expected = reference(case)
+    result = sparsednn.infer(
+        case.network, case.inputs, backend=backend, kernel=kernel, scheduler=Queue(n_groups), threads=2, output=True, rows=rows
+    )
+    assert result.output is not None
+    assert expected.output is not None
+    assert same_bits(result.output, expected.output)
+    assert sum(worker["row_groups"] for worker in result.record["workers"]) == n_groups
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_more_threads_than_rows(
+    backend: str, kernel: str, small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    one = sparsednn.infer(small_network, small_inputs[:1], backend=REFERENCE, threads=1, output=True)
+    result = sparsednn.infer(small_network, small_inputs[:1], backend=backend, kernel=kernel, threads=5, output=True)
+    assert same_bits(result.output, one.output)
+    assert len(result.record["workers"]) == 5
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_all_rows_die(backend: str, kernel: str) -> None:
+    weights = [sp.csr_array(np.full((3, 5), -1.0)), sp.csr_array(np.full((5, 70), 1.0)), sp.csr_array(np.full((70, 2), 1.0))]
+    inputs = sp.csr_array(np.ones((40, 3)))
+    for rows in ("none", "prune"):
+        result = sparsednn.infer(sparsednn.Network(weights), inputs, backend=backend, kernel=kernel, rows=rows, output=True)
+        assert result.output.shape == (40, 2)
+        assert result.output.nnz == 0
+        assert len(result.categories) == 0
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_a_bias_that_applies_to_zeros_revives_rows(backend: str, kernel: str) -> None:
+    """Rows of zeros must not be dropped before a layer whose bias makes something of them."""
+    weights = [sp.csr_array((4, 4)), sp.csr_array(np.eye(4)), sp.csr_array(np.eye(4))]
+    network = sparsednn.Network(weights, bias=[0.0, 0.5, 0.0], bias_on="all")
+    result = sparsednn.infer(network, sp.csr_array((20, 4)), backend=backend, kernel=kernel, output=True)
+    assert (result.output.toarray() == 0.5).all()
+    assert len(result.categories) == 20
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_performed_multiply_adds_are_counted(backend: str, kernel: str) -> None:
+    """Two layers of 3 connections on 2 instances, no zeros anywhere: 12, whatever the kernel."""
+    network = sparsednn.Network([sp.csr_array(np.eye(3)), sp.csr_array(np.eye(3))])
+    result = sparsednn.infer(network, np.ones((2, 3)), backend=backend, kernel=kernel, threads=1)
+    assert result.record["performed_edges"] == 12
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_activations_that_overflow_are_refused(backend: str, kernel: str) -> None:
+    network = sparsednn.Network([sp.csr_array(np.full((2, 2), 3e38))] * 3, activation=sparsednn.identity())
+    inputs = np.zeros((5, 2))
+    inputs[3] = 1
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match=r"instance 4: .*overflowed"):
+        sparsednn.infer(network, inputs, backend=backend, kernel=kernel)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="the whole challenge takes minutes without the JIT")
+@pytest.mark.parametrize(("backend", "kernel"), [k for k in KERNELS if k.values[0] != REFERENCE])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_challenge_rows_have_the_same_bits(
+    backend: str, kernel: str, threads: int, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> None:
+    rows = challenge_rows[:700]
+    result = sparsednn.infer(challenge_network, rows, backend=backend, kernel=kernel, threads=threads, output=True)
+    assert same_bits(result.output, _challenge_reference(challenge_network, rows))
+
+
+_memo: list[sp.csr_array] = []
+
+
+def _challenge_reference(network: sparsednn.Network, rows: sp.csr_array) -> sp.csr_array:
+    if not _memo:
+        _memo.append(sparsednn.infer(network, rows, backend=REFERENCE, threads=1, output=True).output)
+    return _memo[0]
+
+
+@pytest.mark.parametrize("name", backend_names())
+def test_signatures_are_those_of_the_interface(name: str) -> None:
+    backend = load_backend(name)
+    methods = [method for method in vars(Backend) if not method.startswith("_") and callable(getattr(Backend, method))]
+    assert len(methods) <= 8
+    for method in methods:
+        expected = list(inspect.signature(getattr(Backend, method)).parameters)
+        assert list(inspect.signature(getattr(type(backend), method)).parameters) == expected, method
+
+
+@pytest.mark.parametrize("name", backend_names())
+def test_unknown_kernels_are_refused_with_the_legal_names(name: str) -> None:
+    network = sparsednn.Network([sp.csr_array(np.eye(2))])
+    with pytest.raises(ValueError, match=r"kernel=udc_csr: .*legal: auto, .*csr"):
+        sparsednn.infer(network, np.ones((1, 2)), backend=name, kernel="udc_csr")

@@ -1,0 +1,51 @@
+"""Shared fixtures: challenge data built once, and hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, settings
+
+import sparsednn
+
+JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+
+_common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large], "database": None}
+settings.register_profile("default", max_examples=40, derandomize=True, **_common)
+settings.register_profile("without_jit", max_examples=6, derandomize=True, **_common)
+settings.load_profile("without_jit" if JIT_DISABLED else "default")
+
+
+@pytest.fixture(scope="session")
+def challenge_network() -> sparsednn.Network:
+    """The published 1024 x 120 network."""
+    return sparsednn.radixnet(1024, 120)
+
+
+@pytest.fixture(scope="session")
+def challenge_rows() -> sp.csr_array:
+    """All 60,000 instances at 1024 neurons."""
+    return sparsednn.challenge_inputs(1024)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of random numbers, the same in every run."""
+    return np.random.default_rng(20190917)
+
+
+@pytest.fixture
+def small_network() -> sparsednn.Network:
+    """A mixed-radix network of 12 neurons and 4 layers."""
+    return sparsednn.radixnet(12, 4, radices=(2, 3), dense_width=2, bias=-0.1, weight=0.25)
+
+
+@pytest.fixture
+def small_inputs(rng: np.random.Generator) -> sp.csr_array:
+    """Nine instances for the small network; the third has no nonzero."""
+    dense = rng.integers(0, 2, (9, 12)).astype(np.float32)
+    dense[2] = 0
+    return sp.csr_array(dense)

@@ -1,0 +1,59 @@
+"""Hypothesis strategies for networks and inputs of every kind that the package promises to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import strategies as st
+
+import sparsednn
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its inputs, and the same as dense arrays for the oracle."""
+
+    network: sparsednn.Network
+    inputs: sp.csr_array
+    weights: list[np.ndarray]
+    bias: list[Any]
+    limits: list[tuple[float, float]]
+
+
+ACTIVATIONS = st.sampled_from([sparsednn.relu(), sparsednn.clipped_relu(2.5), sparsednn.clipped_relu(32), sparsednn.identity()])
+
+
+@st.composite
+def cases(draw: st.DrawFn, widest: int = 70, most_rows: int = 60, most_layers: int = 5) -> Case:
+    """Random shapes (rectangular layers too), densities, weights, biases, activations; rows, columns, layers may be empty."""
+    widths = draw(st.lists(st.integers(1, widest), min_size=2, max_size=most_layers + 1))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = draw(st.sampled_from([0.1, 0.5, 1.0]))
+    weights = [_matrix(rng, n, m, draw(st.sampled_from([0.0, 0.05, 0.2, 0.6, 1.0])), scale) for n, m in _pairs(widths)]
+    inputs = _matrix(rng, draw(st.integers(1, most_rows)), widths[0], draw(st.sampled_from([0.02, 0.2, 0.7, 1.0])), 1.0)
+    if draw(st.booleans()):
+        inputs = np.abs(inputs)
+    bias = [_bias(rng, m, draw(st.sampled_from(["zero", "negative", "positive", "neuron"]))) for m in widths[1:]]
+    bias_on = draw(st.sampled_from(["nonzero", "all"]))
+    activations = [draw(ACTIVATIONS) for _ in weights]
+    network = sparsednn.Network([sp.csr_array(w) for w in weights], bias=bias, bias_on=bias_on, activation=activations)
+    return Case(network, sp.csr_array(inputs), weights, bias, [(a.low, a.high) for a in activations])
+
+
+def _pairs(widths: list[int]) -> list[tuple[int, int]]:
+    return list(pairwise(widths))
+
+
+def _matrix(rng: np.random.Generator, n: int, m: int, density: float, scale: float) -> np.ndarray:
+    values = rng.normal(size=(n, m)).astype(np.float32) * np.float32(scale)
+    return np.where(rng.random((n, m)) < density, values, np.float32(0))
+
+
+def _bias(rng: np.random.Generator, n: int, kind: str) -> Any:
+    if kind == "neuron":
+        return rng.normal(size=n).astype(np.float32) * np.float32(0.3)
+    return {"zero": 0.0, "negative": -0.3, "positive": 0.2}[kind]
