@@ -22,6 +22,7 @@ from rich.console import Console
 
 from experiments.display import Display, inference_note, summary
 from experiments.environment import environment
+from sparsednn.backend import kernel_name, load_backend
 from sparsednn.config import Config, ConfigError, as_record
 from sparsednn.data import truth
 from sparsednn.data.challenge_inputs import N_INSTANCES, challenge_inputs
@@ -79,9 +80,7 @@ def run_point(resolve: Callable[[], Config], folder: Path, console: Console) -> 
     _finish(record, folder)
     if record["status"] == "complete":
         console.print(summary(record))
-    else:
-        display.say(f"failed: {record['error']}")
-    display.say(f"record: {folder / RESULT}")
+        display.say(f"record: {folder / RESULT}")
     return record
 
 
@@ -93,6 +92,7 @@ EXPECTED = (
 
 def measure(config: Config, display: Display) -> dict[str, Any]:
     """Load, infer and check; return the record without what concerns the launch."""
+    kernel_name(load_backend(config.backend.name), config.kernel)  # refuse what is unknown before anything is loaded
     data = load(config, display)
     network, n_layers = data.network, len(data.network.layers)
     started_at = perf_counter()
@@ -114,6 +114,7 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
             rows=config.optimize.rows.value,
             columns=config.optimize.columns.value,
             order=config.optimize.order.value,
+            full_columns=config.optimize.full_columns,
             block_rows=config.backend.block_rows,
             progress=progress,
         )

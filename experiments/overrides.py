@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sparsednn.choices import unknown
+from sparsednn.choices import unknown, unknown_key
 from sparsednn.config import GROUPS, ConfigError, keys
 
 _PLAIN_VALUES = re.compile(r"[\w,.-]+")
@@ -29,7 +29,7 @@ def check(arguments: Iterable[str], conf: Path) -> None:
         if name.startswith(("hydra.", "hydra/")):
             continue
         if name not in legal:
-            raise ConfigError(f"unknown key: {unknown(name, value, legal)}")
+            raise ConfigError(unknown_key(name, legal))
         if argument.startswith("~"):
             raise ConfigError(f"{argument}: keys cannot be removed")
         if name in GROUPS and _PLAIN_VALUES.fullmatch(value):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from experiments import overrides
 from experiments.display import Display, sweep_table
-from experiments.launch import run_point
+from experiments.launch import RESULT, run_point
 from sparsednn.config import Config, ConfigError
 
 INTERRUPTED = 130
@@ -32,7 +32,10 @@ class Session:
 
     def run(self, resolve: Callable[[], Config], folder: Path) -> None:
         """Run one point into `folder`."""
-        self.points.append((folder, run_point(resolve, folder, self.console)))
+        record = run_point(resolve, folder, self.console)
+        self.points.append((folder, record))
+        if record["status"] != "complete":
+            self._complain(f"{record['error']} (record: {folder / RESULT})")
 
     def main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
         """Let Hydra compose and run all points; return the exit code."""
@@ -43,7 +46,7 @@ class Session:
             self._complain("interrupted")
             return INTERRUPTED
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
-            self._complain(_chain(error))
+            self._complain(_composition_error(error))
             return 1
         except OSError as error:
             self._complain(f"the output folder cannot be written: {error}; choose another with hydra.run.dir=FOLDER")
@@ -51,29 +54,23 @@ class Session:
         return self._end()
 
     def _end(self) -> int:
-        """Show the sweep's table and what failed."""
-        records = [record for _, record in self.points]
-        if len(records) > 1:
-            self.console.print(sweep_table(records))
+        """Show a sweep's table and what failed in it."""
         failed = [(folder, record) for folder, record in self.points if record["status"] != "complete"]
-        if len(records) > 1:
-            for folder, record in failed:
-                self._complain(f"{folder}: {record['error']}")
-        if failed:
-            self._complain(f"{len(failed)} of {len(records)} points failed")
+        if len(self.points) > 1:
+            self.console.print(sweep_table([record for _, record in self.points]))
+            if failed:
+                lines = [f"{len(failed)} of {len(self.points)} points failed:"]
+                self._complain("\n  ".join(lines + [f"{folder}: {record['error']}" for folder, record in failed]))
         return 1 if failed else 0
 
     def _complain(self, text: str) -> None:
         Display(self.errors).say(f"error: {text}")
 
 
-def _chain(error: BaseException) -> str:
-    """The message of an error with those of its causes, each once."""
-    texts: list[str] = []
-    current: BaseException | None = error
-    while current is not None:
-        text = str(current).strip()
-        if text and not any(text in other for other in texts):
-            texts.append(text)
-        current = current.__cause__ or current.__context__
-    return "\n".join(texts)
+def _composition_error(error: BaseException) -> str:
+    """What Hydra could not compose, in one or two lines: its own message, then what OmegaConf said of the value."""
+    text = str(error).strip()
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        reason = str(error.__cause__).splitlines()[0]
+        text = f"{text.removeprefix('Error merging override ')}: {reason}" if reason not in text else text
+    return text

@@ -38,6 +38,8 @@ class KernelOptions:
         Merging of identical columns.
     order : {"given", "shared_inputs"}
         Order in which a layer's output columns are computed; "shared_inputs" puts columns with the same inputs together.
+    full_columns : bool
+        Let the sparse kernels add a column of activations in which no row is zero as a dense vector, without its ids.
     block_rows : int, optional
         Rows that the dense-block kernels take at a time; None lets the backend choose.
     """
@@ -46,6 +48,7 @@ class KernelOptions:
     rows: str = "prune"
     columns: str = "none"
     order: str = "shared_inputs"
+    full_columns: bool = True
     block_rows: int | None = None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from sparsednn.choices import unknown
+from sparsednn.choices import unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency, RowOrder
 
@@ -83,7 +83,7 @@ def _refuse_unknown(given: Any, schema: Any, prefix: str) -> None:
     legal = {f.name: f for f in dataclasses.fields(schema)}
     for key, value in given.items():
         if key not in legal:
-            raise ConfigError(f"unknown key: {unknown(prefix + str(key), value, keys())}")
+            raise ConfigError(unknown_key(f"{prefix}{key}", keys()))
         if dataclasses.is_dataclass(legal[key].default_factory) and isinstance(value, dict):
             _refuse_unknown(value, legal[key].default_factory, f"{prefix}{key}.")
 

@@ -23,7 +23,7 @@ from sparsednn.backend import (
     kernel_name,
     load_backend,
 )
-from sparsednn.choices import unknown
+from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.executors import ThreadExecutor, WorkerTimes
 from sparsednn.inputs import canonical_inputs
@@ -44,7 +44,7 @@ class InferOptions:
     ----------
     repeats : int
         How often the inference is run; the record has every time, and their median.
-    rows, columns, order, block_rows
+    rows, columns, order, full_columns, block_rows
         See `sparsednn.backend.KernelOptions`.
     progress : callable, optional
         Called a few times a second with (rows x layers finished, rows x layers in all).
@@ -56,6 +56,7 @@ class InferOptions:
     rows: str = "prune"
     columns: str = "none"
     order: str = "shared_inputs"
+    full_columns: bool = True
     block_rows: int | None = None
     progress: ProgressCallback | None = None
     communicator: Communicator = field(default_factory=LocalCommunicator)
@@ -113,7 +114,9 @@ def infer(
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
     scheduler = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
-    kernel_options = KernelOptions(kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.block_rows)
+    kernel_options = KernelOptions(
+        kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows
+    )
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
@@ -278,7 +281,7 @@ def _options(options: dict[str, Any]) -> InferOptions:
     names = [f.name for f in fields(InferOptions)]
     for name in options:
         if name not in names:
-            raise TypeError(f"infer: unknown option; {unknown(name, options[name], names)}")
+            raise TypeError(f"infer: {unknown_key(name, names)}")
     opts = InferOptions(**options)
     if opts.repeats < 1:
         raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 
 def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
     """Return inputs as the kernels want them.
 
-    A ``csr_array`` of float32 with sorted int32 indices, int64 index pointers, no duplicates and no explicit zeros; what is
-    already so is not copied.
+    A ``csr_array`` of float32 with sorted indices (int32, unless there are 2**31 entries or more), no duplicates and no
+    explicit zeros; what is already so is not copied, and the caller's matrix is not changed.
 
     Raises
     ------
@@ -33,17 +32,10 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
             f"inputs: instance {row}, feature {csr.indices[bad[0]] + 1} is {csr.data[bad[0]]}, which is not finite"
         )
     if not csr.has_canonical_format or not csr.data.all():
-        csr = csr.copy() if csr.data is getattr(inputs, "data", None) else csr
+        csr = csr.copy()  # it may share arrays with the caller's matrix
         csr.sum_duplicates()
         csr.eliminate_zeros()
-    indices = csr.indices.astype(np.int32, copy=False)
-    indptr = csr.indptr.astype(np.int64, copy=False)
-    return _csr(csr.data, indices, indptr, csr.shape)
-
-
-def _csr(data: NDArray[np.float32], indices: NDArray[np.int32], indptr: NDArray[np.int64], shape: Any) -> sp.csr_array:
-    """Make a csr_array that keeps int32 indices beside int64 pointers (scipy's constructor would make them alike)."""
-    csr = sp.csr_array(shape, dtype=np.float32)
-    csr.data, csr.indices, csr.indptr = data, indices, indptr
-    csr.has_canonical_format = True
+    if csr.indices.dtype != np.int32 and csr.nnz <= np.iinfo(np.int32).max:
+        indices, indptr = csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
+        csr = sp.csr_array((csr.data, indices, indptr), shape=csr.shape)
     return csr

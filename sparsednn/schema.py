@@ -119,6 +119,7 @@ class OptimizeConfig:
     rows: RowWork = RowWork.prune
     columns: ColumnWork = ColumnWork.none
     order: ColumnOrder = ColumnOrder.shared_inputs
+    full_columns: bool = True
 
 
 @dataclass(slots=True)

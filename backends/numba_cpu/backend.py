@@ -48,9 +48,7 @@ class NumbaBackend:
     def warm_up(self, plan: Plan, largest_group: int) -> None:
         """Run the plan's kernels on an empty row group, with the dtypes that groups up to `largest_group` rows will have."""
         width = int(plan.neurons.widths[0])
-        empty = sp.csr_array((largest_group, width), dtype=np.float32)
-        empty.indices, empty.indptr = empty.indices.astype(np.int32), empty.indptr.astype(np.int64)
-        plan.warm_up(empty)
+        plan.warm_up(sp.csr_array((largest_group, width), dtype=np.float32))
 
     def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Bring rows of the input into the kernel's format."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backends.numba_cpu.jit import inline, prefetch
 
 # Entries of ColumnWork.state
-LAYER, N_ROWS, N_ALIVE, MULTIPLY_ADDS, NEEDED, SIDE, STAMP = range(7)
+LAYER, N_ROWS, N_ALIVE, MULTIPLY_ADDS, NEEDED, SIDE, STAMP, COUNTED_OPS = range(8)
 N_STATE = 8
 
 
@@ -58,10 +58,10 @@ def count_alive(n_columns, ids, start, stop, work):
 
 @inline
 def drop_dead(n_columns, ids, start, stop, work):
-    """Renumber the rows that have an entry, where that saves an eighth of them; return how many were dropped."""
+    """Renumber the rows that have an entry, if some have none; return how many were dropped."""
     state, marks, touched = work.state, work.marks, work.touched
     dropped = state[N_ROWS] - state[N_ALIVE]
-    if dropped * 8 < state[N_ROWS]:
+    if dropped == 0:
         return 0
     kept = 0
     for row in range(state[N_ROWS]):
@@ -101,8 +101,11 @@ def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, i
 
 
 @inline
-def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums):
-    """Add up one output column in the accumulator."""
+def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full):
+    """Add up one output column in the accumulator.
+
+    A column of `full` entries holds every row, in order, and is added without looking at its ids; with `full` below 0 none is.
+    """
     for k in range(begin, end):
         if not is_dense and k + 1 < end:
             following = start[np.uint64(conn_ids[np.uint64(k + 1)])]
@@ -114,7 +117,12 @@ def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, v
         if weight == 0:
             continue
         i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
-        for p in range(start[i], stop[i]):
+        first = start[i]
+        if stop[i] - first == full:
+            for row in range(full):
+                sums[np.uint64(row)] += weight * values[np.uint64(first + row)]
+            continue
+        for p in range(first, stop[i]):
             at = np.uint64(p)
             sums[np.uint64(ids[at])] += weight * values[at]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.numba_cpu.csc_columns import (
+    COUNTED_OPS,
     LAYER,
     MULTIPLY_ADDS,
     N_ALIVE,
@@ -99,20 +100,21 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work):
 
 
 @inline
-def numeric(net, conn, is_dense, layer, first, last, at, ids, values, new_ids, new_values, work):
+def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work):
     """Compute output columns ``first .. last``; column by column from `at` on, each as wide as it was counted."""
     state, side, sums, touched = work.state, work.state[SIDE], work.sums, work.touched
     start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
     indptr, conn_ids, conn_weights, biases, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias, net.bias_at_zero
     weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
     low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
+    full = n_rows if full_columns and n_rows > 0 else -1
     for j in range(first, last):
         bias, at_zero = biases[base + j], biases_at_zero[base + j]
         begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
         n_counted = new_stop[j]
         new_start[j] = at
         if n_counted * DENSE_SHARE >= n_rows:
-            accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums)
+            accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full)
             new_stop[j] = store_scanned(n_rows, sums, bias, at_zero, low, high, at, new_ids, new_values)
         else:
             reached = accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, work)
@@ -121,15 +123,17 @@ def numeric(net, conn, is_dense, layer, first, last, at, ids, values, new_ids, n
 
 
 @inline
-def layer_on_columns(net, conn, is_dense, layer, ids, values, new_ids, new_values, work):
+def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_ids, new_values, work):
     """Run one layer from one matrix into the other; False if the other has too little room."""
     state = work.state
     n_outputs = net.widths[layer + 1]
-    n_ops = symbolic(net, conn, is_dense, layer, 0, n_outputs, ids, work)
+    if state[NEEDED] < 0:  # else it was counted before there was too little room
+        state[COUNTED_OPS] = symbolic(net, conn, is_dense, layer, 0, n_outputs, ids, work)
     if state[NEEDED] + 1 > new_ids.shape[0]:
         return False
-    numeric(net, conn, is_dense, layer, 0, n_outputs, 0, ids, values, new_ids, new_values, work)
-    state[MULTIPLY_ADDS] += n_ops
+    numeric(net, conn, is_dense, full_columns, layer, 0, n_outputs, 0, ids, values, new_ids, new_values, work)
+    state[MULTIPLY_ADDS] += state[COUNTED_OPS]
+    state[NEEDED] = -1
     state[SIDE] = 1 - state[SIDE]
     state[LAYER] = layer + 1
     state[N_ALIVE] = count_alive(n_outputs, new_ids, work.start[state[SIDE]], work.stop[state[SIDE]], work)
@@ -137,7 +141,7 @@ def layer_on_columns(net, conn, is_dense, layer, ids, values, new_ids, new_value
 
 
 @kernel
-def run_columns(net, conn, is_dense, prune, work, flags, progress):
+def run_columns(net, conn, is_dense, prune, full_columns, work, flags, progress):
     """Take a row group through all layers.
 
     Returns THROUGH, STOPPED (the stop flag was set at a layer boundary) or GROW (the next matrix needs room for
@@ -154,9 +158,13 @@ def run_columns(net, conn, is_dense, prune, work, flags, progress):
             state[N_ROWS] = 0
             return THROUGH
         if state[SIDE] == 0:
-            done = layer_on_columns(net, conn, is_dense, layer, work.ids0, work.values0, work.ids1, work.values1, work)
+            done = layer_on_columns(
+                net, conn, is_dense, full_columns, layer, work.ids0, work.values0, work.ids1, work.values1, work
+            )
         else:
-            done = layer_on_columns(net, conn, is_dense, layer, work.ids1, work.values1, work.ids0, work.values0, work)
+            done = layer_on_columns(
+                net, conn, is_dense, full_columns, layer, work.ids1, work.values1, work.ids0, work.values0, work
+            )
         if not done:
             return GROW
         progress[0] += state[N_ROWS]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -26,22 +28,35 @@ class CscPlan(Plan):
             pack_dense(network, slots=False) if self.is_dense else pack_columns(network, self.neurons, slots=False)
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Name the kernel and the optimisations that are on."""
+        return {**super().describe(), "full_columns": self.options.full_columns}
+
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Transpose the rows into columns."""
-        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum())
+        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
         work = self._memory(worker, n_rows, nnz)
         n_alive = kernels.load_columns(
             inputs.indptr, inputs.indices, inputs.data, rows, int(self.neurons.widths[0]),
             work.ids0, work.values0, work.start[0], work.stop[0],
         )  # fmt: skip
         work.state[:] = 0
-        work.state[columns.N_ROWS], work.state[columns.N_ALIVE] = n_rows, n_alive
+        work.state[columns.N_ROWS], work.state[columns.N_ALIVE], work.state[columns.NEEDED] = n_rows, n_alive, -1
         return Group(work, worker, n_rows, np.zeros(n_rows), output)
 
     def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
         """Run layers; make more room for the next matrix when it is needed."""
         while True:
-            status = kernels.run_columns(self.neurons, self.connections, self.is_dense, self.prune, group.work, flags, progress)
+            status = kernels.run_columns(
+                self.neurons,
+                self.connections,
+                self.is_dense,
+                self.prune,
+                self.options.full_columns,
+                group.work,
+                flags,
+                progress,
+            )
             if status != kernels.GROW:
                 return bool(status == kernels.THROUGH)
             group.work = self.memory[group.worker] = _with_room(group.work)

@@ -25,7 +25,7 @@ class CsrPlan(Plan):
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Copy the rows."""
-        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum())
+        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
         work = self._memory(worker, n_rows, nnz)
         kernels.load_rows(inputs.indptr, inputs.indices, inputs.data, rows, work.ids0, work.values0, work.indptr[0])
         work.state[:] = 0

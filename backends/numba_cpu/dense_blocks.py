@@ -48,13 +48,13 @@ class BlockWork(NamedTuple):
 class Rows(NamedTuple):
     """A row group's input (CSR) and where its results go.
 
-    indptr : int64, indices : int32, values : float32      all instances of the input
+    indptr, indices : int32, values : float32              all instances of the input (int64 from 2**31 entries on)
     rows : int64 (n_rows,)                                 the instances of this group
     sums : float64 (n_rows,)                               result: sum of each row of the last activations
     """
 
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
+    indptr: NDArray[np.signedinteger]
+    indices: NDArray[np.signedinteger]
     values: NDArray[np.float32]
     rows: NDArray[np.int64]
     sums: NDArray[np.float64]

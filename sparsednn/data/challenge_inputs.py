@@ -230,7 +230,7 @@ def _by_instance(rows: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def _to_csr(bits: NDArray[np.uint8], neurons: int) -> sp.csr_array:
     counts = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)  # scipy wants both index arrays alike
     nnz = int(indptr[-1])
     require(8 * nnz, f"{len(bits)} instances of {neurons} neurons", "use fewer instances")
     indices = np.empty(nnz, np.int32)

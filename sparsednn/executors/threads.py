@@ -28,7 +28,7 @@ class ThreadExecutor:
     def run(self, scheduler: Scheduler, job: Job, tasks: Tasks, watch: Callable[[], None] | None = None) -> list[WorkerTimes]:
         """Run until every worker has stopped; return where their time went.
 
-        `watch` is called by the waiting thread a few times a second (to show progress).
+        `watch` is called by the waiting thread a few times a second, and once at the end (to show progress).
 
         Raises
         ------
@@ -49,6 +49,8 @@ class ThreadExecutor:
                 thread.start()
             for thread in threads:
                 _join(thread, watch)
+            if watch is not None:
+                watch()
         except BaseException:
             run.abort()
             for thread in threads:

@@ -70,14 +70,21 @@ def test_the_reference_gives_the_bits_of_the_naive_oracle(case: Case) -> None:
 
 
 @pytest.mark.parametrize(("backend", "kernel"), KERNELS)
-@given(case=cases(), rows=ROWS, order=ORDER, threads=st.integers(1, 8), block_rows=st.sampled_from([None, 1, 16, 48]))
+@given(
+    case=cases(),
+    rows=ROWS,
+    order=ORDER,
+    full=st.booleans(),
+    threads=st.integers(1, 8),
+    block_rows=st.sampled_from([None, 1, 16, 48]),
+)
 def test_every_kernel_gives_the_bits_of_the_reference(
-    backend: str, kernel: str, case: Case, rows: str, order: str, threads: int, block_rows: int | None
+    backend: str, kernel: str, case: Case, rows: str, order: str, full: bool, threads: int, block_rows: int | None
 ) -> None:
     expected = reference(case)
     result = sparsednn.infer(
         case.network, case.inputs, backend=backend, kernel=kernel, threads=threads, output=True, rows=rows, order=order,
-        block_rows=block_rows,
+        full_columns=full, block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None

@@ -1,0 +1,43 @@
+"""Command line overrides, before Hydra sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.overrides import check
+from sparsednn.config import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["-m", "neurons=1024,4096", "layers=120,480"], id="a sweep"),
+        pytest.param(["--cfg", "job", "hydra.run.dir=x"], id="Hydra's own flags and keys"),
+        pytest.param(["hydra/launcher=basic", "backend=scipy_reference"], id="groups"),
+        pytest.param(["backend=choice(numba,scipy_reference)", "++seed=3"], id="Hydra's sweep syntax and forced values"),
+    ],
+)
+def test_legal_overrides_pass(arguments: list[str]) -> None:
+    check(arguments, CONF)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        pytest.param("nuerons=3", "unknown key nuerons: did you mean neurons", id="a key with a typing error"),
+        pytest.param("+foo=3", "unknown key foo: legal: neurons, ", id="a key added"),
+        pytest.param("++backend.nam=3", "unknown key backend.nam: did you mean backend.name", id="a field forced"),
+        pytest.param("~seed", "keys cannot be removed", id="a key removed"),
+        pytest.param(
+            "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: data", id="an unknown choice in a sweep"
+        ),
+        pytest.param("scheduler=work_stealing", "scheduler=work_stealing: legal: data", id="a scheduler not built yet"),
+    ],
+)
+def test_illegal_overrides_are_refused_with_what_is_near_and_legal(argument: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check([argument], CONF)

@@ -1,0 +1,111 @@
+"""From overrides to a checked configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sparsednn.config import Config, ConfigError, as_record, keys, register, resolve
+from sparsednn.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
+
+CONF = Path(__file__).parents[2] / "conf"
+FIXED_KEYS = (
+    "neurons layers instances kernel executor threads processes repeats seed trace resume rebalance_after "
+    "backend scheduler partition optimize network input cluster experiment "
+    "partition.hashing partition.order partition.buckets optimize.rows optimize.columns "
+    "scheduler.strategy scheduler.recruiting_ratio scheduler.threshold scheduler.split_factor "
+    "network.path network.residency input.path cluster.nodes cluster.cores_per_node cluster.processes_per_node cluster.pin "
+    "cluster.timeout_s cluster.mpiexec cluster.calibration"
+).split()
+
+
+def composed(*overrides: str) -> Config:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(compose("config", overrides=list(overrides)))
+
+
+def test_the_default_is_the_main_job() -> None:
+    config = composed()
+    assert (config.neurons, config.layers, config.instances) == (1024, 120, 60_000)
+    assert (config.backend.name, config.scheduler.name, config.kernel) == ("numba", "data", "auto")
+    assert (config.network.name, config.input.name) == ("radixnet", "challenge")
+    assert (config.threads, config.processes, config.repeats) == (None, None, 1)
+    assert (config.optimize.rows, config.optimize.order) == (RowWork.prune, ColumnOrder.shared_inputs)
+    assert config.partition.hashing is Hashing.none
+
+
+def test_keys_that_scripts_rely_on_are_there() -> None:
+    assert set(FIXED_KEYS) <= set(keys())
+
+
+def test_overrides_reach_their_fields() -> None:
+    config = composed(
+        "neurons=4096", "optimize.rows=none", "scheduler.strategy=slower_first", "network.radices=[2,3]", "seed=7"
+    )
+    assert (config.neurons, config.optimize.rows) == (4096, RowWork.none)
+    assert config.scheduler.strategy is Strategy.slower_first
+    assert config.network.radices == [2, 3]
+    assert config.network.seed == 7
+
+
+def test_a_record_of_the_configuration_is_plain_json() -> None:
+    config = composed()
+    assert json.loads(json.dumps(as_record(config))) == as_record(config)
+    assert as_record(config)["optimize"]["rows"] == "prune"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_of_every_group_composes(group: str) -> None:
+    needs = {"network": ["network.path=x"], "input": ["input.path=x"]}
+    for path in (CONF / group).glob("*.yaml"):
+        config = composed(f"{group}={path.stem}", *needs.get(group, []))
+        assert getattr(config, group) is not None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(["neurons=0"], "neurons=0: must be at least 1", id="no neurons"),
+        pytest.param(["threads=-1"], "threads=-1: must be at least 1", id="negative threads"),
+        pytest.param(["instances=60001"], "instances=60001: the challenge has 60000", id="more instances than there are"),
+        pytest.param(["scheduler.recruiting_ratio=1.5"], "recruiting_ratio=1.5: must be from 0 to 1", id="ratio above one"),
+        pytest.param(["scheduler.threshold=-1"], "threshold=-1", id="negative threshold"),
+        pytest.param(["seed=-1"], "seed=-1", id="negative seed"),
+        pytest.param(["network.bias=nan"], "network.bias=nan: must be finite", id="bias is not a number"),
+        pytest.param(["network=files"], "network.path=FOLDER", id="files without a folder"),
+        pytest.param(["input=files"], "input.path=FILE_OR_FOLDER", id="input files without a path"),
+        pytest.param(["executor=simulated"], "executor=simulated: this version .*legal: threads", id="simulation"),
+        pytest.param(["processes=2"], "processes=2: this version .*legal: 1", id="more processes"),
+        pytest.param(["trace=true"], "trace=true: this version .*legal: false", id="traces"),
+        pytest.param(["resume=true"], "resume=true", id="resuming"),
+        pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
+        pytest.param(["partition.hashing=input"], "partition.hashing=input: .*legal: none", id="hashing"),
+        pytest.param(["partition.order=alive_first"], "partition.order=alive_first", id="row order"),
+        pytest.param(["optimize.columns=merge"], "optimize.columns=merge: .*legal: none", id="column merging"),
+        pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),
+        pytest.param(["cluster.pin=true"], "cluster.pin=true", id="pinning"),
+        pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
+        pytest.param(["cluster.timeout_s=5"], "cluster.timeout_s=5", id="time limit"),
+        pytest.param(["cluster.mpiexec=x"], "cluster.mpiexec=x", id="another mpiexec"),
+        pytest.param(["+nuerons=3"], "unknown key nuerons: did you mean neurons", id="a key added by force"),
+        pytest.param(["+backend.nme=3"], "unknown key backend.nme: did you mean backend.name", id="a field added by force"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        composed(*overrides)
+
+
+def test_a_configuration_without_the_schema_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lacks the schema"):
+        resolve(OmegaConf.create({"neurons": 1024}))
+
+
+def test_inert_fields_of_other_schedulers_may_be_set() -> None:
+    config = composed("scheduler=data", "scheduler.threshold=2", "scheduler.split_factor=3")
+    assert (config.scheduler.threshold, config.scheduler.split_factor) == (2, 3)

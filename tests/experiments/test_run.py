@@ -1,0 +1,197 @@
+"""run.py as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["instances=700"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "run.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
+    done = run(*SMALL, "repeats=3", "threads=2", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "correct (published_ids)" in done.stdout
+    assert str(tmp_path / "result.json") in done.stdout
+    assert not (tmp_path / "running.json").exists()
+    found = record(tmp_path)
+    assert set(found) >= set(
+        "schema_version status neurons layers instances input_nnz network_nnz backend kernel scheduler executor hashing "
+        "processes threads categories_count categories_sha256 truth seconds nominal_edges_per_second performed_edges "
+        "performed_edges_per_second peak_rss_bytes workers config environment".split()
+    )
+    assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
+    assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "udc_csc", "data")
+    assert found["truth"] == {"checked": True, "source": "published_ids", "match": True}
+    assert set(found["seconds"]) == {"load", "prepare", "compile", "inference", "inference_median"}
+    assert len(found["seconds"]["inference"]) == 3
+    assert found["seconds"]["inference_median"] == sorted(found["seconds"]["inference"])[1]
+    assert found["nominal_edges_per_second"] == pytest.approx(700 * 3_932_160 / found["seconds"]["inference_median"])
+    assert 0 < found["performed_edges"] < 700 * 3_932_160
+    assert [(w["process"], w["thread"], w["row_groups"]) for w in found["workers"]] == [(0, 0, 1), (0, 1, 1)]
+    assert all(set(w) >= {"busy_s", "idle_s"} for w in found["workers"])
+    assert found["config"]["instances"] == 700
+    assert found["environment"]["versions"]["python"]
+
+
+def test_a_sweep_goes_on_past_a_failed_point_and_tells_at_the_end(tmp_path: Path) -> None:
+    done = run("-m", *SMALL, "layers=7,120", "backend=numba,scipy_reference", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1
+    statuses = [record(tmp_path / str(number))["status"] for number in range(4)]
+    assert statuses == ["failed", "failed", "complete", "complete"]
+    assert "2 of 4 points failed" in done.stderr
+    assert "layers=7: networks of 1024 neurons come in blocks of 6" in record(tmp_path / "0")["error"]
+    assert record(tmp_path / "2")["categories_sha256"] == record(tmp_path / "3")["categories_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["nuerons=3"], "unknown key nuerons: did you mean neurons", id="unknown key"),
+        pytest.param(["+foo=1"], "unknown key foo", id="added key"),
+        pytest.param(["neurons=abc"], "neurons=abc: Value 'abc' of type 'str' could not be converted to Integer", id="type"),
+        pytest.param(["optimize.rows=foo"], "expected one of [none, prune]", id="illegal value"),
+        pytest.param(["backend=nmba"], "did you mean numba?", id="unknown backend"),
+        pytest.param(["kernel=csr_udc"], "kernel=csr_udc: did you mean", id="a pair that the format table lacks"),
+        pytest.param(["layers=121"], "nearest legal: 120", id="layers that are no multiple of the block length"),
+        pytest.param(["neurons=2048"], "blocks of 7 layers", id="a width that the challenge does not have"),
+        pytest.param(["neurons=2048", "layers=7"], "no bias is published for this size", id="no published bias"),
+        pytest.param(["network=files", "network.path=/nowhere"], "/nowhere: no such folder", id="missing folder"),
+        pytest.param(["hydra.run.dir=/dev/null/x"], "the output folder cannot be written", id="output folder"),
+        pytest.param(["input.truth=/nowhere", "instances=10"], "/nowhere: no such file", id="missing truth"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(arguments: list[str], message: str, tmp_path: Path) -> None:
+    folder = [] if any("hydra.run.dir" in argument for argument in arguments) else [f"hydra.run.dir={tmp_path}"]
+    done = run(*arguments, *folder)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list(tmp_path.glob("running.json"))
+    if (tmp_path / "result.json").exists():
+        assert record(tmp_path)["status"] == "failed"
+
+
+def test_categories_that_are_not_the_true_ones_fail_the_run(tmp_path: Path) -> None:
+    (tmp_path / "truth.tsv").write_text("1\n2\n")
+    done = run(*SMALL, f"input.truth={tmp_path}/truth.tsv", f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 1
+    assert "are not the true ones" in done.stderr
+    found = record(tmp_path / "out")
+    assert (found["status"], found["truth"]["match"]) == ("failed", False)
+
+
+def test_ctrl_c_leaves_a_whole_record_of_a_failed_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "run.py", "backend=scipy_reference", "instances=60000", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("inputs:"):  # the inference, of half a minute, is next
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert record(tmp_path)["status"] == "failed"
+    assert record(tmp_path)["error"] == "interrupted"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == ["result.json"]
+
+
+def test_a_killed_run_leaves_only_the_mark_that_it_was_running(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "run.py", "backend=scipy_reference", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert [path.name for path in tmp_path.glob("*.json")] == ["running.json"]
+    assert json.loads((tmp_path / "running.json").read_text())["process_id"] == process.pid
+
+
+def test_too_little_memory_is_one_clear_error(tmp_path: Path) -> None:
+    """An address space limit stands for a small machine."""
+    script = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9)); "
+    script += "sys.argv[0] = 'run.py'; runpy.run_path('run.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "neurons=16384", "layers=1920", "threads=1", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "a network of 1,006,632,960 connections needs 4.0 GB" in done.stderr
+    assert "use fewer neurons or layers" in done.stderr
+    assert record(tmp_path)["status"] == "failed"
+
+
+def test_help_names_every_key_and_every_choice() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for path in (ROOT / "conf").glob("*/*.yaml"):
+        assert path.parent.name in done.stdout, path
+        assert path.stem in done.stdout, path
+    for key in ("neurons", "layers", "instances", "kernel", "executor", "threads", "processes", "repeats", "seed", "trace"):
+        assert f"{key}" in done.stdout
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    """Two at once, from another folder: each writes below the folder it was started in."""
+    command = [sys.executable, str(ROOT / "run.py"), "instances=50", "layers=12"]
+    processes = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert len(list((tmp_path / "outputs").rglob("result.json"))) == 2
+    config = (ROOT / "conf" / "config.yaml").read_text()
+    assert config.count("%H-%M-%S-%f") == 2  # a run's and a sweep's folder
+
+
+def test_exported_files_run_the_same(tmp_path: Path) -> None:
+    export = [sys.executable, "-m", "sparsednn.data", "export", "--layers", "120", "--instances", "700", str(tmp_path / "data")]
+    assert subprocess.run([*export, "--format", "bin"], cwd=ROOT, check=False, capture_output=True).returncode == 0
+    data = tmp_path / "data"
+    done = run(
+        "network=files", f"network.path={data}", "input=files", f"input.path={data}", f"input.truth={data}",
+        "instances=null", "kernel=csc", f"hydra.run.dir={tmp_path}/out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "out")["truth"] == {"checked": True, "source": "given", "match": True}

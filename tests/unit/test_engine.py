@@ -1,0 +1,146 @@
+"""infer: options, own backends and schedulers, records."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsednn
+from sparsednn import backend as backend_module
+from sparsednn.backend import load_backend
+from sparsednn.schedulers import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers.data import DataScheduler
+
+
+class Forgetful(Scheduler):
+    """Stops every worker without giving it anything to do."""
+
+    name = "forgetful"
+
+    def n_row_groups(self, n_workers: int) -> int:
+        return 3
+
+    def start(self, job: Job) -> None: ...
+
+    def on_event(self, event: Event) -> list[Action]:
+        return [Stop(event.worker)] if isinstance(event, Started | Finished) else []
+
+
+class Backwards(Scheduler):
+    """Worker 0 runs all row groups, the last first."""
+
+    name = "backwards"
+
+    def n_row_groups(self, n_workers: int) -> int:
+        return 4
+
+    def start(self, job: Job) -> None:
+        self.left = job.n_row_groups
+
+    def on_event(self, event: Event) -> list[Action]:
+        self.left -= 1
+        return [Run(event.worker, self.left)] if event.worker == 0 and self.left >= 0 else [Stop(event.worker)]
+
+
+def test_a_scheduler_of_ones_own_decides(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    expected = sparsednn.infer(small_network, small_inputs, backend="scipy_reference", output=True)
+    result = sparsednn.infer(small_network, small_inputs, scheduler=Backwards(), threads=1, output=True)
+    assert (result.output != expected.output).nnz == 0
+    assert result.record["scheduler"] == "backwards"
+    assert result.record["workers"][0]["row_groups"] == 4
+
+
+def test_a_scheduler_that_forgets_row_groups_is_found_out(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    with pytest.raises(RuntimeError, match=r"left row groups \[0, 1, 2\] unfinished"):
+        sparsednn.infer(small_network, small_inputs, scheduler=Forgetful(), threads=2)
+
+
+def test_a_backend_of_ones_own_is_taken_as_an_object(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    backend = load_backend("scipy_reference")
+    backend.name = "mine"
+    result = sparsednn.infer(small_network, small_inputs, backend=backend, scheduler=DataScheduler())
+    assert result.record["backend"] == "mine"
+
+
+def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=backend_module.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(backend_module, "entry_points", lambda group: [broken])
+    with pytest.raises(
+        ImportError, match="backend=broken needs a package that cannot be imported: .*a_package_that_is_not_there"
+    ):
+        load_backend("broken")
+
+
+def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_module, "entry_points", lambda group: [])
+    with pytest.raises(ValueError, match="pip install"):
+        load_backend("numba")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        pytest.param({"backend": "nmba"}, ValueError, r"backend=nmba: did you mean numba\?", id="unknown backend"),
+        pytest.param({"kernel": "cs"}, ValueError, "kernel=cs: did you mean", id="unknown kernel"),
+        pytest.param({"scheduler": "date"}, ValueError, r"scheduler=date: did you mean data\?", id="unknown scheduler"),
+        pytest.param({"threads": 0}, ValueError, "threads=0: at least 1", id="no threads"),
+        pytest.param({"repeats": 0}, ValueError, "repeats=0: at least 1", id="no repeats"),
+        pytest.param({"rows": "prun"}, ValueError, r"rows=prun: did you mean prune\?", id="unknown row option"),
+        pytest.param({"columns": "merge"}, ValueError, "columns=merge: legal: none", id="an option not built yet"),
+        pytest.param({"order": "x"}, ValueError, "order=x", id="unknown order"),
+        pytest.param({"block_rows": 0}, ValueError, "block_rows=0", id="no block rows"),
+        pytest.param({"repeat": 3}, TypeError, r"unknown key repeat: did you mean repeats\?", id="unknown option"),
+    ],
+)
+def test_options_that_are_not_legal_are_refused(
+    arguments: dict[str, Any], error: type[Exception], message: str,
+    small_network: sparsednn.Network, small_inputs: sp.csr_array,
+) -> None:  # fmt: skip
+    with pytest.raises(error, match=message):
+        sparsednn.infer(small_network, small_inputs, **arguments)
+
+
+def test_repeats_are_timed_one_by_one(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    record = sparsednn.infer(small_network, small_inputs, repeats=4, threads=2).record
+    times = record["seconds"]["inference"]
+    assert len(times) == 4
+    assert record["seconds"]["inference_median"] == pytest.approx(float(np.median(times)))
+
+
+def test_progress_ends_with_everything_done(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    calls: list[tuple[int, int]] = []
+    sparsednn.infer(small_network, small_inputs, threads=1, progress=lambda done, total: calls.append((done, total)))
+    assert calls
+    assert calls[-1] == (9 * 4, 9 * 4)
+
+
+@pytest.mark.parametrize("kernel", ["udc_csc", "udc_udc", "csc_csc", "csc_udc", "csr_csr"])
+@pytest.mark.parametrize("rows", ["none", "prune"])
+def test_every_kernel_counts_all_rows_as_done(
+    kernel: str, rows: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> None:
+    """Rows that die count for all the layers that they need not be taken through."""
+    calls: list[tuple[int, int]] = []
+    inputs = sp.vstack([challenge_rows[:300], sp.csr_array((20, 1024), dtype=np.float32)])
+    network = sparsednn.Network.from_layers(challenge_network.layers[:24])
+    sparsednn.infer(
+        network, inputs, kernel=kernel, rows=rows, threads=2, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls[-1] == (320 * 24, 320 * 24)
+
+
+def test_the_network_fits_no_memory(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
+    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 1000)
+    with pytest.raises(MemoryError, match=r"needs .* GB, but only .* GB of memory are available"):
+        sparsednn.infer(small_network, np.ones((2, 12)), kernel="udc_udc")
+
+
+def test_rows_are_counted_from_one_in_categories() -> None:
+    network = sparsednn.Network([sp.csr_array(np.eye(2))])
+    result = sparsednn.infer(network, np.array([[0, 0], [1, 0], [0, 0], [0, 2]]))
+    assert result.categories.tolist() == [2, 4]
+    assert result.output is None

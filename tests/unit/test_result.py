@@ -1,0 +1,144 @@
+"""Records are written whole or not at all; memory is asked for before it is taken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sparsednn import memory
+from sparsednn.result import atomic_path, categories_sha256, write_json
+
+FullDisk = Callable[[], AbstractContextManager[None]]
+
+
+def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
+    record = {"seconds": {"inference": [0.1, 2]}, "status": "complete", "truth": None}
+    write_json(tmp_path / "record.json", record)
+    assert json.loads((tmp_path / "record.json").read_text()) == record
+    assert (tmp_path / "record.json").read_text().endswith("}\n")
+    assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_record_replaces_an_older_one(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", {"run": 1})
+    write_json(tmp_path / "record.json", {"run": 2})
+    assert json.loads((tmp_path / "record.json").read_text()) == {"run": 2}
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no record yet", "an older record"])
+def test_a_write_that_fails_halfway_changes_nothing(there: bool, tmp_path: Path, full_disk: FullDisk) -> None:
+    path = tmp_path / "record.json"
+    if there:
+        path.write_text("older")
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        write_json(path, {"workers": list(range(1000))})
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == ([("record.json", "older")] if there else [])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+def test_an_interrupted_write_leaves_the_older_file_alone(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("older")
+
+    def interrupted() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("newer")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("record.json", "older")]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_does_not_have_are_refused(value: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "record.json", {"seconds": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not-there"):
+        write_json(tmp_path / "not-there" / "record.json", {})
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        pytest.param([1, 20, 60_000], "1\n20\n60000\n", id="three ids"),
+        pytest.param([], "", id="no ids"),
+    ],
+)
+def test_categories_are_hashed_as_the_published_text(ids: list[int], text: str) -> None:
+    assert categories_sha256(np.array(ids, np.int64)) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_does_not_fit_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
+    with pytest.raises(MemoryError) as caught:
+        memory.require(2_500_000_000, "building it", "use fewer neurons")
+    assert str(caught.value) == ("building it needs 2.5 GB, but only 1.0 GB of memory are available; use fewer neurons")
+
+
+def test_a_reserve_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
+    most = 1_000_000_000 - memory.KEEP_FREE_BYTES
+    memory.require(most, "it", "")
+    with pytest.raises(MemoryError):
+        memory.require(most + 1, "it", "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [
+        pytest.param("5000\n", "3000\n", 2000, id="what its limit leaves"),
+        pytest.param("5000\n", "6000\n", 0, id="nothing when it is over its limit"),
+    ],
+)
+def test_a_control_group_bounds_the_memory(
+    limit: str, used: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "limit").write_text(limit)
+    (tmp_path / "used").write_text(used)
+    monkeypatch.setattr(memory, "_CGROUP_LIMIT", tmp_path / "limit")
+    monkeypatch.setattr(memory, "_CGROUP_USED", tmp_path / "used")
+    assert memory.available_bytes() == expected
+
+
+@pytest.mark.parametrize("limit", ["max\n", None], ids=["without a limit", "that is not there"])
+def test_a_control_group_without_limit_leaves_the_machines_memory(
+    limit: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit:
+        (tmp_path / "limit").write_text(limit)
+    monkeypatch.setattr(memory, "_CGROUP_LIMIT", tmp_path / "limit")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 12345})())
+    assert memory.available_bytes() == 12345
+
+
+def test_a_limit_of_the_address_space_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = psutil.Process().memory_info().vms
+    monkeypatch.setattr("resource.getrlimit", lambda _: (taken + 50_000_000, -1))
+    assert 0 <= memory.available_bytes() <= 60_000_000
+
+
+def test_the_peak_grows_with_what_is_taken_and_stays_until_it_is_reset() -> None:
+    """The kernel counts pages in batches, so the peak may be off by a little."""
+    memory.reset_peak_rss()
+    before = memory.peak_rss_bytes()
+    taken = np.ones(200_000_000, np.uint8)
+    at_peak = memory.peak_rss_bytes()
+    del taken
+    assert at_peak > before + 150_000_000
+    assert memory.peak_rss_bytes() > before + 150_000_000
+    memory.reset_peak_rss()
+    assert memory.peak_rss_bytes() < at_peak - 100_000_000
