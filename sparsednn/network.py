@@ -126,7 +126,7 @@ class Network:
     ValueError
         If there are no layers, shapes do not match, or a weight or bias is NaN or infinite.
     TypeError
-        If a weight matrix is not a scipy.sparse matrix, or the activation is not an Activation.
+        If a weight matrix is not a scipy.sparse matrix of real numbers, or the activation is not an Activation.
     """
 
     layers: tuple[Layer, ...]
@@ -218,7 +218,7 @@ def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) ->
         raise TypeError(f"layer {number}: activation must be relu(), clipped_relu(max) or identity(), not {activation!r}")
     weights = canonical_csc(matrix, f"layer {number}")
     n_inputs, n_outputs = weights.shape
-    bias_array = np.asarray(bias, dtype=np.float32)
+    bias_array = np.array(bias, dtype=np.float32)
     if bias_array.ndim and bias_array.shape != (n_outputs,):
         raise ValueError(f"layer {number}: bias has shape {bias_array.shape}, but the layer has {n_outputs} outputs")
     if not np.isfinite(bias_array).all():
@@ -241,13 +241,17 @@ def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
     ------
     ValueError
         If a value is NaN, infinite or beyond float32; the message names the entry.
+    TypeError
+        If it is complex.
     """
+    if np.iscomplexobj(matrix):
+        raise TypeError(f"{name}: the weights are complex ({matrix.dtype}); real numbers are needed")
     with np.errstate(over="ignore"):
         csc = sp.csc_array(matrix, dtype=np.float32, copy=True)
     csc.sum_duplicates()
     bad = np.flatnonzero(~np.isfinite(csc.data))
     if bad.size:
         row, column = csc.indices[bad[0]], np.searchsorted(csc.indptr, bad[0], side="right") - 1
-        raise ValueError(f"{name}: the weight in row {row}, column {column} is {csc.data[bad[0]]}, which is not finite")
+        raise ValueError(f"{name}: the weight in row {row}, column {column} (from 0) is {csc.data[bad[0]]}, not finite")
     csc.eliminate_zeros()
     return csc

@@ -10,7 +10,6 @@ import gzip
 import importlib.resources
 import logging
 import math
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -96,12 +95,12 @@ def cache_path(neurons: int) -> Path:
 def _cached(neurons: int) -> NDArray[np.uint8] | None:
     """Return the cached bits if they are there and right."""
     path = cache_path(neurons)
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         with np.load(path, allow_pickle=False) as stored:
             bits: NDArray[np.uint8] = stored["bits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # NumPy and zipfile raise nearly anything on a damaged file
         _LOG.warning("%s: not readable (%s); building it anew", path, error)
         return None
     if bits.dtype != np.uint8 or bits.shape != (N_INSTANCES, neurons // 8):
@@ -144,8 +143,8 @@ def mnist_images() -> NDArray[np.uint8]:
         ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{resource}: damaged ({error}); install the package again") from error
-    header = np.frombuffer(raw[:16], ">u4")
-    if list(header) != [0x803, N_INSTANCES, PIXELS, PIXELS] or len(raw) != 16 + N_INSTANCES * PIXELS**2:
+    header = np.array([0x803, N_INSTANCES, PIXELS, PIXELS], ">u4").tobytes()
+    if raw[:16] != header or len(raw) != 16 + N_INSTANCES * PIXELS**2:
         raise ValueError(f"{resource}: is not the file of 60,000 MNIST training images; install the package again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(N_INSTANCES, PIXELS, PIXELS)
 

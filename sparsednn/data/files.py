@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
+from sparsednn.memory import require
 from sparsednn.network import Activation, BiasOn, Network, canonical_csc
 
 SUFFIXES = (".tsv", ".tsv.gz", ".bin", ".bin.gz", ".npz", ".mtx", ".mtx.gz")
@@ -69,6 +70,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
     else:
         triples = read_triples(path)
         last = max(int(triples.rows.max()), instances or 0)
+        require(8 * last, f"{path}: {last:,} instances", f"the largest id is at {triples.place(int(triples.rows.argmax()))}")
         matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
     if matrix.shape[1] != neurons:
         raise ValueError(f"{path}: has {matrix.shape[1]} features, not neurons={neurons}")
@@ -80,7 +82,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
 def read_truth(path: Path, neurons: int, layers: int) -> NDArray[np.int64]:
     """Read the categories that are held to be true: a file, or a folder with ``neuron{neurons}-l{layers}-categories``."""
     if path.is_dir():
-        path = _find(path, f"neuron{neurons}-l{layers}-categories", neurons, (".tsv", ".bin"))
+        path = _find(path, f"neuron{neurons}-l{layers}-categories", neurons, (".tsv", ".tsv.gz", ".bin"))
     return read_ids(path)
 
 

@@ -75,6 +75,8 @@ def radixnet(
     _check(neurons, layers, radices, dense_width, weight)
     if bias is None:
         bias = challenge_bias(neurons)
+    if not abs(bias) <= float(np.finfo(np.float32).max):
+        raise ValueError(f"bias={bias}: must be finite")
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
     require(n_connections * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers")
@@ -116,7 +118,7 @@ def _check(neurons: int, layers: int, radices: Sequence[int], dense_width: int, 
         raise ValueError(
             f"layers={layers}: networks of {neurons} neurons come in blocks of {len(radices)} layers; nearest legal: {near}"
         )
-    if not math.isfinite(weight) or np.float32(weight) == 0:
+    if not abs(weight) <= float(np.finfo(np.float32).max) or np.float32(weight) == 0:
         raise ValueError(f"weight={weight}: must be finite and not 0")
 
 

@@ -105,7 +105,7 @@ def read_ids(path: Path) -> NDArray[np.int64]:
     else:
         lines = _open_text(path).splitlines()
         for number, line in enumerate(lines, start=1):
-            if not line.strip().isdecimal():
+            if not line.strip().isdecimal() or int(line) > _MAX_ID:
                 raise ValueError(f"{path}:{number}: {line.strip()!r} is not an id")
         ids = np.array([int(line) for line in lines], np.int64)
     if ids.size and (ids[0] < 1 or (np.diff(ids) <= 0).any()):
@@ -147,19 +147,19 @@ def _read_text(path: Path) -> Triples:
             path,
             sep="\t",
             header=None,
-            names=_COLUMNS,
-            dtype={"row": np.int64, "column": np.int64, "value": np.float64},
-            index_col=False,
+            dtype={0: np.int64, 1: np.int64, 2: np.float64},
             na_filter=False,
             quoting=3,
             engine="c",
-            float_precision="round_trip",
             on_bad_lines="error",
         )
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: is empty") from None
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
         _explain(path, error)
+    if frame.shape[1] != 3:
+        _explain(path, ValueError(f"{frame.shape[1]} fields"))
+    frame.columns = _COLUMNS
     if frame.empty:
         raise ValueError(f"{path}: is empty")
     with np.errstate(over="ignore"):
@@ -178,7 +178,7 @@ def _explain(path: Path, error: Exception) -> NoReturn:
 
 def _problem(line: str) -> str | None:
     """Say what is wrong with a line of text, if anything."""
-    if not line.strip():
+    if not line.strip(" \r"):
         return None
     fields = line.split("\t")
     if len(fields) != 3:
@@ -206,7 +206,7 @@ def _line_of(path: Path, entry: int) -> int:
     """Line number, from 1, of an entry; blank lines hold none."""
     n_entries = -1
     for number, line in enumerate(_open_text(path).splitlines(), start=1):
-        n_entries += bool(line.strip())
+        n_entries += bool(line.strip(" \r"))
         if n_entries == entry:
             return number
     return entry + 1
@@ -226,4 +226,5 @@ def _refuse_duplicates(triples: Triples, n_columns: int, row_name: str, column_n
 
 def _text_values(values: NDArray[np.float32]) -> NDArray[Any]:
     """Whole numbers without a decimal point, as the published files have them."""
-    return values.astype(np.int64) if (values == np.trunc(values)).all() else values
+    whole = (values == np.trunc(values)) & (np.abs(values) < 2**31)
+    return values.astype(np.int64) if whole.all() else values

@@ -108,7 +108,6 @@ def test_text_that_is_well_formed_is_read(text: str, tmp_path: Path) -> None:
         pytest.param("1\t1\t1\n2\t\t1\n", 2, "column '' is not an id", id="nothing for an id"),
         pytest.param("1\t1\t1\n1.5\t2\t1\n", 2, "row '1.5' is not an id", id="a fraction for an id"),
         pytest.param("1\t1\t1\n2\tTrue\t1\n", 2, "column 'True' is not an id", id="a truth value for an id"),
-        pytest.param("True\t1\t1\n", 1, "row 'True' is not an id", id="a truth value for the only id"),
         pytest.param("1\t1\t1\n2\t2\tabc\n", 2, "value 'abc' is not a number", id="text for a value"),
         pytest.param("1\t1\t1\n2\t2\tNA\n", 2, "value 'NA' is not a number", id="NA for a value"),
         pytest.param("1\t1\t1\n2\t2\t\n", 2, "value '' is not a number", id="nothing for a value"),
