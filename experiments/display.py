@@ -59,9 +59,9 @@ class Stage:
             self._display.say(f"{self.name}: {100 * done / max(total, 1):.0f} % {note}".rstrip())
 
 
-def inference_note(done: int, n_layers: int, n_instances: int, edges: int, elapsed_s: float) -> str:
+def inference_note(done: int, n_layers: int, n_instances: int, connections: int, elapsed_s: float) -> str:
     """Say how far an inference is: instances, layers and nominal rate; `done` counts instances x layers."""
-    rate = edges * done / max(n_layers * elapsed_s, 1e-9)
+    rate = connections / n_layers * done / max(elapsed_s, 1e-9)
     return f"{done // n_layers:,}/{n_instances:,} instances x {n_layers} layers, {rate / 1e9:,.0f}e9 edges/s"
 
 

@@ -43,6 +43,7 @@ VARIANTS = (
     ("csc, all ids looked at", 6_000, {"kernel": "csc", "threads": 1, "full_columns": False}),
     ("csr", 6_000, {"kernel": "csr", "threads": 1}),
     ("udc, all rows kept", 6_000, {"kernel": "udc", "threads": 1, "rows": "none"}),
+    ("udc, all rows kept, 2 threads", 6_000, {"kernel": "udc", "threads": 2, "rows": "none"}),
     ("udc, all rows kept, given order", 6_000, {"kernel": "udc", "threads": 1, "rows": "none", "order": "given"}),
     ("main job, 1 thread", 60_000, {"threads": 1}),
     ("main job, 2 threads", 60_000, {"threads": 2}),
@@ -53,6 +54,7 @@ RATIOS = (
     ("reference", "csc"),
     ("reference", "csc, all ids looked at"),
     ("reference", "csr"),
+    ("udc, all rows kept", "udc, all rows kept, 2 threads"),
     ("main job, 1 thread", "main job, 2 threads"),
 )
 

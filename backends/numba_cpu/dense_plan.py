@@ -16,7 +16,7 @@ from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
 
 BLOCK_ROWS = 128
-"""Instances in a block unless told otherwise: the best of 32 to 512 at 1024 to 16384 neurons."""
+"""Instances in a block unless told otherwise: the best of 32 to 256 at 1024 to 16384 neurons."""
 
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""

@@ -1,0 +1,59 @@
+"""What a run shows."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from experiments import display
+from experiments.display import Display, inference_note, sweep_table, verdict
+
+
+def test_the_note_says_instances_layers_and_the_nominal_rate() -> None:
+    """Half of 60,000 instances through 4e6 connections in 2 s: 60e9 connections a second."""
+    note = inference_note(30_000 * 120, 120, 60_000, 4_000_000, 2.0)
+    assert note == "30,000/60,000 instances x 120 layers, 60e9 edges/s"
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        pytest.param({"checked": True, "match": True, "source": "published_ids"}, "correct (published_ids)", id="right"),
+        pytest.param({"checked": True, "match": False, "source": "given"}, "WRONG (given)", id="wrong"),
+        pytest.param({"checked": False, "match": None, "source": None}, "(no truth to check them against)", id="unknown"),
+    ],
+)
+def test_the_verdict(truth: dict[str, object], expected: str) -> None:
+    assert verdict(truth) == expected
+
+
+def test_progress_without_a_terminal_is_a_plain_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 6))
+    monkeypatch.setattr(display, "monotonic", lambda: float(next(clock)))
+    out = io.StringIO()
+    with Display(Console(file=out, width=80)).stage("inference") as stage:
+        for done in range(5):
+            stage.update(done, 10, "note")
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("inference: ")
+    assert 1 <= len(lines) < 5
+    assert all(line.endswith("% note") for line in lines)
+
+
+def test_progress_on_a_terminal_is_live() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, force_terminal=True, width=100)).stage("inference") as stage:
+        stage.update(3, 10, "3/10 instances")
+        assert stage.progress is not None
+        stage.progress.refresh()
+    assert "3/10 instances" in out.getvalue()
+
+
+def test_a_sweep_table_shows_failed_points_with_their_error() -> None:
+    out = io.StringIO()
+    failed = {"status": "failed", "error": "layers=7: [wrong]", "config": {"neurons": 1024, "layers": 7}}
+    Console(file=out, width=200).print(sweep_table([failed, failed]))
+    assert "2 points" in out.getvalue()
+    assert "failed: layers=7: [wrong]" in out.getvalue()
