@@ -98,6 +98,7 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
     network, n_layers = data.network, len(data.network.layers)
     with display.stage("inference") as stage:
         started_at: list[float] = []
+        stage.update(0, 1, "preparing, and compiling what is not in the cache")
 
         def progress(done: int, total: int) -> None:
             started_at[:] = started_at or [perf_counter()]  # the first call: kernels are compiled by then
