@@ -59,7 +59,7 @@ def identity() -> Activation:
     return Activation("identity", -math.inf, math.inf)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """One layer: an ``n_inputs x n_outputs`` weight matrix in CSC form, a bias for each output and an activation.
 
@@ -106,7 +106,7 @@ class Challenge:
     layers: int
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True, init=False, eq=False)
 class Network:
     """A sparse deep neural network for inference.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def read_triples(path: Path) -> Triples:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is empty, truncated or malformed; the message names file and line.
+        If there is no such file, or it is empty, truncated (a text must end with a newline) or malformed; the message
+        names file and line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -162,9 +164,23 @@ def _read_text(path: Path) -> Triples:
     frame.columns = _COLUMNS
     if frame.empty:
         raise ValueError(f"{path}: is empty")
+    _require_last_newline(path, len(frame))
     with np.errstate(over="ignore"):
         values = frame["value"].to_numpy().astype(np.float32)
     return Triples(path, frame["row"].to_numpy(), frame["column"].to_numpy(), values, False)
+
+
+def _require_last_newline(path: Path, n_entries: int) -> None:
+    """A text cut in the middle of its last number reads as another number; gzip has a checksum of its own."""
+    if path.suffix == ".gz":
+        return
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) not in b"\r\n":
+            raise ValueError(
+                f"{path}:{_line_of(path, n_entries - 1)}: the last line has no end, so the file may be truncated; "
+                "add a newline if it is whole"
+            )
 
 
 def _explain(path: Path, error: Exception) -> NoReturn:

@@ -117,6 +117,28 @@ def test_more_threads_than_rows(
     assert len(result.record["workers"]) == 5
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="too many rows for plain Python")
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_ids_of_more_than_sixteen_bits(backend: str, kernel: str, rng: np.random.Generator) -> None:
+    """More rows in a group, and more neurons, than 65,536."""
+    n = 70_000
+    rows, columns = rng.permutation(n)[:3000], rng.integers(0, 4, 3000)
+    wide = sp.csr_array((rng.normal(size=3000), (rows, columns)), shape=(n, 4))
+    network = sparsednn.Network([wide, sp.csr_array(rng.normal(size=(4, 3)))], bias=0.1)
+    inputs = sp.csr_array((np.ones(n), (np.arange(n), rng.permutation(n))), shape=(n, n))
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, threads=1, output=True)
+    result = sparsednn.infer(network, inputs, backend=backend, kernel=kernel, threads=1, output=True)
+    assert same_bits(result.output, expected.output)
+    assert 0 < len(result.categories) < n
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+def test_no_rows_at_all(backend: str, kernel: str, small_network: sparsednn.Network) -> None:
+    result = sparsednn.infer(small_network, sp.csr_array((0, 12)), backend=backend, kernel=kernel, threads=2, output=True)
+    assert result.output.shape == (0, 12)
+    assert len(result.categories) == 0
+
+
 @pytest.mark.parametrize(("backend", "kernel"), KERNELS)
 def test_all_rows_die(backend: str, kernel: str) -> None:
     weights = [sp.csr_array(np.full((3, 5), -1.0)), sp.csr_array(np.full((5, 70), 1.0)), sp.csr_array(np.full((70, 2), 1.0))]

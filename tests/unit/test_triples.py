@@ -79,7 +79,6 @@ def test_whole_numbers_beyond_64_bits_are_written_right(name: str, tmp_path: Pat
     "text",
     [
         pytest.param("1\t2\t0.5\n6\t6\t1\n", id="plain"),
-        pytest.param("1\t2\t0.5\n6\t6\t1", id="no newline at the end"),
         pytest.param("1\t2\t0.5\r\n6\t6\t1\r\n", id="line ends of Windows"),
         pytest.param("\n1\t2\t0.5\n\n  \n6\t6\t1\n\n", id="blank lines"),
         pytest.param("6\t6\t1e0\n1\t2\t+.5\n", id="in any order, values in any notation"),
@@ -91,6 +90,13 @@ def test_text_that_is_well_formed_is_read(text: str, tmp_path: Path) -> None:
     expected = np.zeros((LIMIT, LIMIT))
     expected[0, 1], expected[5, 5] = 0.5, 1
     assert np.array_equal(read(path).toarray(), expected)
+
+
+def test_a_text_cut_in_its_last_number_is_refused(tmp_path: Path) -> None:
+    """0.06 of 0.0625 is a number too."""
+    (tmp_path / "a.tsv").write_text("1\t2\t0.5\n\n6\t6\t0.06")
+    with pytest.raises(ValueError, match=r"a.tsv:3: the last line has no end, so the file may be truncated"):
+        read_triples(tmp_path / "a.tsv")
 
 
 @pytest.mark.parametrize("blank", ["", "\n  \n\n"], ids=["at the start", "behind blank lines"])
