@@ -18,7 +18,8 @@ SESSION = Session(CONF)
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def point(cfg: DictConfig) -> None:
     """Run one point of the sweep that Hydra composes."""
-    SESSION.run(lambda: resolve(cfg), Path(HydraConfig.get().runtime.output_dir))
+    hydra_config = HydraConfig.get()
+    SESSION.run(lambda: resolve(cfg), Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
 
 
 if __name__ == "__main__":

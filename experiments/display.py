@@ -85,7 +85,8 @@ def summary(record: dict[str, Any]) -> Table:
         "nominal rate": f"{record['nominal_edges_per_second'] / 1e9:,.1f}e9 edges/s (instances x connections / time)",
         "performed rate": f"{record['performed_edges_per_second'] / 1e9:,.2f}e9 multiply-adds/s "
         f"({record['performed_edges']:,} really done)",
-        "busy": ", ".join(f"{worker['busy_s']:.3f} s" for worker in record["workers"]),
+        "busy": ", ".join(f"{worker['busy_s']:.3f} s" for worker in record["workers"])
+        + f" (largest / mean {record['imbalance']['busy']:.2f})",
         "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
     }
     for name, text in rows.items():
@@ -101,24 +102,27 @@ def verdict(truth: dict[str, Any]) -> str:
 
 
 def sweep_table(records: list[dict[str, Any]]) -> Table:
-    """Return the points of a sweep as a table."""
+    """Return the points of a sweep as a table: what differs between them, and what came of it."""
+    points = [dict(override.lstrip("+").split("=", 1) for override in record["overrides"]) for record in records]
+    keys = list(dict.fromkeys(key for point in points for key in point))
+    swept = [key for key in keys if len({point.get(key) for point in points}) > 1]
     table = Table(title=f"{len(records)} points")
-    for name in ("neurons", "layers", "backend", "kernel", "scheduler", "threads"):
-        table.add_column(name)
-    for name in ("inference s", "nominal e9/s", "performed e9/s", "categories"):
+    for key in swept:
+        table.add_column(key)
+    for name in ("inference s", "nominal e9/s", "performed e9/s", "imbalance", "categories"):
         table.add_column(name, justify="right")
     table.add_column("check")
-    for record in records:
+    for record, point in zip(records, points, strict=True):
+        values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
-            config = record.get("config", {})
-            names = [str(config.get(key, "?")) for key in ("neurons", "layers")]
-            table.add_row(*names, *[""] * 8, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            table.add_row(*values, *[""] * 5, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
             continue
         table.add_row(
-            *(str(record[key]) for key in ("neurons", "layers", "backend", "kernel", "scheduler", "threads")),
+            *values,
             f"{record['seconds']['inference_median']:.3f}",
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",
+            f"{record['imbalance']['busy']:.2f}",
             f"{record['categories_count']:,}",
             verdict(record["truth"]),
         )

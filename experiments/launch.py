@@ -51,8 +51,10 @@ class Data:
     seconds: float
 
 
-def run_point(resolve: Callable[[], Config], folder: Path, console: Console) -> dict[str, Any]:
+def run_point(resolve: Callable[[], Config], folder: Path, overrides: list[str], console: Console) -> dict[str, Any]:
     """Run one point and write its record into `folder`; return the record, whose status is "complete" or "failed".
+
+    `overrides` are those that the user gave for this point, for the record.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def run_point(resolve: Callable[[], Config], folder: Path, console: Console) -> 
     started = {"host": socket.gethostname(), "process_id": os.getpid(), "started": datetime.now(UTC).isoformat()}
     write_json(folder / RUNNING, started)
     reset_peak_rss()
-    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "status": "failed"}
+    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "status": "failed", "overrides": overrides}
     display = Display(console)
     try:
         config = resolve()
@@ -118,6 +120,9 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
             order=config.optimize.order.value,
             full_columns=config.optimize.full_columns,
             block_rows=config.backend.block_rows,
+            hashing=config.partition.hashing.value,
+            buckets=config.partition.buckets,
+            split_factor=config.scheduler.split_factor,
             progress=progress,
         )
     record = result.record

@@ -30,9 +30,9 @@ class Session:
         self.errors = Console(stderr=True)
         self.points: list[tuple[Path, dict[str, Any]]] = []
 
-    def run(self, resolve: Callable[[], Config], folder: Path) -> None:
+    def run(self, resolve: Callable[[], Config], folder: Path, point_overrides: list[str]) -> None:
         """Run one point into `folder`."""
-        record = run_point(resolve, folder, self.console)
+        record = run_point(resolve, folder, point_overrides, self.console)
         self.points.append((folder, record))
         if record["status"] != "complete":
             self._complain(f"{record['error']} (record: {folder / RESULT})")

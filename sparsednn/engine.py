@@ -25,15 +25,17 @@ from sparsednn.backend import (
 )
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
-from sparsednn.executors import ThreadExecutor, WorkerTimes
+from sparsednn.executors import ThreadExecutor
 from sparsednn.inputs import canonical_inputs
+from sparsednn.measures import imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
-from sparsednn.partition import Partition, largest_group, split_evenly
+from sparsednn.partition import Partition, hashed_order, largest_group, split_evenly
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
-from sparsednn.schedulers import SCHEDULERS, Job, Scheduler
+from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
 
 ProgressCallback = Callable[[int, int], None]
+HASHINGS = ("none", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class InferOptions:
         How often the inference is run; the record has every time, and their median.
     rows, columns, order, full_columns, block_rows
         See `sparsednn.backend.KernelOptions`.
+    hashing : {"none", "input"}
+        Spread neighbouring instances evenly over the row groups, in ``buckets * 128`` parts.
+    buckets : int
+    split_factor : int
+        See `sparsednn.schedulers.SchedulerOptions`.
     progress : callable, optional
         Called a few times a second with (rows x layers finished, rows x layers in all).
     communicator : Communicator
@@ -58,6 +65,9 @@ class InferOptions:
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None
+    hashing: str = "none"
+    buckets: int = 1
+    split_factor: int = 8
     progress: ProgressCallback | None = None
     communicator: Communicator = field(default_factory=LocalCommunicator)
 
@@ -113,7 +123,8 @@ def infer(
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
-    scheduler = make_scheduler(scheduler) if isinstance(scheduler, str) else scheduler
+    if isinstance(scheduler, str):
+        scheduler = make_scheduler(scheduler, SchedulerOptions(opts.split_factor))
     kernel_options = KernelOptions(
         kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows
     )
@@ -134,7 +145,7 @@ def infer(
         "inference_median": median(run.seconds for run in runs),
     }
     last = runs[-1]
-    return Result(last.categories, last.output, _record(job, last, seconds))
+    return Result(last.categories, last.output, job.record(last, seconds))
 
 
 def default_threads() -> int:
@@ -142,11 +153,11 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def make_scheduler(name: str) -> Scheduler:
+def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     """Return a new scheduler by name, or raise ValueError naming the legal ones."""
     if name not in SCHEDULERS:
         raise ValueError(unknown("scheduler", name, SCHEDULERS))
-    return SCHEDULERS[name]()
+    return SCHEDULERS[name](options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +169,7 @@ class _Run:
     output: sp.csr_array | None
     multiply_adds: int
     workers: list[dict[str, Any]]
+    imbalance: dict[str, float]
 
 
 class _Inference:
@@ -184,7 +196,8 @@ class _Inference:
         comm = self.options.communicator
         comm.barrier()
         started_at = perf_counter()
-        partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers))
+        order = None if self.options.hashing == "none" else hashed_order(self.n_rows, self.options.buckets)
+        partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
         tasks = _GroupTasks(self, partition)
         job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
         times = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
@@ -198,8 +211,38 @@ class _Inference:
             categories,
             _output_in_order(partition, results) if self.output else None,
             sum(result.multiply_adds for result in results),
-            _workers(comm, times),
+            worker_records(comm, times),
+            imbalance(times, partition, self.inputs),
         )
+
+    def record(self, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
+        """Return the part of a record that does not depend on where the data came from."""
+        described = self.backend.describe(self.plan)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "status": "complete",
+            "neurons": self.network.n_inputs,
+            "layers": len(self.network.layers),
+            "instances": self.n_rows,
+            "input_nnz": int(self.inputs.nnz),
+            "network_nnz": self.network.nnz,
+            "backend": self.backend.name,
+            "kernel": described.pop("kernel"),
+            "scheduler": self.scheduler.name,
+            "executor": self.executor.name,
+            "hashing": self.options.hashing,
+            "processes": self.options.communicator.size,
+            "threads": self.executor.n_workers,
+            "optimizations": described,
+            "categories_count": len(run.categories),
+            "categories_sha256": categories_sha256(run.categories),
+            "truth": {"checked": False, "source": None, "match": None},
+            "seconds": seconds,
+            **rates(self.n_rows * self.network.nnz, run.multiply_adds, seconds["inference_median"]),
+            "peak_rss_bytes": peak_rss_bytes(),
+            "imbalance": run.imbalance,
+            "workers": run.workers,
+        }
 
     def _watch(self, control: Control) -> Callable[[], None] | None:
         progress, total = self.options.progress, self.n_rows * len(self.network.layers)
@@ -268,15 +311,6 @@ def _require_finite(sums: NDArray[np.float64]) -> None:
         )
 
 
-def _workers(comm: Communicator, times: list[WorkerTimes]) -> list[dict[str, Any]]:
-    mine = [
-        {"process": comm.rank, "thread": t.worker, "busy_s": t.busy_s, "idle_s": t.idle_s, "row_groups": t.row_groups}
-        for t in times
-    ]
-    gathered = comm.gather(mine)
-    return [worker for process in gathered or [] for worker in process]
-
-
 def _options(options: dict[str, Any]) -> InferOptions:
     names = [f.name for f in fields(InferOptions)]
     for name in options:
@@ -285,43 +319,12 @@ def _options(options: dict[str, Any]) -> InferOptions:
     opts = InferOptions(**options)
     if opts.repeats < 1:
         raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in LEGAL_OPTIONS.items():
+    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS}.items():
         value = getattr(opts, name)
         if value not in legal:
             raise ValueError(unknown(name, value, legal))
     if opts.block_rows is not None and opts.block_rows < 1:
         raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
+    if opts.buckets < 1:
+        raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
     return opts
-
-
-def _record(job: _Inference, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
-    """Build the part of a record that does not depend on where the data came from."""
-    described = job.backend.describe(job.plan)
-    median_s = max(seconds["inference_median"], 1e-9)
-    nominal_edges = job.n_rows * job.network.nnz
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "status": "complete",
-        "neurons": job.network.n_inputs,
-        "layers": len(job.network.layers),
-        "instances": job.n_rows,
-        "input_nnz": int(job.inputs.nnz),
-        "network_nnz": job.network.nnz,
-        "backend": job.backend.name,
-        "kernel": described.pop("kernel"),
-        "scheduler": job.scheduler.name,
-        "executor": job.executor.name,
-        "hashing": "none",
-        "processes": job.options.communicator.size,
-        "threads": job.executor.n_workers,
-        "optimizations": described,
-        "categories_count": len(run.categories),
-        "categories_sha256": categories_sha256(run.categories),
-        "truth": {"checked": False, "source": None, "match": None},
-        "seconds": seconds,
-        "nominal_edges_per_second": nominal_edges / median_s,
-        "performed_edges": run.multiply_adds,
-        "performed_edges_per_second": run.multiply_adds / median_s,
-        "peak_rss_bytes": peak_rss_bytes(),
-        "workers": run.workers,
-    }

@@ -33,10 +33,19 @@ class Partition:
     groups: tuple[RowGroup, ...]
 
 
-def split_evenly(n_rows: int, n_groups: int) -> Partition:
-    """Split rows ``0..n_rows-1`` into contiguous groups whose sizes differ by at most one.
+PART_UNIT = 128
+
+
+def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = None) -> Partition:
+    """Split rows ``0..n_rows-1`` into groups of neighbours whose sizes differ by at most one.
 
     With more groups than rows, the last groups are empty.
+
+    Parameters
+    ----------
+    n_rows, n_groups : int
+    order : int64 array, shape (n_rows,), optional
+        The rows in the order in which they are neighbours (see `hashed_order`); ascending, unless given.
 
     Raises
     ------
@@ -46,9 +55,26 @@ def split_evenly(n_rows: int, n_groups: int) -> Partition:
     if n_groups < 1 or n_rows < 0:
         raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups")
     bounds = _even_bounds(n_rows, n_groups)
-    rows = np.arange(n_rows, dtype=np.int64)
-    groups = (RowGroup(i, rows[start:stop]) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
+    rows = np.arange(n_rows, dtype=np.int64) if order is None else order
+    groups = (RowGroup(i, np.sort(rows[start:stop])) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
     return Partition(n_rows, tuple(groups))
+
+
+def hashed_positions(n: int, buckets: int) -> NDArray[np.int64]:
+    """Return the position that each id gets under the bucket permutation, which spreads neighbouring ids evenly.
+
+    With ``b = buckets * 128`` parts of height ``h = n // b``, id v below ``h * b`` goes to ``v // b + (v % b) * h``; larger ids
+    stay. The paper's "hashing"; reversible, since it is a permutation. Shape (n,), int64.
+    """
+    parts = buckets * PART_UNIT
+    height = n // parts
+    ids = np.arange(n, dtype=np.int64)
+    return np.where(ids < height * parts, ids // parts + ids % parts * height, ids)
+
+
+def hashed_order(n: int, buckets: int) -> NDArray[np.int64]:
+    """Return the ids in the order of their hashed positions: the inverse of `hashed_positions`. Shape (n,), int64."""
+    return np.argsort(hashed_positions(n, buckets), kind="stable").astype(np.int64)
 
 
 def largest_group(n_rows: int, n_groups: int) -> int:

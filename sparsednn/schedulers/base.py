@@ -56,6 +56,24 @@ class Job:
     n_layers: int
 
 
+@dataclass(frozen=True, slots=True)
+class SchedulerOptions:
+    """Parameters of all schedulers; those that a scheduler has no use for are inert.
+
+    Attributes
+    ----------
+    split_factor : int
+        Row groups for each worker, where workers take them from queues.
+    """
+
+    split_factor: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.split_factor < 1:
+            raise ValueError(f"split_factor={self.split_factor}: at least 1 is needed")
+
+
 class Scheduler(ABC):
     """Decides which worker runs which row group, and when.
 
@@ -63,6 +81,9 @@ class Scheduler(ABC):
     """
 
     name: str
+
+    def __init__(self, options: SchedulerOptions | None = None) -> None:
+        self.options = options or SchedulerOptions()
 
     @abstractmethod
     def n_row_groups(self, n_workers: int) -> int:

@@ -84,7 +84,7 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["trace=true"], "trace=true: this version .*legal: false", id="traces"),
         pytest.param(["resume=true"], "resume=true", id="resuming"),
         pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
-        pytest.param(["partition.hashing=input"], "partition.hashing=input: .*legal: none", id="hashing"),
+        pytest.param(["partition.hashing=layer"], "partition.hashing=layer: .*legal: none, input", id="hashing of neurons"),
         pytest.param(["partition.order=alive_first"], "partition.order=alive_first", id="row order"),
         pytest.param(["optimize.columns=merge"], "optimize.columns=merge: .*legal: none", id="column merging"),
         pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),

@@ -51,9 +51,12 @@ def test_progress_on_a_terminal_is_live() -> None:
     assert "3/10 instances" in out.getvalue()
 
 
-def test_a_sweep_table_shows_failed_points_with_their_error() -> None:
+def test_a_sweep_table_shows_what_differs_and_failed_points_with_their_error() -> None:
     out = io.StringIO()
-    failed = {"status": "failed", "error": "layers=7: [wrong]", "config": {"neurons": 1024, "layers": 7}}
-    Console(file=out, width=200).print(sweep_table([failed, failed]))
+    failed = {"status": "failed", "error": "layers=7: [wrong]"}
+    points = [{**failed, "overrides": ["threads=2", f"layers={layers}"]} for layers in (7, 8)]
+    Console(file=out, width=200).print(sweep_table(points))
     assert "2 points" in out.getvalue()
+    assert "layers" in out.getvalue().splitlines()[2]
+    assert "threads" not in out.getvalue()
     assert "failed: layers=7: [wrong]" in out.getvalue()

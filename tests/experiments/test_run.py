@@ -43,7 +43,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert set(found) >= set(
         "schema_version status neurons layers instances input_nnz network_nnz backend kernel scheduler executor hashing "
         "processes threads categories_count categories_sha256 truth seconds nominal_edges_per_second performed_edges "
-        "performed_edges_per_second peak_rss_bytes workers config environment".split()
+        "performed_edges_per_second peak_rss_bytes workers imbalance overrides config environment".split()
     )
     assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
     assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "udc_csc", "data")
@@ -56,6 +56,8 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert [(w["process"], w["thread"], w["row_groups"]) for w in found["workers"]] == [(0, 0, 1), (0, 1, 1)]
     assert all(set(w) >= {"busy_s", "idle_s"} for w in found["workers"])
     assert found["config"]["instances"] == 700
+    assert found["overrides"] == ["instances=700", "repeats=3", "threads=2"]
+    assert found["imbalance"]["busy"] >= 1
     assert found["environment"]["versions"]["python"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.partition import largest_group, split_evenly
+from sparsednn.partition import hashed_order, hashed_positions, largest_group, split_evenly
 
 
 @given(n_rows=st.integers(0, 300), n_groups=st.integers(1, 40))
@@ -25,3 +25,35 @@ def test_an_even_split_has_every_row_once_and_sizes_that_differ_by_one_at_most(n
 def test_splits_that_make_no_sense_are_refused(n_rows: int, n_groups: int) -> None:
     with pytest.raises(ValueError, match=f"cannot split {n_rows} rows into {n_groups} groups"):
         split_evenly(n_rows, n_groups)
+
+
+@given(n=st.integers(0, 2000), buckets=st.integers(1, 3))
+def test_hashing_is_a_permutation_and_its_order_undoes_it(n: int, buckets: int) -> None:
+    positions = hashed_positions(n, buckets)
+    assert sorted(positions) == list(range(n))
+    assert np.array_equal(positions[hashed_order(n, buckets)], np.arange(n))
+
+
+@pytest.mark.parametrize(
+    ("n", "buckets", "first"),
+    [
+        pytest.param(256, 1, [0, 2, 4, 6], id="two a part: neighbours go two apart"),
+        pytest.param(300, 1, [0, 2, 4, 6], id="what is left over stays at the end"),
+        pytest.param(512, 2, [0, 2, 4, 6], id="two buckets have twice the parts"),
+        pytest.param(100, 1, [0, 1, 2, 3], id="fewer ids than parts: nothing moves"),
+    ],
+)
+def test_hashing_sends_ids_where_the_paper_does(n: int, buckets: int, first: list[int]) -> None:
+    """v // b + (v % b) * h, with b = buckets * 128 and h = n // b."""
+    positions = hashed_positions(n, buckets)
+    assert positions[:4].tolist() == first
+    parts = buckets * 128
+    assert all(positions[v] == v // parts + v % parts * (n // parts) for v in range(n // parts * parts))
+    assert all(positions[v] == v for v in range(n // parts * parts, n))
+
+
+def test_hashing_spreads_a_run_of_neighbours_over_all_groups() -> None:
+    partition = split_evenly(60_000, 16, hashed_order(60_000, 1))
+    shares = [int((group.rows < 1600).sum()) for group in partition.groups]
+    assert max(shares) <= 2 * min(shares)
+    assert np.array_equal(np.sort(np.concatenate([group.rows for group in partition.groups])), np.arange(60_000))
