@@ -120,6 +120,8 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
             order=config.optimize.order.value,
             full_columns=config.optimize.full_columns,
             block_rows=config.backend.block_rows,
+            pin=config.cluster.pin,
+            row_order=config.partition.order.value,
             hashing=config.partition.hashing.value,
             buckets=config.partition.buckets,
             split_factor=config.scheduler.split_factor,

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency, RowOrder
+from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
 
@@ -128,12 +128,10 @@ def _refuse_unbuilt(config: Config) -> None:
         "trace": (config.trace, False),
         "resume": (config.resume, False),
         "rebalance_after": (config.rebalance_after, None),
-        "partition.order": (config.partition.order, RowOrder.given),
         "optimize.columns": (config.optimize.columns, ColumnWork.none),
         "network.residency": (config.network.residency, Residency.memory),
         "cluster.nodes": (config.cluster.nodes, 1),
         "cluster.processes_per_node": (config.cluster.processes_per_node, 1),
-        "cluster.pin": (config.cluster.pin, False),
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),
         "cluster.calibration": (config.cluster.calibration, None),

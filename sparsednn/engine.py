@@ -30,12 +30,13 @@ from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
-from sparsednn.partition import Partition, hashed_order, largest_group, split_evenly
+from sparsednn.partition import Partition, alive_first, hashed_order, largest_group, split_evenly
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
 
 ProgressCallback = Callable[[int, int], None]
 HASHINGS = ("none", "input")
+ROW_ORDERS = ("given", "alive_first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class InferOptions:
         How often the inference is run; the record has every time, and their median.
     rows, columns, order, full_columns, block_rows
         See `sparsednn.backend.KernelOptions`.
+    pin : bool
+        Keep each worker thread on a core of its own.
+    row_order : {"given", "alive_first"}
+        Order of the instances before they are split: as given, or those that end alive before all others (the worst case for a
+        contiguous split; found by a run before the clock is on).
     hashing : {"none", "input"}
         Spread neighbouring instances evenly over the row groups, in ``buckets * 128`` parts.
     buckets : int
@@ -65,6 +71,8 @@ class InferOptions:
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None
+    pin: bool = False
+    row_order: str = "given"
     hashing: str = "none"
     buckets: int = 1
     split_factor: int = 8
@@ -136,6 +144,8 @@ def infer(
     backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_threads)))
     compiled_at = perf_counter()
     job = _Inference(backend, plan, scheduler, network, rows, n_threads, output, opts)
+    if opts.row_order == "alive_first":
+        job.row_order = alive_first(job.run().categories, job.n_rows)
     runs = [job.run() for _ in range(opts.repeats)]
     seconds = {
         "load": loaded_at - started_at,
@@ -189,14 +199,18 @@ class _Inference:
         self.backend, self.plan, self.scheduler, self.network = backend, plan, scheduler, network
         self.inputs, self.output, self.options = inputs, output, options
         self.n_rows = inputs.shape[0]
-        self.executor = ThreadExecutor(n_threads)
+        self.executor = ThreadExecutor(n_threads, pin=options.pin)
+        self.row_order: NDArray[np.int64] | None = None
 
     def run(self) -> _Run:
         """Run it once; the clock is on from the input in memory until the categories are known."""
         comm = self.options.communicator
         comm.barrier()
         started_at = perf_counter()
-        order = None if self.options.hashing == "none" else hashed_order(self.n_rows, self.options.buckets)
+        order = self.row_order
+        if self.options.hashing != "none":
+            hashed = hashed_order(self.n_rows, self.options.buckets)
+            order = hashed if order is None else order[hashed]
         partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
         tasks = _GroupTasks(self, partition)
         job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
@@ -231,6 +245,7 @@ class _Inference:
             "scheduler": self.scheduler.name,
             "executor": self.executor.name,
             "hashing": self.options.hashing,
+            "row_order": self.options.row_order,
             "processes": self.options.communicator.size,
             "threads": self.executor.n_workers,
             "optimizations": described,
@@ -319,7 +334,7 @@ def _options(options: dict[str, Any]) -> InferOptions:
     opts = InferOptions(**options)
     if opts.repeats < 1:
         raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS}.items():
+    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS}.items():
         value = getattr(opts, name)
         if value not in legal:
             raise ValueError(unknown(name, value, legal))

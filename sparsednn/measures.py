@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,9 @@ def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, A
 
 def worker_records(comm: Communicator, times: list[WorkerTimes]) -> list[dict[str, Any]]:
     """Return a record for each worker of all processes, by rank and thread; on ranks other than 0, none."""
-    mine = [
-        {"process": comm.rank, "thread": t.worker, "busy_s": t.busy_s, "idle_s": t.idle_s, "row_groups": t.row_groups}
-        for t in times
-    ]
+    mine = [{"process": comm.rank, "thread": t.worker} | asdict(t) for t in times]
+    for worker in mine:
+        del worker["worker"]
     gathered = comm.gather(mine)
     return [worker for process in gathered or [] for worker in process]
 

@@ -77,6 +77,13 @@ def hashed_order(n: int, buckets: int) -> NDArray[np.int64]:
     return np.argsort(hashed_positions(n, buckets), kind="stable").astype(np.int64)
 
 
+def alive_first(categories: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    """Return rows ``0..n_rows-1`` with those of the 1-based `categories` before all others; int64, shape (n_rows,)."""
+    alive = np.zeros(n_rows, np.bool_)
+    alive[categories - 1] = True
+    return np.argsort(~alive, kind="stable").astype(np.int64)
+
+
 def largest_group(n_rows: int, n_groups: int) -> int:
     """Return how many rows the largest group of an even split has."""
     return -(-n_rows // n_groups)

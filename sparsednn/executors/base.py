@@ -25,6 +25,8 @@ class WorkerTimes:
     worker : int
     busy_s, idle_s : float
         Seconds spent on row groups, and the rest of the run.
+    lock_s : float
+        Seconds of it spent on waiting for the lock under which decisions are made.
     row_groups : int
         Row groups that this worker finished.
     """
@@ -32,4 +34,5 @@ class WorkerTimes:
     worker: int
     busy_s: float = 0.0
     idle_s: float = 0.0
+    lock_s: float = 0.0
     row_groups: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -17,13 +18,15 @@ class ThreadExecutor:
     """Runs a scheduler's decisions on `n_workers` threads.
 
     The scheduler is called under one lock, so each decision is atomic; work goes on outside it, in kernels that have released
-    the GIL. Actions reach a worker through a mailbox of its own.
+    the GIL. Actions reach a worker through a mailbox of its own. With `pin`, worker *i* stays on the *i*-th core that this
+    process may use (Linux), and around again where there are more workers than cores.
     """
 
     name = "threads"
 
-    def __init__(self, n_workers: int) -> None:
+    def __init__(self, n_workers: int, *, pin: bool = False) -> None:
         self.n_workers = n_workers
+        self.pin = pin
 
     def run(self, scheduler: Scheduler, job: Job, tasks: Tasks, watch: Callable[[], None] | None = None) -> list[WorkerTimes]:
         """Run until every worker has stopped; return where their time went.
@@ -37,7 +40,7 @@ class ThreadExecutor:
         KeyboardInterrupt
             Likewise, after Ctrl-C.
         """
-        run = _Run(scheduler, tasks, self.n_workers)
+        run = _Run(scheduler, tasks, self.n_workers, sorted(os.sched_getaffinity(0)) if self.pin else [])
         scheduler.start(job)
         started_at = perf_counter()
         threads = [
@@ -77,9 +80,10 @@ def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
 class _Run:
     """The state of one run: a lock for decisions, and a mailbox for each worker."""
 
-    def __init__(self, scheduler: Scheduler, tasks: Tasks, n_workers: int) -> None:
+    def __init__(self, scheduler: Scheduler, tasks: Tasks, n_workers: int, cores: list[int]) -> None:
         self.scheduler = scheduler
         self.tasks = tasks
+        self.cores = cores
         self.times = [WorkerTimes(worker) for worker in range(n_workers)]
         self.error: BaseException | None = None
         self._decision = threading.Lock()
@@ -88,6 +92,8 @@ class _Run:
     def work(self, worker: int) -> None:
         """Be worker number `worker` until told to stop."""
         try:
+            if self.cores:
+                os.sched_setaffinity(0, {self.cores[worker % len(self.cores)]})  # 0: the calling thread
             self._report(Started(worker))
             while isinstance(action := self._mailboxes[worker].get(), Run):
                 started_at = perf_counter()
@@ -109,6 +115,8 @@ class _Run:
             mailbox.put(Stop(worker))
 
     def _report(self, event: Event) -> None:
+        asked_at = perf_counter()
         with self._decision:
+            self.times[event.worker].lock_s += perf_counter() - asked_at
             for action in self.scheduler.on_event(event):
                 self._mailboxes[action.worker].put(action)

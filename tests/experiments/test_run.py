@@ -54,7 +54,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert found["nominal_edges_per_second"] == pytest.approx(700 * 3_932_160 / found["seconds"]["inference_median"])
     assert 0 < found["performed_edges"] < 700 * 3_932_160
     assert [(w["process"], w["thread"], w["row_groups"]) for w in found["workers"]] == [(0, 0, 1), (0, 1, 1)]
-    assert all(set(w) >= {"busy_s", "idle_s"} for w in found["workers"])
+    assert all(set(w) >= {"busy_s", "idle_s", "lock_s"} for w in found["workers"])
     assert found["config"]["instances"] == 700
     assert found["overrides"] == ["instances=700", "repeats=3", "threads=2"]
     assert found["imbalance"]["busy"] >= 1
@@ -165,6 +165,13 @@ def test_too_little_memory_is_one_clear_error(tmp_path: Path) -> None:
     assert "a network of 1,006,632,960 connections needs 4.0 GB" in done.stderr
     assert "use fewer neurons or layers" in done.stderr
     assert record(tmp_path)["status"] == "failed"
+
+
+def test_pinned_threads_find_the_same(tmp_path: Path) -> None:
+    done = run(*SMALL, "cluster.pin=true", "scheduler=work_stealing", "threads=3", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path)["truth"]["match"] is True
+    assert sum(worker["row_groups"] for worker in record(tmp_path)["workers"]) == 3 * 8
 
 
 def test_help_names_every_key_and_every_choice() -> None:

@@ -93,6 +93,7 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"columns": "merge"}, ValueError, "columns=merge: legal: none", id="an option not built yet"),
         pytest.param({"order": "x"}, ValueError, "order=x", id="unknown order"),
         pytest.param({"hashing": "layer"}, ValueError, "hashing=layer: legal: none, input", id="hashing not built yet"),
+        pytest.param({"row_order": "dead_first"}, ValueError, "row_order=dead_first: .*alive_first", id="unknown row order"),
         pytest.param({"buckets": 0}, ValueError, "buckets=0", id="no buckets"),
         pytest.param({"split_factor": 0}, ValueError, "split_factor=0", id="no row groups"),
         pytest.param({"block_rows": 0}, ValueError, "block_rows=0", id="no block rows"),
@@ -140,6 +141,20 @@ def test_the_network_fits_no_memory(monkeypatch: pytest.MonkeyPatch, small_netwo
     monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 1000)
     with pytest.raises(MemoryError, match=r"needs .* GB, but only .* GB of memory are available"):
         sparsednn.infer(small_network, np.ones((2, 12)), kernel="udc_udc")
+
+
+@pytest.mark.parametrize("hashing", ["none", "input"])
+def test_alive_first_moves_rows_but_no_result(
+    hashing: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> None:
+    rows = challenge_rows[:4000]
+    expected = sparsednn.infer(challenge_network, rows, kernel="csc", threads=2, output=True)
+    result = sparsednn.infer(
+        challenge_network, rows, kernel="csc", threads=2, output=True, row_order="alive_first", hashing=hashing
+    )
+    assert (result.output != expected.output).nnz == 0
+    assert result.categories.tolist() == expected.categories.tolist()
+    assert result.record["row_order"] == "alive_first"
 
 
 def test_rows_are_counted_from_one_in_categories() -> None:

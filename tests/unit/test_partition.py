@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.partition import hashed_order, hashed_positions, largest_group, split_evenly
+from sparsednn.partition import alive_first, hashed_order, hashed_positions, largest_group, split_evenly
 
 
 @given(n_rows=st.integers(0, 300), n_groups=st.integers(1, 40))
@@ -57,3 +57,8 @@ def test_hashing_spreads_a_run_of_neighbours_over_all_groups() -> None:
     shares = [int((group.rows < 1600).sum()) for group in partition.groups]
     assert max(shares) <= 2 * min(shares)
     assert np.array_equal(np.sort(np.concatenate([group.rows for group in partition.groups])), np.arange(60_000))
+
+
+def test_alive_first_keeps_the_order_among_the_living_and_among_the_dead() -> None:
+    assert alive_first(np.array([2, 5]), 6).tolist() == [1, 4, 0, 2, 3, 5]
+    assert alive_first(np.array([], np.int64), 3).tolist() == [0, 1, 2]

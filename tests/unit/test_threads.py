@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import random
 import threading
+import time
 
 import pytest
 
 from sparsednn.executors import ThreadExecutor
-from sparsednn.schedulers import SCHEDULERS, Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers import SCHEDULERS, Action, Event, Finished, Job, Run, Scheduler, SchedulerOptions, Started, Stop
 
 
 class Recorder:
@@ -93,3 +97,64 @@ def test_ctrl_c_while_waiting_stops_all_workers() -> None:
     with pytest.raises(KeyboardInterrupt):
         executor.run(SCHEDULERS["data"](), Job(1, 1, 1), tasks, watch)
     assert tasks.stopped.is_set()
+
+
+def test_pinned_workers_stay_on_a_core_of_their_own() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    seen: dict[int, set[int]] = {}
+
+    class Looking(Recorder):
+        def run(self, worker: int, row_group: int) -> bool:
+            seen[worker] = os.sched_getaffinity(0)
+            return True
+
+    ThreadExecutor(len(cores) + 1, pin=True).run(SCHEDULERS["data"](), Job(len(cores) + 1, len(cores) + 1, 1), Looking())
+    assert seen == {worker: {cores[worker % len(cores)]} for worker in range(len(cores) + 1)}
+    assert sorted(os.sched_getaffinity(0)) == cores  # the caller is not pinned
+
+
+class Jittery(Recorder):
+    """Row groups that take a random moment, or none."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self.rng = rng
+
+    def run(self, worker: int, row_group: int) -> bool:
+        time.sleep(self.rng.choice([0, 0, 1e-6, 5e-5]))
+        return super().run(worker, row_group)
+
+
+def _stress(name: str, n_runs: int) -> None:
+    """Real threads with delays at every decision: each row group finished once, and every worker comes back."""
+    faulthandler.dump_traceback_later(120, exit=True)
+    try:
+        for seed in range(n_runs):
+            rng = random.Random(f"{name} {seed}")
+            scheduler = SCHEDULERS[name](SchedulerOptions(split_factor=rng.randint(1, 4)))
+            decide = scheduler.on_event
+
+            def late(event: Event, decide=decide, rng=rng) -> list[Action]:  # type: ignore[no-untyped-def]
+                time.sleep(rng.choice([0, 0, 0, 2e-5]))
+                return decide(event)
+
+            scheduler.on_event = late  # type: ignore[method-assign]
+            n_workers = rng.randint(1, 8)
+            n_groups = scheduler.n_row_groups(n_workers)
+            tasks = Jittery(rng)
+            times = ThreadExecutor(n_workers).run(scheduler, Job(n_workers, n_groups, 2), tasks)
+            assert sorted(group for _, group in tasks.ran) == list(range(n_groups))
+            assert sum(t.row_groups for t in times) == n_groups
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_random_delays_lose_no_row_group(name: str) -> None:
+    _stress(name, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_random_delays_lose_no_row_group_in_thousands_of_runs(name: str) -> None:
+    _stress(name, 3000)
