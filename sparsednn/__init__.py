@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
-from sparsednn.engine import InferOptions, infer
+from sparsednn.engine import infer
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
+from sparsednn.options import InferOptions
 from sparsednn.result import Result
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -14,7 +14,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend import (
-    LEGAL_OPTIONS,
     STOP_FLAG,
     Backend,
     Control,
@@ -23,61 +22,16 @@ from sparsednn.backend import (
     kernel_name,
     load_backend,
 )
-from sparsednn.choices import unknown, unknown_key
-from sparsednn.comm import Communicator, LocalCommunicator
+from sparsednn.choices import unknown
 from sparsednn.executors import ThreadExecutor
 from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
+from sparsednn.options import InferOptions, infer_options
 from sparsednn.partition import Partition, alive_first, hashed_order, largest_group, split_evenly
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
-
-ProgressCallback = Callable[[int, int], None]
-HASHINGS = ("none", "input")
-ROW_ORDERS = ("given", "alive_first")
-
-
-@dataclass(frozen=True, slots=True)
-class InferOptions:
-    """Options of `infer` beyond its named parameters.
-
-    Attributes
-    ----------
-    repeats : int
-        How often the inference is run; the record has every time, and their median.
-    rows, columns, order, full_columns, block_rows
-        See `sparsednn.backend.KernelOptions`.
-    pin : bool
-        Keep each worker thread on a core of its own.
-    row_order : {"given", "alive_first"}
-        Order of the instances before they are split: as given, or those that end alive before all others (the worst case for a
-        contiguous split; found by a run before the clock is on).
-    hashing : {"none", "input"}
-        Spread neighbouring instances evenly over the row groups, in ``buckets * 128`` parts.
-    buckets : int
-    split_factor : int
-        See `sparsednn.schedulers.SchedulerOptions`.
-    progress : callable, optional
-        Called a few times a second with (rows x layers finished, rows x layers in all).
-    communicator : Communicator
-        The processes that take part: this one alone, unless told otherwise.
-    """
-
-    repeats: int = 1
-    rows: str = "prune"
-    columns: str = "none"
-    order: str = "shared_inputs"
-    full_columns: bool = True
-    block_rows: int | None = None
-    pin: bool = False
-    row_order: str = "given"
-    hashing: str = "none"
-    buckets: int = 1
-    split_factor: int = 8
-    progress: ProgressCallback | None = None
-    communicator: Communicator = field(default_factory=LocalCommunicator)
 
 
 def infer(
@@ -126,7 +80,7 @@ def infer(
     FloatingPointError
         If activations have overflowed float32.
     """
-    opts = _options(options)
+    opts = infer_options(options)
     n_threads = default_threads() if threads is None else threads
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
@@ -324,22 +278,3 @@ def _require_finite(sums: NDArray[np.float64]) -> None:
             f"instance {bad[0] + 1}: the last activations are not finite; they have overflowed float32 on the way "
             "(clipped_relu(max) bounds them)"
         )
-
-
-def _options(options: dict[str, Any]) -> InferOptions:
-    names = [f.name for f in fields(InferOptions)]
-    for name in options:
-        if name not in names:
-            raise TypeError(f"infer: {unknown_key(name, names)}")
-    opts = InferOptions(**options)
-    if opts.repeats < 1:
-        raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS}.items():
-        value = getattr(opts, name)
-        if value not in legal:
-            raise ValueError(unknown(name, value, legal))
-    if opts.block_rows is not None and opts.block_rows < 1:
-        raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
-    if opts.buckets < 1:
-        raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
-    return opts

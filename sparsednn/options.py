@@ -1,0 +1,82 @@
+"""Options of an inference beyond the common ones, and which of their values are legal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sparsednn.backend import LEGAL_OPTIONS
+from sparsednn.choices import unknown, unknown_key
+from sparsednn.comm import Communicator, LocalCommunicator
+
+ProgressCallback = Callable[[int, int], None]
+HASHINGS = ("none", "input")
+ROW_ORDERS = ("given", "alive_first")
+
+
+@dataclass(frozen=True, slots=True)
+class InferOptions:
+    """Options of `infer` beyond its named parameters.
+
+    Attributes
+    ----------
+    repeats : int
+        How often the inference is run; the record has every time, and their median.
+    rows, columns, order, full_columns, block_rows
+        See `sparsednn.backend.KernelOptions`.
+    pin : bool
+        Keep each worker thread on a core of its own.
+    row_order : {"given", "alive_first"}
+        Order of the instances before they are split: as given, or those that end alive before all others (the worst case for a
+        contiguous split; found by a run before the clock is on).
+    hashing : {"none", "input"}
+        Spread neighbouring instances evenly over the row groups, in ``buckets * 128`` parts.
+    buckets : int
+    split_factor : int
+        See `sparsednn.schedulers.SchedulerOptions`.
+    progress : callable, optional
+        Called a few times a second with (rows x layers finished, rows x layers in all).
+    communicator : Communicator
+        The processes that take part: this one alone, unless told otherwise.
+    """
+
+    repeats: int = 1
+    rows: str = "prune"
+    columns: str = "none"
+    order: str = "shared_inputs"
+    full_columns: bool = True
+    block_rows: int | None = None
+    pin: bool = False
+    row_order: str = "given"
+    hashing: str = "none"
+    buckets: int = 1
+    split_factor: int = 8
+    progress: ProgressCallback | None = None
+    communicator: Communicator = field(default_factory=LocalCommunicator)
+
+
+def infer_options(options: dict[str, Any]) -> InferOptions:
+    """Return checked options.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown option, or a value that is not legal; the message has those that are.
+    """
+    names = [f.name for f in fields(InferOptions)]
+    for name in options:
+        if name not in names:
+            raise TypeError(f"infer: {unknown_key(name, names)}")
+    opts = InferOptions(**options)
+    if opts.repeats < 1:
+        raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
+    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS}.items():
+        value = getattr(opts, name)
+        if value not in legal:
+            raise ValueError(unknown(name, value, legal))
+    if opts.block_rows is not None and opts.block_rows < 1:
+        raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
+    if opts.buckets < 1:
+        raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
+    return opts
