@@ -153,6 +153,8 @@ def load(config: Config, display: Display) -> Data:
     given = None
     if config.input.truth is not None:
         given = read_truth(Path(config.input.truth), config.neurons, config.layers)
+        if config.instances is not None:
+            given = given[given <= config.instances]
     return Data(network, inputs, given, perf_counter() - started_at)
 
 

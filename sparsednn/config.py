@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from sparsednn.choices import unknown_key
+from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency
 
@@ -116,8 +116,10 @@ def _check_ranges(config: Config) -> None:
         raise ConfigError(f"seed={config.seed}: must be from 0 to {2**32 - 1}")
     if config.cluster.timeout_s is not None and not config.cluster.timeout_s > 0:
         raise ConfigError(f"cluster.timeout_s={config.cluster.timeout_s}: must be above 0")
-    if config.network.bias is not None and not math.isfinite(config.network.bias):
-        raise ConfigError(f"network.bias={config.network.bias}: must be finite")
+    for name in ("bias", "weight", "maximum"):
+        value = getattr(config.network, name)
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"network.{name}={value}: must be finite")
 
 
 def _refuse_unbuilt(config: Config) -> None:
@@ -131,6 +133,7 @@ def _refuse_unbuilt(config: Config) -> None:
         "optimize.columns": (config.optimize.columns, ColumnWork.none),
         "network.residency": (config.network.residency, Residency.memory),
         "cluster.nodes": (config.cluster.nodes, 1),
+        "cluster.cores_per_node": (config.cluster.cores_per_node, None),
         "cluster.processes_per_node": (config.cluster.processes_per_node, 1),
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),
@@ -151,7 +154,33 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value.value if isinstance(value, Enum) else value)
 
 
+SOURCES = {"network": ("radixnet", "files"), "input": ("challenge", "files"), "cluster": ("local",), "experiment": ("none",)}
+"""Legal values of a group's `name`."""
+
+ONLY_FOR = {
+    "network.path": "network=files",
+    "network.bias_on": "network=files",
+    "network.activation": "network=files",
+    "network.maximum": "network=files",
+    "network.radices": "network=radixnet",
+    "network.dense_width": "network=radixnet",
+    "network.weight": "network=radixnet",
+    "input.path": "input=files",
+}
+"""Fields that only one choice of their group uses; with another choice a value would be ignored, and recorded all the same."""
+
+
 def _check_sources(config: Config) -> None:
+    for group, legal in SOURCES.items():
+        name = getattr(config, group).name
+        if name not in legal:
+            raise ConfigError(unknown(f"{group}.name", name, legal))
+    for key, choice in ONLY_FOR.items():
+        group, field = key.split(".")
+        chosen = getattr(config, group)
+        value, default = getattr(chosen, field), getattr(type(chosen)(), field)
+        if value != default and f"{group}={chosen.name}" != choice:
+            raise ConfigError(f"{key}={_shown(value)}: is only for {choice}, not for {group}={chosen.name}")
     if config.network.name == "files" and not config.network.path:
         raise ConfigError("network=files: say where the layers are: network.path=FOLDER")
     if config.input.name == "files" and not config.input.path:

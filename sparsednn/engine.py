@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def infer(
         If activations have overflowed float32.
     """
     opts = infer_options(options)
-    n_threads = default_threads() if threads is None else threads
+    n_threads = default_threads() if threads is None else operator.index(threads)
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend

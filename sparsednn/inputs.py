@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sparsednn.network import require_valid_indices
+
 
 def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
     """Return inputs as the kernels want them.
@@ -25,6 +27,10 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
         raise TypeError(f"inputs are complex ({inputs.dtype}); real numbers are needed")
     if inputs.ndim != 2 or inputs.shape[1] != n_inputs:
         raise ValueError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
+    if isinstance(inputs, np.ma.MaskedArray):
+        raise TypeError("inputs are a masked array; fill it first, since a mask would be lost")
+    if sp.issparse(inputs):
+        require_valid_indices(inputs, "inputs")
     with np.errstate(over="ignore"):
         csr = sp.csr_array(inputs, dtype=np.float32)
     if not csr.has_canonical_format or not csr.data.all():

@@ -49,8 +49,8 @@ def clipped_relu(maximum: float) -> Activation:
     ValueError
         If `maximum` is not a positive number.
     """
-    if not maximum > 0:
-        raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0")
+    if not np.float32(maximum) > 0:
+        raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
     return Activation("clipped_relu", 0.0, float(maximum))
 
 
@@ -234,6 +234,26 @@ def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) ->
     )
 
 
+def require_valid_indices(matrix: Any, name: str) -> None:
+    """Refuse a scipy.sparse matrix whose indices lie outside its shape; compiled code would follow them anywhere.
+
+    Raises
+    ------
+    ValueError
+        Naming the matrix and what is wrong with it.
+    """
+    try:
+        if hasattr(matrix, "check_format"):
+            matrix.check_format(full_check=True)
+        elif matrix.format == "coo":
+            for ids, size in zip(matrix.coords, matrix.shape, strict=True):
+                if ids.size and (ids.min() < 0 or ids.max() >= size):
+                    bad = ids[(ids < 0) | (ids >= size)][0]
+                    raise ValueError(f"index {bad} is outside 0..{size - 1}")
+    except ValueError as error:
+        raise ValueError(f"{name}: not a valid sparse matrix: {error}") from error
+
+
 def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
     """Return `matrix` as a float32 ``csc_array``: sorted, duplicates added up, no explicit zeros, all finite.
 
@@ -244,6 +264,7 @@ def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
     TypeError
         If it is complex.
     """
+    require_valid_indices(matrix, name)
     if np.iscomplexobj(matrix):
         raise TypeError(f"{name}: the weights are complex ({matrix.dtype}); real numbers are needed")
     with np.errstate(over="ignore"):

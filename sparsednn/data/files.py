@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
 from sparsednn.memory import require
-from sparsednn.network import Activation, BiasOn, Network, canonical_csc
+from sparsednn.network import Activation, BiasOn, Network, canonical_csc, require_valid_indices
 
 SUFFIXES = (".tsv", ".tsv.gz", ".bin", ".bin.gz", ".npz", ".mtx", ".mtx.gz")
 _WITH_SHAPE = (".npz", ".mtx", ".mtx.gz")
@@ -69,7 +69,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
         matrix = sp.csr_array(_read_shaped(path), dtype=np.float32)
     else:
         triples = read_triples(path)
-        last = max(int(triples.rows.max()), instances or 0)
+        last = max(int(triples.rows.max()), instances or 1)
         require(8 * last, f"{path}: {last:,} instances", f"the largest id is at {triples.place(int(triples.rows.argmax()))}")
         matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
     if matrix.shape[1] != neurons:
@@ -133,6 +133,8 @@ def _read_shaped(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        return sp.load_npz(path) if path.suffix == ".npz" else sp.coo_array(scipy.io.mmread(path))
+        matrix = sp.load_npz(path) if path.suffix == ".npz" else sp.coo_array(scipy.io.mmread(path))
     except Exception as error:  # these readers raise nearly anything on a damaged file
         raise ValueError(f"{path}: cannot be read: {error}") from error
+    require_valid_indices(matrix, str(path))
+    return matrix

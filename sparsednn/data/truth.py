@@ -35,12 +35,12 @@ def check(
     categories : int64 array
         1-based ids that were found.
     instances : int
-        How many instances were run; the truth is cut off there.
+        How many instances were run; the challenge's truth is cut off there.
     network : Network
     challenge_data : bool
         Whether the instances are the challenge's.
     given : int64 array, optional
-        The truth that the user gave, which comes first.
+        The truth that the user gave for these instances, which comes first; it is not cut off.
 
     Returns
     -------
@@ -48,9 +48,8 @@ def check(
         checked (bool), source ("given", one of `SOURCES`, or None), match (bool or None).
     """
     if given is not None:
-        truth, source = given, "given"
-    elif challenge_data and network.challenge is not None:
+        return {"checked": True, "source": "given", "match": bool(np.array_equal(categories, given))}
+    if challenge_data and network.challenge is not None:
         truth, source = challenge_categories(network.challenge.neurons), SOURCES[network.challenge.neurons]
-    else:
-        return {"checked": False, "source": None, "match": None}
-    return {"checked": True, "source": source, "match": bool(np.array_equal(categories, truth[truth <= instances]))}
+        return {"checked": True, "source": source, "match": bool(np.array_equal(categories, truth[truth <= instances]))}
+    return {"checked": False, "source": None, "match": None}

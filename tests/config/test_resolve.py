@@ -61,9 +61,8 @@ def test_a_record_of_the_configuration_is_plain_json() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_every_group_composes(group: str) -> None:
-    needs = {"network": ["network.path=x"], "input": ["input.path=x"]}
     for path in (CONF / group).glob("*.yaml"):
-        config = composed(f"{group}={path.stem}", *needs.get(group, []))
+        config = composed(f"{group}={path.stem}", *([f"{group}.path=x"] if path.stem == "files" else []))
         assert getattr(config, group) is not None
 
 
@@ -77,6 +76,18 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["scheduler.threshold=-1"], "threshold=-1", id="negative threshold"),
         pytest.param(["seed=-1"], "seed=-1", id="negative seed"),
         pytest.param(["network.bias=nan"], "network.bias=nan: must be finite", id="bias is not a number"),
+        pytest.param(["network.weight=nan"], "network.weight=nan: must be finite", id="weight is not a number"),
+        pytest.param(["network=files", "network.path=x", "network.maximum=inf"], "maximum=inf", id="maximum is infinite"),
+        pytest.param(
+            ["network.activation=relu"], "network.activation=relu: is only for network=files", id="ignored activation"
+        ),
+        pytest.param(["network.path=x"], "network.path=x: is only for network=files", id="ignored folder"),
+        pytest.param(["input.path=x"], "input.path=x: is only for input=files", id="ignored input"),
+        pytest.param(["network=files", "network.path=x", "network.weight=2"], "only for network=radixnet", id="ignored weight"),
+        pytest.param(["network.name=fils"], r"network.name=fils: did you mean files\?", id="unknown network"),
+        pytest.param(["input.name=foo"], "input.name=foo: legal: challenge, files", id="unknown input"),
+        pytest.param(["cluster.name=foo"], "cluster.name=foo: legal: local", id="unknown cluster"),
+        pytest.param(["cluster.cores_per_node=4"], "cluster.cores_per_node=4", id="cores of a node"),
         pytest.param(["network=files"], "network.path=FOLDER", id="files without a folder"),
         pytest.param(["input=files"], "input.path=FILE_OR_FOLDER", id="input files without a path"),
         pytest.param(["executor=simulated"], "executor=simulated: this version .*legal: threads", id="simulation"),

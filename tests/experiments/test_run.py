@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from sparsednn.data.truth import challenge_categories
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["instances=700"]
 
@@ -107,6 +109,23 @@ def test_categories_that_are_not_the_true_ones_fail_the_run(tmp_path: Path) -> N
     assert "are not the true ones" in done.stderr
     found = record(tmp_path / "out")
     assert (found["status"], found["truth"]["match"]) == ("failed", False)
+
+
+def test_a_given_truth_is_cut_off_only_where_instances_are(tmp_path: Path) -> None:
+    """Ids that no instance can have are wrong, unless only the first instances were asked for."""
+    truth = challenge_categories(1024)
+    (tmp_path / "truth.tsv").write_text("".join(f"{i}\n" for i in truth[truth <= 1000]))
+    done = run(*SMALL, f"input.truth={tmp_path}/truth.tsv", f"hydra.run.dir={tmp_path}/first")
+    assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "first")["truth"]["match"] is True
+    export = [sys.executable, "-m", "sparsednn.data", "export", "--instances", "700", "--format", "bin", str(tmp_path / "data")]
+    assert subprocess.run(export, cwd=ROOT, check=False, capture_output=True).returncode == 0
+    done = run(
+        "input=files", f"input.path={tmp_path}/data", "instances=null", f"input.truth={tmp_path}/truth.tsv",
+        f"hydra.run.dir={tmp_path}/all",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert record(tmp_path / "all")["truth"]["match"] is False
 
 
 def test_ctrl_c_leaves_a_whole_record_of_a_failed_run(tmp_path: Path) -> None:

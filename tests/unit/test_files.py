@@ -260,3 +260,11 @@ def test_the_command_refuses_in_one_line(
     assert line.startswith("error: ")
     assert message in line
     assert path.read_text() == "a file"
+
+
+def test_a_shaped_file_whose_indices_lie_outside_is_refused_by_name(tmp_path: Path) -> None:
+    matrix = sp.csr_array(np.eye(12, dtype=np.float32))
+    matrix.indices[7] = 12
+    sp.save_npz(tmp_path / "x.npz", matrix)
+    with pytest.raises(ValueError, match=r"x.npz: not a valid sparse matrix"):
+        read_inputs(tmp_path / "x.npz", 12, None)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import sparsednn
 from sparsednn.inputs import canonical_inputs
 
 DENSE = np.array([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 0, 1]], np.float32)
@@ -163,3 +164,20 @@ def test_inputs_of_the_wrong_shape_are_refused(inputs: Any, message: str) -> Non
 def test_what_is_no_matrix_is_refused(inputs: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"inputs must be a scipy.sparse matrix or a NumPy array, not {name}"):
         canonical_inputs(inputs, 4)
+
+
+@pytest.mark.parametrize("bad", [-3, 4, 9_000_000], ids=["negative", "just outside", "far outside"])
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+def test_indices_outside_the_shape_are_refused(kind: str, bad: int) -> None:
+    """Compiled code would follow them anywhere."""
+    matrix = getattr(sp, f"{kind}_array")(np.eye(4))
+    (matrix.col if kind == "coo" else matrix.indices)[2] = bad
+    with pytest.raises(ValueError, match="inputs: not a valid sparse matrix"):
+        canonical_inputs(matrix, 4)
+    with pytest.raises(ValueError, match="layer 1: not a valid sparse matrix"):
+        sparsednn.Network([matrix])
+
+
+def test_masked_arrays_are_refused() -> None:
+    with pytest.raises(TypeError, match="masked array"):
+        canonical_inputs(np.ma.masked_equal(np.eye(4), 0), 4)

@@ -64,8 +64,7 @@ def test_the_truth_that_is_given_comes_first(small_network: sparsednn.Network) -
     given = np.array([2, 3, 9])
     network = network_of(1024, small_network)
     assert check(given, 9, network, True, given) == {"checked": True, "source": "given", "match": True}
-    assert check(given[:2], 8, small_network, False, given)["match"] is True
-    assert check(given[:2], 9, small_network, False, given)["match"] is False
+    assert check(given[:2], 8, small_network, False, given)["match"] is False  # who gives a truth cuts it off
 
 
 def test_nothing_is_checked_where_no_truth_is_known(
