@@ -20,8 +20,6 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._progress: Progress | None = None
-        self._shown_at = monotonic()
 
     def say(self, text: str) -> None:
         """Print one line."""

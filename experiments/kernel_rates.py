@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: at least 1 is needed")
+    if args.json is not None and not args.json.parent.is_dir():
+        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
     variants = measure(args.rounds)
     show(variants)
     if args.json is not None:

@@ -37,10 +37,6 @@ from sparsednn.result import SCHEMA_VERSION, write_json
 RESULT, RUNNING = "result.json", "running.json"
 
 
-class WrongCategoriesError(Exception):
-    """The categories that were found are not the true ones."""
-
-
 @dataclass(frozen=True, slots=True)
 class Data:
     """What a point runs on."""
@@ -88,7 +84,7 @@ def run_point(resolve: Callable[[], Config], folder: Path, overrides: list[str],
 
 
 EXPECTED = (
-    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError, WrongCategoriesError
+    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError
 )  # fmt: skip
 """Errors whose message says all that a user needs; anything else is shown with its traceback."""
 

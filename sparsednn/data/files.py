@@ -33,9 +33,8 @@ def read_network(
 ) -> Network:
     """Read ``n{neurons}-l1`` to ``n{neurons}-l{layers}`` from a folder.
 
-    Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz
-    (scipy.sparse) or
-    .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x
+    Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz (scipy.sparse)
+    or .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x
     neurons; the others have their own shape, with `neurons` inputs in the first layer.
 
     Raises

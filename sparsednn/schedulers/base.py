@@ -30,11 +30,10 @@ Event = Started | Finished
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The worker runs a row group from a layer on to the end."""
+    """The worker takes a row group through to the last layer."""
 
     worker: int
     row_group: int
-    first_layer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
