@@ -7,7 +7,10 @@ event at a time and carries out the actions it returns, in real or in virtual ti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sparsednn.choices import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +22,73 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A worker has taken a row group through the last layer."""
+    """A row group is through the last layer; `worker` ran it alone or led the team, all of which is free now."""
 
     worker: int
     row_group: int
 
 
-Event = Started | Finished
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A worker that was called stands at a layer boundary of its row group; if it leads a team, so does the team.
+
+    Attributes
+    ----------
+    worker, row_group : int
+    scores : tuple of int
+        Layers finished of the row group that each worker runs or leads; of no meaning for the others.
+    work : int
+        Multiply-adds that the next layer is expected to take.
+    """
+
+    worker: int
+    row_group: int
+    scores: tuple[int, ...]
+    work: int
+
+
+Event = Started | Finished | Boundary
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The worker takes a row group through to the last layer."""
+    """The worker takes a row group on, alone, from where it is to the last layer."""
 
     worker: int
     row_group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The members take a row group on together, from where it is to the last layer; the first one leads.
+
+    They split the columns (with CSR activations: the rows) of each layer.
+    """
+
+    row_group: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The worker, or the leader of its team, is to report at its next layer boundary, from layer `from_layer` on."""
+
+    worker: int
+    from_layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """The worker need not report any more; it may do so all the same if it has seen the call already."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """The worker waits, to be recruited or stopped."""
+
+    worker: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +98,41 @@ class Stop:
     worker: int
 
 
-Action = Run | Stop
+Action = Run | Team | Call | Dismiss | Sleep | Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The size of what is to be scheduled in one process."""
+    """The size of what is to be scheduled in one process.
+
+    Attributes
+    ----------
+    n_workers, n_row_groups, n_layers : int
+    domains : tuple of int
+        The NUMA domain of each worker; all in one, unless given.
+    """
 
     n_workers: int
     n_row_groups: int
     n_layers: int
+    domains: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Put all workers into one domain, or check that each has one."""
+        if not self.domains:
+            object.__setattr__(self, "domains", (0,) * self.n_workers)
+        if len(self.domains) != self.n_workers:
+            raise ValueError(f"{len(self.domains)} NUMA domains for {self.n_workers} workers; each worker needs one")
+
+    def domain_sizes(self) -> dict[int, int]:
+        """Return how many workers each domain has."""
+        return dict(Counter(self.domains))
+
+
+STRATEGIES = ("earliest_first", "slower_first", "faster_first")
+
+MINIMUM_WORK = 50_000
+"""Multiply-adds that each member of a team must find in a layer, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +143,35 @@ class SchedulerOptions:
     ----------
     split_factor : int
         Row groups for each worker, where workers take them from queues.
+    strategy : {"earliest_first", "slower_first", "faster_first"}
+        Which worker may recruit: any; one within `threshold` of the smallest score; one within it of the largest.
+    recruiting_ratio : float
+        Workers recruit from layer ``recruiting_ratio * n_layers`` on.
+    threshold : int
+        Layers.
+    minimum_work : int
+        A worker recruits only as many helpers as leave this many multiply-adds of a layer for each member of its team: with
+        less, meeting costs more than it brings.
     """
 
     split_factor: int = 8
+    strategy: str = "earliest_first"
+    recruiting_ratio: float = 0.3
+    threshold: int = 4
+    minimum_work: int = MINIMUM_WORK
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.split_factor < 1:
             raise ValueError(f"split_factor={self.split_factor}: at least 1 is needed")
+        if self.strategy not in STRATEGIES:
+            raise ValueError(unknown("strategy", self.strategy, STRATEGIES))
+        if not 0 <= self.recruiting_ratio <= 1:
+            raise ValueError(f"recruiting_ratio={self.recruiting_ratio}: must be from 0 to 1")
+        if self.threshold < 0:
+            raise ValueError(f"threshold={self.threshold}: must be 0 or more")
+        if self.minimum_work < 0:
+            raise ValueError(f"minimum_work={self.minimum_work}: must be 0 or more")
 
 
 class Scheduler(ABC):

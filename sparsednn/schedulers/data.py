@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsednn.schedulers.base import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Run, Scheduler, Started, Stop
 
 
 class DataScheduler(Scheduler):
@@ -26,3 +26,5 @@ class DataScheduler(Scheduler):
                 return [Run(worker, row_group=worker)]
             case Finished(worker):
                 return [Stop(worker)]
+            case Boundary(worker, row_group):  # only if somebody called it
+                return [Run(worker, row_group)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 
-from sparsednn.schedulers.base import Action, Event, Job, Run, Scheduler, Stop
+from sparsednn.schedulers.base import Action, Boundary, Event, Job, Run, Scheduler, Stop
 
 
 class _QueueScheduler(Scheduler):
@@ -20,6 +20,8 @@ class _QueueScheduler(Scheduler):
 
     def on_event(self, event: Event) -> list[Action]:
         """Take the next row group, or stop."""
+        if isinstance(event, Boundary):  # only if somebody called it
+            return [Run(event.worker, event.row_group)]
         row_group = self.take(event.worker)
         return [Stop(event.worker)] if row_group is None else [Run(event.worker, row_group)]
 

@@ -1,0 +1,126 @@
+"""Data, then model parallelism: workers that are through with their own rows help those that are not.
+
+Every worker starts with a row group of its own. One that is through becomes idle; a worker that is still running probes for idle
+ones at its layer boundaries, from a certain layer on, and takes all of them into its team, which from then on splits the columns
+of each layer. A team may grow at any later boundary. When its row group is through, all its members are idle again. The run
+ends when all workers are.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sparsednn.schedulers.base import (
+    Action,
+    Boundary,
+    Call,
+    Dismiss,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    Sleep,
+    Started,
+    Stop,
+    Team,
+)
+
+
+class DataThenModelScheduler(Scheduler):
+    """Recruits idle workers; `options.strategy` says who may.
+
+    A worker is *called* while there are idle workers that it might take, so that its kernel returns at a layer boundary; a worker
+    that is not called is never disturbed.
+    """
+
+    name = "data_then_model"
+
+    def n_row_groups(self, n_workers: int) -> int:
+        """One row group for each worker."""
+        return n_workers
+
+    def start(self, job: Job) -> None:
+        """Every worker has its own row group ahead of it."""
+        if job.n_row_groups != job.n_workers:
+            raise ValueError(f"{self.name}: {job.n_row_groups} row groups for {job.n_workers} workers; one for each is needed")
+        self.domains = job.domains
+        self.domain_sizes = job.domain_sizes()
+        self.from_layer = math.ceil(self.options.recruiting_ratio * job.n_layers)
+        self.teams: dict[int, tuple[int, ...]] = {worker: (worker,) for worker in range(job.n_workers)}
+        self.idle: dict[int, list[int]] = {domain: [] for domain in sorted(self.domain_sizes)}
+        self.called: set[int] = set()
+        self.content: set[int] = set()
+
+    def on_event(self, event: Event) -> list[Action]:
+        """Run one's own rows; enlist when through; recruit at a boundary."""
+        match event:
+            case Started(worker):
+                return [Run(worker, row_group=worker), *self._call_or_dismiss()]
+            case Finished(worker):
+                return self._enlist(self.teams.pop(worker))
+            case Boundary(worker, row_group):
+                self.called.discard(worker)
+                members = self._recruit(event)
+                if len(members) == 1:
+                    return [Run(worker, row_group), *self._call_or_dismiss()]
+                return [Team(row_group, members), *self._call_or_dismiss()]
+
+    def _enlist(self, members: tuple[int, ...]) -> list[Action]:
+        """All members become idle; when everybody is, all stop."""
+        for worker in members:
+            self.idle[self.domains[worker]].append(worker)
+        self.called.discard(members[0])
+        self.content.discard(members[0])
+        if not self.teams:
+            return [Stop(worker) for worker in range(len(self.domains))]
+        return [*(Sleep(worker) for worker in members), *self._call_or_dismiss()]
+
+    def _recruit(self, event: Boundary) -> tuple[int, ...]:
+        """Take the idle workers into the team, if this worker may and there is work enough for them."""
+        members, helpers = self.teams[event.worker], self._within_reach(event.worker)
+        if not helpers or not self._may_pick(event.worker, event.scores):
+            return members
+        wanted = len(helpers)
+        if self.options.minimum_work > 0:
+            wanted = min(wanted, event.work // self.options.minimum_work - len(members))
+        if wanted <= 0:
+            self.content.add(event.worker)
+            return members
+        for worker in helpers[:wanted]:
+            self.idle[self.domains[worker]].remove(worker)
+        self.teams[event.worker] = members + tuple(helpers[:wanted])
+        return self.teams[event.worker]
+
+    def _may_pick(self, worker: int, scores: tuple[int, ...]) -> bool:
+        """Whether the strategy lets this worker recruit now."""
+        running = [scores[other] for other in self.teams]
+        match self.options.strategy:
+            case "slower_first":
+                return scores[worker] <= min(running) + self.options.threshold
+            case "faster_first":
+                return scores[worker] >= max(running) - self.options.threshold
+            case _:
+                return True
+
+    def _within_reach(self, worker: int) -> list[int]:
+        """Idle workers of the worker's own domain, then those of domains that are idle as a whole."""
+        own = self.domains[worker]
+        found = list(self.idle[own])
+        for domain, idle in self.idle.items():
+            if domain != own and len(idle) == self.domain_sizes[domain]:
+                found += idle
+        return found
+
+    def _call_or_dismiss(self) -> list[Action]:
+        """Call the workers that have somebody to take, and no others; one that has too little work to share is left alone."""
+        actions: list[Action] = []
+        for worker in self.teams:
+            wanted = bool(self._within_reach(worker)) and worker not in self.content
+            if wanted and worker not in self.called:
+                self.called.add(worker)
+                actions.append(Call(worker, self.from_layer))
+            elif worker in self.called and not wanted:
+                self.called.remove(worker)
+                actions.append(Dismiss(worker))
+        return actions

@@ -1,0 +1,35 @@
+"""Model parallelism: one row group a process; all its workers split the columns of every layer."""
+
+from __future__ import annotations
+
+from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Scheduler, Sleep, Started, Stop, Team
+
+
+class ModelScheduler(Scheduler):
+    """One team of all workers, from the first layer to the last."""
+
+    name = "model"
+
+    def n_row_groups(self, n_workers: int) -> int:
+        """One row group for all workers."""
+        return 1
+
+    def start(self, job: Job) -> None:
+        """Wait for all workers."""
+        if job.n_row_groups != 1:
+            raise ValueError(f"model: {job.n_row_groups} row groups; one for all workers is needed")
+        self.n_workers = job.n_workers
+        self.ready: set[int] = set()
+
+    def on_event(self, event: Event) -> list[Action]:
+        """The team is formed when the last worker has started, and stops when the row group is through."""
+        match event:
+            case Started(worker):
+                self.ready.add(worker)
+                if len(self.ready) < self.n_workers:
+                    return [Sleep(worker)]
+                return [Team(0, tuple(range(self.n_workers)))]
+            case Finished():
+                return [Stop(worker) for worker in range(self.n_workers)]
+            case Boundary():  # only if somebody called it
+                return [Team(0, tuple(range(self.n_workers)))]
