@@ -7,8 +7,9 @@ groups are the backend's own objects: the engine only passes them on. Backends a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,25 +61,87 @@ LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
 """Legal values of the optimisations that can be switched."""
 
 
+LINE = 8
+"""Entries of a cache line of int64."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Memory shared by the executor and the running kernels.
+    """Memory shared by the executor and the running kernels; a cache line for each worker.
 
     Attributes
     ----------
-    flags : int64 array
+    flags : int64 array, shape (8,)
         ``flags[STOP_FLAG]`` not zero asks kernels to return at the next layer boundary.
+    calls : int64 array, shape (n_workers, 8)
+        Column 0: 0, or 1 + the layer from which on the worker is to return at a layer boundary.
     progress : int64 array, shape (n_workers, 8)
-        Column 0: rows x layers that a worker has finished. A cache line for each worker.
+        Of each worker that runs a row group or leads a crew, column 0: rows x layers finished, of all its row groups; column 1:
+        layers finished of the current one (mean over its rows where these go different ways); column 2: multiply-adds that its
+        next layer is expected to take.
     """
 
     flags: NDArray[np.int64]
+    calls: NDArray[np.int64]
     progress: NDArray[np.int64]
 
     @classmethod
     def for_workers(cls, n_workers: int) -> Control:
         """Make one with all flags and counts zero."""
-        return cls(np.zeros(8, np.int64), np.zeros((n_workers, 8), np.int64))
+        return cls(np.zeros(LINE, np.int64), np.zeros((n_workers, LINE), np.int64), np.zeros((n_workers, LINE), np.int64))
+
+
+class Outcome(Enum):
+    """Why a backend has returned from a row group."""
+
+    THROUGH = "through"
+    CALLED = "called"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The workers that run one row group: one, or a team that splits each layer. The first one leads.
+
+    Attributes
+    ----------
+    workers : tuple of int
+    shared : int64 array
+        Zeroed memory of the crew's own, used by the backend for meetings. Fresh for every crew.
+    spins : int
+        How often a member that waits for others is to look again before it lets another thread have its core.
+    logs : int64 array, shape (n_members, 1 + 2 * n)
+        Of each member: how many of its longer waits for the others follow, then start and end of each, in nanoseconds of
+        `time.perf_counter`. Kept while there is room.
+    """
+
+    workers: tuple[int, ...]
+    shared: NDArray[np.int64]
+    spins: int
+    logs: NDArray[np.int64]
+
+    HEAD = 3
+    MULTIPLY_ADDS, MEET_NS = 1, 2
+
+    @classmethod
+    def of(cls, workers: tuple[int, ...], spins: int = 0, log: int = 0) -> Crew:
+        """Make one with room to log `log` waits for each member."""
+        n = len(workers)
+        return cls(workers, np.zeros(LINE * (cls.HEAD + n), np.int64), spins, np.zeros((n, 1 + 2 * log), np.int64))
+
+    def figure(self, member: int, entry: int) -> int:
+        """Return what a member has counted: `MULTIPLY_ADDS` or `MEET_NS` (time spent on waiting for the others)."""
+        return int(self.shared[LINE * (self.HEAD + member) + entry])
+
+    def count(self, member: int, multiply_adds: int) -> None:
+        """Add to what a member has done, for backends that do not count in `shared` themselves."""
+        self.shared[LINE * (self.HEAD + member) + self.MULTIPLY_ADDS] += multiply_adds
+
+    def waits(self, member: int) -> tuple[tuple[float, float], ...]:
+        """Return start and end of the waits that a member has logged, in seconds of `time.perf_counter`."""
+        log = self.logs[member]
+        pairs = log[1 : 1 + 2 * int(log[0])].reshape(-1, 2) * 1e-9
+        return tuple((float(start), float(stop)) for start, stop in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +165,14 @@ class GroupResult:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Carries out inference. A plan may be used by several workers at once, a group by one at a time."""
+    """Carries out inference. A plan may be used by several crews at once, a group by one at a time."""
 
     name: str
     kernels: Mapping[str, str]
     """Legal names and aliases of kernels, each with the kernel's own name."""
+
+    schedulers: Mapping[str, tuple[str, ...]]
+    """For each kernel's own name, the schedulers that go with it."""
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Any:
         """Return a plan: the network in the layout that the kernels want. Sees no input.
@@ -123,8 +189,12 @@ class Backend(Protocol):
         A worker has one group open at a time. `output` says that `close` will be asked for the last activations.
         """
 
-    def run(self, plan: Any, group: Any, control: Control, worker: int) -> bool:
-        """Run the group on from where it is. Return True when it is through, False when the stop flag ended it early."""
+    def run(self, plan: Any, group: Any, control: Control, crew: Crew, member: int) -> Outcome:
+        """Run the group on from where it is; every member of the crew makes this call, and all return at the same layer
+        boundary.
+
+        A crew that has just begun takes at least one step before it returns because its leader was called.
+        """
 
     def close(self, plan: Any, group: Any) -> GroupResult:
         """Return the results of a group that is through, and give its memory back to the worker."""
@@ -138,6 +208,24 @@ def kernel_name(backend: Backend, kernel: str) -> str:
     if kernel not in backend.kernels:
         raise ValueError(f"{unknown('kernel', kernel, backend.kernels)} (backend {backend.name})")
     return backend.kernels[kernel]
+
+
+def require_schedulable(backend: Backend, kernel: str, scheduler: str, known: Collection[str]) -> None:
+    """Refuse a scheduler of the `known` ones that does not go with a kernel (its full name).
+
+    Raises
+    ------
+    ValueError
+        Naming the schedulers that go with the kernel, and the kernels that go with the scheduler.
+    """
+    legal = backend.schedulers[kernel]
+    if scheduler in legal or scheduler not in known:
+        return
+    kernels = [name for name, schedulers in backend.schedulers.items() if scheduler in schedulers]
+    others = f"; kernels that go with {scheduler}: {', '.join(kernels)}" if kernels else ""
+    raise ValueError(
+        f"scheduler={scheduler} does not go with kernel={kernel} (backend {backend.name}); legal: {', '.join(legal)}{others}"
+    )
 
 
 def backend_names() -> list[str]:

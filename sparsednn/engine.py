@@ -18,13 +18,16 @@ from sparsednn.backend import (
     STOP_FLAG,
     Backend,
     Control,
+    Crew,
     GroupResult,
     KernelOptions,
+    Outcome,
     kernel_name,
     load_backend,
+    require_schedulable,
 )
 from sparsednn.choices import unknown
-from sparsednn.executors import ThreadExecutor
+from sparsednn.executors import Report, ThreadExecutor
 from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
@@ -33,6 +36,13 @@ from sparsednn.options import InferOptions, infer_options
 from sparsednn.partition import Partition, alive_first, hashed_order, largest_group, split_evenly
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
+
+SPINS_WITH_CORES, SPINS_WITHOUT = 2000, 20
+"""How often a member of a team looks for the others before it gives its core away: with a core for each thread, and with
+fewer."""
+
+LOGGED_WAITS = 10_000
+"""Waits of each member of a team that a trace keeps."""
 
 
 def infer(
@@ -86,11 +96,11 @@ def infer(
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
+    kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str):
+        require_schedulable(backend, kernel, scheduler, SCHEDULERS)
         scheduler = make_scheduler(scheduler, SchedulerOptions(opts.split_factor))
-    kernel_options = KernelOptions(
-        kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows
-    )
+    kernel_options = KernelOptions(kernel, opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows)
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
@@ -169,7 +179,7 @@ class _Inference:
         partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
         tasks = _GroupTasks(self, partition)
         job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
-        times = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
+        timeline = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
         results = tasks.finished()
         sums = _in_order(partition, [result.sums for result in results])
         _require_finite(sums)
@@ -180,8 +190,8 @@ class _Inference:
             categories,
             _output_in_order(partition, results) if self.output else None,
             sum(result.multiply_adds for result in results),
-            worker_records(comm, times),
-            imbalance(times, partition, self.inputs),
+            worker_records(comm, timeline.times),
+            imbalance(timeline.times, partition, self.inputs),
         )
 
     def record(self, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
@@ -225,24 +235,54 @@ class _GroupTasks:
     """The row groups of one run, opened when first run and closed when through."""
 
     def __init__(self, inference: _Inference, partition: Partition) -> None:
-        self.control = Control.for_workers(inference.executor.n_workers)
+        n_workers = inference.executor.n_workers
+        self.control = Control.for_workers(n_workers)
         self._inference = inference
         self._partition = partition
+        self._spins = SPINS_WITH_CORES if n_workers <= default_threads() else SPINS_WITHOUT
+        self._log = LOGGED_WAITS if inference.executor.trace else 0
         self._open: dict[int, Any] = {}
         self._results: list[GroupResult | None] = [None] * len(partition.groups)
 
-    def run(self, worker: int, row_group: int) -> bool:
-        """Take a row group from where it is to the last layer."""
-        job = self._inference
-        group = self._open.pop(row_group, None)
-        if group is None:
-            rows = self._partition.groups[row_group].rows
-            group = job.backend.open(job.plan, job.inputs, rows, worker, job.output)
-        if not job.backend.run(job.plan, group, self.control, worker):
-            self._open[row_group] = group
-            return False
-        self._results[row_group] = job.backend.close(job.plan, group)
-        return True
+    def crew(self, workers: tuple[int, ...]) -> Crew:
+        """Return a new crew of one or more workers; the first one leads."""
+        return Crew.of(workers, self._spins, self._log if len(workers) > 1 else 0)
+
+    def open(self, worker: int, row_group: int) -> None:
+        """Get a row group ready, if it is not yet."""
+        if row_group not in self._open:
+            job, rows = self._inference, self._partition.groups[row_group].rows
+            self._open[row_group] = job.backend.open(job.plan, job.inputs, rows, worker, job.output)
+            self.control.progress[worker, 1:] = 0
+
+    def run(self, row_group: int, crew: Crew, member: int) -> Report:
+        """Take a row group on from where it is, as one member of its crew."""
+        job, group, leader = self._inference, self._open[row_group], crew.workers[0]
+        first_layer = int(self.control.progress[leader, 1])
+        outcome = job.backend.run(job.plan, group, self.control, crew, member)
+        if outcome is Outcome.THROUGH and member == 0:
+            self._results[row_group] = job.backend.close(job.plan, self._open.pop(row_group))
+        last_layer = len(job.network.layers) if outcome is Outcome.THROUGH else int(self.control.progress[leader, 1])
+        return Report(
+            outcome, first_layer, last_layer, crew.figure(member, Crew.MULTIPLY_ADDS), crew.figure(member, Crew.MEET_NS) * 1e-9,
+            crew.waits(member),
+        )  # fmt: skip
+
+    def call(self, worker: int, from_layer: int) -> None:
+        """Ask the kernels of a worker to return at their next layer boundary, from layer `from_layer` on."""
+        self.control.calls[worker, 0] = 1 + from_layer
+
+    def dismiss(self, worker: int) -> None:
+        """Take a call back."""
+        self.control.calls[worker, 0] = 0
+
+    def scores(self) -> tuple[int, ...]:
+        """Return for each worker how many layers of its current row group are finished."""
+        return tuple(self.control.progress[:, 1].tolist())
+
+    def work(self, worker: int) -> int:
+        """Return the multiply-adds that the next layer of the worker's row group is expected to take."""
+        return int(self.control.progress[worker, 2])
 
     def request_stop(self) -> None:
         """Ask all kernels to return at their next layer boundary."""

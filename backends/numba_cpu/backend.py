@@ -9,11 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.numba_cpu.crews import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
 from backends.numba_cpu.csc_plan import CscPlan
 from backends.numba_cpu.csr_plan import CsrPlan
 from backends.numba_cpu.dense_plan import DensePlan
 from backends.numba_cpu.plan import Group, Plan
-from sparsednn.backend import Control, GroupResult, KernelOptions, kernel_name
+from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
 from sparsednn.network import Network
 
 PLANS: dict[str, type[Plan]] = {
@@ -23,6 +24,9 @@ PLANS: dict[str, type[Plan]] = {
     "csc_csc": CscPlan,
     "csr_csr": CsrPlan,
 }
+
+ALL_FIVE = ("data", "model", "data_then_model", "manager_worker", "work_stealing")
+OUTCOMES = {THROUGH: Outcome.THROUGH, STOPPED: Outcome.STOPPED, CALLED: Outcome.CALLED}
 
 
 class NumbaBackend:
@@ -39,6 +43,13 @@ class NumbaBackend:
         "csc": "csc_csc",
         "csr": "csr_csr",
     }
+    schedulers: Mapping[str, tuple[str, ...]] = {
+        "udc_udc": ("data", "model"),
+        "udc_csc": ALL_FIVE,
+        "csc_udc": ("data", "model"),
+        "csc_csc": ALL_FIVE,
+        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing"),
+    }
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:
         """Pack the layers into flat arrays in the kernel's format."""
@@ -54,9 +65,19 @@ class NumbaBackend:
         """Bring rows of the input into the kernel's format."""
         return plan.open(inputs, rows, worker, output)
 
-    def run(self, plan: Plan, group: Group, control: Control, worker: int) -> bool:
-        """Run kernels until the group is through or the stop flag is seen."""
-        return plan.run(group, control.flags, control.progress[worker])
+    def run(self, plan: Plan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
+        """Run kernels until the group is through or they have to leave; all members meet while the leader makes more room."""
+        leader, worker = crew.workers[0], crew.workers[member]
+        place = Place(
+            crew.shared, member, len(crew.workers), crew.spins, control.flags, control.calls[leader], control.progress[leader],
+            crew.logs[member],
+        )  # fmt: skip
+        while (status := plan.run(group, place, worker)) == GROW:
+            if member == 0:
+                plan.grow(group)
+            if not hold_meeting(place):
+                return Outcome.STOPPED
+        return OUTCOMES[status]
 
     def close(self, plan: Plan, group: Group) -> GroupResult:
         """Collect sums, counts and output."""

@@ -10,82 +10,119 @@ from numpy.typing import NDArray
 from backends.numba_cpu.jit import inline, prefetch
 
 # Entries of ColumnWork.state
-LAYER, N_ROWS, N_ALIVE, MULTIPLY_ADDS, NEEDED, SIDE, STAMP, COUNTED_OPS = range(8)
+LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)
 N_STATE = 8
+LAST_STAMP = np.iinfo(np.int32).max
 
 
 class ColumnWork(NamedTuple):
-    """The memory of one worker's row group in CSC; two matrices that swap at every layer.
+    """A row group in CSC, which all members of its crew work on; two matrices that swap at every layer.
 
     start, stop : int64 (2, widest)       where each column's entries are
+    counts, ops : int64 (widest,)         room that each column of the next matrix needs, and multiply-adds that it takes
     ids0, ids1 : uint16 or uint32 (capacity,), values0, values1 : float32 (capacity,)    rows of the group and values
     rows : int64 (n_rows,)                position in the row group of each row still here
-    sums : float32 (n_rows,)              sparse accumulator, zero between columns
-    marks : int64 (n_rows,)               stamp of the last column that reached the row
-    touched : int32 (n_rows + 1,)         rows that the current column has reached, and one slot to spare
+    reached : int32 (n_rows,)             the last layer after which the row had an entry, counted from 1
+    renumbered : int32 (n_rows,)          new number of each row, while dead ones are dropped
     state : int64 (N_STATE,)
     """
 
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    ops: NDArray[np.int64]
     ids0: NDArray[Any]
     ids1: NDArray[Any]
     values0: NDArray[np.float32]
     values1: NDArray[np.float32]
     rows: NDArray[np.int64]
-    sums: NDArray[np.float32]
-    marks: NDArray[np.int32]
-    touched: NDArray[np.int32]
+    reached: NDArray[np.int32]
+    renumbered: NDArray[np.int32]
     state: NDArray[np.int64]
 
 
+class Accumulator(NamedTuple):
+    """One worker's sparse accumulator over the rows of a row group.
+
+    sums : float32 (n_rows,)              zero between columns
+    marks : int32 (n_rows,)               stamp of the last column that reached the row
+    touched : int32 (n_rows + 1,)         rows that the current column has reached, and one slot to spare
+    stamp : int32 (1,)                    stamp of the current column
+    """
+
+    sums: NDArray[np.float32]
+    marks: NDArray[np.int32]
+    touched: NDArray[np.int32]
+    stamp: NDArray[np.int32]
+
+
 @inline
-def count_alive(n_columns, ids, start, stop, work):
-    """Count the rows that have an entry; stops early when all have."""
-    state, marks = work.state, work.marks
-    state[STAMP] += 1
-    stamp, n_alive = np.int32(state[STAMP]), 0
-    for j in range(n_columns):
+def mark_alive(first, last, layer, n_rows, ids, start, stop, reached):
+    """Note which rows have an entry in columns ``first .. last`` of the matrix before `layer`; stops when all are found here.
+
+    Several workers may write the same value to the same place at once, which is harmless.
+    """
+    stamp, n_found = np.int32(layer + 1), 0
+    for j in range(first, last):
         for p in range(start[j], stop[j]):
             row = np.uint64(ids[np.uint64(p)])
-            if marks[row] != stamp:
-                marks[row] = stamp
-                n_alive += 1
-        if n_alive == state[N_ROWS]:
+            n_found += reached[row] != stamp
+            reached[row] = stamp
+        if n_found == n_rows:
             break
+
+
+@inline
+def count_alive(layer, n_rows, reached):
+    """Count the rows that have an entry before `layer`, once all columns are marked."""
+    stamp, n_alive = np.int32(layer + 1), 0
+    for row in range(n_rows):
+        n_alive += reached[row] == stamp
     return n_alive
 
 
 @inline
-def drop_dead(n_columns, ids, start, stop, work):
-    """Renumber the rows that have an entry, if some have none; return how many were dropped."""
-    state, marks, touched = work.state, work.marks, work.touched
-    dropped = state[N_ROWS] - state[N_ALIVE]
-    if dropped == 0:
-        return 0
-    kept = 0
-    for row in range(state[N_ROWS]):
-        if marks[row] == state[STAMP]:
-            touched[row] = kept
-            work.rows[kept] = work.rows[row]
+def number_alive(layer, n_rows, rows, reached, renumbered):
+    """Number the rows that have an entry before `layer` from 0 and move them to the front; returns how many there are."""
+    stamp, kept = np.int32(layer + 1), 0
+    for row in range(n_rows):
+        if reached[row] == stamp:
+            renumbered[row] = kept
+            rows[kept] = rows[row]
+            reached[kept] = stamp
             kept += 1
-    for j in range(n_columns):
+    return kept
+
+
+@inline
+def renumber(first, last, ids, start, stop, renumbered):
+    """Bring the new numbers into columns ``first .. last``."""
+    for j in range(first, last):
         for p in range(start[j], stop[j]):
             at = np.uint64(p)
-            ids[at] = touched[np.uint64(ids[at])]
-    state[N_ROWS] = kept
-    return dropped
+            ids[at] = renumbered[np.uint64(ids[at])]
+
+
+@inline
+def next_stamp(own):
+    """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out."""
+    stamp = own.stamp[0] + np.int32(1)
+    if stamp == LAST_STAMP:
+        for row in range(own.marks.shape[0]):
+            own.marks[row] = 0
+        stamp = np.int32(1)
+    own.stamp[0] = stamp
+    return stamp
 
 
 # A dense layer has no ids: connection k of a column that starts at `begin` comes from input k - begin.
 
 
 @inline
-def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, work):
+def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own):
     """Count the distinct rows that one output column reaches, and the multiply-adds it takes."""
-    state, marks = work.state, work.marks
-    state[STAMP] += 1
-    stamp, n_alive, reached, n_ops = np.int32(state[STAMP]), state[N_ALIVE], 0, 0
+    marks, stamp = own.marks, next_stamp(own)
+    reached, n_ops = 0, 0
     for k in range(begin, end):
         if conn_weights[np.uint64(k)] == 0:
             continue
@@ -128,11 +165,10 @@ def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, v
 
 
 @inline
-def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, work):
+def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, own):
     """Add up one output column and list the rows it reaches; return how many."""
-    state, marks, sums, touched = work.state, work.marks, work.sums, work.touched
-    state[STAMP] += 1
-    stamp, reached = np.int32(state[STAMP]), 0
+    marks, sums, touched, stamp = own.marks, own.sums, own.touched, next_stamp(own)
+    reached = 0
     for k in range(begin, end):
         weight = conn_weights[np.uint64(k)]
         if weight == 0:

@@ -9,26 +9,44 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.numba_cpu.crews import (
+    COMPUTE,
+    FIRST_MEMBER,
+    GROW,
+    LINE,
+    STOPPED,
+    THROUGH,
+    advance,
+    cut,
+    decide,
+    meet,
+    must_leave,
+    share,
+    show,
+)
+from backends.numba_cpu.crews import MULTIPLY_ADDS as MEMBER_OPS
 from backends.numba_cpu.csc_columns import (
-    COUNTED_OPS,
     LAYER,
-    MULTIPLY_ADDS,
     N_ALIVE,
     N_ROWS,
     NEEDED,
     SIDE,
+    TOTAL_OPS,
     accumulate,
     accumulate_marking,
     activate,
     count_alive,
-    drop_dead,
+    mark_alive,
+    number_alive,
+    renumber,
     store_listed,
     store_scanned,
     symbolic_column,
 )
-from backends.numba_cpu.jit import atomic_load, inline, kernel
+from backends.numba_cpu.jit import inline, kernel
 
-THROUGH, STOPPED, GROW = 0, 1, 2
+DROP = 16
+"""Added to what the leader decides when rows have been numbered anew."""
 
 DENSE_SHARE = 4
 """An output column that reaches at least one row in so many is scanned whole; else only the rows it reached."""
@@ -75,35 +93,28 @@ def dense_start(conn, is_dense, layer):
 
 
 @inline
-def symbolic(net, conn, is_dense, layer, first, last, ids, work):
-    """Count what output columns ``first .. last`` reach; leaves the counts in the other side's `stop`.
-
-    Returns the multiply-adds; the entries to make room for are in ``state[NEEDED]``.
-    """
+def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
+    """Count what output columns ``first .. last`` reach and take; and how many multiply-adds they take."""
     # Arrays are taken out of their tuples before the loop: inside, each access would count references, with atomics.
-    state, side = work.state, work.state[SIDE]
-    start, stop, counts = work.start[side], work.stop[side], work.stop[1 - side]
+    state, side, counts, ops = work.state, work.state[SIDE], work.counts, work.ops
+    start, stop = work.start[side], work.stop[side]
     indptr, conn_ids, conn_weights, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias_at_zero
     weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
-    low, high, zero = net.low[layer], net.high[layer], np.float32(0)
-    total, n_ops = 0, 0
+    low, high, zero, n_alive = net.low[layer], net.high[layer], np.float32(0), state[N_ALIVE]
     for j in range(first, last):
         begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
-        reached, ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, work)
+        reached, n_ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own)
         if activate(zero, zero, biases_at_zero[base + j], low, high) != 0:
             reached = state[N_ROWS]
-        counts[j] = reached
-        total += reached
-        n_ops += ops
-    state[NEEDED] = total
-    return n_ops
+        counts[j], ops[j] = reached, n_ops
 
 
 @inline
-def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work):
+def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work, own):
     """Compute output columns ``first .. last``; column by column from `at` on, each as wide as it was counted."""
-    state, side, sums, touched = work.state, work.state[SIDE], work.sums, work.touched
+    state, side, sums, touched = work.state, work.state[SIDE], own.sums, own.touched
     start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
+    counts = work.counts
     indptr, conn_ids, conn_weights, biases, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias, net.bias_at_zero
     weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
     low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
@@ -111,68 +122,136 @@ def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, valu
     for j in range(first, last):
         bias, at_zero = biases[base + j], biases_at_zero[base + j]
         begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
-        n_counted = new_stop[j]
+        n_counted = counts[j]
         new_start[j] = at
         if n_counted * DENSE_SHARE >= n_rows:
             accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full)
             new_stop[j] = store_scanned(n_rows, sums, bias, at_zero, low, high, at, new_ids, new_values)
         else:
-            reached = accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, work)
+            reached = accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, own)
             new_stop[j] = store_listed(reached, sums, touched, bias, at_zero, low, high, at, new_ids, new_values)
         at += n_counted
 
 
 @inline
-def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_ids, new_values, work):
-    """Run one layer from one matrix into the other; False if the other has too little room."""
-    state = work.state
-    n_outputs = net.widths[layer + 1]
+def plan_columns(n_outputs, counts, ops, member, n_members):
+    """Cut the columns so that all members have equally much to multiply; all come to the same cuts.
+
+    Returns this member's first column, the one after its last, where it stores (each member has a slot to spare), its
+    multiply-adds, those of all, and the room that all need.
+    """
+    total_ops, needed = 0, n_members
+    for j in range(n_outputs):
+        total_ops += ops[j]
+        needed += counts[j]
+    low, high = total_ops * member // n_members, total_ops * (member + 1) // n_members
+    first, last, at, own_ops, ops_before, counted = 0, 0, 0, 0, 0, member
+    for j in range(n_outputs):
+        if ops_before >= low and (ops_before < high or member == n_members - 1):
+            if last == 0:
+                first, at = j, counted
+            last = j + 1
+            own_ops += ops[j]
+        ops_before += ops[j]
+        counted += counts[j]
+    return first, last, at, own_ops, total_ops, needed
+
+
+@inline
+def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_ids, new_values, work, own, place):
+    """Run one layer from one matrix into the other; COMPUTE when done, GROW if the other has too little room, or STOPPED."""
+    state, side, member, n_members = work.state, work.state[SIDE], place.member, place.n_members
+    n_outputs, base = net.widths[layer + 1], net.first[layer]
     if state[NEEDED] < 0:  # else it was counted before there was too little room
-        state[COUNTED_OPS] = symbolic(net, conn, is_dense, layer, 0, n_outputs, ids, work)
-    if state[NEEDED] + 1 > new_ids.shape[0]:
-        return False
-    numeric(net, conn, is_dense, full_columns, layer, 0, n_outputs, 0, ids, values, new_ids, new_values, work)
-    state[MULTIPLY_ADDS] += state[COUNTED_OPS]
-    state[NEEDED] = -1
-    state[SIDE] = 1 - state[SIDE]
-    state[LAYER] = layer + 1
-    state[N_ALIVE] = count_alive(n_outputs, new_ids, work.start[state[SIDE]], work.stop[state[SIDE]], work)
-    return True
+        if is_dense:
+            first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
+        else:
+            first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
+            last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
+        symbolic(net, conn, is_dense, layer, first, last, ids, work, own)
+        if not meet(place):
+            return STOPPED
+    first, last, at, n_ops, total_ops, needed = plan_columns(n_outputs, work.counts, work.ops, member, n_members)
+    if needed > new_ids.shape[0]:
+        if member == 0:
+            state[NEEDED] = needed
+        return GROW
+    numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work, own)
+    mark_alive(first, last, layer + 1, state[N_ROWS], new_ids, work.start[1 - side], work.stop[1 - side], work.reached)
+    place.shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
+    if not meet(place):
+        return STOPPED
+    if member == 0:
+        state[TOTAL_OPS] += total_ops
+        state[NEEDED], state[SIDE], state[LAYER] = -1, 1 - side, layer + 1
+        state[N_ALIVE] = count_alive(layer + 1, state[N_ROWS], work.reached)
+        advance(place, state[N_ROWS])
+        show(place, layer + 1, total_ops)
+    return COMPUTE
+
+
+@inline
+def next_step(net, prune, work, place, fresh):
+    """What the leader finds at a layer boundary, and whether dead rows are to be dropped there."""
+    state = work.state
+    layer, n_layers, n_rows = state[LAYER], net.low.shape[0], state[N_ROWS]
+    drop = prune and net.zeros_stay[layer] and state[N_ALIVE] < n_rows and layer > 0
+    if drop:
+        kept = number_alive(layer, n_rows, work.rows, work.reached, work.renumbered)
+        state[N_ROWS] = kept
+        advance(place, (n_rows - kept) * (n_layers - layer))
+    if layer == n_layers:
+        return THROUGH, drop
+    if prune and state[N_ALIVE] == 0 and net.zeros_stay[layer]:
+        advance(place, state[N_ROWS] * (n_layers - layer))
+        state[N_ROWS] = 0
+        return THROUGH, False
+    return must_leave(place, layer, fresh), drop
+
+
+@inline
+def renumber_together(n_columns, ids, start, stop, work, place):
+    """Bring new row numbers into all columns; False if everything is to stop."""
+    first, last = share(n_columns, place.member, place.n_members), share(n_columns, place.member + 1, place.n_members)
+    renumber(first, last, ids, start, stop, work.renumbered)
+    return meet(place)
 
 
 @kernel
-def run_columns(net, conn, is_dense, prune, full_columns, work, flags, progress):
-    """Take a row group through all layers.
+def run_columns(net, conn, is_dense, prune, full_columns, work, own, place):
+    """Take a row group through all layers, alone or with others.
 
-    Returns THROUGH, STOPPED (the stop flag was set at a layer boundary) or GROW (the next matrix needs room for
-    ``state[NEEDED]`` entries and one more); in the last two cases the same call goes on from there.
+    Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (the next matrix needs room for
+    ``state[NEEDED]`` entries); in the last two cases the same call, by a crew of any size, goes on from there.
     """
-    state = work.state
-    n_layers = net.low.shape[0]
-    while state[LAYER] < n_layers:
-        if atomic_load(flags, 0) != 0:
-            return STOPPED
-        layer = state[LAYER]
-        if prune and state[N_ALIVE] == 0 and net.zeros_stay[layer]:
-            progress[0] += state[N_ROWS] * (n_layers - layer)
-            state[N_ROWS] = 0
-            return THROUGH
-        if state[SIDE] == 0:
-            done = layer_on_columns(
-                net, conn, is_dense, full_columns, layer, work.ids0, work.values0, work.ids1, work.values1, work
+    state, fresh, step, drop = work.state, True, np.int64(COMPUTE), False
+    while True:
+        if place.member == 0:
+            step, drop = next_step(net, prune, work, place, fresh)
+        step = decide(place, np.int64(step + DROP * drop))
+        layer, side = state[LAYER], state[SIDE]
+        if step >= DROP:
+            step -= DROP
+            ids = work.ids0 if side == 0 else work.ids1
+            if not renumber_together(net.widths[layer], ids, work.start[side], work.stop[side], work, place):
+                return np.int64(STOPPED)
+        if step != COMPUTE:
+            return step
+        fresh = False
+        if side == 0:
+            step = np.int64(
+                layer_on_columns(
+                    net, conn, is_dense, full_columns, layer, work.ids0, work.values0, work.ids1, work.values1, work, own, place
+                )
             )
         else:
-            done = layer_on_columns(
-                net, conn, is_dense, full_columns, layer, work.ids1, work.values1, work.ids0, work.values0, work
+            step = np.int64(
+                layer_on_columns(
+                    net, conn, is_dense, full_columns, layer, work.ids1, work.values1, work.ids0, work.values0, work, own, place
+                )
             )
-        if not done:
-            return GROW
-        progress[0] += state[N_ROWS]
-        if prune and net.zeros_stay[layer + 1]:
-            ids = work.ids0 if state[SIDE] == 0 else work.ids1
-            start, stop = work.start[state[SIDE]], work.stop[state[SIDE]]
-            progress[0] += drop_dead(net.widths[layer + 1], ids, start, stop, work) * (n_layers - layer - 1)
-    return THROUGH
+        if step != COMPUTE:
+            return step
 
 
 @kernel

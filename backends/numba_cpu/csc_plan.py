@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu import csc_columns as columns
 from backends.numba_cpu import csc_kernels as kernels
+from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, pack_columns, pack_dense
-from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, small_ids
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, entries_at, small_ids
 from sparsednn.backend import GroupResult
 from sparsednn.network import Network
 
@@ -44,22 +45,17 @@ class CscPlan(Plan):
         work.state[columns.N_ROWS], work.state[columns.N_ALIVE], work.state[columns.NEEDED] = n_rows, n_alive, -1
         return Group(work, worker, n_rows, np.zeros(n_rows), output)
 
-    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
-        """Run layers; make more room for the next matrix when it is needed."""
-        while True:
-            status = kernels.run_columns(
-                self.neurons,
-                self.connections,
-                self.is_dense,
-                self.prune,
-                self.options.full_columns,
-                group.work,
-                flags,
-                progress,
-            )
-            if status != kernels.GROW:
-                return bool(status == kernels.THROUGH)
-            group.work = self.memory[group.worker] = _with_room(group.work)
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run layers until the kernel has to leave; more room is made by the leader only."""
+        own = self._accumulator(worker, group.n_rows)
+        status: int = kernels.run_columns(
+            self.neurons, self.connections, self.is_dense, self.prune, self.options.full_columns, group.work, own, place
+        )
+        return status
+
+    def grow(self, group: Group) -> None:
+        """Make more room for the next matrix; what was there is not needed any more."""
+        group.work = self.memory[group.worker] = _with_room(group.work)
 
     def close(self, group: Group) -> GroupResult:
         """Add up the rows."""
@@ -72,30 +68,43 @@ class CscPlan(Plan):
             start, stop = np.zeros((2, n_outputs), np.int64)
         kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)
         output = _to_csr(ids, values, start, stop, work.rows, group.n_rows) if group.wants_output else None
-        return GroupResult(group.sums, int(state[columns.MULTIPLY_ADDS]), output)
+        return GroupResult(group.sums, int(state[columns.TOTAL_OPS]), output)
 
     def _memory(self, worker: int, n_rows: int, nnz: int) -> columns.ColumnWork:
-        """The worker's memory, made anew if it is too small or for another index type."""
+        """The worker's memory for a row group of its own, made anew if it is too small or for another index type."""
         work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
-        if work is None or len(work.sums) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
+        if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
             ids0, values0 = entries(nnz + 1, id_type)
             ids1, values1 = entries(1, id_type)
             work = self.memory[worker] = columns.ColumnWork(
                 start=np.zeros((2, self.widest), np.int64),
                 stop=np.zeros((2, self.widest), np.int64),
+                counts=np.zeros(self.widest, np.int64),
+                ops=np.zeros(self.widest, np.int64),
                 ids0=ids0,
                 ids1=ids1,
                 values0=values0,
                 values1=values1,
                 rows=np.empty(n_rows, np.int64),
-                sums=np.zeros(n_rows, np.float32),
-                marks=np.zeros(n_rows, np.int32),
-                touched=np.zeros(n_rows + 1, np.int32),
+                reached=np.zeros(n_rows, np.int32),
+                renumbered=np.zeros(n_rows, np.int32),
                 state=np.zeros(columns.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)
-        work.marks[:] = 0
+        work.reached[:] = 0
         return work  # type: ignore[no-any-return]
+
+    def _accumulator(self, worker: int, n_rows: int) -> columns.Accumulator:
+        """The worker's accumulator, made anew if it is too small for this row group."""
+        own = self.accumulators[worker]
+        if own is None or len(own.sums) < n_rows:
+            own = self.accumulators[worker] = columns.Accumulator(
+                sums=np.zeros(n_rows, np.float32),
+                marks=np.zeros(n_rows, np.int32),
+                touched=np.zeros(n_rows + 1, np.int32),
+                stamp=np.zeros(1, np.int32),
+            )
+        return own  # type: ignore[no-any-return]
 
 
 def _with_room(work: columns.ColumnWork) -> columns.ColumnWork:
@@ -117,7 +126,7 @@ def _to_csr(
     """Bring columns with gaps between them into a csr_array."""
     counts = stop - start
     neurons = np.repeat(np.arange(len(counts)), counts)
-    at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
+    at = entries_at(start, stop)
     csr = sp.csr_array((values[at], (rows[ids[at]], neurons)), shape=(n_rows, len(counts)), dtype=np.float32)
     csr.sort_indices()
     return csr

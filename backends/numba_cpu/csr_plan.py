@@ -7,8 +7,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.numba_cpu import csr_kernels as kernels
+from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, pack_rows
-from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, small_ids
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, entries_at, small_ids
 from sparsednn.backend import GroupResult
 from sparsednn.network import Network
 
@@ -27,34 +28,38 @@ class CsrPlan(Plan):
         """Copy the rows."""
         n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
         work = self._memory(worker, n_rows, nnz)
-        kernels.load_rows(inputs.indptr, inputs.indices, inputs.data, rows, work.ids0, work.values0, work.indptr[0])
+        kernels.load_rows(
+            inputs.indptr, inputs.indices, inputs.data, rows, work.ids0, work.values0, work.start[0], work.stop[0]
+        )
         work.state[:] = 0
         work.state[kernels.N_ROWS] = n_rows
         return Group(work, worker, n_rows, np.zeros(n_rows), output)
 
-    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
-        """Run layers; make more room for the next matrix when it is needed."""
-        while True:
-            status = kernels.run_rows(self.neurons, self.connections, self.prune, group.work, flags, progress)
-            if status != kernels.GROW:
-                return bool(status == kernels.THROUGH)
-            group.work = self.memory[group.worker] = _with_room(group.work)
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run layers until the kernel has to leave; more room is made by the leader only."""
+        status: int = kernels.run_rows(self.neurons, self.connections, self.prune, group.work, self._accumulator(worker), place)
+        return status
+
+    def grow(self, group: Group) -> None:
+        """Make more room for the next matrix; what was there is not needed any more."""
+        group.work = self.memory[group.worker] = _with_room(group.work)
 
     def close(self, group: Group) -> GroupResult:
         """Add up the rows."""
         work, state = group.work, group.work.state
         side, n_kept = int(state[kernels.SIDE]), int(state[kernels.N_ROWS])
         ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
-        indptr = work.indptr[side, : n_kept + 1]
-        kernels.sum_rows(n_kept, indptr, values, work.rows, group.sums)
+        start, stop = work.start[side, :n_kept], work.stop[side, :n_kept]
+        kernels.sum_rows(n_kept, start, stop, values, work.rows, group.sums)
         output = None
         if group.wants_output:
             counts = np.zeros(group.n_rows, np.int64)
-            counts[work.rows[:n_kept]] = np.diff(indptr)
+            counts[work.rows[:n_kept]] = stop - start
             full = np.concatenate([[0], np.cumsum(counts)])
+            at = entries_at(start, stop)
             shape = (group.n_rows, int(self.neurons.widths[-1]))
-            output = sp.csr_array((values[: full[-1]].copy(), ids[: full[-1]].astype(np.int32), full), shape=shape)
-        return GroupResult(group.sums, int(state[kernels.MULTIPLY_ADDS]), output)
+            output = sp.csr_array((values[at], ids[at].astype(np.int32), full), shape=shape)
+        return GroupResult(group.sums, int(state[kernels.TOTAL_OPS]), output)
 
     def _memory(self, worker: int, n_rows: int, nnz: int) -> kernels.RowWork:
         """The worker's memory, made anew if it is too small."""
@@ -62,20 +67,26 @@ class CsrPlan(Plan):
         if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz:
             ids0, values0 = entries(nnz + 1, self.id_type)
             ids1, values1 = entries(1, self.id_type)
-            n_blocks = (self.widest >> kernels.BLOCK_SHIFT) + 1
             work = self.memory[worker] = kernels.RowWork(
-                indptr=np.zeros((2, n_rows + 1), np.int64),
+                start=np.zeros((2, n_rows), np.int64),
+                stop=np.zeros((2, n_rows), np.int64),
                 ids0=ids0,
                 ids1=ids1,
                 values0=values0,
                 values1=values1,
                 rows=np.empty(n_rows, np.int64),
-                sums=np.zeros(n_blocks << kernels.BLOCK_SHIFT, np.float32),
-                touched=np.zeros(n_blocks, np.uint8),
                 state=np.zeros(kernels.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)
         return work  # type: ignore[no-any-return]
+
+    def _accumulator(self, worker: int) -> kernels.Accumulator:
+        if self.accumulators[worker] is None:
+            n_blocks = (self.widest >> kernels.BLOCK_SHIFT) + 1
+            self.accumulators[worker] = kernels.Accumulator(
+                sums=np.zeros(n_blocks << kernels.BLOCK_SHIFT, np.float32), touched=np.zeros(n_blocks, np.uint8)
+            )
+        return self.accumulators[worker]  # type: ignore[no-any-return]
 
 
 def _with_room(work: kernels.RowWork) -> kernels.RowWork:

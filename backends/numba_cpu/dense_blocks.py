@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.crews import advance
 from backends.numba_cpu.jit import inline
 
 # Entries of BlockWork.state
-CURSOR, COUNT, STRIDE, LAYER, MULTIPLY_ADDS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE = range(8)
-N_STATE = 8
+CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
+N_STATE = 16
 
 
 class BlockWork(NamedTuple):
-    """The memory of one worker's dense blocks.
+    """A row group's dense blocks, which all members of its crew work on.
 
     blocks : float32 (2, block_slots * block_rows)     the current block and the next; they swap at every layer
     ids : int64 (2, block_rows)                        position in the row group of each instance
@@ -29,7 +30,6 @@ class BlockWork(NamedTuple):
     pool_count : int64 (n_checkpoints,)
     checkpoints : int64 (n_checkpoints,)               layers after which rests of blocks are joined, ascending
     alive : int32 (block_rows,)
-    column_ids : uint16 or uint32 (widest,), column_weights : float32 (widest,)   one column of a dense layer
     state : int64 (N_STATE,)
     """
 
@@ -40,9 +40,17 @@ class BlockWork(NamedTuple):
     pool_count: NDArray[np.int64]
     checkpoints: NDArray[np.int64]
     alive: NDArray[np.int32]
-    column_ids: NDArray[Any]
-    column_weights: NDArray[np.float32]
     state: NDArray[np.int64]
+
+
+class Column(NamedTuple):
+    """One worker's copy of the nonzero weights of one column of a dense layer.
+
+    ids : uint16 or uint32 (widest,), weights : float32 (widest,)
+    """
+
+    ids: NDArray[Any]
+    weights: NDArray[np.float32]
 
 
 class Rows(NamedTuple):
@@ -207,12 +215,19 @@ def first_pool(work):
 
 
 @inline
-def next_block(net, rows, work, block_rows, prune, progress, n_layers):
+def count_done(work, place, amount):
+    """Count rows x layers that are done, in all and of this row group."""
+    advance(place, amount)
+    work.state[GROUP_DONE] += amount
+
+
+@inline
+def next_block(net, rows, work, block_rows, prune, place, n_layers):
     """Make new instances the current block, or else those that wait longest in a pool; False if there are none."""
     state = work.state
     while state[CURSOR] < rows.rows.shape[0]:
         passed = load_block(net, rows, work, block_rows, prune and net.zeros_stay[0])
-        progress[0] += (passed - state[COUNT]) * n_layers
+        count_done(work, place, (passed - state[COUNT]) * n_layers)
         if state[COUNT] > 0:
             return True
     waiting = first_pool(work)

@@ -14,23 +14,39 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.crews import (
+    COMPUTE,
+    FIRST_MEMBER,
+    GROW,
+    LAYER_OPS,
+    LINE,
+    STOPPED,
+    THROUGH,
+    cut,
+    decide,
+    meet,
+    must_leave,
+    share,
+    show,
+)
+from backends.numba_cpu.crews import MULTIPLY_ADDS as MEMBER_OPS
 from backends.numba_cpu.dense_blocks import (
     COUNT,
+    GROUP_DONE,
     LAYER,
-    MULTIPLY_ADDS,
     OUTPUT_NNZ,
     OUTPUT_ROWS,
     SIDE,
     STRIDE,
+    TOTAL_OPS,
     at_checkpoint,
+    count_done,
     drop_dead,
     next_block,
     slot,
 )
-from backends.numba_cpu.jit import atomic_load, inline, kernel
+from backends.numba_cpu.jit import inline, kernel
 from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
-
-THROUGH, STOPPED, OUTPUT_FULL = 0, 1, 2
 
 
 class Output(NamedTuple):
@@ -78,7 +94,7 @@ def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
 
 
 @inline
-def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, work):
+def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
     Returns the connections used.
@@ -92,7 +108,7 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
         conn.ids,
         conn.weights,
     )
-    column_ids, column_weights = work.column_ids, work.column_weights
+    column_ids, column_weights = column.ids, column.weights
     base, n_inputs = net.first[layer], net.widths[layer]
     low, high = net.low[layer], net.high[layer]
     nothing = np.int64(0)  # a literal would have the column compiled a second time
@@ -151,38 +167,66 @@ def finish_block(net, rows, work, output):
     return True
 
 
-@kernel
-def run_blocks(net, conn, is_dense, prune, rows, work, output, flags, progress):
-    """Take a row group through all layers, block by block.
-
-    Returns THROUGH, STOPPED (the stop flag was set at a layer boundary) or OUTPUT_FULL (more room is needed for the last
-    activations); in the last two cases the same call goes on from there.
-    """
-    state = work.state
-    n_layers = net.low.shape[0]
-    block_rows = work.ids.shape[1]
-    while True:
-        if state[COUNT] == 0 and not next_block(net, rows, work, block_rows, prune, progress, n_layers):
+@inline
+def next_step(net, rows, work, output, place, prune, fresh):
+    """The leader brings a block to the layer it needs next, and says whether to compute it."""
+    state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
+    while state[COUNT] == 0 or state[LAYER] == n_layers:
+        if state[COUNT] > 0 and not finish_block(net, rows, work, output):
+            return GROW
+        if not next_block(net, rows, work, block_rows, prune, place, n_layers):
             return THROUGH
-        while state[COUNT] > 0:
-            if state[LAYER] == n_layers:
-                if not finish_block(net, rows, work, output):
-                    return OUTPUT_FULL
-                break
-            if atomic_load(flags, 0) != 0:
-                return STOPPED
-            layer, side = state[LAYER], state[SIDE]
-            n_connections = layer_on_block(
-                net, conn, is_dense, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE],
-                0, net.widths[layer + 1], work,
-            )  # fmt: skip
-            for i in range(state[COUNT]):
-                work.ids[1 - side, i] = work.ids[side, i]
-            state[SIDE] = 1 - side
-            state[MULTIPLY_ADDS] += n_connections * state[COUNT]
-            state[LAYER] = layer + 1
-            progress[0] += state[COUNT]
-            if prune and net.zeros_stay[layer + 1] and layer + 1 < n_layers:
-                progress[0] += drop_dead(net, work) * (n_layers - layer - 1)
-                if state[COUNT] > 0:
-                    at_checkpoint(net, rows, work, block_rows)
+    return must_leave(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), fresh)
+
+
+@inline
+def finish_step(net, rows, work, place, prune):
+    """The leader's part after a layer of a block: swap, count, drop dead instances, join rests of blocks."""
+    state, shared, n_ops = work.state, place.shared, 0
+    side, layer, n_layers = state[SIDE], state[LAYER] + 1, net.low.shape[0]
+    for i in range(state[COUNT]):
+        work.ids[1 - side, i] = work.ids[side, i]
+    for member in range(place.n_members):
+        n_ops += shared[FIRST_MEMBER + LINE * member + LAYER_OPS]
+    state[TOTAL_OPS] += n_ops
+    state[SIDE], state[LAYER] = 1 - side, layer
+    count_done(work, place, state[COUNT])
+    show(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), n_ops)
+    if prune and net.zeros_stay[layer] and layer < n_layers:
+        count_done(work, place, drop_dead(net, work) * (n_layers - layer))
+        if state[COUNT] > 0:
+            at_checkpoint(net, rows, work, work.ids.shape[1])
+
+
+@kernel
+def run_blocks(net, conn, is_dense, prune, rows, work, column, output, place):
+    """Take a row group through all layers, block by block, alone or with others.
+
+    Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
+    activations); in the last two cases the same call, by a crew of any size, goes on from there.
+    """
+    state, fresh, step = work.state, True, np.int64(COMPUTE)
+    member, n_members, shared = place.member, place.n_members, place.shared
+    while True:
+        if member == 0:
+            step = np.int64(next_step(net, rows, work, output, place, prune, fresh))
+        step = decide(place, step)
+        if step != COMPUTE:
+            return step
+        fresh = False
+        layer, side = state[LAYER], state[SIDE]
+        n_outputs, base = net.widths[layer + 1], net.first[layer]
+        if is_dense:
+            first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
+        else:
+            first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
+            last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
+        n_connections = layer_on_block(
+            net, conn, is_dense, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE], first, last, column
+        )
+        shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_connections * state[COUNT]
+        shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_connections * state[COUNT]
+        if not meet(place):
+            return np.int64(STOPPED)
+        if member == 0:
+            finish_step(net, rows, work, place, prune)

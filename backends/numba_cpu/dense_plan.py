@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu import dense_kernels as kernels
+from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
@@ -52,23 +53,24 @@ class DensePlan(Plan):
         where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums)
         return Group(work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0)])
 
-    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
-        """Run blocks; make more room for the output when it is full."""
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run blocks until the kernel has to leave."""
         where, output = group.extra
-        while True:
-            status = kernels.run_blocks(
-                self.neurons, self.connections, self.is_dense, self.prune, where, group.work, output, flags, progress
-            )
-            if status != kernels.OUTPUT_FULL:
-                return bool(status == kernels.THROUGH)
-            output = group.extra[1] = _with_room(output, self.widest * self.block_rows)
+        status: int = kernels.run_blocks(
+            self.neurons, self.connections, self.is_dense, self.prune, where, group.work, self._column(worker), output, place
+        )
+        return status
+
+    def grow(self, group: Group) -> None:
+        """Make more room for the output."""
+        group.extra[1] = _with_room(group.extra[1], self.widest * self.block_rows)
 
     def close(self, group: Group) -> GroupResult:
         """Bring the output, finished block by block, into the order of the rows."""
         state, output = group.work.state, None
         if group.wants_output:
             output = self._rows_in_order(group)
-        return GroupResult(group.sums, int(state[blocks.MULTIPLY_ADDS]), output)
+        return GroupResult(group.sums, int(state[blocks.TOTAL_OPS]), output)
 
     def _rows_in_order(self, group: Group) -> sp.csr_array:
         stored = group.extra[1]
@@ -85,7 +87,6 @@ class DensePlan(Plan):
         if self.memory[worker] is None:
             n_pools, half = len(self.checkpoints), self.block_rows // 2
             slots = int(block_slot(np.array([self.widest - 1], np.int32))[0]) + 1
-            ids = self.connections.ids.dtype
             self.memory[worker] = blocks.BlockWork(
                 blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, slots * self.block_rows),
                 ids=np.empty((2, self.block_rows), np.int64),
@@ -94,11 +95,15 @@ class DensePlan(Plan):
                 pool_count=np.zeros(n_pools, np.int64),
                 checkpoints=self.checkpoints,
                 alive=np.empty(self.block_rows, np.int32),
-                column_ids=np.empty(self.widest if self.is_dense else 0, ids),
-                column_weights=np.empty(self.widest if self.is_dense else 0, np.float32),
                 state=np.zeros(blocks.N_STATE, np.int64),
             )
         return self.memory[worker]  # type: ignore[no-any-return]
+
+    def _column(self, worker: int) -> blocks.Column:
+        if self.accumulators[worker] is None:
+            n = self.widest if self.is_dense else 0
+            self.accumulators[worker] = blocks.Column(np.empty(n, self.connections.ids.dtype), np.empty(n, np.float32))
+        return self.accumulators[worker]  # type: ignore[no-any-return]
 
 
 def _checkpoints(n_layers: int) -> NDArray[np.int64]:

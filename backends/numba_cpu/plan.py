@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.numba_cpu.crews import LINE, Place, hold_meeting
 from backends.numba_cpu.packing import Neurons, pack_neurons
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.memory import require
@@ -22,7 +23,7 @@ GROWTH = 1.25
 
 @dataclass(slots=True)
 class Group:
-    """A row group in the memory of the worker that opened it.
+    """A row group in the memory of the worker that opened it; its crew may be others.
 
     Attributes
     ----------
@@ -52,6 +53,7 @@ class Plan(ABC):
         self.prune = options.rows == "prune"
         self.widest = int(self.neurons.widths.max())
         self.memory: list[Any] = [None] * n_workers
+        self.accumulators: list[Any] = [None] * n_workers
         self.pack(network)
 
     def order(self, options: KernelOptions) -> str:
@@ -67,8 +69,12 @@ class Plan(ABC):
         """See `Backend.open`."""
 
     @abstractmethod
-    def run(self, group: Group, flags: NDArray[np.int64], progress: NDArray[np.int64]) -> bool:
-        """See `Backend.run`."""
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run the group on; returns what made the kernel leave: `crews.THROUGH`, `STOPPED`, `CALLED` or `GROW`."""
+
+    @abstractmethod
+    def grow(self, group: Group) -> None:
+        """Make the room that a kernel has asked for."""
 
     @abstractmethod
     def close(self, group: Group) -> GroupResult:
@@ -77,9 +83,12 @@ class Plan(ABC):
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile by running a row group in which every instance is zero, with the stop flag set."""
         rows = np.arange(empty.shape[0], dtype=np.int64)
+        line, shared = np.ones(8, np.int64), np.zeros(4 * LINE, np.int64)
+        place = Place(shared, 0, 1, 0, line, line, line, line)
+        hold_meeting(place)
         for output in (False, True):
             group = self.open(empty, rows, 0, output)
-            self.run(group, np.ones(8, np.int64), np.zeros(8, np.int64))
+            self.run(group, place, 0)
             self.close(group)
 
     def describe(self) -> dict[str, Any]:
@@ -111,3 +120,10 @@ def entries(n: int, ids: type[np.uint16] | type[np.uint32]) -> tuple[NDArray[Any
     """Return room for `n` sparse entries: ids and values."""
     require(n * (np.dtype(ids).itemsize + 4), "sparse activations", "use more row groups, or kernel=udc_csc")
     return np.empty(n, ids), np.empty(n, np.float32)
+
+
+def entries_at(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions ``start[i] .. stop[i]`` of all i, one after the other: entries of a matrix stored with gaps."""
+    counts = stop - start
+    at: NDArray[np.int64] = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
+    return at

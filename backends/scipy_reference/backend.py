@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Control, GroupResult, KernelOptions
+from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome
 from sparsednn.network import Activation, Network
 
 
@@ -43,6 +43,8 @@ class ScipyReferenceBackend:
     name = "scipy_reference"
     kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
 
+    schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing")}
+
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> ReferencePlan:
         """Convert the layers to csr_array; optimisations are not used here."""
         return ReferencePlan(
@@ -61,20 +63,29 @@ class ScipyReferenceBackend:
         """Take a copy of the rows."""
         return ReferenceGroup(inputs[rows])
 
-    def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, worker: int) -> bool:
-        """Run layer by layer."""
-        n_rows = group.activations.shape[0]
+    def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, crew: Crew, member: int) -> Outcome:
+        """Run layer by layer; there are no teams here."""
+        if len(crew.workers) > 1:
+            raise ValueError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
+        leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
             if control.flags[STOP_FLAG]:
-                return False
+                return Outcome.STOPPED
+            called = control.calls[leader, 0]
+            if called and group.layer >= called - 1 and not fresh:
+                return Outcome.CALLED
+            fresh = False
             weights = plan.weights[group.layer]
-            group.multiply_adds += int(np.diff(weights.indptr)[group.activations.indices].sum())
+            n_ops = int(np.diff(weights.indptr)[group.activations.indices].sum())
+            group.multiply_adds += n_ops
+            crew.count(member, n_ops)
             group.activations = next_activations(
                 group.activations, weights, plan.biases[group.layer], plan.bias_on, plan.activations[group.layer]
             )
             group.layer += 1
-            control.progress[worker, 0] += n_rows
-        return True
+            control.progress[leader, 0] += n_rows
+            control.progress[leader, 1] = group.layer
+        return Outcome.THROUGH
 
     def close(self, plan: ReferencePlan, group: ReferenceGroup) -> GroupResult:
         """Add up each row."""

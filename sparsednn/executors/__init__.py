@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsednn.executors.base import Tasks, WorkerTimes
+from sparsednn.executors.base import Report, Tasks, Timeline, WorkerTimes
 from sparsednn.executors.threads import ThreadExecutor
 
-__all__ = ["Tasks", "ThreadExecutor", "WorkerTimes"]
+__all__ = ["Report", "Tasks", "ThreadExecutor", "Timeline", "WorkerTimes"]

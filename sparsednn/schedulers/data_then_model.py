@@ -1,9 +1,9 @@
 """Data, then model parallelism: workers that are through with their own rows help those that are not.
 
-Every worker starts with a row group of its own. One that is through becomes idle; a worker that is still running probes for idle
-ones at its layer boundaries, from a certain layer on, and takes all of them into its team, which from then on splits the columns
-of each layer. A team may grow at any later boundary. When its row group is through, all its members are idle again. The run
-ends when all workers are.
+Every worker starts with a row group of its own. One that is through becomes idle; a worker that is still running probes for
+idle ones at its layer boundaries, from a certain layer on, and takes all of them into its team, which from then on splits the
+columns of each layer. A team may grow at any later boundary. When its row group is through, all its members are idle again. The
+run ends when all workers are.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from sparsednn.schedulers.base import (
 class DataThenModelScheduler(Scheduler):
     """Recruits idle workers; `options.strategy` says who may.
 
-    A worker is *called* while there are idle workers that it might take, so that its kernel returns at a layer boundary; a worker
-    that is not called is never disturbed.
+    A worker is *called* while there are idle workers that it might take, so that its kernel returns at a layer boundary; a
+    worker that is not called is never disturbed.
     """
 
     name = "data_then_model"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sparsednn
 from sparsednn.backend import Backend, backend_names, load_backend
-from sparsednn.schedulers import SCHEDULERS, Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
 from tests import oracle
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
@@ -106,27 +106,6 @@ def test_results_do_not_depend_on_the_size_of_row_groups(
     assert expected.output is not None
     assert same_bits(result.output, expected.output)
     assert sum(worker["row_groups"] for worker in result.record["workers"]) == n_groups
-
-
-@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
-@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
-@pytest.mark.parametrize("hashing", ["none", "input"])
-@pytest.mark.parametrize("threads", [1, 2, 3, 8, 16])
-def test_schedulers_and_hashing_change_no_bit(
-    backend: str, kernel: str, scheduler: str, hashing: str, threads: int, small_network: sparsednn.Network,
-    rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """More than 128 rows, or hashing moves none."""
-    rows = sp.csr_array((rng.random((300, 12)) < 0.4).astype(np.float32))
-    expected = sparsednn.infer(small_network, rows, backend=REFERENCE, threads=1, output=True)
-    result = sparsednn.infer(
-        small_network, rows, backend=backend, kernel=kernel, scheduler=scheduler, hashing=hashing, threads=threads, output=True,
-        split_factor=3,
-    )  # fmt: skip
-    assert same_bits(result.output, expected.output)
-    assert np.array_equal(result.categories, expected.categories)
-    assert result.record["scheduler"] == scheduler
-    assert result.record["hashing"] == hashing
 
 
 @pytest.mark.parametrize(("backend", "kernel"), KERNELS)

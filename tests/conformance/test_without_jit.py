@@ -18,7 +18,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(600)
 def test_the_conformance_suite_passes_with_the_jit_disabled() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/conformance/test_backend.py", "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/conformance/test_backend.py",
+            "tests/conformance/test_schedulers.py",
+            "-p",
+            "no:cacheprovider",
+        ],
         cwd=ROOT,
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,

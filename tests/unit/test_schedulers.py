@@ -1,13 +1,29 @@
-"""Schedulers as tables of events and actions, and every order of events for small runs."""
+"""Schedulers as tables of events and actions."""
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 
 import pytest
 
-from sparsednn.schedulers import SCHEDULERS, Action, Event, Finished, Job, Run, Scheduler, SchedulerOptions, Started, Stop
+from sparsednn.schedulers import (
+    SCHEDULERS,
+    Action,
+    Boundary,
+    Call,
+    Dismiss,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    SchedulerOptions,
+    Sleep,
+    Started,
+    Stop,
+    Team,
+)
+from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
 
 
@@ -77,47 +93,172 @@ def test_work_stealing_gives_each_worker_neighbouring_row_groups() -> None:
     assert [list(queue) for queue in scheduler.queues] == [[0, 1], [2, 3], [4, 5, 6]]
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-@pytest.mark.parametrize("n_workers", [1, 2, 3, 4])
-def test_every_order_of_events_finishes_every_row_group_once(name: str, n_workers: int) -> None:
-    """Workers may be as fast or slow as they like: any that has something to report may be the next to do so."""
-    scheduler = SCHEDULERS[name](SchedulerOptions(split_factor=2))
-    n_groups = scheduler.n_row_groups(n_workers)
-    scheduler.start(Job(n_workers, n_groups, n_layers=2))
-    n_ends = _explore(scheduler, {worker: Started(worker) for worker in range(n_workers)}, n_groups)
-    assert n_ends >= 1
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([Started(1)], [Sleep(1)], id="a worker waits for the others"),
+        pytest.param([Started(1), Started(0), Started(2)], [Team(0, (0, 1, 2))], id="when all are there, they are one team"),
+        pytest.param(
+            [Started(1), Started(0), Started(2), Finished(0, 0)], [Stop(0), Stop(1), Stop(2)], id="all stop when it is through"
+        ),
+        pytest.param(
+            [Started(1), Started(0), Started(2), Boundary(0, 0, (3, 0, 0), 10)],
+            [Team(0, (0, 1, 2))],
+            id="if called by somebody, the team goes on as it is",
+        ),
+    ],
+)
+def test_model(events: list[Event], expected: list[Action]) -> None:
+    scheduler = SCHEDULERS["model"]()
+    scheduler.start(Job(n_workers=3, n_row_groups=1, n_layers=4))
+    assert [scheduler.on_event(event) for event in events][-1] == expected
 
 
-def _explore(scheduler: Scheduler, pending: dict[int, Event], n_groups: int) -> int:
-    """Deliver every pending event next, from every state that can be reached; return how often a run came to its end."""
-    seen: set[str] = set()
-    todo: list[tuple[Scheduler, dict[int, Event], frozenset[int]]] = [(scheduler, pending, frozenset())]
-    n_ends = 0
-    while todo:
-        scheduler, pending, done = todo.pop()
-        if not pending:
-            assert done == frozenset(range(n_groups)), "all workers have stopped, but row groups are left"
-            n_ends += 1
-        for worker in pending:
-            following = _deliver(copy.deepcopy(scheduler), dict(pending), done, worker)
-            key = repr((vars(following[0]), sorted(following[1].items()), sorted(following[2])))
-            if key not in seen:
-                seen.add(key)
-                todo.append(following)
-    return n_ends
+def test_model_wants_one_row_group() -> None:
+    assert SCHEDULERS["model"]().n_row_groups(28) == 1
+    with pytest.raises(ValueError, match="2 row groups"):
+        SCHEDULERS["model"]().start(Job(n_workers=2, n_row_groups=2, n_layers=4))
 
 
-def _deliver(
-    scheduler: Scheduler, pending: dict[int, Event], done: frozenset[int], worker: int
-) -> tuple[Scheduler, dict[int, Event], frozenset[int]]:
-    """Deliver one worker's event; what the worker is given to run becomes its next event."""
-    event = pending.pop(worker)
-    if isinstance(event, Finished):
-        done |= {event.row_group}
-    for action in scheduler.on_event(event):
-        assert action.worker == worker, "only the worker that reports is free"
-        if isinstance(action, Run):
-            running = {other.row_group for other in pending.values() if isinstance(other, Finished)}
-            assert action.row_group not in running | done, "a row group was given away twice"
-            pending[worker] = Finished(worker, action.row_group)
-    return scheduler, pending, done
+def _after(
+    events: list[Event], n_workers: int = 3, domains: tuple[int, ...] = (), **options: object
+) -> tuple[DataThenModelScheduler, list[Action]]:
+    """A run of 10 layers after some events, and what the last of them brought."""
+    scheduler = DataThenModelScheduler(SchedulerOptions(**{"minimum_work": 0, **options}))  # type: ignore[arg-type]
+    scheduler.start(Job(n_workers, n_workers, 10, domains))
+    actions: list[Action] = []
+    for event in events:
+        actions = scheduler.on_event(event)
+    return scheduler, actions
+
+
+STARTED: list[Event] = [Started(0), Started(1), Started(2)]
+TWO_IDLE: list[Event] = [*STARTED, Finished(1, 1), Finished(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([Started(1)], [Run(1, row_group=1)], id="data parallelism first: each worker has its own row group"),
+        pytest.param(
+            [*STARTED, Finished(1, 1)],
+            [Sleep(1), Call(0, from_layer=3), Call(2, from_layer=3)],
+            id="a worker that is through sleeps, and those still running are called, from recruiting_ratio on",
+        ),
+        pytest.param(TWO_IDLE, [Sleep(2)], id="who is called already is not called again"),
+        pytest.param(
+            [*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 9)], [Team(0, (0, 1, 2))], id="a worker at a boundary takes all idle ones"
+        ),
+        pytest.param(
+            [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9)],
+            [Team(0, (0, 1)), Dismiss(2)],
+            id="with nobody left to take, the others need not report any more",
+        ),
+        pytest.param(
+            [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Boundary(2, 2, (5, 0, 3), 9)],
+            [Run(2, row_group=2)],
+            id="one that had seen the call all the same goes on alone",
+        ),
+        pytest.param(
+            [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Finished(2, 2), Boundary(0, 0, (6, 0, 0), 9)],
+            [Team(0, (0, 1, 2))],
+            id="later helpers join at a later boundary",
+        ),
+        pytest.param(
+            [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Finished(0, 0)],
+            [Sleep(0), Sleep(1), Call(2, from_layer=3)],
+            id="a team that is through is idle, its leader included",
+        ),
+        pytest.param(
+            [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Finished(0, 0), Boundary(2, 2, (0, 0, 7), 9)],
+            [Team(2, (2, 0, 1))],
+            id="and can be recruited by another leader",
+        ),
+        pytest.param([*TWO_IDLE, Finished(0, 0)], [Stop(0), Stop(1), Stop(2)], id="all stop when all are idle"),
+        pytest.param(
+            [Started(0), Started(1), Finished(0, 0), Finished(1, 1), Started(2)],
+            [Run(2, row_group=2)],
+            id="a worker that starts late still has its row group; it was called before",
+        ),
+    ],
+)
+def test_data_then_model(events: list[Event], expected: list[Action]) -> None:
+    assert _after(events)[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "scores", "may"),
+    [
+        pytest.param("earliest_first", (9, 0, 3), True, id="earliest first: whoever asks"),
+        pytest.param("slower_first", (9, 0, 3), False, id="slower first: not one that is far ahead"),
+        pytest.param("slower_first", (7, 0, 3), True, id="slower first: one within the threshold of the slowest"),
+        pytest.param("faster_first", (3, 0, 9), False, id="faster first: not one that is far behind"),
+        pytest.param("faster_first", (5, 0, 9), True, id="faster first: one within the threshold of the fastest"),
+        pytest.param("faster_first", (3, 9, 3), True, id="scores of workers that do not run do not count"),
+    ],
+)
+def test_strategies(strategy: str, scores: tuple[int, ...], may: bool) -> None:
+    _, actions = _after([*STARTED, Finished(1, 1), Boundary(0, 0, scores, 9)], strategy=strategy, threshold=4)
+    assert actions == ([Team(0, (0, 1)), Dismiss(2)] if may else [Run(0, 0), Call(0, from_layer=3)])
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        pytest.param(99, [Run(0, 0)], id="too little for two: it goes on alone and is not called again"),
+        pytest.param(100, [Team(0, (0, 1))], id="enough for two: one helper; the other goes on waiting"),
+        pytest.param(1000, [Team(0, (0, 1, 2))], id="enough for all"),
+    ],
+)
+def test_a_team_needs_a_minimum_of_work(work: int, expected: list[Action]) -> None:
+    _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), work)], minimum_work=50)
+    assert [action for action in actions if not isinstance(action, Call)] == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(
+            [Finished(1, 1)], [Sleep(1), Call(0, from_layer=3)], id="an idle worker calls those of its own domain only"
+        ),
+        pytest.param(
+            [Finished(1, 1), Finished(0, 0)],
+            [Sleep(0), Call(2, from_layer=3), Call(3, from_layer=3)],
+            id="a domain that is idle as a whole helps the others",
+        ),
+        pytest.param(
+            [Finished(1, 1), Boundary(2, 2, (0, 0, 5, 0), 9)],
+            [Run(2, 2)],
+            id="a worker of another domain does not get one that is idle alone",
+        ),
+        pytest.param(
+            [Finished(1, 1), Finished(0, 0), Finished(3, 3), Boundary(2, 2, (0, 0, 5, 0), 9)],
+            [Team(2, (2, 3, 1, 0))],
+            id="those of its own domain come first",
+        ),
+    ],
+)
+def test_numa_domains(events: list[Event], expected: list[Action]) -> None:
+    started: list[Event] = [Started(worker) for worker in range(4)]
+    assert _after([*started, *events], n_workers=4, domains=(0, 0, 1, 1))[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"strategy": "slowest"}, "strategy=slowest: did you mean slower_first", id="unknown strategy"),
+        pytest.param({"recruiting_ratio": 1.5}, "recruiting_ratio=1.5", id="ratio above 1"),
+        pytest.param({"threshold": -1}, "threshold=-1", id="negative threshold"),
+        pytest.param({"minimum_work": -1}, "minimum_work=-1", id="negative work"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SchedulerOptions(**options)  # type: ignore[arg-type]
+
+
+def test_a_job_needs_a_domain_for_each_worker() -> None:
+    with pytest.raises(ValueError, match="2 NUMA domains for 3 workers"):
+        Job(3, 3, 1, domains=(0, 1))
+    with pytest.raises(ValueError, match="2 row groups for 3 workers"):
+        DataThenModelScheduler().start(Job(3, 2, 1))

@@ -7,23 +7,94 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from sparsednn.executors import ThreadExecutor
-from sparsednn.schedulers import SCHEDULERS, Action, Event, Finished, Job, Run, Scheduler, SchedulerOptions, Started, Stop
+import sparsednn
+from sparsednn.backend import Crew, Outcome, load_backend
+from sparsednn.executors import Report, ThreadExecutor
+from sparsednn.schedulers import (
+    SCHEDULERS,
+    STRATEGIES,
+    Action,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    SchedulerOptions,
+    Started,
+    Stop,
+)
 
 
 class Recorder:
-    """Tasks that note what they were asked for."""
+    """Row groups of a few layers that note what they were asked for. Members of a team wait until their leader leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_layers: int = 3) -> None:
+        self.n_layers = n_layers
         self.ran: list[tuple[int, int]] = []
+        self.teams: list[tuple[int, ...]] = []
+        self.layers: dict[int, int] = {}
+        self.calls: dict[int, int] = {}
         self.stopped = threading.Event()
+        self._left: dict[int, tuple[threading.Barrier, threading.Event]] = {}
+        self._running: set[int] = set()
 
-    def run(self, worker: int, row_group: int) -> bool:
-        self.ran.append((worker, row_group))
-        return True
+    def crew(self, workers: tuple[int, ...]) -> Crew:
+        crew = Crew.of(workers)
+        self._left[id(crew)] = (threading.Barrier(len(workers)), threading.Event())
+        return crew
+
+    def open(self, worker: int, row_group: int) -> None:
+        self.layers.setdefault(row_group, 0)
+
+    def run(self, row_group: int, crew: Crew, member: int) -> Report:
+        there, left = self._left[id(crew)]
+        there.wait(timeout=30)
+        if member > 0:
+            assert left.wait(timeout=30)
+            return Report(Outcome.STOPPED if self.stopped.is_set() else Outcome.CALLED)
+        assert row_group not in self._running, "two crews run the same row group"
+        self._running.add(row_group)
+        outcome = self.lead(row_group, crew.workers[0])
+        self._running.remove(row_group)
+        if outcome is Outcome.THROUGH:
+            self.ran.append((crew.workers[0], row_group))
+            self.teams.append(crew.workers)
+        left.set()
+        return Report(outcome)
+
+    def lead(self, row_group: int, leader: int) -> Outcome:
+        fresh = True
+        while self.layers[row_group] < self.n_layers:
+            if self.stopped.is_set():
+                return Outcome.STOPPED
+            if not fresh and self.layers[row_group] >= self.calls.get(leader, self.n_layers):
+                return Outcome.CALLED
+            fresh = False
+            self.layer(row_group, leader)
+            self.layers[row_group] += 1
+        return Outcome.THROUGH
+
+    def layer(self, row_group: int, leader: int) -> None:
+        """What a layer does."""
+
+    def call(self, worker: int, from_layer: int) -> None:
+        self.calls[worker] = from_layer
+
+    def dismiss(self, worker: int) -> None:
+        self.calls.pop(worker, None)
+
+    def scores(self) -> tuple[int, ...]:
+        return tuple(self.layers.get(worker, 0) for worker in range(16))
+
+    def work(self, worker: int) -> int:
+        return 100
 
     def request_stop(self) -> None:
         self.stopped.set()
@@ -32,10 +103,10 @@ class Recorder:
 class Failing(Recorder):
     """Worker 1 raises; the others work until they are asked to stop, as a kernel that polls its flag does."""
 
-    def run(self, worker: int, row_group: int) -> bool:
-        if worker == 1:
+    def layer(self, row_group: int, leader: int) -> None:
+        if leader == 1:
             raise RuntimeError("worker 1 has had enough")
-        return not self.stopped.wait(timeout=30)
+        assert self.stopped.wait(timeout=30)
 
 
 class Late(Scheduler):
@@ -63,17 +134,18 @@ class Late(Scheduler):
 
 def test_each_worker_runs_what_it_was_given() -> None:
     tasks = Recorder()
-    times = ThreadExecutor(3).run(SCHEDULERS["data"](), Job(3, 3, 1), tasks)
+    timeline = ThreadExecutor(3).run(SCHEDULERS["data"](), Job(3, 3, 1), tasks)
     assert sorted(tasks.ran) == [(0, 0), (1, 1), (2, 2)]
-    assert [t.row_groups for t in times] == [1, 1, 1]
-    assert all(t.busy_s >= 0 and t.idle_s >= 0 for t in times)
+    assert [t.row_groups for t in timeline.times] == [1, 1, 1]
+    assert all(t.busy_s >= 0 and t.idle_s >= 0 for t in timeline.times)
+    assert timeline.spans == []
 
 
 def test_a_worker_without_an_action_waits_until_one_comes() -> None:
     tasks = Recorder()
-    times = ThreadExecutor(2).run(Late(), Job(2, 2, 1), tasks)
+    timeline = ThreadExecutor(2).run(Late(), Job(2, 2, 1), tasks)
     assert tasks.ran == [(0, 0), (0, 1)]
-    assert [t.row_groups for t in times] == [2, 0]
+    assert [t.row_groups for t in timeline.times] == [2, 0]
 
 
 def test_the_error_of_one_worker_stops_all_and_reaches_the_caller() -> None:
@@ -104,49 +176,115 @@ def test_pinned_workers_stay_on_a_core_of_their_own() -> None:
     seen: dict[int, set[int]] = {}
 
     class Looking(Recorder):
-        def run(self, worker: int, row_group: int) -> bool:
-            seen[worker] = os.sched_getaffinity(0)
-            return True
+        def layer(self, row_group: int, leader: int) -> None:
+            seen[leader] = os.sched_getaffinity(0)
 
     ThreadExecutor(len(cores) + 1, pin=True).run(SCHEDULERS["data"](), Job(len(cores) + 1, len(cores) + 1, 1), Looking())
     assert seen == {worker: {cores[worker % len(cores)]} for worker in range(len(cores) + 1)}
     assert sorted(os.sched_getaffinity(0)) == cores  # the caller is not pinned
 
 
+def test_an_idle_worker_helps_the_slow_one() -> None:
+    class Slow(Recorder):
+        def layer(self, row_group: int, leader: int) -> None:
+            time.sleep(0.02 if row_group == 0 else 0)
+
+    tasks = Slow(n_layers=10)
+    scheduler = SCHEDULERS["data_then_model"](SchedulerOptions(minimum_work=0))
+    timeline = ThreadExecutor(2, trace=True).run(scheduler, Job(2, 2, 10), tasks)
+    assert tasks.teams == [(1,), (0, 1)]
+    kinds = [[span.kind for span in timeline.spans if span.worker == worker] for worker in (0, 1)]
+    assert [kind for kind in kinds[0] if kind != "idle"] == ["data", "probe", "team"]
+    assert kinds[1][:3] == ["data", "wait", "team"]
+    assert timeline.times[1].wait_s > 0.01
+    assert timeline.times[0].recruit_s > 0
+    assert timeline.times[0].locking_s >= timeline.times[0].recruit_s
+
+
+def test_the_parts_of_every_workers_time_add_up() -> None:
+    class Slow(Recorder):
+        def layer(self, row_group: int, leader: int) -> None:
+            time.sleep(0.002 * row_group)
+
+    scheduler = SCHEDULERS["data_then_model"](SchedulerOptions(minimum_work=0))
+    timeline = ThreadExecutor(4).run(scheduler, Job(4, 4, 5), Slow(n_layers=5))
+    for t in timeline.times:
+        assert t.busy_s + t.locking_s + t.wait_s + t.idle_s == pytest.approx(timeline.elapsed_s, rel=0.05)
+
+
 class Jittery(Recorder):
-    """Row groups that take a random moment, or none."""
+    """Layers that take a random moment, or none."""
 
     def __init__(self, rng: random.Random) -> None:
-        super().__init__()
+        super().__init__(n_layers=rng.randint(1, 5))
         self.rng = rng
 
-    def run(self, worker: int, row_group: int) -> bool:
-        time.sleep(self.rng.choice([0, 0, 1e-6, 5e-5]))
-        return super().run(worker, row_group)
+    def layer(self, row_group: int, leader: int) -> None:
+        time.sleep(self.rng.choice([0, 0, 0, 1e-6, 5e-5]))
+
+
+def _delayed(scheduler: Scheduler, rng: random.Random) -> Scheduler:
+    """Let every decision take a random moment, or none."""
+    decide = scheduler.on_event
+
+    def late(event: Event) -> list[Action]:
+        time.sleep(rng.choice([0, 0, 0, 2e-5]))
+        return decide(event)
+
+    scheduler.on_event = late  # type: ignore[method-assign]
+    return scheduler
+
+
+def _random_options(rng: random.Random) -> SchedulerOptions:
+    strategy, ratio = rng.choice(STRATEGIES), rng.choice([0.0, 0.3, 1.0])
+    return SchedulerOptions(rng.randint(1, 4), strategy, ratio, threshold=rng.randint(0, 2), minimum_work=rng.choice([0, 40]))
+
+
+@contextmanager
+def _watchdog(seconds: float = 240) -> Iterator[None]:
+    """Show where all threads are and end the process, if the block takes too long."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _stress(name: str, n_runs: int) -> None:
     """Real threads with delays at every decision: each row group finished once, and every worker comes back."""
-    faulthandler.dump_traceback_later(120, exit=True)
-    try:
+    with _watchdog():
         for seed in range(n_runs):
             rng = random.Random(f"{name} {seed}")
-            scheduler = SCHEDULERS[name](SchedulerOptions(split_factor=rng.randint(1, 4)))
-            decide = scheduler.on_event
-
-            def late(event: Event, decide=decide, rng=rng) -> list[Action]:  # type: ignore[no-untyped-def]
-                time.sleep(rng.choice([0, 0, 0, 2e-5]))
-                return decide(event)
-
-            scheduler.on_event = late  # type: ignore[method-assign]
+            scheduler = _delayed(SCHEDULERS[name](_random_options(rng)), rng)
             n_workers = rng.randint(1, 8)
             n_groups = scheduler.n_row_groups(n_workers)
             tasks = Jittery(rng)
-            times = ThreadExecutor(n_workers).run(scheduler, Job(n_workers, n_groups, 2), tasks)
+            domains = tuple(rng.randint(0, 1) for _ in range(n_workers))
+            job = Job(n_workers, n_groups, tasks.n_layers, domains)
+            timeline = ThreadExecutor(n_workers, trace=rng.random() < 0.5).run(scheduler, job, tasks)
             assert sorted(group for _, group in tasks.ran) == list(range(n_groups))
-            assert sum(t.row_groups for t in times) == n_groups
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+            assert sum(t.row_groups for t in timeline.times) == n_groups
+
+
+def _stress_kernels(name: str, n_runs: int) -> None:
+    """The same with compiled kernels and compiled teams, whose output must have the same bits every time."""
+    with _watchdog():
+        rng = random.Random(name)
+        weights = [sp.random_array((30, 30), density=0.3, rng=seed) for seed in range(8)]
+        network = sparsednn.Network(weights, bias=-0.1)
+        inputs = sp.random_array((40, 30), density=0.4, rng=9)
+        expected = sparsednn.infer(network, inputs, backend="scipy_reference", threads=1, output=True).output
+        assert expected is not None
+        kernels = [kernel for kernel, legal in load_backend("numba").schedulers.items() if name in legal]
+        for _ in range(n_runs):
+            scheduler = _delayed(SCHEDULERS[name](_random_options(rng)), rng)
+            result = sparsednn.infer(
+                network, inputs, kernel=rng.choice(kernels), scheduler=scheduler, threads=rng.randint(1, 6), output=True,
+                rows=rng.choice(["none", "prune"]), block_rows=16,
+            )  # fmt: skip
+            assert result.output is not None
+            assert result.output.data.tobytes() == expected.data.tobytes()
+            assert np.array_equal(result.output.indices, expected.indices)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -154,7 +292,18 @@ def test_random_delays_lose_no_row_group(name: str) -> None:
     _stress(name, 100)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_random_delays_change_no_bit(name: str) -> None:
+    _stress_kernels(name, 150)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_random_delays_lose_no_row_group_in_thousands_of_runs(name: str) -> None:
     _stress(name, 3000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_random_delays_change_no_bit_in_thousands_of_runs(name: str) -> None:
+    _stress_kernels(name, 2000)

@@ -1,0 +1,190 @@
+"""Every order of events of every scheduler, for runs that are small enough to try them all.
+
+Workers may be as fast or slow as they like: from every state that can be reached, each worker that has a step to take may be
+the next to take it. A step is a layer, or reporting an event. What a kernel sees of a call is modelled as it is: it looks at
+each layer boundary, after its first step, and a call may come, or be taken back, at any moment before.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from sparsednn.schedulers import (
+    SCHEDULERS,
+    Action,
+    Boundary,
+    Call,
+    Dismiss,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    SchedulerOptions,
+    Sleep,
+    Started,
+    Stop,
+    Team,
+)
+
+
+@dataclass
+class Crew:
+    """A row group that is being run, from `layer` on."""
+
+    row_group: int
+    members: tuple[int, ...]
+    fresh: bool = True
+
+
+@dataclass
+class World:
+    """All that there is: the scheduler, what each worker is doing, and how far each row group is."""
+
+    scheduler: Scheduler
+    n_layers: int
+    layers: list[int]
+    started: set[int] = field(default_factory=set)
+    stopped: set[int] = field(default_factory=set)
+    crews: dict[int, Crew] = field(default_factory=dict)
+    events: dict[int, Event] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
+
+    def movers(self, n_workers: int) -> list[int]:
+        """Workers that can take a step: those that have not started, have something to report, or lead a crew."""
+        return [w for w in range(n_workers) if w not in self.started or w in self.events or w in self.crews]
+
+    def step(self, worker: int) -> None:
+        """Let one worker take its next step."""
+        if worker not in self.started:
+            self.started.add(worker)
+            self.deliver(Started(worker))
+        elif worker in self.events:
+            self.deliver(self.events.pop(worker))
+        else:
+            self.run_layer(worker)
+
+    def run_layer(self, leader: int) -> None:
+        """A crew is at a boundary: it leaves if its leader is called, and else takes one more layer."""
+        crew = self.crews[leader]
+        layer = self.layers[crew.row_group]
+        if not crew.fresh and layer >= self.calls.get(leader, self.n_layers + 1):
+            del self.crews[leader]
+            self.events[leader] = Boundary(leader, crew.row_group, self.scores(), 10)
+            return
+        crew.fresh = False
+        self.layers[crew.row_group] = layer + 1
+        if layer + 1 == self.n_layers:
+            del self.crews[leader]
+            self.events[leader] = Finished(leader, crew.row_group)
+
+    def scores(self) -> tuple[int, ...]:
+        """Row group i is worker i's own, where scores matter."""
+        return tuple(self.layers)
+
+    def deliver(self, event: Event) -> None:
+        """Have the scheduler decide and check what it decides."""
+        self.calls.pop(event.worker, None)
+        for action in self.scheduler.on_event(event):
+            self.act(action)
+
+    def act(self, action: Action) -> None:
+        match action:
+            case Run(worker, row_group):
+                self.begin(row_group, (worker,))
+            case Team(row_group, members):
+                self.begin(row_group, members)
+            case Call(worker, from_layer):
+                self.calls[worker] = from_layer
+            case Dismiss(worker):
+                self.calls.pop(worker, None)
+            case Sleep(worker):
+                self.require_free(worker)
+            case Stop(worker):
+                self.require_free(worker)
+                self.stopped.add(worker)
+
+    def begin(self, row_group: int, members: tuple[int, ...]) -> None:
+        assert self.layers[row_group] < self.n_layers, "a row group that is through was given away again"
+        assert row_group not in {crew.row_group for crew in self.crews.values()}, "a row group was given away twice"
+        assert len(set(members)) == len(members)
+        for worker in members:
+            assert worker in self.started, "a worker that has not started was recruited"
+            self.require_free(worker)
+        self.crews[members[0]] = Crew(row_group, members)
+
+    def require_free(self, worker: int) -> None:
+        busy = {member for crew in self.crews.values() for member in crew.members} | set(self.events)
+        assert worker not in busy, "a worker that is busy was given something else"
+        assert worker not in self.stopped, "a worker that has stopped was given something"
+
+
+def _key(world: World) -> str:
+    return repr([sorted(vars(world.scheduler).items(), key=str), *(_plain(vars(world)[name]) for name in sorted(vars(world)))])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Scheduler):
+        return None
+    if isinstance(value, dict | set):
+        return sorted(value.items() if isinstance(value, dict) else value, key=str)
+    return value
+
+
+def _explore(scheduler: Scheduler, n_workers: int, n_layers: int) -> tuple[int, int]:
+    """Take every step from every state that can be reached; return how many states there are, and how many are ends."""
+    n_groups = scheduler.n_row_groups(n_workers)
+    scheduler.start(Job(n_workers, n_groups, n_layers))
+    todo = [World(scheduler, n_layers, [0] * n_groups)]
+    seen, n_ends = {_key(todo[0])}, 0
+    while todo:
+        world = todo.pop()
+        movers = world.movers(n_workers)
+        if not movers:
+            assert world.layers == [n_layers] * n_groups, "nobody can take a step, but row groups are not through"
+            assert world.stopped == set(range(n_workers)), "nobody can take a step, but workers have not been stopped"
+            n_ends += 1
+        for worker in movers:
+            following = copy.deepcopy(world)
+            following.step(worker)
+            key = _key(following)
+            if key not in seen:
+                seen.add(key)
+                todo.append(following)
+    return len(seen), n_ends
+
+
+CASES = [
+    pytest.param(name, n_workers, n_layers, id=f"{name}, {n_workers} workers, {n_layers} layers")
+    for name in SCHEDULERS
+    for n_workers in (1, 2, 3, 4)
+    for n_layers in (2, 3, 4)
+    if n_workers * n_layers <= 9 or (name == "model")
+]
+
+
+@pytest.mark.parametrize(("name", "n_workers", "n_layers"), CASES)
+def test_every_order_ends_with_every_row_group_through(name: str, n_workers: int, n_layers: int) -> None:
+    options = SchedulerOptions(split_factor=1 if n_workers > 3 else 2, recruiting_ratio=0.3, minimum_work=0)
+    n_states, n_ends = _explore(SCHEDULERS[name](options), n_workers, n_layers)
+    assert n_ends >= 1
+    assert n_states > n_workers
+
+
+@pytest.mark.parametrize("strategy", ["slower_first", "faster_first"])
+@pytest.mark.parametrize("minimum_work", [0, 4])
+def test_every_order_with_other_strategies(strategy: str, minimum_work: int) -> None:
+    options = SchedulerOptions(strategy=strategy, threshold=1, recruiting_ratio=0, minimum_work=minimum_work)
+    assert _explore(SCHEDULERS["data_then_model"](options), n_workers=3, n_layers=3)[1] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(("n_workers", "n_layers"), [(3, 4), (4, 2), (4, 3)])
+def test_every_order_of_larger_runs(name: str, n_workers: int, n_layers: int) -> None:
+    options = SchedulerOptions(split_factor=1, minimum_work=0)
+    assert _explore(SCHEDULERS[name](options), n_workers, n_layers)[1] >= 1
