@@ -193,10 +193,10 @@ def test_times_have_about_three_digits(elapsed_s: float, expected: str) -> None:
 
 
 def test_names_are_not_taken_for_formulas_and_long_ones_leave_room() -> None:
-    figure = gantt_figure(Trace(straggler().spans, METADATA | {"scheduler": "$x^" + "a" * 70, "simulated": True}))
+    figure = gantt_figure(Trace(straggler().spans, METADATA | {"scheduler": "$x^$" + "a" * 70, "simulated": True}))
     figure.draw_without_rendering()
     title, _, simulated = figure.texts
-    assert title.get_text().startswith("scheduler $x^aaa")
+    assert title.get_text().startswith("scheduler $x^$aaa")
     assert title.get_window_extent().x1 < simulated.get_window_extent().x0
 
 

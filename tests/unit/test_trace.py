@@ -248,9 +248,26 @@ def test_spans_that_make_no_sense_are_refused(spans: list[Span], message: str, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_overlap_by_rounding_errors_is_none() -> None:
-    """0.1 + 0.2 > 0.3."""
-    Trace([Span(0, 0, "data", 0, 0.1 + 0.2), Span(0, 0, "idle", 0.3, 1)], METADATA).validate()
+@pytest.mark.parametrize("ahead_s", [0, 1e-16, 1e-9, 2e-9])
+@pytest.mark.parametrize(
+    "spans",
+    [
+        pytest.param(lambda e: [Span(0, 0, "data", 0, 0.3 + e), Span(0, 0, "idle", 0.3, 1)], id="overlap"),
+        pytest.param(
+            lambda e: [Span(0, 0, "team", 0.3, 1), Span(0, 0, "barrier", 0.3 - e, 0.5)], id="barrier ahead of its team"
+        ),
+        pytest.param(lambda e: [Span(0, 0, "team", 0, 0.3), Span(0, 0, "barrier", 0, 0.3 + e)], id="barrier outlasts its team"),
+    ],
+)
+def test_a_nanosecond_is_no_overlap(spans: Callable[[float], list[Span]], ahead_s: float, tmp_path: Path) -> None:
+    """Rounding to the files' resolution makes one of 0.1 + 0.2 > 0.3; two are an overlap."""
+    trace = Trace(spans(ahead_s), METADATA)
+    if ahead_s > 1e-9:
+        with pytest.raises(ValueError, match=f"starts before|{OUTSIDE}"):
+            trace.validate()
+    else:
+        trace.write(tmp_path / "trace.json")
+        assert len(read_trace(tmp_path / "trace.json").spans) == 2
 
 
 @pytest.mark.parametrize(
