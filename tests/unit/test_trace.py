@@ -1,0 +1,346 @@
+"""Traces are what they say, and are read back as they were written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsednn.trace import KINDS, Span, Trace, read_trace
+
+METADATA: dict[str, Any] = {"scheduler": "data_then_model", "kernel": "dense", "simulated": False}
+
+# Two workers: 1 is through after 2 s, waits, and helps with row group 0 from 3 s on, where it waits 0.5 s for worker 0.
+STRAGGLER = [
+    Span(0, 0, "data", 0.0, 3.0, row_group=0, first_layer=0, last_layer=60, multiply_adds=300),
+    Span(0, 0, "probe", 3.0, 3.00002),
+    Span(0, 0, "team", 3.00002, 4.0, row_group=0, first_layer=60, last_layer=80, multiply_adds=70),
+    Span(0, 1, "data", 0.0, 2.0, row_group=1, first_layer=0, last_layer=80, multiply_adds=200),
+    Span(0, 1, "wait", 2.0, 3.00002),
+    Span(0, 1, "barrier", 3.25, 3.75),
+    Span(0, 1, "team", 3.00002, 3.9, row_group=0, first_layer=60, last_layer=80, multiply_adds=50),
+    Span(0, 1, "idle", 3.9, 4.0),
+]
+
+
+def complete(kind: str, colour: str, worker: int, ts: float, dur: float, name: str, **args: object) -> dict[str, object]:
+    place = {"ph": "X", "pid": 0, "tid": worker, "name": name, "cat": kind, "cname": colour}
+    return place | {"ts": ts, "dur": dur, "args": args}
+
+
+def test_a_trace_in_the_format_of_trace_viewers() -> None:
+    chrome = Trace(STRAGGLER, METADATA).to_chrome()
+    assert chrome["otherData"] == METADATA | {"executor": "threads"}
+    assert chrome["traceEvents"] == [
+        {"ph": "M", "pid": 0, "tid": 0, "name": "process_name", "args": {"name": "process 0"}},
+        {"ph": "M", "pid": 0, "tid": 0, "name": "process_sort_index", "args": {"sort_index": 0}},
+        {"ph": "M", "pid": 0, "tid": 0, "name": "thread_name", "args": {"name": "worker 0"}},
+        {"ph": "M", "pid": 0, "tid": 0, "name": "thread_sort_index", "args": {"sort_index": 0}},
+        {"ph": "M", "pid": 0, "tid": 1, "name": "thread_name", "args": {"name": "worker 1"}},
+        {"ph": "M", "pid": 0, "tid": 1, "name": "thread_sort_index", "args": {"sort_index": 1}},
+        complete(
+            "data", "thread_state_runnable", 0, 0, 3e6, "data row group 0", row_group=0, layers=[0, 60], multiply_adds=300
+        ),
+        complete("probe", "thread_state_unknown", 0, 3e6, 20, "probe"),
+        complete(
+            "team",
+            "thread_state_running",
+            0,
+            3000020,
+            999980,
+            "team row group 0",
+            row_group=0,
+            layers=[60, 80],
+            multiply_adds=70,
+        ),
+        complete(
+            "data", "thread_state_runnable", 1, 0, 2e6, "data row group 1", row_group=1, layers=[0, 80], multiply_adds=200
+        ),
+        complete("wait", "thread_state_uninterruptible", 1, 2e6, 1000020, "wait"),
+        complete(
+            "team",
+            "thread_state_running",
+            1,
+            3000020,
+            899980,
+            "team row group 0",
+            row_group=0,
+            layers=[60, 80],
+            multiply_adds=50,
+        ),
+        complete("barrier", "thread_state_iowait", 1, 3250000, 500000, "barrier"),
+        complete("idle", "thread_state_sleeping", 1, 3900000, 100000, "idle"),
+    ]
+
+
+def test_a_simulated_trace_says_so() -> None:
+    assert Trace(STRAGGLER, METADATA | {"simulated": True}).to_chrome()["otherData"]["executor"] == "simulated"
+
+
+@pytest.mark.parametrize("start_s", [1.0, 1.0000000004], ids=["at once", "within the nanosecond"])
+def test_a_barrier_comes_behind_the_team_span_that_it_starts_with(start_s: float) -> None:
+    """Viewers nest spans that start at once in the order of the file."""
+    spans = [Span(0, 0, "barrier", 1.0, 1.5), Span(0, 0, "team", start_s, 2.0)]
+    assert [event["cat"] for event in Trace(spans, METADATA).to_chrome()["traceEvents"] if event["ph"] == "X"] == [
+        "team",
+        "barrier",
+    ]
+
+
+def test_processes_keep_their_workers_apart() -> None:
+    spans = [
+        Span(1, 0, "data", 0.0, 1.0),
+        Span(0, 1, "data", 0.0, 1.0),
+        Span(0, 0, "data", 0.0, 2.0),
+        Span(1, 0, "idle", 1.0, 2.0),
+    ]
+    trace = Trace(spans, METADATA)
+    trace.validate()
+    assert trace.workers() == [(0, 0), (0, 1), (1, 0)]
+    names = [(e["pid"], e["args"]["name"]) for e in trace.to_chrome()["traceEvents"] if e["name"].endswith("_name")]
+    assert names == [(0, "process 0"), (1, "process 1"), (0, "worker 0"), (0, "worker 1"), (1, "worker 0")]
+
+
+def test_totals_of_each_worker() -> None:
+    nothing = dict.fromkeys(KINDS, 0.0)
+    assert Trace(STRAGGLER, METADATA).totals() == {
+        (0, 0): nothing | {"data": 3.0, "probe": pytest.approx(2e-5), "team": pytest.approx(0.99998)},
+        (0, 1): nothing | {
+            "data": 2.0, "wait": pytest.approx(1.00002), "team": pytest.approx(0.89998), "barrier": 0.5,
+            "idle": pytest.approx(0.1),
+        },
+    }  # fmt: skip
+
+
+def test_shares_of_all_workers_count_each_moment_once() -> None:
+    """2 workers x 4 s; the team spans take 0.99998 and 0.89998 s, 0.5 s of which is waiting."""
+    shares = Trace(STRAGGLER, METADATA).shares()
+    assert shares == {
+        "data": 5 / 8, "team": pytest.approx(1.39996 / 8), "probe": pytest.approx(2e-5 / 8), "wait": pytest.approx(1.00002 / 8),
+        "barrier": 0.5 / 8, "idle": pytest.approx(0.1 / 8),
+    }  # fmt: skip
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("spans", [[], [Span(0, 0, "data", 0.0, 0.0)]], ids=["no spans", "a span without length"])
+def test_a_trace_that_takes_no_time(spans: list[Span], tmp_path: Path) -> None:
+    trace = Trace(spans, METADATA)
+    assert trace.elapsed_s == 0
+    assert trace.shares() == dict.fromkeys(KINDS, 0.0)
+    trace.write(tmp_path / "trace.json")
+    assert read_trace(tmp_path / "trace.json") == trace
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    metadata = METADATA | {"threads": 2, "options": {"strategy": "earliest_first", "ratio": 0.3}, "note": "größer"}
+    Trace(STRAGGLER, metadata).write(tmp_path / "trace.json")
+    assert json.loads((tmp_path / "trace.json").read_bytes()) == Trace(STRAGGLER, metadata).to_chrome()
+    back = read_trace(tmp_path / "trace.json")
+    assert back.metadata == metadata
+    assert sorted(back.spans, key=str) == sorted(STRAGGLER, key=str)
+
+
+def test_numpys_numbers_are_written_too(tmp_path: Path) -> None:
+    span = Span(0, np.int64(3), "data", np.float64(0.5), np.float64(1.5), np.int32(2), np.int32(0), np.int32(7), np.int64(9))  # type: ignore[arg-type]
+    Trace([span], METADATA).write(tmp_path / "trace.json")
+    assert read_trace(tmp_path / "trace.json").spans == [Span(0, 3, "data", 0.5, 1.5, 2, 0, 7, 9)]
+
+
+def test_a_machine_of_448_workers(tmp_path: Path) -> None:
+    spans = [
+        Span(p, w, "data", step / 7, (step + 1) / 7, row_group=w, first_layer=step, last_layer=step + 1)
+        for p in range(16) for w in range(28) for step in range(25)
+    ]  # fmt: skip
+    Trace(spans, METADATA).write(tmp_path / "trace.json")
+    back = read_trace(tmp_path / "trace.json")
+    assert len(back.workers()) == 448
+    assert back.spans == [
+        Span(s.process, s.worker, s.kind, round(s.start_s, 9), round(s.stop_s, 9), s.row_group, s.first_layer, s.last_layer)
+        for s in spans
+    ]
+
+
+KIND_WITHOUT_BARRIER = st.sampled_from([kind for kind in KINDS if kind != "barrier"])
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    """Workers with steps that follow one another, at any resolution and with no length now and then; teams meet at barriers."""
+    spans: list[Span] = []
+    for worker in range(draw(st.integers(0, 4))):
+        now = draw(st.floats(0, 1e-6))
+        for step in draw(st.lists(st.floats(0, 1e4) | st.floats(0, 3e-9), max_size=8)):
+            kind, group, layer = draw(KIND_WITHOUT_BARRIER), draw(st.integers(-1, 9)), draw(st.integers(-1, 9))
+            spans.append(Span(worker % 2, worker, kind, now, now + step, group, layer, layer, draw(st.integers(0, 2**62))))
+            if kind == "team" and draw(st.booleans()):
+                spans.append(Span(worker % 2, worker, "barrier", now + step / 2, now + step))
+            now += step
+    ahead = [span for span in spans if span.kind == "barrier"]
+    return Trace(sorted(ahead, key=lambda span: span.start_s) + [s for s in spans if s.kind != "barrier"], METADATA)
+
+
+@given(trace=traces())
+def test_any_trace_is_read_back_to_the_nanosecond(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    trace.validate()
+    folder = tmp_path_factory.mktemp("trace")
+    trace.write(folder / "once.json")
+    once = read_trace(folder / "once.json")
+    assert len(once.spans) == len(trace.spans)
+    for process, worker in trace.workers():
+        for barrier in (False, True):
+            written, back = (
+                [s for s in t.spans if (s.process, s.worker, s.kind == "barrier") == (process, worker, barrier)]
+                for t in (trace, once)
+            )
+            assert [(s.kind, s.row_group, s.first_layer, s.last_layer, s.multiply_adds) for s in back] == [
+                (s.kind, s.row_group, s.first_layer, s.last_layer, s.multiply_adds) for s in written
+            ]
+            for one, other in zip(written, back, strict=True):
+                assert (other.start_s, other.stop_s) == pytest.approx((one.start_s, one.stop_s), abs=1e-9)
+    once.write(folder / "twice.json")
+    assert (folder / "twice.json").read_bytes() == (folder / "once.json").read_bytes()
+
+
+OUTSIDE = "not inside a team span"
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        pytest.param([Span(0, 0, "dat", 0, 1)], r"kind=dat: did you mean data .*legal: data, team,", id="kind"),
+        pytest.param([Span(0, 0, "data", -1e-9, 1)], "start at 0 or later", id="before the run"),
+        pytest.param([Span(0, 0, "data", 2, 1)], "stop no earlier than they start", id="backwards"),
+        pytest.param([Span(0, 0, "data", math.nan, 1)], "must be finite", id="start is not a number"),
+        pytest.param([Span(0, 0, "data", 0, math.nan)], "must be finite", id="stop is not a number"),
+        pytest.param([Span(0, 0, "data", 0, math.inf)], "must be finite", id="never ends"),
+        pytest.param([Span(-1, 0, "data", 0, 1)], "process=-1.*negative", id="process"),
+        pytest.param([Span(0, -1, "data", 0, 1)], "worker=-1.*negative", id="worker"),
+        pytest.param([Span(0, 0, "data", 0, 1, row_group=-2)], "row_group=-2.*negative", id="row group"),
+        pytest.param([Span(0, 0, "data", 0, 1, multiply_adds=-1)], "multiply_adds=-1.*negative", id="multiply-adds"),
+        pytest.param([Span(0, 0, "data", 0, 1, 0, 5, 4)], "last_layer=4.*half-open range", id="layers backwards"),
+        pytest.param([Span(0, 0, "data", 0, 1, 0, -1, 4)], "first_layer=-1.*half-open range", id="half a range"),
+        pytest.param([Span(0, 0, "data", 0, 1), Span(0, 0, "idle", 0.9, 2)], "kind='idle'.*starts before", id="overlap"),
+        pytest.param([Span(0, 0, "idle", 1, 2), Span(0, 0, "data", 0, 1)], "kind='data'.*starts before", id="descending"),
+        pytest.param([Span(0, 0, "barrier", 0, 1)], OUTSIDE, id="barrier without a team"),
+        pytest.param([Span(0, 0, "data", 0, 1), Span(0, 0, "barrier", 0.2, 0.3)], OUTSIDE, id="barrier in no team"),
+        pytest.param([Span(0, 0, "team", 0, 1), Span(0, 0, "barrier", 0.9, 1.1)], OUTSIDE, id="barrier outlasts it"),
+        pytest.param([Span(0, 0, "team", 1, 2), Span(0, 0, "barrier", 0.9, 1.1)], OUTSIDE, id="barrier ahead of it"),
+        pytest.param([Span(0, 1, "team", 0, 1), Span(0, 0, "barrier", 0, 1)], OUTSIDE, id="team of another worker"),
+        pytest.param(
+            [Span(0, 0, "team", 0, 9), Span(0, 0, "barrier", 1, 3), Span(0, 0, "barrier", 2, 4)], "start_s=2.*starts before",
+            id="barriers overlap",
+        ),
+    ],
+)  # fmt: skip
+def test_spans_that_make_no_sense_are_refused(spans: list[Span], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        Trace(spans, METADATA).validate()
+    with pytest.raises(ValueError, match=message):
+        Trace(spans, METADATA).write(tmp_path / "trace.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ahead_s", [0, 1e-16, 1e-9, 2e-9])
+@pytest.mark.parametrize(
+    "spans",
+    [
+        pytest.param(lambda e: [Span(0, 0, "data", 0, 0.3 + e), Span(0, 0, "idle", 0.3, 1)], id="overlap"),
+        pytest.param(
+            lambda e: [Span(0, 0, "team", 0.3, 1), Span(0, 0, "barrier", 0.3 - e, 0.5)], id="barrier ahead of its team"
+        ),
+        pytest.param(lambda e: [Span(0, 0, "team", 0, 0.3), Span(0, 0, "barrier", 0, 0.3 + e)], id="barrier outlasts its team"),
+    ],
+)
+def test_a_nanosecond_is_no_overlap(spans: Callable[[float], list[Span]], ahead_s: float, tmp_path: Path) -> None:
+    """Rounding to the files' resolution makes one of 0.1 + 0.2 > 0.3; two are an overlap."""
+    trace = Trace(spans(ahead_s), METADATA)
+    if ahead_s > 1e-9:
+        with pytest.raises(ValueError, match=f"starts before|{OUTSIDE}"):
+            trace.validate()
+    else:
+        trace.write(tmp_path / "trace.json")
+        assert len(read_trace(tmp_path / "trace.json").spans) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"scheduler": None}, "scheduler=None: a str is needed", id="no scheduler"),
+        pytest.param({"kernel": 3}, "kernel=3: a str is needed", id="kernel"),
+        pytest.param({"simulated": "no"}, "simulated='no': a bool is needed", id="simulated"),
+        pytest.param({"executor": "threads"}, "'executor' follows from 'simulated'", id="executor"),
+        pytest.param({"rate": math.inf}, "cannot be written as JSON: Out of range", id="infinite"),
+        pytest.param({"path": Path()}, "cannot be written as JSON: Object of type", id="no JSON"),
+    ],
+)
+def test_metadata_that_cannot_be_written_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"metadata: .*{message}|metadata: {message}"):
+        Trace(STRAGGLER, METADATA | changes).validate()
+
+
+def with_event(**changes: object) -> str:
+    """Return the text of a trace of one event with some keys changed, or left out if None."""
+    event = {"ph": "X", "pid": 0, "tid": 0, "cat": "data", "ts": 0, "dur": 1, "args": {}} | changes
+    event = {key: value for key, value in event.items() if value is not None}
+    return json.dumps({"traceEvents": [event], "otherData": METADATA})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "not a trace: Expecting value", id="empty"),
+        pytest.param('{"traceEvents": [', "not a trace: Expecting value", id="cut"),
+        pytest.param("\udcff", "not a trace: 'utf-8' codec", id="bytes"),
+        pytest.param("[]", "no list 'traceEvents'", id="a list"),
+        pytest.param('{"otherData": {}}', "no list 'traceEvents'", id="no events"),
+        pytest.param('{"traceEvents": {}}', "no list 'traceEvents'", id="events of another shape"),
+        pytest.param('{"traceEvents": []}', "no 'otherData'", id="a trace of another program"),
+        pytest.param('{"traceEvents": [], "otherData": {}}', "metadata: scheduler=None", id="metadata lacks something"),
+        pytest.param('{"traceEvents": [7], "otherData": {}}', "event 1: is not an object", id="no object"),
+        pytest.param(with_event(ph="B"), "event 1: ph='B', where only complete", id="a phase that is not known"),
+        pytest.param(with_event(ph=None), "event 1: has no 'ph'", id="no phase"),
+        pytest.param(with_event(dur=None), "event 1: has no 'dur'", id="no duration"),
+        pytest.param(with_event(cat=None), "event 1: has no 'cat'", id="no kind"),
+        pytest.param(with_event(args=None), "event 1: has no 'args'", id="no arguments"),
+        pytest.param(with_event(args=[]), r"event 1: args=\[\] is not an object", id="arguments of another shape"),
+        pytest.param(with_event(ts="now"), "event 1: ts='now' is not a number", id="start is text"),
+        pytest.param(with_event(ts=math.nan), "event 1: cannot convert float NaN", id="start is not a number"),
+        pytest.param(with_event(dur=math.inf), "event 1: cannot convert float infinity", id="never ends"),
+        pytest.param(with_event(pid=True), "event 1: pid=True is not a whole number", id="process"),
+        pytest.param(with_event(tid=0.5), "event 1: tid=0.5 is not a whole number", id="worker"),
+        pytest.param(with_event(args={"row_group": "3"}), "event 1: row_group='3' is not a whole", id="row group"),
+        pytest.param(with_event(args={"layers": [1]}), r"event 1: layers=\[1\] is not a pair", id="layers"),
+        pytest.param(with_event(args={"layers": [0, "end"]}), "event 1: layers='end' is not a whole", id="last layer"),
+        pytest.param(with_event(cat=["data"]), r"kind=\['data'\]: .*legal: data", id="kind of another shape"),
+        pytest.param(with_event(dur=-1), "stop no earlier than they start", id="backwards"),
+    ],
+)
+def test_a_malformed_file_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ValueError, match=message) as caught:
+        read_trace(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        read_trace(tmp_path / "none.json")
+
+
+def test_a_write_that_fails_halfway_changes_nothing(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text("older")
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        Trace(STRAGGLER, METADATA).write(path)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("trace.json", "older")]
