@@ -79,7 +79,7 @@ def summary(record: dict[str, Any]) -> Table:
         "optimizations": ", ".join(f"{key}={_shown(value)}" for key, value in record["optimizations"].items()),
         "categories": f"{record['categories_count']:,}  {verdict(truth)}",
         "inference": f"{seconds['inference_median']:.3f} s{spread}",
-        "other times": f"load {seconds['load']:.2f} s, prepare {seconds['prepare']:.2f} s, compile {seconds['compile']:.2f} s",
+        "other times": ", ".join(f"{name} {seconds[name]:.2f} s" for name in ("load", "hash", "prepare", "compile")),
         "nominal rate": f"{record['nominal_edges_per_second'] / 1e9:,.1f}e9 edges/s (instances x connections / time)",
         "performed rate": f"{record['performed_edges_per_second'] / 1e9:,.2f}e9 multiply-adds/s "
         f"({record['performed_edges']:,} really done)",

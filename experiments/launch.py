@@ -117,10 +117,15 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
             full_columns=config.optimize.full_columns,
             block_rows=config.backend.block_rows,
             pin=config.cluster.pin,
+            numa_domains=config.cluster.numa_domains,
             row_order=config.partition.order.value,
             hashing=config.partition.hashing.value,
             buckets=config.partition.buckets,
             split_factor=config.scheduler.split_factor,
+            strategy=config.scheduler.strategy.value,
+            recruiting_ratio=config.scheduler.recruiting_ratio,
+            threshold=config.scheduler.threshold,
+            minimum_work=config.scheduler.minimum_work,
             progress=progress,
         )
     record = result.record

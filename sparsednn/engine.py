@@ -25,8 +25,10 @@ from sparsednn.backend import (
 )
 from sparsednn.choices import unknown
 from sparsednn.executors import ThreadExecutor
+from sparsednn.hashing import hash_neurons
 from sparsednn.inputs import canonical_inputs
-from sparsednn.measures import imbalance, rates, worker_records
+from sparsednn.machine import worker_domains
+from sparsednn.measures import column_imbalance, imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
@@ -87,14 +89,18 @@ def infer(
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
     if isinstance(scheduler, str):
-        scheduler = make_scheduler(scheduler, SchedulerOptions(opts.split_factor))
+        scheduler = make_scheduler(scheduler, opts.scheduler_options)
     kernel_options = KernelOptions(
         kernel_name(backend, kernel), opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows
     )
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
-    plan = backend.prepare(network, kernel_options, n_threads)
+    as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
+    layer_nnz = column_imbalance(as_run, n_threads)
+    hashed_at = perf_counter()
+    plan = backend.prepare(as_run, kernel_options, n_threads)
+    del as_run  # the plan has a copy of its own
     prepared_at = perf_counter()
     backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_threads)))
     compiled_at = perf_counter()
@@ -104,13 +110,16 @@ def infer(
     runs = [job.run() for _ in range(opts.repeats)]
     seconds = {
         "load": loaded_at - started_at,
-        "prepare": prepared_at - loaded_at,
+        "hash": hashed_at - loaded_at,
+        "prepare": prepared_at - hashed_at,
         "compile": compiled_at - prepared_at,
         "inference": [run.seconds for run in runs],
         "inference_median": median(run.seconds for run in runs),
     }
     last = runs[-1]
-    return Result(last.categories, last.output, job.record(last, seconds))
+    record = job.record(last, seconds)
+    record["imbalance"]["layer_nnz"] = layer_nnz
+    return Result(last.categories, last.output, record)
 
 
 def default_threads() -> int:
@@ -155,6 +164,7 @@ class _Inference:
         self.inputs, self.output, self.options = inputs, output, options
         self.n_rows = inputs.shape[0]
         self.executor = ThreadExecutor(n_threads, pin=options.pin)
+        self.domains = worker_domains(n_threads, options.pin, options.numa_domains)
         self.row_order: NDArray[np.int64] | None = None
 
     def run(self) -> _Run:
@@ -163,12 +173,12 @@ class _Inference:
         comm.barrier()
         started_at = perf_counter()
         order = self.row_order
-        if self.options.hashing != "none":
+        if self.options.hashes_rows:
             hashed = hashed_order(self.n_rows, self.options.buckets)
             order = hashed if order is None else order[hashed]
         partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
         tasks = _GroupTasks(self, partition)
-        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
+        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers), self.domains)
         times = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
         results = tasks.finished()
         sums = _in_order(partition, [result.sums for result in results])
