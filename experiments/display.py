@@ -79,17 +79,34 @@ def summary(record: dict[str, Any]) -> Table:
         "optimizations": ", ".join(f"{key}={_shown(value)}" for key, value in record["optimizations"].items()),
         "categories": f"{record['categories_count']:,}  {verdict(truth)}",
         "inference": f"{seconds['inference_median']:.3f} s{spread}",
-        "other times": f"load {seconds['load']:.2f} s, prepare {seconds['prepare']:.2f} s, compile {seconds['compile']:.2f} s",
+        "other times": ", ".join(f"{name} {seconds[name]:.2f} s" for name in ("load", "hash", "prepare", "compile")),
         "nominal rate": f"{record['nominal_edges_per_second'] / 1e9:,.1f}e9 edges/s (instances x connections / time)",
         "performed rate": f"{record['performed_edges_per_second'] / 1e9:,.2f}e9 multiply-adds/s "
         f"({record['performed_edges']:,} really done)",
         "busy": ", ".join(f"{worker['busy_s']:.3f} s" for worker in record["workers"])
         + f" (largest / mean {record['imbalance']['busy']:.2f})",
+        "locking": locking(record["workers"]),
         "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
     }
     for name, text in rows.items():
         table.add_row(name, escape(text))
     return table
+
+
+LOCKING = ("enlist", "probe", "recruit", "meet", "lock")
+"""Parts of the locking mechanism: reporting to be free, asking for helpers in vain or not, meeting in teams, the lock itself."""
+
+
+def locking(workers: list[dict[str, Any]]) -> str:
+    """Say what the protocol between the workers has cost, and how long they were asleep."""
+    most = max(worker["locking_s"] for worker in workers)
+    parts = ", ".join(f"{part} {_mean(workers, f'{part}_s') * 1e3:.2f}" for part in LOCKING)
+    asleep = _mean(workers, "wait_s") * 1e3
+    return f"{_mean(workers, 'locking_s') * 1e3:.2f} ms a worker, at most {most * 1e3:.2f} ({parts}); asleep {asleep:.1f} ms"
+
+
+def _mean(workers: list[dict[str, Any]], key: str) -> float:
+    return sum(worker[key] for worker in workers) / len(workers)
 
 
 def verdict(truth: dict[str, Any]) -> str:
@@ -107,13 +124,13 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
     table = Table(title=f"{len(records)} points")
     for key in swept:
         table.add_column(key)
-    for name in ("inference s", "nominal e9/s", "performed e9/s", "imbalance", "categories"):
+    for name in ("inference s", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
         table.add_column(name, justify="right")
     table.add_column("check")
     for record, point in zip(records, points, strict=True):
         values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
-            table.add_row(*values, *[""] * 5, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            table.add_row(*values, *[""] * 6, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
             continue
         table.add_row(
             *values,
@@ -121,6 +138,7 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",
             f"{record['imbalance']['busy']:.2f}",
+            f"{_mean(record['workers'], 'locking_s') * 1e3:.2f}",
             f"{record['categories_count']:,}",
             verdict(record["truth"]),
         )

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from experiments.display import Display, inference_note, summary
 from experiments.environment import environment
-from sparsednn.backend import kernel_name, load_backend
+from experiments.gantt import draw_gantt
+from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.config import Config, ConfigError, as_record
 from sparsednn.data import truth
 from sparsednn.data.challenge_inputs import N_INSTANCES, challenge_inputs
@@ -33,8 +34,10 @@ from sparsednn.executors.threads import WATCH_INTERVAL_S
 from sparsednn.memory import peak_rss_bytes, reset_peak_rss
 from sparsednn.network import Activation, Network, clipped_relu, identity, relu
 from sparsednn.result import SCHEMA_VERSION, write_json
+from sparsednn.schedulers import SCHEDULERS
 
 RESULT, RUNNING = "result.json", "running.json"
+TRACE, GANTT = "trace.json", "gantt.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def run_point(resolve: Callable[[], Config], folder: Path, overrides: list[str],
     try:
         config = resolve()
         record |= {"neurons": config.neurons, "layers": config.layers, "config": as_record(config)}
-        record |= measure(config, display)
+        record |= measure(config, display, folder)
     except KeyboardInterrupt:
         _fail(record, "interrupted")
         _finish(record, folder)
@@ -89,9 +92,10 @@ EXPECTED = (
 """Errors whose message says all that a user needs; anything else is shown with its traceback."""
 
 
-def measure(config: Config, display: Display) -> dict[str, Any]:
-    """Load, infer and check; return the record without what concerns the launch."""
-    kernel_name(load_backend(config.backend.name), config.kernel)  # refuse what is unknown before anything is loaded
+def measure(config: Config, display: Display, folder: Path) -> dict[str, Any]:
+    """Load, infer and check; return the record without what concerns the launch. A trace is written into `folder`."""
+    backend = load_backend(config.backend.name)  # refuse what is unknown before anything is loaded
+    require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
     data = load(config, display)
     network, n_layers = data.network, len(data.network.layers)
     with display.stage("inference") as stage:
@@ -117,12 +121,22 @@ def measure(config: Config, display: Display) -> dict[str, Any]:
             full_columns=config.optimize.full_columns,
             block_rows=config.backend.block_rows,
             pin=config.cluster.pin,
+            numa_domains=config.cluster.numa_domains,
             row_order=config.partition.order.value,
             hashing=config.partition.hashing.value,
             buckets=config.partition.buckets,
             split_factor=config.scheduler.split_factor,
+            strategy=config.scheduler.strategy.value,
+            recruiting_ratio=config.scheduler.recruiting_ratio,
+            threshold=config.scheduler.threshold,
+            minimum_work=config.scheduler.minimum_work,
+            trace=config.trace,
             progress=progress,
         )
+    if result.trace is not None:
+        result.trace.write(folder / TRACE)
+        draw_gantt(result.trace, folder / GANTT)
+        display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
     record = result.record
     record["seconds"]["load"] += data.seconds
     record["truth"] = truth.check(

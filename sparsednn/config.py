@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Hashing, Residency
+from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Residency
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
 
@@ -102,6 +102,7 @@ def _check_ranges(config: Config) -> None:
         "partition.buckets": config.partition.buckets,
         "network.dense_width": config.network.dense_width,
         "cluster.nodes": config.cluster.nodes,
+        "cluster.numa_domains": config.cluster.numa_domains,
         "cluster.cores_per_node": config.cluster.cores_per_node,
         "cluster.processes_per_node": config.cluster.processes_per_node,
     }
@@ -110,8 +111,10 @@ def _check_ranges(config: Config) -> None:
             raise ConfigError(f"{name}={value}: must be at least 1")
     if not 0 <= config.scheduler.recruiting_ratio <= 1:
         raise ConfigError(f"scheduler.recruiting_ratio={config.scheduler.recruiting_ratio}: must be from 0 to 1")
-    if config.scheduler.threshold < 0:
-        raise ConfigError(f"scheduler.threshold={config.scheduler.threshold}: must be 0 or more")
+    for name in ("threshold", "minimum_work"):
+        value = getattr(config.scheduler, name)
+        if value < 0:
+            raise ConfigError(f"scheduler.{name}={value}: must be 0 or more")
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed={config.seed}: must be from 0 to {2**32 - 1}")
     if config.cluster.timeout_s is not None and not config.cluster.timeout_s > 0:
@@ -127,7 +130,6 @@ def _refuse_unbuilt(config: Config) -> None:
     only = {
         "executor": (config.executor, Executor.threads),
         "processes": (config.processes or 1, 1),
-        "trace": (config.trace, False),
         "resume": (config.resume, False),
         "rebalance_after": (config.rebalance_after, None),
         "optimize.columns": (config.optimize.columns, ColumnWork.none),
@@ -139,9 +141,6 @@ def _refuse_unbuilt(config: Config) -> None:
         "cluster.mpiexec": (config.cluster.mpiexec, None),
         "cluster.calibration": (config.cluster.calibration, None),
     }
-    if config.partition.hashing in (Hashing.layer, Hashing.both):
-        shown = config.partition.hashing.value
-        raise ConfigError(f"partition.hashing={shown}: this version does not have that yet; legal: none, input")
     for name, (value, built) in only.items():
         if value != built:
             shown, legal = (_shown(v) for v in (value, built))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -15,34 +15,28 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend import (
-    STOP_FLAG,
     Backend,
     Control,
-    Crew,
     GroupResult,
     KernelOptions,
-    Outcome,
     kernel_name,
     load_backend,
     require_schedulable,
 )
 from sparsednn.choices import unknown
-from sparsednn.executors import Report, ThreadExecutor
+from sparsednn.executors import ThreadExecutor
+from sparsednn.hashing import hash_neurons
 from sparsednn.inputs import canonical_inputs
-from sparsednn.measures import imbalance, rates, worker_records
+from sparsednn.machine import worker_domains
+from sparsednn.measures import column_imbalance, imbalance, rates, worker_records
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
 from sparsednn.partition import Partition, alive_first, hashed_order, largest_group, split_evenly
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
-
-SPINS_WITH_CORES, SPINS_WITHOUT = 2000, 20
-"""How often a member of a team looks for the others before it gives its core away: with a core for each thread, and with
-fewer."""
-
-LOGGED_WAITS = 10_000
-"""Waits of each member of a team that a trace keeps."""
+from sparsednn.tasks import GroupTasks, Prepared
+from sparsednn.trace import Span, Trace
 
 
 def infer(
@@ -99,12 +93,16 @@ def infer(
     kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str):
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
-        scheduler = make_scheduler(scheduler, SchedulerOptions(opts.split_factor))
+        scheduler = make_scheduler(scheduler, opts.scheduler_options)
     kernel_options = KernelOptions(kernel, opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows)
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
-    plan = backend.prepare(network, kernel_options, n_threads)
+    as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
+    layer_nnz = column_imbalance(as_run, n_threads)
+    hashed_at = perf_counter()
+    plan = backend.prepare(as_run, kernel_options, n_threads)
+    del as_run  # the plan has a copy of its own
     prepared_at = perf_counter()
     backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_threads)))
     compiled_at = perf_counter()
@@ -114,13 +112,16 @@ def infer(
     runs = [job.run() for _ in range(opts.repeats)]
     seconds = {
         "load": loaded_at - started_at,
-        "prepare": prepared_at - loaded_at,
+        "hash": hashed_at - loaded_at,
+        "prepare": prepared_at - hashed_at,
         "compile": compiled_at - prepared_at,
         "inference": [run.seconds for run in runs],
         "inference_median": median(run.seconds for run in runs),
     }
     last = runs[-1]
-    return Result(last.categories, last.output, job.record(last, seconds))
+    record = job.record(last, seconds)
+    record["imbalance"]["layer_nnz"] = layer_nnz
+    return Result(last.categories, last.output, record, job.trace(last))
 
 
 def default_threads() -> int:
@@ -145,6 +146,7 @@ class _Run:
     multiply_adds: int
     workers: list[dict[str, Any]]
     imbalance: dict[str, float]
+    spans: list[Span]
 
 
 class _Inference:
@@ -164,7 +166,9 @@ class _Inference:
         self.backend, self.plan, self.scheduler, self.network = backend, plan, scheduler, network
         self.inputs, self.output, self.options = inputs, output, options
         self.n_rows = inputs.shape[0]
-        self.executor = ThreadExecutor(n_threads, pin=options.pin)
+        self.prepared = Prepared(backend, plan, inputs, len(network.layers), output)
+        self.executor = ThreadExecutor(n_threads, pin=options.pin, trace=options.trace, process=options.communicator.rank)
+        self.domains = worker_domains(n_threads, options.pin, options.numa_domains)
         self.row_order: NDArray[np.int64] | None = None
 
     def run(self) -> _Run:
@@ -173,13 +177,14 @@ class _Inference:
         comm.barrier()
         started_at = perf_counter()
         order = self.row_order
-        if self.options.hashing != "none":
+        if self.options.hashes_rows:
             hashed = hashed_order(self.n_rows, self.options.buckets)
             order = hashed if order is None else order[hashed]
         partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
-        tasks = _GroupTasks(self, partition)
-        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers))
-        timeline = self.executor.run(self.scheduler, job, tasks, self._watch(tasks.control))
+        control = Control.for_workers(self.executor.n_workers)
+        tasks = GroupTasks(self.prepared, partition, control, default_threads(), trace=self.options.trace)
+        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers), self.domains)
+        timeline = self.executor.run(self.scheduler, job, tasks, self._watch(control))
         results = tasks.finished()
         sums = _in_order(partition, [result.sums for result in results])
         _require_finite(sums)
@@ -192,7 +197,15 @@ class _Inference:
             sum(result.multiply_adds for result in results),
             worker_records(comm, timeline.times),
             imbalance(timeline.times, partition, self.inputs),
+            [span for spans in comm.gather(timeline.spans) or [] for span in spans],
         )
+
+    def trace(self, run: _Run) -> Trace | None:
+        """Return what each worker did when, if the run was traced."""
+        if not self.options.trace:
+            return None
+        kernel = self.backend.describe(self.plan)["kernel"]
+        return Trace(run.spans, {"scheduler": self.scheduler.name, "kernel": kernel, "simulated": False})
 
     def record(self, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
         """Return the part of a record that does not depend on where the data came from."""
@@ -208,6 +221,7 @@ class _Inference:
             "backend": self.backend.name,
             "kernel": described.pop("kernel"),
             "scheduler": self.scheduler.name,
+            "scheduler_options": asdict(self.scheduler.options),
             "executor": self.executor.name,
             "hashing": self.options.hashing,
             "row_order": self.options.row_order,
@@ -229,72 +243,6 @@ class _Inference:
         if progress is None:
             return None
         return lambda: progress(int(control.progress[:, 0].sum()), total)
-
-
-class _GroupTasks:
-    """The row groups of one run, opened when first run and closed when through."""
-
-    def __init__(self, inference: _Inference, partition: Partition) -> None:
-        n_workers = inference.executor.n_workers
-        self.control = Control.for_workers(n_workers)
-        self._inference = inference
-        self._partition = partition
-        self._spins = SPINS_WITH_CORES if n_workers <= default_threads() else SPINS_WITHOUT
-        self._log = LOGGED_WAITS if inference.executor.trace else 0
-        self._open: dict[int, Any] = {}
-        self._results: list[GroupResult | None] = [None] * len(partition.groups)
-
-    def crew(self, workers: tuple[int, ...]) -> Crew:
-        """Return a new crew of one or more workers; the first one leads."""
-        return Crew.of(workers, self._spins, self._log if len(workers) > 1 else 0)
-
-    def open(self, worker: int, row_group: int) -> None:
-        """Get a row group ready, if it is not yet."""
-        if row_group not in self._open:
-            job, rows = self._inference, self._partition.groups[row_group].rows
-            self._open[row_group] = job.backend.open(job.plan, job.inputs, rows, worker, job.output)
-            self.control.progress[worker, 1:] = 0
-
-    def run(self, row_group: int, crew: Crew, member: int) -> Report:
-        """Take a row group on from where it is, as one member of its crew."""
-        job, group, leader = self._inference, self._open[row_group], crew.workers[0]
-        first_layer = int(self.control.progress[leader, 1])
-        outcome = job.backend.run(job.plan, group, self.control, crew, member)
-        if outcome is Outcome.THROUGH and member == 0:
-            self._results[row_group] = job.backend.close(job.plan, self._open.pop(row_group))
-        last_layer = len(job.network.layers) if outcome is Outcome.THROUGH else int(self.control.progress[leader, 1])
-        return Report(
-            outcome, first_layer, last_layer, crew.figure(member, Crew.MULTIPLY_ADDS), crew.figure(member, Crew.MEET_NS) * 1e-9,
-            crew.waits(member),
-        )  # fmt: skip
-
-    def call(self, worker: int, from_layer: int) -> None:
-        """Ask the kernels of a worker to return at their next layer boundary, from layer `from_layer` on."""
-        self.control.calls[worker, 0] = 1 + from_layer
-
-    def dismiss(self, worker: int) -> None:
-        """Take a call back."""
-        self.control.calls[worker, 0] = 0
-
-    def scores(self) -> tuple[int, ...]:
-        """Return for each worker how many layers of its current row group are finished."""
-        return tuple(self.control.progress[:, 1].tolist())
-
-    def work(self, worker: int) -> int:
-        """Return the multiply-adds that the next layer of the worker's row group is expected to take."""
-        return int(self.control.progress[worker, 2])
-
-    def request_stop(self) -> None:
-        """Ask all kernels to return at their next layer boundary."""
-        self.control.flags[STOP_FLAG] = 1
-
-    def finished(self) -> list[GroupResult]:
-        """Return the results of all row groups."""
-        results = [result for result in self._results if result is not None]
-        if len(results) != len(self._results):
-            missing = [number for number, result in enumerate(self._results) if result is None]
-            raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
-        return results
 
 
 def _in_order(partition: Partition, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:

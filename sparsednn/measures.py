@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from sparsednn.comm import Communicator
 from sparsednn.executors import WorkerTimes
-from sparsednn.partition import Partition
+from sparsednn.network import Network
+from sparsednn.partition import Partition, even_bounds
 
 
 def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, Any]:
@@ -39,6 +40,17 @@ def imbalance(times: list[WorkerTimes], partition: Partition, inputs: sp.csr_arr
         "busy": _largest_over_mean([t.busy_s for t in times]),
         "input_nnz": _largest_over_mean([float(counts[group.rows].sum()) for group in partition.groups]),
     }
+
+
+def column_imbalance(network: Network, n_workers: int) -> float:
+    """Return largest over mean of the connections that workers get of a layer's columns, averaged over the layers.
+
+    What model parallelism would see if it cut columns by their number, into contiguous ranges.
+    """
+    ratios = [
+        _largest_over_mean(np.diff(layer.indptr[even_bounds(layer.n_outputs, n_workers)]).tolist()) for layer in network.layers
+    ]
+    return sum(ratios) / len(ratios)
 
 
 def _largest_over_mean(values: list[float]) -> float:

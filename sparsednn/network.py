@@ -70,7 +70,8 @@ class Layer:
     indptr : int64 array, shape (n_outputs + 1,)
         Where each output neuron's connections start.
     indices : int32 array, shape (nnz,)
-        Input neuron of each connection, ascending within an output neuron.
+        Input neuron of each connection, ascending within an output neuron; in a hashed network, in the order that they had
+        before (see `sparsednn.hashing.hash_neurons`).
     values : float32 array, shape (nnz,)
         Weights, none of them zero; may be a broadcast view when all are equal.
     bias : float32 array, shape (n_outputs,)
@@ -93,9 +94,7 @@ class Layer:
     def to_scipy(self) -> sp.csc_array:
         """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
         data = np.ascontiguousarray(self.values)
-        matrix = sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
-        matrix.has_sorted_indices = True
-        return matrix
+        return sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any
 from sparsednn.backend import LEGAL_OPTIONS
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
+from sparsednn.schedulers.base import MINIMUM_WORK, SchedulerOptions
 
 ProgressCallback = Callable[[int, int], None]
-HASHINGS = ("none", "input")
+HASHINGS = ("none", "input", "layer", "both")
 ROW_ORDERS = ("given", "alive_first")
 
 
@@ -27,14 +28,21 @@ class InferOptions:
         See `sparsednn.backend.KernelOptions`.
     pin : bool
         Keep each worker thread on a core of its own.
+    numa_domains : int, optional
+        Schedule as if the workers were in so many NUMA domains; None asks the system where workers are pinned, and takes those
+        that may run anywhere for one domain.
     row_order : {"given", "alive_first"}
         Order of the instances before they are split: as given, or those that end alive before all others (the worst case for a
         contiguous split; found by a run before the clock is on).
-    hashing : {"none", "input"}
-        Spread neighbouring instances evenly over the row groups, in ``buckets * 128`` parts.
+    hashing : {"none", "input", "layer", "both"}
+        Spread neighbouring instances evenly over the row groups ("input"), neighbouring neurons over each layer ("layer"; see
+        `sparsednn.hashing.hash_neurons`), or both, in ``buckets * 128`` parts. Results are in the original ids; with hashed
+        neurons, csr_csr and the kernels with dense layers add in another order and so may differ in the last bits.
     buckets : int
-    split_factor : int
+    split_factor, strategy, recruiting_ratio, threshold, minimum_work
         See `sparsednn.schedulers.SchedulerOptions`.
+    trace : bool
+        Return what each worker did when, as `Result.trace`.
     progress : callable, optional
         Called a few times a second with (rows x layers finished, rows x layers in all).
     communicator : Communicator
@@ -48,12 +56,33 @@ class InferOptions:
     full_columns: bool = True
     block_rows: int | None = None
     pin: bool = False
+    numa_domains: int | None = None
     row_order: str = "given"
     hashing: str = "none"
     buckets: int = 1
     split_factor: int = 8
+    strategy: str = "earliest_first"
+    recruiting_ratio: float = 0.3
+    threshold: int = 4
+    minimum_work: int = MINIMUM_WORK
+    trace: bool = False
     progress: ProgressCallback | None = None
     communicator: Communicator = field(default_factory=LocalCommunicator)
+
+    @property
+    def scheduler_options(self) -> SchedulerOptions:
+        """Those that concern the scheduler; ValueError for a value that is not legal."""
+        return SchedulerOptions(self.split_factor, self.strategy, self.recruiting_ratio, self.threshold, self.minimum_work)
+
+    @property
+    def hashes_rows(self) -> bool:
+        """Whether instances are hashed."""
+        return self.hashing in ("input", "both")
+
+    @property
+    def hashes_neurons(self) -> bool:
+        """Whether neurons are hashed."""
+        return self.hashing in ("layer", "both")
 
 
 def infer_options(options: dict[str, Any]) -> InferOptions:
@@ -79,4 +108,6 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
         raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
     if opts.buckets < 1:
         raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
+    if opts.numa_domains is not None and opts.numa_domains < 1:
+        raise ValueError(f"numa_domains={opts.numa_domains}: at least 1 is needed")
     return opts

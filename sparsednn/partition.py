@@ -54,7 +54,7 @@ def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = N
     """
     if n_groups < 1 or n_rows < 0:
         raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups")
-    bounds = _even_bounds(n_rows, n_groups)
+    bounds = even_bounds(n_rows, n_groups)
     rows = np.arange(n_rows, dtype=np.int64) if order is None else order
     groups = (RowGroup(i, np.sort(rows[start:stop])) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
     return Partition(n_rows, tuple(groups))
@@ -89,6 +89,7 @@ def largest_group(n_rows: int, n_groups: int) -> int:
     return -(-n_rows // n_groups)
 
 
-def _even_bounds(n_rows: int, n_groups: int) -> list[int]:
-    small, n_larger = divmod(n_rows, n_groups)
-    return [i * small + min(i, n_larger) for i in range(n_groups + 1)]
+def even_bounds(n: int, n_parts: int) -> list[int]:
+    """Return where contiguous parts of ``0..n-1`` start and end, ``n_parts + 1`` numbers; sizes differ by at most one."""
+    small, n_larger = divmod(n, n_parts)
+    return [i * small + min(i, n_larger) for i in range(n_parts + 1)]

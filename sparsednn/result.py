@@ -10,11 +10,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # a trace is written with the help of this module
+    from sparsednn.trace import Trace
 
 SCHEMA_VERSION = 1
 
@@ -31,11 +34,14 @@ class Result:
         The last activations, if they were asked for.
     record : dict
         What was run, times in seconds, rates; ready for JSON.
+    trace : Trace, or None
+        What each worker did when, if it was asked for.
     """
 
     categories: NDArray[np.int64]
     output: sp.csr_array | None
     record: dict[str, Any]
+    trace: Trace | None = None
 
 
 def categories_sha256(categories: NDArray[np.int64]) -> str:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.data.radixnet import CHALLENGE_SEED
+from sparsednn.schedulers.base import MINIMUM_WORK
 
 
 class Executor(Enum):
@@ -101,6 +102,7 @@ class SchedulerConfig:
     recruiting_ratio: float = 0.3
     threshold: int = 4
     split_factor: int = 8
+    minimum_work: int = MINIMUM_WORK
 
 
 @dataclass(slots=True)
@@ -157,6 +159,7 @@ class ClusterConfig:
     cores_per_node: int | None = None
     processes_per_node: int = 1
     pin: bool = False
+    numa_domains: int | None = None
     timeout_s: float | None = None
     mpiexec: str | None = None
     calibration: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -28,11 +29,18 @@ ACTIVATIONS = st.sampled_from([sparsednn.relu(), sparsednn.clipped_relu(2.5), sp
 
 
 @st.composite
-def cases(draw: st.DrawFn, widest: int = 70, most_rows: int = 60, most_layers: int = 5) -> Case:
+def cases(
+    draw: st.DrawFn,
+    widest: int = 70,
+    most_rows: int = 60,
+    most_layers: int = 5,
+    narrowest: int = 1,
+    scales: Sequence[float] = (0.1, 0.5, 1.0),
+) -> Case:
     """Random shapes (rectangular layers too), densities, weights, biases, activations; rows, columns, layers may be empty."""
-    widths = draw(st.lists(st.integers(1, widest), min_size=2, max_size=most_layers + 1))
+    widths = draw(st.lists(st.integers(narrowest, widest), min_size=2, max_size=most_layers + 1))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    scale = draw(st.sampled_from([0.1, 0.5, 1.0]))
+    scale = draw(st.sampled_from(scales))
     weights = [_matrix(rng, n, m, draw(st.sampled_from([0.0, 0.05, 0.2, 0.6, 1.0])), scale) for n, m in _pairs(widths)]
     inputs = _matrix(rng, draw(st.integers(1, most_rows)), widths[0], draw(st.sampled_from([0.02, 0.2, 0.7, 1.0])), 1.0)
     if draw(st.booleans()):

@@ -35,7 +35,7 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
         pytest.param(
             "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: data, ", id="an unknown choice in a sweep"
         ),
-        pytest.param("scheduler=model", "scheduler=model: legal: data, manager_worker", id="a scheduler not built yet"),
+        pytest.param("scheduler=pipeline", "scheduler=pipeline: legal: data, data_then_model", id="a scheduler not built yet"),
     ],
 )
 def test_illegal_overrides_are_refused_with_what_is_near_and_legal(argument: str, message: str) -> None:

@@ -10,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sparsednn.config import Config, ConfigError, as_record, keys, register, resolve
+from sparsednn.options import HASHINGS
+from sparsednn.schedulers import STRATEGIES, SchedulerOptions
 from sparsednn.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -17,9 +19,9 @@ FIXED_KEYS = (
     "neurons layers instances kernel executor threads processes repeats seed trace resume rebalance_after "
     "backend scheduler partition optimize network input cluster experiment "
     "partition.hashing partition.order partition.buckets optimize.rows optimize.columns "
-    "scheduler.strategy scheduler.recruiting_ratio scheduler.threshold scheduler.split_factor "
+    "scheduler.strategy scheduler.recruiting_ratio scheduler.threshold scheduler.split_factor scheduler.minimum_work "
     "network.path network.residency input.path cluster.nodes cluster.cores_per_node cluster.processes_per_node cluster.pin "
-    "cluster.timeout_s cluster.mpiexec cluster.calibration"
+    "cluster.numa_domains cluster.timeout_s cluster.mpiexec cluster.calibration"
 ).split()
 
 
@@ -59,6 +61,21 @@ def test_a_record_of_the_configuration_is_plain_json() -> None:
     assert as_record(config)["optimize"]["rows"] == "prune"
 
 
+@pytest.mark.parametrize("hashing", Hashing)
+def test_every_hashing_may_be_asked_for(hashing: Hashing) -> None:
+    assert composed(f"partition.hashing={hashing.value}").partition.hashing is hashing
+    assert tuple(choice.value for choice in Hashing) == HASHINGS
+
+
+def test_fields_of_data_then_model_have_the_schedulers_own_defaults() -> None:
+    found, expected = composed("scheduler=data_then_model").scheduler, SchedulerOptions()
+    assert (found.strategy.value, found.recruiting_ratio) == (expected.strategy, expected.recruiting_ratio)
+    assert (found.threshold, found.minimum_work) == (expected.threshold, expected.minimum_work)
+    changed = composed("scheduler=data_then_model", "scheduler.minimum_work=0", "scheduler.threshold=2").scheduler
+    assert (changed.minimum_work, changed.threshold) == (0, 2)
+    assert tuple(choice.value for choice in Strategy) == STRATEGIES
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_every_group_composes(group: str) -> None:
     for path in (CONF / group).glob("*.yaml"):
@@ -73,7 +90,9 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["threads=-1"], "threads=-1: must be at least 1", id="negative threads"),
         pytest.param(["instances=60001"], "instances=60001: the challenge has 60000", id="more instances than there are"),
         pytest.param(["scheduler.recruiting_ratio=1.5"], "recruiting_ratio=1.5: must be from 0 to 1", id="ratio above one"),
-        pytest.param(["scheduler.threshold=-1"], "threshold=-1", id="negative threshold"),
+        pytest.param(["scheduler.threshold=-1"], "threshold=-1: must be 0 or more", id="negative threshold"),
+        pytest.param(["scheduler.minimum_work=-1"], "minimum_work=-1: must be 0 or more", id="negative work"),
+        pytest.param(["cluster.numa_domains=0"], "cluster.numa_domains=0: must be at least 1", id="no NUMA domains"),
         pytest.param(["seed=-1"], "seed=-1", id="negative seed"),
         pytest.param(["network.bias=nan"], "network.bias=nan: must be finite", id="bias is not a number"),
         pytest.param(["network.weight=nan"], "network.weight=nan: must be finite", id="weight is not a number"),
@@ -95,7 +114,6 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["trace=true"], "trace=true: this version .*legal: false", id="traces"),
         pytest.param(["resume=true"], "resume=true", id="resuming"),
         pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
-        pytest.param(["partition.hashing=layer"], "partition.hashing=layer: .*legal: none, input", id="hashing of neurons"),
         pytest.param(["optimize.columns=merge"], "optimize.columns=merge: .*legal: none", id="column merging"),
         pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),
         pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),

@@ -50,7 +50,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
     assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "udc_csc", "data")
     assert found["truth"] == {"checked": True, "source": "published_ids", "match": True}
-    assert set(found["seconds"]) == {"load", "prepare", "compile", "inference", "inference_median"}
+    assert set(found["seconds"]) == {"load", "hash", "prepare", "compile", "inference", "inference_median"}
     assert len(found["seconds"]["inference"]) == 3
     assert found["seconds"]["inference_median"] == sorted(found["seconds"]["inference"])[1]
     assert found["nominal_edges_per_second"] == pytest.approx(700 * 3_932_160 / found["seconds"]["inference_median"])

@@ -12,7 +12,18 @@ import scipy.sparse as sp
 import sparsednn
 from sparsednn import backend as backend_module
 from sparsednn.backend import load_backend
-from sparsednn.schedulers import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers import (
+    SCHEDULERS,
+    Action,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    SchedulerOptions,
+    Started,
+    Stop,
+)
 from sparsednn.schedulers.data import DataScheduler
 
 
@@ -92,10 +103,15 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"rows": "prun"}, ValueError, r"rows=prun: did you mean prune\?", id="unknown row option"),
         pytest.param({"columns": "merge"}, ValueError, "columns=merge: legal: none", id="an option not built yet"),
         pytest.param({"order": "x"}, ValueError, "order=x", id="unknown order"),
-        pytest.param({"hashing": "layer"}, ValueError, "hashing=layer: legal: none, input", id="hashing not built yet"),
+        pytest.param({"hashing": "layers"}, ValueError, r"hashing=layers: did you mean layer\?", id="unknown hashing"),
         pytest.param({"row_order": "dead_first"}, ValueError, "row_order=dead_first: .*alive_first", id="unknown row order"),
         pytest.param({"buckets": 0}, ValueError, "buckets=0", id="no buckets"),
         pytest.param({"split_factor": 0}, ValueError, "split_factor=0", id="no row groups"),
+        pytest.param({"strategy": "first"}, ValueError, "strategy=first: .*earliest_first", id="unknown strategy"),
+        pytest.param({"recruiting_ratio": 2}, ValueError, "recruiting_ratio=2: must be from 0 to 1", id="ratio above one"),
+        pytest.param({"threshold": -1}, ValueError, "threshold=-1", id="negative threshold"),
+        pytest.param({"minimum_work": -1}, ValueError, "minimum_work=-1", id="negative work"),
+        pytest.param({"numa_domains": 0}, ValueError, "numa_domains=0: at least 1", id="no NUMA domains"),
         pytest.param({"block_rows": 0}, ValueError, "block_rows=0", id="no block rows"),
         pytest.param({"repeat": 3}, TypeError, r"unknown key repeat: did you mean repeats\?", id="unknown option"),
     ],
@@ -155,6 +171,44 @@ def test_alive_first_moves_rows_but_no_result(
     assert (result.output != expected.output).nnz == 0
     assert result.categories.tolist() == expected.categories.tolist()
     assert result.record["row_order"] == "alive_first"
+
+
+class Watched(DataScheduler):
+    """Keeps the jobs it is given."""
+
+    def start(self, job: Job) -> None:
+        super().start(job)
+        self.job = job
+
+
+def test_the_scheduler_is_told_the_domain_of_every_worker(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    scheduler = Watched()
+    sparsednn.infer(small_network, small_inputs, scheduler=scheduler, threads=5, numa_domains=2)
+    assert scheduler.job.domains == (0, 0, 0, 1, 1)
+
+
+def test_options_of_the_scheduler_reach_it(
+    monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    made: list[Watched] = []
+
+    def make(options: SchedulerOptions) -> Watched:
+        made.append(Watched(options))
+        return made[-1]
+
+    monkeypatch.setitem(SCHEDULERS, "watched", make)
+    wanted = {"split_factor": 3, "strategy": "slower_first", "recruiting_ratio": 0.5, "threshold": 2, "minimum_work": 7}
+    sparsednn.infer(small_network, small_inputs, scheduler="watched", threads=1, **wanted)
+    assert made[0].options == SchedulerOptions(**wanted)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, (2 + 4 / 3) / 2), (4, (4 + 2 / 1.5) / 2)])
+def test_the_imbalance_of_columns_is_recorded(threads: int, expected: float) -> None:
+    """Layer 1: its outputs have 4, 0, 0 and 0 connections; layer 2: 2, 2, 1 and 1."""
+    first = sp.csr_array(np.array([[1.0, 0, 0, 0]] * 4))
+    second = sp.csr_array(np.array([[1.0, 1, 0, 0]] * 2 + [[0, 0, 0, 0]] * 2) + np.diag([0, 0, 1.0, 1]))
+    record = sparsednn.infer(sparsednn.Network([first, second]), np.ones((3, 4)), threads=threads).record
+    assert record["imbalance"]["layer_nnz"] == pytest.approx(expected)
 
 
 def test_rows_are_counted_from_one_in_categories() -> None:

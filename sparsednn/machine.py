@@ -1,0 +1,70 @@
+"""The machine: which cores share a NUMA domain, and which domain each worker runs in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from sparsednn.partition import even_bounds
+
+NODES = Path("/sys/devices/system/node")
+
+
+def numa_domains(cores: Sequence[int], root: Path = NODES) -> tuple[int, ...]:
+    """Return the NUMA domain of each core, as Linux tells it in ``node*/cpulist``; 0 for all where the system does not tell.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be understood, or none of them has one of the cores; the message names the file or folder.
+    """
+    found = {core: int(path.parent.name[4:]) for path in root.glob("node[0-9]*/cpulist") for core in _cores(path)}
+    if not found:
+        return (0,) * len(cores)
+    for core in cores:
+        if core not in found:
+            raise ValueError(f"{root}: core {core} is in no node*/cpulist; say how many domains there are: numa_domains=1")
+    return tuple(found[core] for core in cores)
+
+
+def worker_domains(n_workers: int, pinned: bool, override: int | None = None) -> tuple[int, ...]:
+    """Return the NUMA domain of each worker.
+
+    Parameters
+    ----------
+    n_workers : int
+    pinned : bool
+        Whether worker i stays on the i-th core that this process may use (and around again), as `ThreadExecutor` pins it: then
+        it is in that core's domain. Workers that may run anywhere are all in one.
+    override : int, optional
+        Take the workers for so many domains, in contiguous ranges whose sizes differ by at most one.
+
+    Raises
+    ------
+    ValueError
+        If `override` is below 1, or as `numa_domains` does.
+    """
+    if override is not None:
+        if override < 1:
+            raise ValueError(f"numa_domains={override}: at least 1 is needed")
+        ranges = pairwise(even_bounds(n_workers, override))
+        return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
+    if not pinned:
+        return (0,) * n_workers
+    cores = sorted(os.sched_getaffinity(0))
+    return numa_domains([cores[worker % len(cores)] for worker in range(n_workers)])
+
+
+def _cores(path: Path) -> Iterable[int]:
+    """The cores of a list such as ``0-3,8-11``; a domain of memory only has an empty one."""
+    text = path.read_text().strip()
+    cores: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        numbers = (first, last) if dash else (first, first)
+        if not all(number.isdecimal() for number in numbers) or int(numbers[1]) < int(numbers[0]):
+            raise ValueError(f"{path}: {part!r} in {text!r} is not a core or a range of cores such as 0-3")
+        cores += range(int(numbers[0]), int(numbers[1]) + 1)
+    return cores

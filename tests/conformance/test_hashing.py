@@ -1,0 +1,69 @@
+"""Hashing changes no result: not a bit where the order of additions stays the same, and nothing beyond rounding elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sparsednn
+from sparsednn.options import HASHINGS
+from tests.conformance.test_backend import KERNELS, REFERENCE, reference, same_bits
+from tests.conftest import JIT_DISABLED
+from tests.networks import Case, cases
+
+SAME_BITS = ("udc_csc", "csc_csc")
+"""Kernels that add up a column's entries as they are stored: in the order of the original ids."""
+
+pytestmark = pytest.mark.skipif(
+    JIT_DISABLED, reason="only layers of 256 neurons and more are hashed: too wide for plain Python"
+)
+
+
+SCALES = (0.02, 0.05)
+"""Weights that keep activations of some hundred neurons near 1, so that rounding is small beside the last ones too."""
+
+
+def check(result: sparsednn.Result, expected: sparsednn.Result, kernel: str, hashing: str) -> None:
+    assert np.array_equal(result.categories, expected.categories)
+    if hashing in ("none", "input") or kernel in SAME_BITS:
+        assert same_bits(result.output, expected.output)
+        return
+    largest = max(1.0, float(abs(expected.output).max()))
+    assert abs(result.output - expected.output).max() <= 1e-5 * largest
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@pytest.mark.parametrize("hashing", HASHINGS)
+@given(
+    case=cases(narrowest=200, widest=700, most_rows=30, most_layers=3, scales=SCALES),
+    buckets=st.integers(1, 2),
+    threads=st.integers(1, 3),
+    order=st.sampled_from(["given", "shared_inputs"]),
+    rows=st.sampled_from(["none", "prune"]),
+)
+def test_every_kernel_gives_the_same_with_every_hashing(
+    backend: str, kernel: str, hashing: str, case: Case, buckets: int, threads: int, order: str, rows: str
+) -> None:
+    result = sparsednn.infer(
+        case.network, case.inputs, backend=backend, kernel=kernel, hashing=hashing, buckets=buckets, threads=threads,
+        order=order, rows=rows, output=True,
+    )  # fmt: skip
+    check(result, reference(case), kernel, hashing)
+    assert result.record["hashing"] == hashing
+    assert result.record["input_nnz"] == case.inputs.nnz
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@pytest.mark.parametrize("hashing", ["layer", "both"])
+def test_the_challenge_with_hashed_neurons(
+    backend: str, kernel: str, hashing: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> None:
+    rows = challenge_rows[:300]
+    expected = sparsednn.infer(challenge_network, rows, backend=REFERENCE, threads=1, output=True)
+    result = sparsednn.infer(challenge_network, rows, backend=backend, kernel=kernel, hashing=hashing, threads=2, output=True)
+    check(result, expected, kernel, hashing)
+    assert 0 < len(result.categories) < 300
+    assert result.record["performed_edges"] == expected.record["performed_edges"] or kernel.startswith("udc")
