@@ -2,8 +2,8 @@
 
 Each pair differs in one thing and is run in turn, round after round, so that both see the same machine: data_then_model against
 data, where the split is as bad as can be (the instances that end alive before all others) and where it is balanced (hashed);
-and a traced run against one that is not. Reported are the medians, the median of the ratios round by round with its 95 % interval,
-and where the workers' time went.
+and a traced run against one that is not. Reported are the medians, the median of the ratios round by round with its 95 %
+interval, and where the workers' time went.
 """
 
 from __future__ import annotations
