@@ -54,8 +54,8 @@ class KernelOptions:
 
 
 LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "rows": ("none", "prune"),
-    "columns": ("none",),
+    "rows": ("none", "prune", "retire"),
+    "columns": ("none", "merge"),
     "order": ("given", "shared_inputs"),
 }
 """Legal values of the optimisations that can be switched."""

@@ -13,7 +13,7 @@ from backends.numba_cpu import csc_kernels as kernels
 from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, entries_at, small_ids
-from sparsednn.backend import GroupResult
+from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
 
 
@@ -28,6 +28,10 @@ class CscPlan(Plan):
         self.connections = (
             pack_dense(network, slots=False) if self.is_dense else pack_columns(network, self.neurons, slots=False)
         )
+
+    def columns(self, options: KernelOptions) -> str:
+        """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
+        return options.columns if self.kernel == "csc_csc" else "none"
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
@@ -60,10 +64,11 @@ class CscPlan(Plan):
     def close(self, group: Group) -> GroupResult:
         """Add up the rows."""
         work, state = group.work, group.work.state
-        side, n_outputs = int(state[columns.SIDE]), int(self.neurons.widths[-1])
+        side, last = int(state[columns.SIDE]), self.neurons.last
+        n_outputs = len(last)
         through = state[columns.LAYER] == len(self.neurons.low)
         ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
-        start, stop = work.start[side, :n_outputs], work.stop[side, :n_outputs]
+        start, stop = work.start[side, last], work.stop[side, last]
         if not through:  # every row died on the way
             start, stop = np.zeros((2, n_outputs), np.int64)
         kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)

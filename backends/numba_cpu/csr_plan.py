@@ -10,7 +10,7 @@ from backends.numba_cpu import csr_kernels as kernels
 from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, pack_rows
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, entries_at, small_ids
-from sparsednn.backend import GroupResult
+from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
 
 
@@ -18,6 +18,10 @@ class CsrPlan(Plan):
     """A whole row group, layer by layer, row by row."""
 
     connections: Connections
+
+    def columns(self, options: KernelOptions) -> str:
+        """None are merged: terms are added in the order of the neurons, which merging changes."""
+        return "none"
 
     def pack(self, network: Network) -> None:
         """Pack the layers by rows."""

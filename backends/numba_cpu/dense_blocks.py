@@ -29,7 +29,7 @@ class BlockWork(NamedTuple):
     pool_ids : int64 (n_checkpoints, block_rows // 2)
     pool_count : int64 (n_checkpoints,)
     checkpoints : int64 (n_checkpoints,)               layers after which rests of blocks are joined, ascending
-    alive : int32 (block_rows,)
+    alive, below : int32 (block_rows,)                 not zero: the instance has a nonzero activation; one below the maximum
     state : int64 (N_STATE,)
     """
 
@@ -40,6 +40,7 @@ class BlockWork(NamedTuple):
     pool_count: NDArray[np.int64]
     checkpoints: NDArray[np.int64]
     alive: NDArray[np.int32]
+    below: NDArray[np.int32]
     state: NDArray[np.int64]
 
 
@@ -59,6 +60,7 @@ class Rows(NamedTuple):
     indptr, indices : int32, values : float32              all instances of the input (int64 from 2**31 entries on)
     rows : int64 (n_rows,)                                 the instances of this group
     sums : float64 (n_rows,)                               result: sum of each row of the last activations
+    retired : uint8 (n_rows,), or (0,)                     result, if the output is wanted: rows that were saturated
     """
 
     indptr: NDArray[np.signedinteger]
@@ -66,6 +68,7 @@ class Rows(NamedTuple):
     values: NDArray[np.float32]
     rows: NDArray[np.int64]
     sums: NDArray[np.float64]
+    retired: NDArray[np.uint8]
 
 
 @inline
@@ -105,26 +108,32 @@ def load_block(net, rows, work, block_rows, skip_empty):
 
 
 @inline
-def find_alive(bits, n_neurons, stride, count, alive):
-    """Set alive[i] for each instance that has a nonzero activation; return how many there are.
+def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
+    """Find the instances that have a nonzero activation and, with `retire`, one that is not at the maximum; return how many.
 
-    `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are.
+    `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are, and the OR of
+    all differences from the maximum is zero only if all are at it.
     """
     for i in range(count):
-        alive[i] = 0
-    n_alive = 0
+        alive[i], below[i] = 0, 0 if retire else 1
+    n_kept = 0
     begin = 0
-    while begin < n_neurons and n_alive < count:
+    while begin < n_neurons and n_kept < count:
         end = min(begin + 64, n_neurons)
         for j in range(begin, end):
             base = np.uint64(slot(j) * stride)
             for i in range(count):
                 alive[np.uint64(i)] |= bits[np.uint64(base + np.uint64(i))]
-        n_alive = 0
+        if retire:
+            for j in range(begin, end):
+                base = np.uint64(slot(j) * stride)
+                for i in range(count):
+                    below[np.uint64(i)] |= bits[np.uint64(base + np.uint64(i))] ^ full_bits
+        n_kept = 0
         for i in range(count):
-            n_alive += alive[i] & 0x7FFFFFFF != 0
+            n_kept += alive[i] & 0x7FFFFFFF != 0 and below[i] != 0
         begin = end
-    return n_alive
+    return n_kept
 
 
 @inline
@@ -148,28 +157,34 @@ def clear_padding(n_neurons, block, stride, count):
 
 
 @inline
-def drop_dead(net, work):
-    """Drop dead instances of the current block where that saves an eighth of it; return how many died."""
+def drop_finished(net, rows, work):
+    """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left."""
     state = work.state
-    count, stride, side = state[COUNT], state[STRIDE], state[SIDE]
-    n_neurons = net.widths[state[LAYER]]
-    n_alive = find_alive(work.blocks[side].view(np.int32), n_neurons, stride, count, work.alive)
-    if n_alive == 0:
-        state[COUNT] = 0
-        return count
-    if (count - n_alive) * 8 < count or padded(n_alive) == stride:
+    count, stride, side, layer = state[COUNT], state[STRIDE], state[SIDE], state[LAYER]
+    n_neurons, retire, alive, below = net.widths[layer], net.full_stays[layer], work.alive, work.below
+    full_bits = net.high_bits[layer - 1]
+    n_kept = find_kept(work.blocks[side].view(np.int32), n_neurons, stride, count, full_bits, retire, alive, below)
+    if n_kept > 0 and ((count - n_kept) * 8 < count or padded(n_kept) == stride):
         return 0
-    picked, alive = 0, work.alive
+    picked, ids = 0, work.ids[side]
     for i in range(count):
-        if alive[i] & 0x7FFFFFFF != 0:
+        if alive[i] & 0x7FFFFFFF == 0:
+            continue
+        if below[i] == 0:
+            rows.sums[ids[i]] = net.full_sum[0]
+            if rows.retired.shape[0] > 0:
+                rows.retired[ids[i]] = 1
+        else:
             alive[picked] = i
             picked += 1
-    new_stride = padded(n_alive)
-    x, y = work.blocks[side], work.blocks[1 - side]
-    move(n_neurons, x, stride, work.ids[side], work.alive, n_alive, y, new_stride, work.ids[1 - side], 0)
-    clear_padding(n_neurons, y, new_stride, n_alive)
-    state[COUNT], state[STRIDE], state[SIDE] = n_alive, new_stride, 1 - side
-    return count - n_alive
+    state[COUNT] = n_kept
+    if n_kept > 0:
+        new_stride = padded(n_kept)
+        x, y = work.blocks[side], work.blocks[1 - side]
+        move(n_neurons, x, stride, ids, alive, n_kept, y, new_stride, work.ids[1 - side], 0)
+        clear_padding(n_neurons, y, new_stride, n_kept)
+        state[STRIDE], state[SIDE] = new_stride, 1 - side
+    return count - n_kept
 
 
 @inline

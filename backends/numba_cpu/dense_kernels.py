@@ -41,7 +41,7 @@ from backends.numba_cpu.dense_blocks import (
     TOTAL_OPS,
     at_checkpoint,
     count_done,
-    drop_dead,
+    drop_finished,
     next_block,
     slot,
 )
@@ -128,20 +128,20 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
 
 
 @inline
-def store_output(block, stride, count, ids, n_outputs, state, output):
+def store_output(block, stride, count, ids, last, state, output):
     """Append the activations of a block's instances to the output; False if there is too little room."""
     indices, values = output.indices, output.values
     nnz = 0
-    for j in range(n_outputs):
+    for j in last:
         for i in range(count):
-            nnz += block[slot(j) * stride + i] != 0
+            nnz += block[slot(np.int64(j)) * stride + i] != 0
     if state[OUTPUT_NNZ] + nnz > indices.shape[0]:
         return False
     state[OUTPUT_NNZ] += nnz
     for i in range(count):
         at = output.indptr[state[OUTPUT_ROWS]]
-        for j in range(n_outputs):
-            value = block[slot(j) * stride + i]
+        for j in range(last.shape[0]):
+            value = block[slot(np.int64(last[j])) * stride + i]
             if value != 0:
                 indices[at], values[at] = j, value
                 at += 1
@@ -154,15 +154,15 @@ def store_output(block, stride, count, ids, n_outputs, state, output):
 @inline
 def finish_block(net, rows, work, output):
     """Add up the current block's instances and store their activations, if asked for; False if the output is full."""
-    state, sums = work.state, rows.sums
+    state, sums, last = work.state, rows.sums, net.last
     count, stride = state[COUNT], state[STRIDE]
     block, ids = work.blocks[state[SIDE]], work.ids[state[SIDE]]
-    n_outputs = net.widths[-1]
-    if output.ids.shape[0] > 0 and not store_output(block, stride, count, ids, n_outputs, state, output):
+    if output.ids.shape[0] > 0 and not store_output(block, stride, count, ids, last, state, output):
         return False
-    for j in range(n_outputs):
+    for j in last:
+        base = slot(np.int64(j)) * stride
         for i in range(count):
-            sums[ids[i]] += np.float64(block[np.uint64(slot(j) * stride + i)])
+            sums[ids[i]] += np.float64(block[np.uint64(base + i)])
     state[COUNT] = 0
     return True
 
@@ -181,7 +181,7 @@ def next_step(net, rows, work, output, place, prune, fresh):
 
 @inline
 def finish_step(net, rows, work, place, prune):
-    """The leader's part after a layer of a block: swap, count, drop dead instances, join rests of blocks."""
+    """The leader's part after a layer of a block: swap, count, drop those that are finished, join rests of blocks."""
     state, shared, n_ops = work.state, place.shared, 0
     side, layer, n_layers = state[SIDE], state[LAYER] + 1, net.low.shape[0]
     for i in range(state[COUNT]):
@@ -193,7 +193,7 @@ def finish_step(net, rows, work, place, prune):
     count_done(work, place, state[COUNT])
     show(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), n_ops)
     if prune and net.zeros_stay[layer] and layer < n_layers:
-        count_done(work, place, drop_dead(net, work) * (n_layers - layer))
+        count_done(work, place, drop_finished(net, rows, work) * (n_layers - layer))
         if state[COUNT] > 0:
             at_checkpoint(net, rows, work, work.ids.shape[1])
 

@@ -32,6 +32,14 @@ class DensePlan(Plan):
         """As asked for, with sparse layers; dense layers share all their inputs."""
         return options.order if self.kernel == "udc_csc" else "given"
 
+    def rows(self, options: KernelOptions) -> str:
+        """As asked for."""
+        return options.rows
+
+    def columns(self, options: KernelOptions) -> str:
+        """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
+        return options.columns if self.kernel == "udc_csc" else "none"
+
     def pack(self, network: Network) -> None:
         """Pack the layers by columns, sparse or dense."""
         self.is_dense = self.kernel == "udc_udc"
@@ -50,7 +58,8 @@ class DensePlan(Plan):
         work.state[:] = 0
         work.pool_count[:] = 0
         sums = np.zeros(len(rows))
-        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums)
+        retired = np.zeros(len(rows) if output else 0, np.uint8)
+        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums, retired)
         return Group(work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0)])
 
     def run(self, group: Group, place: Place, worker: int) -> int:
@@ -76,12 +85,12 @@ class DensePlan(Plan):
         stored = group.extra[1]
         n_stored = int(group.work.state[blocks.OUTPUT_ROWS])
         indptr = stored.indptr[: n_stored + 1]
-        shape = (n_stored, int(self.neurons.widths[-1]))
+        shape = (n_stored, len(self.neurons.last))
         finished = sp.csr_array((stored.values[: indptr[-1]], stored.indices[: indptr[-1]], indptr), shape=shape)
-        position = np.full(group.n_rows, n_stored)
+        position = np.where(group.extra[0].retired, n_stored + 1, n_stored)
         position[stored.ids[:n_stored]] = np.arange(n_stored)
-        with_empty = sp.csr_array(sp.vstack([finished, sp.csr_array((1, shape[1]), dtype=np.float32)], format="csr"))
-        return with_empty[position]
+        empty, full = (sp.csr_array(np.full((1, shape[1]), value, np.float32)) for value in (0, self.neurons.high[-1]))
+        return sp.csr_array(sp.vstack([finished, empty, full], format="csr"))[position]
 
     def _memory(self, worker: int) -> blocks.BlockWork:
         if self.memory[worker] is None:
@@ -95,6 +104,7 @@ class DensePlan(Plan):
                 pool_count=np.zeros(n_pools, np.int64),
                 checkpoints=self.checkpoints,
                 alive=np.empty(self.block_rows, np.int32),
+                below=np.empty(self.block_rows, np.int32),
                 state=np.zeros(blocks.N_STATE, np.int64),
             )
         return self.memory[worker]  # type: ignore[no-any-return]

@@ -25,6 +25,10 @@ class Neurons(NamedTuple):
     bias, bias_at_zero : float32 (n,)   what is added to a nonzero sum; what a sum of zero becomes
     low, high : float32 (n_layers,)     the activation clamps to this range
     zeros_stay : bool (n_layers + 1,)   a row of zeros before the layer is one after the last layer
+    full_stays : bool (n_layers + 1,)   a row with every neuron at its maximum before the layer has all at theirs after the last
+    high_bits : int32 (n_layers,)       bits of `high`
+    full_sum : float64 (1,)             sum of such a row after the last layer
+    last : int32 (n_outputs,)           for each of the network's outputs, the last layer's output that stands for it
     """
 
     widths: NDArray[np.int64]
@@ -35,6 +39,10 @@ class Neurons(NamedTuple):
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     zeros_stay: NDArray[np.bool_]
+    full_stays: NDArray[np.bool_]
+    high_bits: NDArray[np.int32]
+    full_sum: NDArray[np.float64]
+    last: NDArray[np.int32]
 
 
 class Connections(NamedTuple):
@@ -62,12 +70,14 @@ def block_slot(neuron: NDArray[np.int32]) -> NDArray[np.int32]:
     return neuron + (neuron >> SKEW_SHIFT)
 
 
-def pack_neurons(network: Network, order: str) -> Neurons:
+def pack_neurons(network: Network, order: str, full_stays: NDArray[np.bool_], last: NDArray[np.int32]) -> Neurons:
     """Collect widths, biases, activations and the order of computation of all layers."""
     layers = network.layers
     widths = np.array([network.n_inputs, *(layer.n_outputs for layer in layers)], np.int64)
     first = np.concatenate([[0], np.cumsum(widths[1:])[:-1]]).astype(np.int64)
     bias = np.concatenate([layer.bias for layer in layers])
+    high = np.array([layer.activation.high for layer in layers], np.float32)
+    full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
     return Neurons(
         widths,
         first,
@@ -75,8 +85,12 @@ def pack_neurons(network: Network, order: str) -> Neurons:
         bias,
         bias if network.bias_on == "all" else np.zeros_like(bias),
         np.array([layer.activation.low for layer in layers], np.float32),
-        np.array([layer.activation.high for layer in layers], np.float32),
+        high,
         np.append(network.zero_rows_stay_zero(), True),
+        full_stays,
+        high.view(np.int32),
+        np.add.accumulate(full)[-1:],  # added one by one, as kernels do
+        last,
     )
 
 

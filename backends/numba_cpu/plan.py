@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
+from backends.numba_cpu.merging import merge_columns, saturated_rows_stay
 from backends.numba_cpu.packing import Neurons, pack_neurons
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.memory import require
@@ -49,8 +50,13 @@ class Plan(ABC):
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.kernel = kernel
         self.options = options
-        self.neurons: Neurons = pack_neurons(network, self.order(options))
-        self.prune = options.rows == "prune"
+        last = np.arange(network.n_outputs, dtype=np.int32)
+        if self.columns(options) == "merge":
+            network, last = merge_columns(network)
+        retires = self.rows(options) in ("retire", "merge")
+        stays = saturated_rows_stay(network) if retires else np.zeros(len(network.layers) + 1, np.bool_)
+        self.neurons: Neurons = pack_neurons(network, self.order(options), stays, last)
+        self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
         self.memory: list[Any] = [None] * n_workers
         self.accumulators: list[Any] = [None] * n_workers
@@ -59,6 +65,14 @@ class Plan(ABC):
     def order(self, options: KernelOptions) -> str:
         """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
         return "given"
+
+    def rows(self, options: KernelOptions) -> str:
+        """How work on rows is avoided: what was asked for, as far as the kernel goes with it; dropping dead rows, unless more."""
+        return "none" if options.rows == "none" else "prune"
+
+    def columns(self, options: KernelOptions) -> str:
+        """How work on columns is avoided: a kernel that adds terms in the order they are stored can merge equal columns."""
+        return options.columns
 
     @abstractmethod
     def pack(self, network: Network) -> None:
@@ -95,10 +109,10 @@ class Plan(ABC):
         """Name the kernel and the optimisations that are on."""
         return {
             "kernel": self.kernel,
-            "rows": self.options.rows,
-            "columns": self.options.columns,
+            "rows": self.rows(self.options),
+            "columns": self.columns(self.options),
             "order": self.order(self.options),
-            "structure_aware": False,
+            "structure_aware": self.columns(self.options) == "merge",
         }
 
 
