@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -97,6 +97,82 @@ class Layer:
         return sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
 
 
+    def expanded(self) -> Layer:
+        """Return this layer."""
+        return self
+
+    def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
+        """Return this layer, and None: its columns are not known to repeat."""
+        return self, None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RepeatedLayer:
+    """A layer in which columns are repeated and stored once; all weights are the same, and so are all biases.
+
+    To whoever does not know it is a `Layer`: `indptr`, `indices` and `values` are made when they are asked for.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs : int
+    columns : uint16 or int32 array, shape (n_distinct, degree)
+        Input neurons of each distinct column, ascending.
+    column : int32 array, shape (n_outputs,)
+        The distinct column of each output neuron; each one is in use.
+    weight, constant_bias : float32
+    activation : Activation
+    """
+
+    n_inputs: int
+    n_outputs: int
+    columns: NDArray[np.uint16] | NDArray[np.int32]
+    column: NDArray[np.int32]
+    weight: np.float32
+    constant_bias: np.float32
+    activation: Activation
+
+    @property
+    def nnz(self) -> int:
+        """Number of connections."""
+        return self.n_outputs * self.columns.shape[1]
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where each output neuron's connections start: int64, shape (n_outputs + 1,)."""
+        return np.arange(self.n_outputs + 1, dtype=np.int64) * self.columns.shape[1]
+
+    @property
+    def indices(self) -> NDArray[np.int32]:
+        """Input neuron of each connection: int32, shape (nnz,)."""
+        return self.columns.astype(np.int32)[self.column].reshape(-1)
+
+    @property
+    def values(self) -> Float32:
+        """Weights: a broadcast view of float32, shape (nnz,)."""
+        return np.broadcast_to(self.weight, (self.nnz,))
+
+    @property
+    def bias(self) -> Float32:
+        """Biases: a broadcast view of float32, shape (n_outputs,)."""
+        return np.broadcast_to(self.constant_bias, (self.n_outputs,))
+
+    def to_scipy(self) -> sp.csc_array:
+        """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
+        return self.expanded().to_scipy()
+
+    def expanded(self) -> Layer:
+        """Return the layer with every column on its own."""
+        return Layer(self.n_inputs, self.n_outputs, self.indptr, self.indices, self.values, self.bias, self.activation)
+
+    def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
+        """Return a layer of the distinct columns, and the one of each output: int32, shape (n_outputs,)."""
+        every = replace(self, n_outputs=len(self.columns), column=np.arange(len(self.columns), dtype=np.int32))
+        return every.expanded(), self.column
+
+
+AnyLayer = Layer | RepeatedLayer
+
+
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """Says that a network is one of the twelve of the Sparse DNN Graph Challenge."""
@@ -128,7 +204,7 @@ class Network:
         If a weight matrix is not a scipy.sparse matrix of real numbers, or the activation is not an Activation.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[AnyLayer, ...]
     bias_on: BiasOn
     challenge: Challenge | None = field(default=None)
 
@@ -149,14 +225,14 @@ class Network:
         self._set(layers, bias_on)
 
     @classmethod
-    def from_layers(cls, layers: Sequence[Layer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None) -> Network:
+    def from_layers(cls, layers: Sequence[AnyLayer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None) -> Network:
         """Build a network from layers that are already in canonical form (as a generator makes them)."""
         network = cls.__new__(cls)
         network._set(layers, bias_on)
         network.challenge = challenge
         return network
 
-    def _set(self, layers: Sequence[Layer], bias_on: BiasOn) -> None:
+    def _set(self, layers: Sequence[AnyLayer], bias_on: BiasOn) -> None:
         if not layers:
             raise ValueError("a network needs at least one layer")
         if bias_on not in ("nonzero", "all"):

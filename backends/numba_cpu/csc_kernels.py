@@ -78,12 +78,13 @@ def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop
 
 
 @inline
-def column_entries(indptr, dense_start, n_inputs, is_dense, column, j):
-    """Where the connections of output j, entry `column` of indptr, start and end."""
+def column_entries(indptr, begins, dense_start, n_inputs, is_dense, column, j):
+    """Where the connections of output j, entry `column` of indptr and begins, start and end."""
     if is_dense:
         begin = dense_start + j * n_inputs
         return begin, begin + n_inputs
-    return indptr[column], indptr[column + 1]
+    begin = begins[column]
+    return begin, begin + indptr[column + 1] - indptr[column]
 
 
 @inline
@@ -98,11 +99,11 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
     # Arrays are taken out of their tuples before the loop: inside, each access would count references, with atomics.
     state, side, counts, ops = work.state, work.state[SIDE], work.counts, work.ops
     start, stop = work.start[side], work.stop[side]
-    indptr, conn_ids, conn_weights, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias_at_zero
+    indptr, begins, conn_ids, conn_weights, biases_at_zero = conn.indptr, conn.begin, conn.ids, conn.weights, net.bias_at_zero
     weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
     low, high, zero, n_alive = net.low[layer], net.high[layer], np.float32(0), state[N_ALIVE]
     for j in range(first, last):
-        begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
+        begin, end = column_entries(indptr, begins, weights_at, n_inputs, is_dense, base + j, j)
         reached, n_ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own)
         if activate(zero, zero, biases_at_zero[base + j], low, high) != 0:
             reached = state[N_ROWS]
@@ -115,13 +116,14 @@ def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, valu
     state, side, sums, touched = work.state, work.state[SIDE], own.sums, own.touched
     start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
     counts = work.counts
-    indptr, conn_ids, conn_weights, biases, biases_at_zero = conn.indptr, conn.ids, conn.weights, net.bias, net.bias_at_zero
+    indptr, begins, conn_ids, conn_weights = conn.indptr, conn.begin, conn.ids, conn.weights
+    biases, biases_at_zero = net.bias, net.bias_at_zero
     weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
     low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
     full = n_rows if full_columns and n_rows > 0 else -1
     for j in range(first, last):
         bias, at_zero = biases[base + j], biases_at_zero[base + j]
-        begin, end = column_entries(indptr, weights_at, n_inputs, is_dense, base + j, j)
+        begin, end = column_entries(indptr, begins, weights_at, n_inputs, is_dense, base + j, j)
         n_counted = counts[j]
         new_start[j] = at
         if n_counted * DENSE_SHARE >= n_rows:

@@ -100,14 +100,8 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
     Returns the connections used.
     """
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
-    order, biases, biases_at_zero, indptr, ids, weights = (
-        net.order,
-        net.bias,
-        net.bias_at_zero,
-        conn.indptr,
-        conn.ids,
-        conn.weights,
-    )
+    order, biases, biases_at_zero = net.order, net.bias, net.bias_at_zero
+    indptr, begins, ids, weights = conn.indptr, conn.begin, conn.ids, conn.weights
     column_ids, column_weights = column.ids, column.weights
     base, n_inputs = net.first[layer], net.widths[layer]
     low, high = net.low[layer], net.high[layer]
@@ -121,7 +115,8 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
             column_of_block(x, stride, column_ids, column_weights, nothing, count, y, slot(j), bias, bias_at_zero, low, high)
             n_connections += count
         else:
-            start, stop = indptr[base + position], indptr[base + position + 1]
+            start = begins[base + position]
+            stop = start + indptr[base + position + 1] - indptr[base + position]
             column_of_block(x, stride, ids, weights, start, stop, y, slot(j), bias, bias_at_zero, low, high)
             n_connections += stop - start
     return n_connections

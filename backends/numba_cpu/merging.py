@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.numba_cpu import merging_kernels as kernels
-from sparsednn.network import Layer, Network
+from sparsednn.network import AnyLayer, Layer, Network
 
 
 def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
@@ -25,9 +25,12 @@ def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
         For each of the last layer's outputs, the one that was kept for it.
     """
     representative = np.arange(network.n_inputs, dtype=np.int32)
-    layers = []
+    layers: list[AnyLayer] = []
     for layer in network.layers:
-        merged, representative = _merge_layer(layer, representative)
+        columns, column = layer.distinct()
+        merged, representative = _merge_layer(columns, representative)
+        if column is not None:
+            representative = representative[column]
         layers.append(merged)
     return Network.from_layers(layers, network.bias_on, network.challenge), representative
 
@@ -49,7 +52,7 @@ def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
 
 
 def _keeps_saturated(network: Network, number: int, before: np.float32) -> bool:
-    layer = network.layers[number]
+    layer, _ = network.layers[number].distinct()
     values, step = _weights(layer)
     bias = np.ascontiguousarray(layer.bias)
     at_zero = bias if network.bias_on == "all" else np.zeros_like(bias)

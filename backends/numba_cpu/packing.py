@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.memory import require
-from sparsednn.network import Layer, Network
+from sparsednn.network import AnyLayer, Layer, Network
 
 SKEW_SHIFT = 6
 """Blocks leave one row free after every 64: rows a power of two apart would otherwise fall into the same few cache sets."""
@@ -48,18 +48,20 @@ class Neurons(NamedTuple):
 class Connections(NamedTuple):
     """The connections of all layers, sparse or dense.
 
-    Sparse by columns, in the order of computation: the output at position q of layer l, ``order[first[l] + q]``, has
-    connections ``indptr[first[l] + q] .. indptr[first[l] + q + 1]``.
+    Sparse by columns, in the order of computation: the output at position q of layer l, ``order[first[l] + q]``, has as many
+    connections as come between ``indptr[first[l] + q]`` and ``indptr[first[l] + q + 1]``, stored from ``begin[first[l] + q]`` on;
+    columns that repeat are stored once.
     Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
-    indptr : int64
+    indptr, begin : int64
     ids : uint16 or uint32 (nnz,)       the neuron at the other end (in dense blocks: the block's row, see `block_slot`)
     weights : float32 (nnz,)
     start : int64 (n_layers + 1,)       where each layer's entries start (dense), or its first row in indptr (by rows)
     """
 
     indptr: NDArray[np.int64]
+    begin: NDArray[np.int64]
     ids: NDArray[np.uint16] | NDArray[np.uint32]
     weights: NDArray[np.float32]
     start: NDArray[np.int64]
@@ -94,12 +96,18 @@ def pack_neurons(network: Network, order: str, full_stays: NDArray[np.bool_], la
     )
 
 
-def _order(layer: Layer, order: str) -> NDArray[np.uint32]:
+def _order(layer: AnyLayer, order: str) -> NDArray[np.uint32]:
     """Columns as given, or sorted by their first inputs, so that columns that share inputs find them in the cache."""
     if order == "given":
         return np.arange(layer.n_outputs, dtype=np.uint32)
-    keys = [_nth_input(layer, n) for n in range(SHARED_INPUT_KEYS)]
-    return np.lexsort(keys[::-1]).astype(np.uint32)
+    distinct, column = layer.distinct()
+    keys = [_nth_input(distinct, n) for n in range(SHARED_INPUT_KEYS)]
+    by_inputs = np.lexsort(keys[::-1])
+    if column is None:
+        return by_inputs.astype(np.uint32)
+    rank = np.empty(len(by_inputs), np.int32)
+    rank[by_inputs] = np.arange(len(by_inputs), dtype=np.int32)
+    return np.argsort(rank[column], kind="stable").astype(np.uint32)
 
 
 def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
@@ -113,17 +121,28 @@ def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
 
 def pack_columns(network: Network, neurons: Neurons, *, slots: bool) -> Connections:
     """Pack all layers by columns, in the order of computation; `slots` stores block rows in place of neuron ids."""
-    ids = _empty_ids(network, network.nnz, slots=slots)
-    weights = np.empty(network.nnz, np.float32)
-    indptr = [np.zeros(1, np.int64)]
-    at = 0
-    for layer, first in zip(network.layers, neurons.first, strict=True):
-        columns = layer.to_scipy()[:, neurons.order[first : first + layer.n_outputs]]
-        ids[at : at + layer.nnz] = block_slot(columns.indices) if slots else columns.indices
-        weights[at : at + layer.nnz] = columns.data
-        indptr.append(columns.indptr[1:] + at)
-        at += layer.nnz
-    return Connections(np.concatenate(indptr), ids, weights, np.zeros(0, np.int64))
+    parts = [layer.distinct() for layer in network.layers]
+    n_stored = sum(distinct.nnz for distinct, _ in parts)
+    ids, weights = _empty_ids(network, n_stored, slots=slots), np.empty(n_stored, np.float32)
+    indptr, begin = [np.zeros(1, np.int64)], []
+    at, n_before = 0, 0
+    for (distinct, column), first in zip(parts, neurons.first, strict=True):
+        degrees = np.diff(distinct.indptr)
+        n_outputs = distinct.n_outputs if column is None else len(column)
+        order = neurons.order[first : first + n_outputs]
+        columns = order if column is None else column[order]
+        used, first_use = np.unique(columns, return_index=True)
+        used = used[np.argsort(first_use)]
+        packed = distinct.to_scipy()[:, used]
+        ids[at : at + packed.nnz] = block_slot(packed.indices) if slots else packed.indices
+        weights[at : at + packed.nnz] = packed.data
+        stored_at = np.empty(distinct.n_outputs, np.int64)
+        stored_at[used] = packed.indptr[:-1] + at
+        begin.append(stored_at[columns])
+        indptr.append(np.cumsum(degrees[columns]) + n_before)
+        n_before += int(degrees[columns].sum())
+        at += packed.nnz
+    return Connections(np.concatenate(indptr), np.concatenate(begin), ids, weights, np.zeros(0, np.int64))
 
 
 def pack_rows(network: Network) -> Connections:
@@ -139,7 +158,7 @@ def pack_rows(network: Network) -> Connections:
         indptr.append(rows.indptr[1:].astype(np.int64) + at)
         start.append(start[-1] + layer.n_inputs)
         at += layer.nnz
-    return Connections(np.concatenate(indptr), ids, weights, np.array(start, np.int64))
+    return Connections(np.concatenate(indptr), np.zeros(0, np.int64), ids, weights, np.array(start, np.int64))
 
 
 def pack_dense(network: Network, *, slots: bool) -> Connections:
@@ -151,7 +170,7 @@ def pack_dense(network: Network, *, slots: bool) -> Connections:
     for layer, at in zip(network.layers, start[:-1], strict=True):
         columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
         weights[at + columns * layer.n_inputs + layer.indices] = layer.values
-    return Connections(np.zeros(1, np.int64), _empty_ids(network, 0, slots=slots), weights, start)
+    return Connections(np.zeros(1, np.int64), np.zeros(0, np.int64), _empty_ids(network, 0, slots=slots), weights, start)
 
 
 def _empty_ids(network: Network, n: int, *, slots: bool) -> NDArray[np.uint16] | NDArray[np.uint32]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.memory import require
-from sparsednn.network import Challenge, Layer, Network, clipped_relu
+from sparsednn.network import Challenge, Network, RepeatedLayer, clipped_relu
 
 CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}
 CHALLENGE_LAYERS = (120, 480, 1920)
@@ -79,7 +79,7 @@ def radixnet(
         raise ValueError(f"bias={bias}: must be finite")
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
-    require(n_connections * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers")
+    require(n_connections // dense_width * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers")
     parts = list(_generate(neurons, layers, radices, dense_width, seed, np.float32(weight), np.float32(bias)))
     return Network.from_layers(parts, "nonzero", _challenge(neurons, layers, radices, dense_width, seed, weight, bias))
 
@@ -136,9 +136,9 @@ def _challenge(
 
 def _generate(
     neurons: int, layers: int, radices: Sequence[int], dense_width: int, seed: int, weight: np.float32, bias: np.float32
-) -> Iterator[Layer]:
+) -> Iterator[RepeatedLayer]:
     stream = np.random.RandomState(seed)
-    biases = np.broadcast_to(bias, (neurons,))
+    column = np.tile(np.arange(neurons // dense_width, dtype=np.int32), dense_width)
     activation = clipped_relu(MAXIMUM)
     permutation: NDArray[np.int64] | None = None
     for number in range(layers):
@@ -146,18 +146,17 @@ def _generate(
         if p == 0 and number > 0:
             permutation = np.argsort(stream.random_sample(neurons), kind="stable")
         rows = _distinct_columns(radices, p, dense_width, permutation)
-        indices = np.tile(rows, (dense_width, 1)).reshape(-1)
-        indptr = np.arange(neurons + 1, dtype=np.int64) * rows.shape[1]
-        yield Layer(neurons, neurons, indptr, indices, np.broadcast_to(weight, indices.shape), biases, activation)
+        yield RepeatedLayer(neurons, neurons, rows, column, weight, bias, activation)
 
 
 def _distinct_columns(
     radices: Sequence[int], p: int, dense_width: int, permutation: NDArray[np.int64] | None
-) -> NDArray[np.int32]:
+) -> NDArray[np.uint16] | NDArray[np.int32]:
     """Rows of the first m columns, ascending; column c + m has the same rows. Shape (m, dense_width * radices[p])."""
     m, value = math.prod(radices), math.prod(radices[:p])
     base = (np.arange(m)[:, None] + value * np.arange(radices[p])) % m
     rows = (np.arange(dense_width)[:, None] * m + base[:, None, :]).reshape(m, -1)
     if permutation is not None:
         rows = permutation[rows]
-    return np.sort(rows, axis=1).astype(np.int32)
+    small = m * dense_width <= np.iinfo(np.uint16).max + 1
+    return np.sort(rows.astype(np.uint16 if small else np.int32), axis=1)
