@@ -96,7 +96,6 @@ class Layer:
         data = np.ascontiguousarray(self.values)
         return sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
 
-
     def expanded(self) -> Layer:
         """Return this layer."""
         return self
@@ -225,7 +224,9 @@ class Network:
         self._set(layers, bias_on)
 
     @classmethod
-    def from_layers(cls, layers: Sequence[AnyLayer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None) -> Network:
+    def from_layers(
+        cls, layers: Sequence[AnyLayer], bias_on: BiasOn = "nonzero", challenge: Challenge | None = None
+    ) -> Network:
         """Build a network from layers that are already in canonical form (as a generator makes them)."""
         network = cls.__new__(cls)
         network._set(layers, bias_on)

@@ -18,6 +18,7 @@ from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome
 from sparsednn.network import Network
 
 PLANS: dict[str, type[Plan]] = {
+    "adaptive": DensePlan,
     "udc_udc": DensePlan,
     "udc_csc": DensePlan,
     "csc_udc": CscPlan,
@@ -37,13 +38,14 @@ class NumbaBackend:
 
     name = "numba"
     kernels: Mapping[str, str] = {
-        "auto": "udc_csc",
+        "auto": "adaptive",
         **{name: name for name in PLANS},
         "udc": "udc_csc",
         "csc": "csc_csc",
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
+        "adaptive": ALL_FIVE,
         "udc_udc": ("data", "model"),
         "udc_csc": ALL_FIVE,
         "csc_udc": ("data", "model"),

@@ -19,6 +19,11 @@ from backends.numba_cpu.jit import inline
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
 N_STATE = 16
 
+NEW, WAITED, NOTHING = range(3)
+
+TILE = 16
+"""Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
+
 
 class BlockWork(NamedTuple):
     """A row group's dense blocks, which all members of its crew work on.
@@ -45,11 +50,25 @@ class BlockWork(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One worker's copy of the nonzero weights of one column of a dense layer.
+    """One worker's scratch: the nonzero weights of one column of a dense layer, or sums of a few instances.
 
     ids : uint16 or uint32 (widest,), weights : float32 (widest,)
+    sums : float32 (TILE * pitch,)             first layer, by rows: each instance's sums, `pitch` apart
     """
 
+    ids: NDArray[Any]
+    weights: NDArray[np.float32]
+    sums: NDArray[np.float32]
+
+
+class FirstLayer(NamedTuple):
+    """The connections of the first layer by rows, or nothing.
+
+    indptr : int64 (n_inputs + 1,)
+    ids : uint16 or uint32 (nnz,), weights : float32 (nnz,)
+    """
+
+    indptr: NDArray[np.int64]
     ids: NDArray[Any]
     weights: NDArray[np.float32]
 
@@ -84,10 +103,9 @@ def padded(count):
 
 
 @inline
-def load_block(net, rows, work, block_rows, skip_empty):
-    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
-    state, ids, block = work.state, work.ids[0], work.blocks[0]
-    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+def pick_rows(rows, work, block_rows, skip_empty):
+    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
+    state, ids, group, indptr = work.state, work.ids[0], rows.rows, rows.indptr
     begin = state[CURSOR]
     cursor, count = begin, 0
     while cursor < group.shape[0] and count < block_rows:
@@ -96,15 +114,76 @@ def load_block(net, rows, work, block_rows, skip_empty):
             ids[count] = cursor
             count += 1
         cursor += 1
-    stride = padded(count)
-    for k in range(slot(net.widths[0] - 1) * stride + stride):
-        block[np.uint64(k)] = 0
-    for i in range(count):
+    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, padded(count), 0, 0
+    return cursor - begin
+
+
+@inline
+def fill_block(net, rows, work, first, last):
+    """Bring lanes ``first .. last`` of the current block in from the input."""
+    state, ids, block = work.state, work.ids[0], work.blocks[0]
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    stride = state[STRIDE]
+    for j in range(slot(net.widths[0] - 1) + 1):
+        for i in range(first, last):
+            block[np.uint64(j * stride + i)] = 0
+    for i in range(first, min(last, state[COUNT])):
         row = group[ids[i]]
         for k in range(indptr[row], indptr[row + 1]):
             block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
-    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, stride, 0, 0
-    return cursor - begin
+
+
+@inline
+def load_block(net, rows, work, block_rows, skip_empty):
+    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
+    passed = pick_rows(rows, work, block_rows, skip_empty)
+    fill_block(net, rows, work, 0, work.state[STRIDE])
+    return passed
+
+
+@inline
+def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
+    """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
+
+    An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
+    """
+    starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
+    for p in range(begin, end):
+        value, i = values[np.uint64(p)], np.uint64(indices[np.uint64(p)])
+        from_entry, to_entry = starts[i], starts[i + np.uint64(1)]
+        n_ops += to_entry - from_entry
+        for k in range(from_entry, to_entry):
+            sums[np.uint64(offset + np.int64(outputs[np.uint64(k)]))] += value * weights[np.uint64(k)]
+    return n_ops
+
+
+@inline
+def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
+    """Bring lanes ``first .. last`` of the current block in as they are after the first layer; return the multiply-adds.
+
+    Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
+    few at a time in rows of their own, and stored together, so that each line of the block is written once.
+    """
+    state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    biases, biases_at_zero, low, high, n_outputs = net.bias, net.bias_at_zero, net.low[0], net.high[0], net.widths[1]
+    stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
+    for begin in range(first, last, TILE):
+        n_lanes = min(TILE, last - begin)
+        for k in range(pitch * n_lanes):
+            sums[np.uint64(k)] = 0
+        for lane in range(min(n_lanes, count - begin)):
+            row = group[ids[begin + lane]]
+            n_ops += add_row(entries, first_layer, indices, values, indptr[row], indptr[row + 1], sums, pitch * lane)
+        for j in range(n_outputs):
+            bias, at_zero, base = biases[j], biases_at_zero[j], slot(j) * stride + begin
+            for lane in range(n_lanes):
+                total = sums[np.uint64(pitch * lane + j)]
+                z = total + bias if total != 0 else at_zero
+                z = low if z < low else z
+                block[np.uint64(base + lane)] = high if z > high else z
+    clear_padding(n_outputs, block, stride, max(count, first), last)
+    return n_ops
 
 
 @inline
@@ -148,11 +227,11 @@ def move(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride, y_ids, of
 
 
 @inline
-def clear_padding(n_neurons, block, stride, count):
-    """Zero the lanes of a block that hold no instance."""
-    if count < stride:
+def clear_padding(n_neurons, block, stride, first, last):
+    """Zero lanes ``first .. last`` of a block, which hold no instance."""
+    if first < last:
         for j in range(n_neurons):
-            for i in range(count, stride):
+            for i in range(first, last):
                 block[slot(j) * stride + i] = 0
 
 
@@ -182,7 +261,7 @@ def drop_finished(net, rows, work):
         new_stride = padded(n_kept)
         x, y = work.blocks[side], work.blocks[1 - side]
         move(n_neurons, x, stride, ids, alive, n_kept, y, new_stride, work.ids[1 - side], 0)
-        clear_padding(n_neurons, y, new_stride, n_kept)
+        clear_padding(n_neurons, y, new_stride, n_kept, new_stride)
         state[STRIDE], state[SIDE] = new_stride, 1 - side
     return count - n_kept
 
@@ -200,7 +279,7 @@ def join_pool(net, work, checkpoint):
     move(n_neurons, x, state[STRIDE], work.ids[side], work.alive, count, y, new_stride, ids, 0)
     pool, pool_ids = work.pools[checkpoint], work.pool_ids[checkpoint]
     move(n_neurons, pool, padded(waiting), pool_ids, work.alive, waiting, y, new_stride, ids, count)
-    clear_padding(n_neurons, y, new_stride, count + waiting)
+    clear_padding(n_neurons, y, new_stride, count + waiting, new_stride)
     work.pool_count[checkpoint] = 0
     state[COUNT], state[STRIDE], state[SIDE] = count + waiting, new_stride, 1 - side
     state[LAYER] = work.checkpoints[checkpoint]
@@ -238,19 +317,22 @@ def count_done(work, place, amount):
 
 @inline
 def next_block(net, rows, work, block_rows, prune, place, n_layers):
-    """Make new instances the current block, or else those that wait longest in a pool; False if there are none."""
+    """Choose new instances for the current block, or else take those that wait longest in a pool into it.
+
+    Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
+    """
     state = work.state
     while state[CURSOR] < rows.rows.shape[0]:
-        passed = load_block(net, rows, work, block_rows, prune and net.zeros_stay[0])
+        passed = pick_rows(rows, work, block_rows, prune and net.zeros_stay[0])
         count_done(work, place, (passed - state[COUNT]) * n_layers)
         if state[COUNT] > 0:
-            return True
+            return NEW
     waiting = first_pool(work)
     if waiting < 0:
-        return False
+        return NOTHING
     state[STRIDE] = 0
     join_pool(net, work, waiting)
-    return True
+    return WAITED
 
 
 @inline

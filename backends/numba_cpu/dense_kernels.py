@@ -34,19 +34,27 @@ from backends.numba_cpu.dense_blocks import (
     COUNT,
     GROUP_DONE,
     LAYER,
+    NEW,
+    NOTHING,
     OUTPUT_NNZ,
     OUTPUT_ROWS,
     SIDE,
     STRIDE,
+    TILE,
     TOTAL_OPS,
     at_checkpoint,
     count_done,
     drop_finished,
+    fill_block,
+    fill_through_first_layer,
     next_block,
     slot,
 )
 from backends.numba_cpu.jit import inline, kernel
 from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
+
+LOAD = 16
+"""What the leader decides when new instances are to be brought into a block."""
 
 
 class Output(NamedTuple):
@@ -164,27 +172,57 @@ def finish_block(net, rows, work, output):
 
 @inline
 def next_step(net, rows, work, output, place, prune, fresh):
-    """The leader brings a block to the layer it needs next, and says whether to compute it."""
+    """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in."""
     state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
+    step = COMPUTE
     while state[COUNT] == 0 or state[LAYER] == n_layers:
         if state[COUNT] > 0 and not finish_block(net, rows, work, output):
             return GROW
-        if not next_block(net, rows, work, block_rows, prune, place, n_layers):
+        found = next_block(net, rows, work, block_rows, prune, place, n_layers)
+        if found == NOTHING:
             return THROUGH
+        step = LOAD if found == NEW else COMPUTE
+    if step == LOAD:
+        return LOAD
     return must_leave(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), fresh)
 
 
 @inline
+def load_together(net, rows, work, first_layer, by_rows, column, place):
+    """Bring this member's lanes of a new block in; return the multiply-adds."""
+    n_tiles, stride = (work.state[STRIDE] + TILE - 1) // TILE, work.state[STRIDE]
+    first = min(share(n_tiles, place.member, place.n_members) * TILE, stride)
+    last = min(share(n_tiles, place.member + 1, place.n_members) * TILE, stride)
+    if by_rows:
+        return fill_through_first_layer(net, rows, work, first_layer, column.sums, first, last)
+    fill_block(net, rows, work, first, last)
+    return np.int64(0)
+
+
+@inline
+def compute_together(net, conn, is_dense, work, column, place):
+    """Run this member's columns of the current layer on the current block; return the multiply-adds."""
+    state, member, n_members = work.state, place.member, place.n_members
+    layer, side = state[LAYER], state[SIDE]
+    n_outputs, base = net.widths[layer + 1], net.first[layer]
+    if is_dense:
+        first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
+    else:
+        first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
+        last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
+    x, y = work.blocks[side], work.blocks[1 - side]
+    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], first, last, column)
+
+
+@inline
 def finish_step(net, rows, work, place, prune):
-    """The leader's part after a layer of a block: swap, count, drop those that are finished, join rests of blocks."""
+    """The leader's part after a layer of a block: count, drop instances that are finished, join rests of blocks."""
     state, shared, n_ops = work.state, place.shared, 0
-    side, layer, n_layers = state[SIDE], state[LAYER] + 1, net.low.shape[0]
-    for i in range(state[COUNT]):
-        work.ids[1 - side, i] = work.ids[side, i]
+    layer, n_layers = state[LAYER] + 1, net.low.shape[0]
     for member in range(place.n_members):
         n_ops += shared[FIRST_MEMBER + LINE * member + LAYER_OPS]
     state[TOTAL_OPS] += n_ops
-    state[SIDE], state[LAYER] = 1 - side, layer
+    state[LAYER] = layer
     count_done(work, place, state[COUNT])
     show(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), n_ops)
     if prune and net.zeros_stay[layer] and layer < n_layers:
@@ -193,35 +231,43 @@ def finish_step(net, rows, work, place, prune):
             at_checkpoint(net, rows, work, work.ids.shape[1])
 
 
+@inline
+def swap(work):
+    """Make the block that was written the current one."""
+    state = work.state
+    side = state[SIDE]
+    for i in range(state[COUNT]):
+        work.ids[1 - side, i] = work.ids[side, i]
+    state[SIDE] = 1 - side
+
+
 @kernel
-def run_blocks(net, conn, is_dense, prune, rows, work, column, output, place):
+def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, column, output, place):
     """Take a row group through all layers, block by block, alone or with others.
 
-    Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
+    With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
+    THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
     activations); in the last two cases the same call, by a crew of any size, goes on from there.
     """
-    state, fresh, step = work.state, True, np.int64(COMPUTE)
-    member, n_members, shared = place.member, place.n_members, place.shared
+    fresh, step = True, np.int64(COMPUTE)
+    member, shared = place.member, place.shared
     while True:
         if member == 0:
             step = np.int64(next_step(net, rows, work, output, place, prune, fresh))
         step = decide(place, step)
-        if step != COMPUTE:
+        if step != COMPUTE and step != LOAD:
             return step
         fresh = False
-        layer, side = state[LAYER], state[SIDE]
-        n_outputs, base = net.widths[layer + 1], net.first[layer]
-        if is_dense:
-            first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
+        if step == LOAD:
+            n_ops = load_together(net, rows, work, first_layer, by_rows, column, place)
         else:
-            first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
-            last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
-        n_connections = layer_on_block(
-            net, conn, is_dense, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE], first, last, column
-        )
-        shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_connections * state[COUNT]
-        shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_connections * state[COUNT]
+            n_ops = compute_together(net, conn, is_dense, work, column, place)
+        shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
+        shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
         if not meet(place):
             return np.int64(STOPPED)
         if member == 0:
-            finish_step(net, rows, work, place, prune)
+            if step == COMPUTE:
+                swap(work)
+            if step == COMPUTE or by_rows:
+                finish_step(net, rows, work, place, prune)

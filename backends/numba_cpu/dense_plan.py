@@ -14,10 +14,17 @@ from backends.numba_cpu.crews import Place
 from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
-from sparsednn.network import Network
+from sparsednn.network import AnyLayer, Network
 
 BLOCK_ROWS = 128
 """Instances in a block unless told otherwise: the best of 32 to 256 at 1024 to 16384 neurons."""
+
+ENTRY_COST, OUTPUT_COST, INPUT_COST, SPREAD_COST = 20, 20, 2, 60
+"""What the first layer takes for an instance, in multiply-adds of a dense block: each connection of one of its entries, when it
+goes by rows, and each output; each input of a dense block, and each entry that is spread out into one."""
+
+PITCH_EXTRA = 16
+"""Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
 
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
@@ -30,7 +37,7 @@ class DensePlan(Plan):
 
     def order(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers share all their inputs."""
-        return options.order if self.kernel == "udc_csc" else "given"
+        return options.order if self.kernel != "udc_udc" else "given"
 
     def rows(self, options: KernelOptions) -> str:
         """As asked for."""
@@ -38,12 +45,13 @@ class DensePlan(Plan):
 
     def columns(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
-        return options.columns if self.kernel == "udc_csc" else "none"
+        return options.columns if self.kernel != "udc_udc" else "none"
 
     def pack(self, network: Network) -> None:
         """Pack the layers by columns, sparse or dense."""
         self.is_dense = self.kernel == "udc_udc"
         self.connections = pack_dense(network, slots=True) if self.is_dense else pack_columns(network, self.neurons, slots=True)
+        self.first_layer = self._first_layer(network.layers[0])
         wanted = self.options.block_rows or BLOCK_ROWS
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
@@ -60,13 +68,25 @@ class DensePlan(Plan):
         sums = np.zeros(len(rows))
         retired = np.zeros(len(rows) if output else 0, np.uint8)
         where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums, retired)
-        return Group(work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0)])
+        return Group(
+            work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0), self._by_rows(inputs, rows)]
+        )
 
     def run(self, group: Group, place: Place, worker: int) -> int:
         """Run blocks until the kernel has to leave."""
-        where, output = group.extra
+        where, output, by_rows = group.extra
         status: int = kernels.run_blocks(
-            self.neurons, self.connections, self.is_dense, self.prune, where, group.work, self._column(worker), output, place
+            self.neurons,
+            self.connections,
+            self.first_layer,
+            self.is_dense,
+            self.prune,
+            by_rows,
+            where,
+            group.work,
+            self._column(worker),
+            output,
+            place,
         )
         return status
 
@@ -109,10 +129,32 @@ class DensePlan(Plan):
             )
         return self.memory[worker]  # type: ignore[no-any-return]
 
+    def _first_layer(self, layer: AnyLayer) -> blocks.FirstLayer:
+        """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
+        ids, columns = self.connections.ids.dtype, layer.to_scipy()
+        if self.kernel != "adaptive" or not columns.has_sorted_indices:
+            return blocks.FirstLayer(np.zeros(1, np.int64), np.empty(0, ids), np.empty(0, np.float32))
+        rows = columns.tocsr()
+        return blocks.FirstLayer(rows.indptr.astype(np.int64), rows.indices.astype(ids), rows.data)
+
+    def _by_rows(self, inputs: sp.csr_array, rows: NDArray[np.int64]) -> bool:
+        """Whether the first layer goes by rows."""
+        if not len(self.first_layer.ids) or not len(rows):
+            return False
+        n_inputs, n_outputs = self.neurons.widths[:2]
+        entries = (inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64) / len(rows)
+        n_connections = int(self.connections.indptr[n_outputs])
+        by_rows = entries * len(self.first_layer.ids) / n_inputs * ENTRY_COST + n_outputs * OUTPUT_COST
+        dense = n_inputs * INPUT_COST + entries * SPREAD_COST + n_connections
+        return bool(by_rows < dense)
+
     def _column(self, worker: int) -> blocks.Column:
         if self.accumulators[worker] is None:
             n = self.widest if self.is_dense else 0
-            self.accumulators[worker] = blocks.Column(np.empty(n, self.connections.ids.dtype), np.empty(n, np.float32))
+            pitch = int(self.neurons.widths[1]) + PITCH_EXTRA if len(self.first_layer.ids) else 0
+            self.accumulators[worker] = blocks.Column(
+                np.empty(n, self.connections.ids.dtype), np.empty(n, np.float32), aligned_floats(blocks.TILE * pitch)
+            )
         return self.accumulators[worker]  # type: ignore[no-any-return]
 
 

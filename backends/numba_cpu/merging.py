@@ -82,7 +82,5 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     at = np.arange(indptr[-1]) + np.repeat(layer.indptr[kept] - indptr[:-1], degrees)
     weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
     indices = representative[layer.indices[at]]
-    small = replace(
-        layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept]
-    )
+    small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])
     return small, merged

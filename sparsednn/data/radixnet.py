@@ -79,7 +79,11 @@ def radixnet(
         raise ValueError(f"bias={bias}: must be finite")
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
-    require(n_connections // dense_width * BYTES_PER_CONNECTION, f"a network of {n_connections:,} connections", "use fewer neurons or layers")
+    require(
+        n_connections // dense_width * BYTES_PER_CONNECTION,
+        f"a network of {n_connections:,} connections",
+        "use fewer neurons or layers",
+    )
     parts = list(_generate(neurons, layers, radices, dense_width, seed, np.float32(weight), np.float32(bias)))
     return Network.from_layers(parts, "nonzero", _challenge(neurons, layers, radices, dense_width, seed, weight, bias))
 
