@@ -54,7 +54,7 @@ class KernelOptions:
 
 
 LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "rows": ("none", "prune", "retire"),
+    "rows": ("none", "prune", "retire", "merge"),
     "columns": ("none", "merge"),
     "order": ("given", "shared_inputs"),
 }

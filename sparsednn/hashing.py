@@ -63,7 +63,10 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
     }
     before = [permutations[width] for width in widths]
     after = [*before[1:], None]
-    layers = [_hashed(layer.expanded(), *step) for layer, *step in zip(network.layers, before, after, strict=True)]
+    layers = [
+        _hashed(layer.expanded(), inputs_at, outputs_at)
+        for layer, inputs_at, outputs_at in zip(network.layers, before, after, strict=True)
+    ]
     hashed = Network.from_layers(layers, network.bias_on, network.challenge)
     return hashed, _hashed_inputs(inputs, before[0])
 

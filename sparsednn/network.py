@@ -133,17 +133,18 @@ class RepeatedLayer:
     @property
     def nnz(self) -> int:
         """Number of connections."""
-        return self.n_outputs * self.columns.shape[1]
+        return self.n_outputs * int(self.columns.shape[1])
 
     @property
     def indptr(self) -> NDArray[np.int64]:
         """Where each output neuron's connections start: int64, shape (n_outputs + 1,)."""
-        return np.arange(self.n_outputs + 1, dtype=np.int64) * self.columns.shape[1]
+        return np.arange(0, self.nnz + 1, self.columns.shape[1], dtype=np.int64)
 
     @property
     def indices(self) -> NDArray[np.int32]:
         """Input neuron of each connection: int32, shape (nnz,)."""
-        return self.columns.astype(np.int32)[self.column].reshape(-1)
+        indices: NDArray[np.int32] = self.columns.astype(np.int32)[self.column].reshape(-1)
+        return indices
 
     @property
     def values(self) -> Float32:

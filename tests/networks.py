@@ -46,6 +46,13 @@ def cases(
     if draw(st.booleans()):
         inputs = np.abs(inputs)
     bias = [_bias(rng, m, draw(st.sampled_from(["zero", "negative", "positive", "neuron"]))) for m in widths[1:]]
+    if draw(st.booleans()):  # columns that repeat, with their biases, and instances that do
+        same = [rng.integers(0, max(m // 4, 1), m) for m in widths[1:]]
+        weights = [w[:, of] for w, of in zip(weights, same, strict=True)]
+        bias = [b if np.ndim(b) == 0 else np.asarray(b)[of] for b, of in zip(bias, same, strict=True)]
+        inputs = inputs[rng.integers(0, max(len(inputs) // 4, 1), len(inputs))]
+    if draw(st.integers(0, 3)) == 0:  # weights that let instances reach the maximum, if there is one, and stay there
+        weights = [np.abs(w) * np.float32(8) for w in weights]
     bias_on = draw(st.sampled_from(["nonzero", "all"]))
     activations = [draw(ACTIVATIONS) for _ in weights]
     network = sparsednn.Network([sp.csr_array(w) for w in weights], bias=bias, bias_on=bias_on, activation=activations)

@@ -29,7 +29,7 @@ class CscPlan(Plan):
             pack_dense(network, slots=False) if self.is_dense else pack_columns(network, self.neurons, slots=False)
         )
 
-    def columns(self, options: KernelOptions) -> str:
+    def column_work(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
         return options.columns if self.kernel == "csc_csc" else "none"
 

@@ -19,7 +19,7 @@ class CsrPlan(Plan):
 
     connections: Connections
 
-    def columns(self, options: KernelOptions) -> str:
+    def column_work(self, options: KernelOptions) -> str:
         """None are merged: terms are added in the order of the neurons, which merging changes."""
         return "none"
 

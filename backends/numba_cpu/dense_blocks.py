@@ -19,11 +19,6 @@ from backends.numba_cpu.jit import inline
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
 N_STATE = 16
 
-NEW, WAITED, NOTHING = range(3)
-
-TILE = 16
-"""Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
-
 
 class BlockWork(NamedTuple):
     """A row group's dense blocks, which all members of its crew work on.
@@ -54,11 +49,13 @@ class Column(NamedTuple):
 
     ids : uint16 or uint32 (widest,), weights : float32 (widest,)
     sums : float32 (TILE * pitch,)             first layer, by rows: each instance's sums, `pitch` apart
+    table : int16 (2 * block_rows or more,)    instances by their hashes, while equal ones are merged
     """
 
     ids: NDArray[Any]
     weights: NDArray[np.float32]
     sums: NDArray[np.float32]
+    table: NDArray[np.int16]
 
 
 class FirstLayer(NamedTuple):
@@ -80,6 +77,7 @@ class Rows(NamedTuple):
     rows : int64 (n_rows,)                                 the instances of this group
     sums : float64 (n_rows,)                               result: sum of each row of the last activations
     retired : uint8 (n_rows,), or (0,)                     result, if the output is wanted: rows that were saturated
+    twin : int64 (n_rows,), or (0,)                        result, if rows are merged: the one that went on for it; or -1
     """
 
     indptr: NDArray[np.signedinteger]
@@ -88,6 +86,7 @@ class Rows(NamedTuple):
     rows: NDArray[np.int64]
     sums: NDArray[np.float64]
     retired: NDArray[np.uint8]
+    twin: NDArray[np.int64]
 
 
 @inline
@@ -100,90 +99,6 @@ def slot(neuron):
 def padded(count):
     """`count` rounded up to whole vectors."""
     return (count + 7) & ~7
-
-
-@inline
-def pick_rows(rows, work, block_rows, skip_empty):
-    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
-    state, ids, group, indptr = work.state, work.ids[0], rows.rows, rows.indptr
-    begin = state[CURSOR]
-    cursor, count = begin, 0
-    while cursor < group.shape[0] and count < block_rows:
-        row = group[cursor]
-        if not skip_empty or indptr[row] < indptr[row + 1]:
-            ids[count] = cursor
-            count += 1
-        cursor += 1
-    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, padded(count), 0, 0
-    return cursor - begin
-
-
-@inline
-def fill_block(net, rows, work, first, last):
-    """Bring lanes ``first .. last`` of the current block in from the input."""
-    state, ids, block = work.state, work.ids[0], work.blocks[0]
-    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
-    stride = state[STRIDE]
-    for j in range(slot(net.widths[0] - 1) + 1):
-        for i in range(first, last):
-            block[np.uint64(j * stride + i)] = 0
-    for i in range(first, min(last, state[COUNT])):
-        row = group[ids[i]]
-        for k in range(indptr[row], indptr[row + 1]):
-            block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
-
-
-@inline
-def load_block(net, rows, work, block_rows, skip_empty):
-    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
-    passed = pick_rows(rows, work, block_rows, skip_empty)
-    fill_block(net, rows, work, 0, work.state[STRIDE])
-    return passed
-
-
-@inline
-def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
-    """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
-
-    An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
-    """
-    starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
-    for p in range(begin, end):
-        value, i = values[np.uint64(p)], np.uint64(indices[np.uint64(p)])
-        from_entry, to_entry = starts[i], starts[i + np.uint64(1)]
-        n_ops += to_entry - from_entry
-        for k in range(from_entry, to_entry):
-            sums[np.uint64(offset + np.int64(outputs[np.uint64(k)]))] += value * weights[np.uint64(k)]
-    return n_ops
-
-
-@inline
-def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
-    """Bring lanes ``first .. last`` of the current block in as they are after the first layer; return the multiply-adds.
-
-    Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
-    few at a time in rows of their own, and stored together, so that each line of the block is written once.
-    """
-    state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
-    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
-    biases, biases_at_zero, low, high, n_outputs = net.bias, net.bias_at_zero, net.low[0], net.high[0], net.widths[1]
-    stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
-    for begin in range(first, last, TILE):
-        n_lanes = min(TILE, last - begin)
-        for k in range(pitch * n_lanes):
-            sums[np.uint64(k)] = 0
-        for lane in range(min(n_lanes, count - begin)):
-            row = group[ids[begin + lane]]
-            n_ops += add_row(entries, first_layer, indices, values, indptr[row], indptr[row + 1], sums, pitch * lane)
-        for j in range(n_outputs):
-            bias, at_zero, base = biases[j], biases_at_zero[j], slot(j) * stride + begin
-            for lane in range(n_lanes):
-                total = sums[np.uint64(pitch * lane + j)]
-                z = total + bias if total != 0 else at_zero
-                z = low if z < low else z
-                block[np.uint64(base + lane)] = high if z > high else z
-    clear_padding(n_outputs, block, stride, max(count, first), last)
-    return n_ops
 
 
 @inline
@@ -316,34 +231,20 @@ def count_done(work, place, amount):
 
 
 @inline
-def next_block(net, rows, work, block_rows, prune, place, n_layers):
-    """Choose new instances for the current block, or else take those that wait longest in a pool into it.
-
-    Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
-    """
-    state = work.state
-    while state[CURSOR] < rows.rows.shape[0]:
-        passed = pick_rows(rows, work, block_rows, prune and net.zeros_stay[0])
-        count_done(work, place, (passed - state[COUNT]) * n_layers)
-        if state[COUNT] > 0:
-            return NEW
-    waiting = first_pool(work)
-    if waiting < 0:
-        return NOTHING
-    state[STRIDE] = 0
-    join_pool(net, work, waiting)
-    return WAITED
-
-
-@inline
-def at_checkpoint(net, rows, work, block_rows):
-    """Join rests of blocks if the current layer is a checkpoint; wait there if more can still come."""
-    state = work.state
-    layer, checkpoints, checkpoint = state[LAYER], work.checkpoints, 0
+def find_checkpoint(work):
+    """Number of the checkpoint that the current layer is; -1 if it is none."""
+    layer, checkpoints, checkpoint = work.state[LAYER], work.checkpoints, 0
     while checkpoint < checkpoints.shape[0] and checkpoints[checkpoint] < layer:
         checkpoint += 1
     if checkpoint == checkpoints.shape[0] or checkpoints[checkpoint] != layer:
-        return
+        return -1
+    return checkpoint
+
+
+@inline
+def at_checkpoint(net, rows, work, block_rows, checkpoint):
+    """Join rests of blocks; wait here if more can still come."""
+    state = work.state
     if state[COUNT] * 2 <= block_rows and work.pool_count[checkpoint] > 0:
         join_pool(net, work, checkpoint)
     earlier = first_pool(work)

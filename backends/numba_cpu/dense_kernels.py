@@ -34,23 +34,20 @@ from backends.numba_cpu.dense_blocks import (
     COUNT,
     GROUP_DONE,
     LAYER,
-    NEW,
-    NOTHING,
     OUTPUT_NNZ,
     OUTPUT_ROWS,
     SIDE,
     STRIDE,
-    TILE,
     TOTAL_OPS,
     at_checkpoint,
     count_done,
     drop_finished,
-    fill_block,
-    fill_through_first_layer,
-    next_block,
+    find_checkpoint,
     slot,
 )
+from backends.numba_cpu.dense_filling import NEW, NOTHING, TILE, fill_block, fill_through_first_layer, next_block
 from backends.numba_cpu.jit import inline, kernel
+from backends.numba_cpu.merging_rows import merge_instances
 from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
 
 LOAD = 16
@@ -215,8 +212,8 @@ def compute_together(net, conn, is_dense, work, column, place):
 
 
 @inline
-def finish_step(net, rows, work, place, prune):
-    """The leader's part after a layer of a block: count, drop instances that are finished, join rests of blocks."""
+def finish_step(net, rows, work, place, prune, table):
+    """The leader's part after a layer of a block: count, drop instances that are finished or the same, join rests of blocks."""
     state, shared, n_ops = work.state, place.shared, 0
     layer, n_layers = state[LAYER] + 1, net.low.shape[0]
     for member in range(place.n_members):
@@ -227,8 +224,11 @@ def finish_step(net, rows, work, place, prune):
     show(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), n_ops)
     if prune and net.zeros_stay[layer] and layer < n_layers:
         count_done(work, place, drop_finished(net, rows, work) * (n_layers - layer))
-        if state[COUNT] > 0:
-            at_checkpoint(net, rows, work, work.ids.shape[1])
+        checkpoint = find_checkpoint(work)
+        if state[COUNT] > 0 and checkpoint >= 0:
+            if rows.twin.shape[0] > 0:
+                count_done(work, place, merge_instances(net, rows, work, table) * (n_layers - layer))
+            at_checkpoint(net, rows, work, work.ids.shape[1], checkpoint)
 
 
 @inline
@@ -270,4 +270,4 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, col
             if step == COMPUTE:
                 swap(work)
             if step == COMPUTE or by_rows:
-                finish_step(net, rows, work, place, prune)
+                finish_step(net, rows, work, place, prune, column.table)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu import dense_kernels as kernels
 from backends.numba_cpu.crews import Place
+from backends.numba_cpu.dense_filling import TILE
 from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
@@ -39,11 +40,11 @@ class DensePlan(Plan):
         """As asked for, with sparse layers; dense layers share all their inputs."""
         return options.order if self.kernel != "udc_udc" else "given"
 
-    def rows(self, options: KernelOptions) -> str:
+    def row_work(self, options: KernelOptions) -> str:
         """As asked for."""
         return options.rows
 
-    def columns(self, options: KernelOptions) -> str:
+    def column_work(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
         return options.columns if self.kernel != "udc_udc" else "none"
 
@@ -67,7 +68,8 @@ class DensePlan(Plan):
         work.pool_count[:] = 0
         sums = np.zeros(len(rows))
         retired = np.zeros(len(rows) if output else 0, np.uint8)
-        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums, retired)
+        twin = np.full(len(rows) if self.options.rows == "merge" else 0, -1)
+        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums, retired, twin)
         return Group(
             work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0), self._by_rows(inputs, rows)]
         )
@@ -96,9 +98,11 @@ class DensePlan(Plan):
 
     def close(self, group: Group) -> GroupResult:
         """Bring the output, finished block by block, into the order of the rows."""
-        state, output = group.work.state, None
+        state, where, output = group.work.state, group.extra[0], None
+        origin = _origins(where.twin, group.n_rows)
+        group.sums = group.sums[origin]
         if group.wants_output:
-            output = self._rows_in_order(group)
+            output = self._rows_in_order(group)[origin]
         return GroupResult(group.sums, int(state[blocks.TOTAL_OPS]), output)
 
     def _rows_in_order(self, group: Group) -> sp.csr_array:
@@ -153,9 +157,22 @@ class DensePlan(Plan):
             n = self.widest if self.is_dense else 0
             pitch = int(self.neurons.widths[1]) + PITCH_EXTRA if len(self.first_layer.ids) else 0
             self.accumulators[worker] = blocks.Column(
-                np.empty(n, self.connections.ids.dtype), np.empty(n, np.float32), aligned_floats(blocks.TILE * pitch)
+                np.empty(n, self.connections.ids.dtype),
+                np.empty(n, np.float32),
+                aligned_floats(TILE * pitch),
+                np.empty(1 << (2 * self.block_rows).bit_length(), np.int16),
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]
+
+
+def _origins(twin: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    """For each row, the one that went on for it in the end: itself, its twin, that one's twin, ..."""
+    origin = np.arange(n_rows)
+    merged = np.flatnonzero(twin >= 0)
+    while merged.size:
+        origin[merged] = twin[origin[merged]]
+        merged = merged[twin[origin[merged]] >= 0]
+    return origin
 
 
 def _checkpoints(n_layers: int) -> NDArray[np.int64]:

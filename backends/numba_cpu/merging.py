@@ -14,8 +14,8 @@ from sparsednn.network import AnyLayer, Layer, Network
 def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
     """Keep one of each set of a layer's columns that are the same, and have the next layer's connections come from it.
 
-    Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged layer's
-    columns keep all their terms in their order, so that an input may occur in a column more than once.
+    Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged
+    layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
 
     Returns
     -------
@@ -38,8 +38,8 @@ def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
 def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
     """Say for each layer whether a row with every neuron at its activation's maximum before it stays so to the end.
 
-    "Its activation's maximum" is that of the layer before; so the first entry is False. Shape (n_layers + 1,), the last one True if
-    the last layer's activation has a maximum.
+    "Its activation's maximum" is that of the layer before; so the first is False. Shape (n_layers + 1,), the last one True
+    if the last layer's activation has a maximum.
     """
     highs = [np.float32(layer.activation.high) for layer in network.layers]
     keeps = np.zeros(len(network.layers) + 1, np.bool_)

@@ -49,9 +49,8 @@ class Connections(NamedTuple):
     """The connections of all layers, sparse or dense.
 
     Sparse by columns, in the order of computation: the output at position q of layer l, ``order[first[l] + q]``, has as many
-    connections as come between ``indptr[first[l] + q]`` and ``indptr[first[l] + q + 1]``, stored from ``begin[first[l] + q]`` on;
-    columns that repeat are stored once.
-    Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
+    connections as come between ``indptr[first[l] + q]`` and ``indptr[first[l] + q + 1]``, stored from ``begin[first[l] + q]``
+    on; columns that repeat are stored once. Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
     indptr, begin : int64

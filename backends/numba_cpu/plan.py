@@ -51,9 +51,9 @@ class Plan(ABC):
         self.kernel = kernel
         self.options = options
         last = np.arange(network.n_outputs, dtype=np.int32)
-        if self.columns(options) == "merge":
+        if self.column_work(options) == "merge":
             network, last = merge_columns(network)
-        retires = self.rows(options) in ("retire", "merge")
+        retires = self.row_work(options) in ("retire", "merge")
         stays = saturated_rows_stay(network) if retires else np.zeros(len(network.layers) + 1, np.bool_)
         self.neurons: Neurons = pack_neurons(network, self.order(options), stays, last)
         self.prune = options.rows != "none"
@@ -66,11 +66,11 @@ class Plan(ABC):
         """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
         return "given"
 
-    def rows(self, options: KernelOptions) -> str:
-        """How work on rows is avoided: what was asked for, as far as the kernel goes with it; dropping dead rows, unless more."""
+    def row_work(self, options: KernelOptions) -> str:
+        """How work on rows is avoided: what was asked for, as far as the kernel goes with it."""
         return "none" if options.rows == "none" else "prune"
 
-    def columns(self, options: KernelOptions) -> str:
+    def column_work(self, options: KernelOptions) -> str:
         """How work on columns is avoided: a kernel that adds terms in the order they are stored can merge equal columns."""
         return options.columns
 
@@ -109,10 +109,10 @@ class Plan(ABC):
         """Name the kernel and the optimisations that are on."""
         return {
             "kernel": self.kernel,
-            "rows": self.rows(self.options),
-            "columns": self.columns(self.options),
+            "rows": self.row_work(self.options),
+            "columns": self.column_work(self.options),
             "order": self.order(self.options),
-            "structure_aware": self.columns(self.options) == "merge",
+            "structure_aware": self.column_work(self.options) == "merge",
         }
 
 

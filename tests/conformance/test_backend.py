@@ -23,7 +23,8 @@ KERNELS = [
     for kernel in sorted(set(load_backend(name).kernels.values()))
 ]
 REFERENCE = "scipy_reference"
-ROWS = st.sampled_from(["none", "prune"])
+ROWS = st.sampled_from(["none", "prune", "retire", "merge"])
+COLUMNS = st.sampled_from(["none", "merge"])
 ORDER = st.sampled_from(["given", "shared_inputs"])
 
 
@@ -74,18 +75,19 @@ def test_the_reference_gives_the_bits_of_the_naive_oracle(case: Case) -> None:
 @given(
     case=cases(),
     rows=ROWS,
+    columns=COLUMNS,
     order=ORDER,
     full=st.booleans(),
     threads=st.integers(1, 8),
     block_rows=st.sampled_from([None, 1, 16, 48]),
 )
 def test_every_kernel_gives_the_bits_of_the_reference(
-    backend: str, kernel: str, case: Case, rows: str, order: str, full: bool, threads: int, block_rows: int | None
+    backend: str, kernel: str, case: Case, rows: str, columns: str, order: str, full: bool, threads: int, block_rows: int | None
 ) -> None:
     expected = reference(case)
     result = sparsednn.infer(
-        case.network, case.inputs, backend=backend, kernel=kernel, threads=threads, output=True, rows=rows, order=order,
-        full_columns=full, block_rows=block_rows,
+        case.network, case.inputs, backend=backend, kernel=kernel, threads=threads, output=True, rows=rows, columns=columns,
+        order=order, full_columns=full, block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None
@@ -144,7 +146,7 @@ def test_no_rows_at_all(backend: str, kernel: str, small_network: sparsednn.Netw
 def test_all_rows_die(backend: str, kernel: str) -> None:
     weights = [sp.csr_array(np.full((3, 5), -1.0)), sp.csr_array(np.full((5, 70), 1.0)), sp.csr_array(np.full((70, 2), 1.0))]
     inputs = sp.csr_array(np.ones((40, 3)))
-    for rows in ("none", "prune"):
+    for rows in ("none", "prune", "retire", "merge"):
         result = sparsednn.infer(sparsednn.Network(weights), inputs, backend=backend, kernel=kernel, rows=rows, output=True)
         assert result.output.shape == (40, 2)
         assert result.output.nnz == 0

@@ -12,7 +12,7 @@ import sparsednn
 from sparsednn.backend import backend_names, load_backend
 from sparsednn.data.radixnet import radixnet
 from sparsednn.schedulers import SCHEDULERS, STRATEGIES, Scheduler, SchedulerOptions
-from tests.conformance.test_backend import REFERENCE, challenge_reference, reference, same_bits
+from tests.conformance.test_backend import COLUMNS, REFERENCE, ROWS, challenge_reference, reference, same_bits
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
@@ -59,20 +59,21 @@ def test_schedulers_and_hashing_change_no_bit(
 @pytest.mark.parametrize(("backend", "kernel", "scheduler"), PAIRS)
 @given(
     case=cases(),
-    rows=st.sampled_from(["none", "prune"]),
+    rows=ROWS,
+    columns=COLUMNS,
     full=st.booleans(),
     threads=st.integers(1, 5),
     block_rows=st.sampled_from([None, 16]),
     strategy=st.sampled_from(STRATEGIES),
 )
 def test_teams_give_the_bits_of_the_reference(
-    backend: str, kernel: str, scheduler: str, case: Case, rows: str, full: bool, threads: int, block_rows: int | None,
-    strategy: str,
+    backend: str, kernel: str, scheduler: str, case: Case, rows: str, columns: str, full: bool, threads: int, block_rows: int |
+    None, strategy: str,
 ) -> None:  # fmt: skip
     expected = reference(case)
     result = sparsednn.infer(
         case.network, case.inputs, backend=backend, kernel=kernel, scheduler=eager(scheduler, strategy=strategy),
-        threads=threads, output=True, rows=rows, full_columns=full, block_rows=block_rows,
+        threads=threads, output=True, rows=rows, columns=columns, full_columns=full, block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None

@@ -1,0 +1,129 @@
+"""How instances come into a dense block: spread out, or through the first layer entry by entry; or from a pool."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.numba_cpu.dense_blocks import (
+    COUNT,
+    CURSOR,
+    LAYER,
+    SIDE,
+    STRIDE,
+    clear_padding,
+    count_done,
+    first_pool,
+    join_pool,
+    padded,
+    slot,
+)
+from backends.numba_cpu.jit import inline
+
+NEW, WAITED, NOTHING = range(3)
+
+TILE = 16
+"""Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
+
+
+@inline
+def pick_rows(rows, work, block_rows, skip_empty):
+    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
+    state, ids, group, indptr = work.state, work.ids[0], rows.rows, rows.indptr
+    begin = state[CURSOR]
+    cursor, count = begin, 0
+    while cursor < group.shape[0] and count < block_rows:
+        row = group[cursor]
+        if not skip_empty or indptr[row] < indptr[row + 1]:
+            ids[count] = cursor
+            count += 1
+        cursor += 1
+    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, padded(count), 0, 0
+    return cursor - begin
+
+
+@inline
+def fill_block(net, rows, work, first, last):
+    """Bring lanes ``first .. last`` of the current block in from the input."""
+    state, ids, block = work.state, work.ids[0], work.blocks[0]
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    stride = state[STRIDE]
+    for j in range(slot(net.widths[0] - 1) + 1):
+        for i in range(first, last):
+            block[np.uint64(j * stride + i)] = 0
+    for i in range(first, min(last, state[COUNT])):
+        row = group[ids[i]]
+        for k in range(indptr[row], indptr[row + 1]):
+            block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
+
+
+@inline
+def load_block(net, rows, work, block_rows, skip_empty):
+    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
+    passed = pick_rows(rows, work, block_rows, skip_empty)
+    fill_block(net, rows, work, 0, work.state[STRIDE])
+    return passed
+
+
+@inline
+def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
+    """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
+
+    An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
+    """
+    starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
+    for p in range(begin, end):
+        value, i = values[np.uint64(p)], np.uint64(indices[np.uint64(p)])
+        from_entry, to_entry = starts[i], starts[i + np.uint64(1)]
+        n_ops += to_entry - from_entry
+        for k in range(from_entry, to_entry):
+            sums[np.uint64(offset + np.int64(outputs[np.uint64(k)]))] += value * weights[np.uint64(k)]
+    return n_ops
+
+
+@inline
+def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
+    """Bring lanes ``first .. last`` of the current block in as they are after the first layer; return the multiply-adds.
+
+    Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
+    few at a time in rows of their own, and stored together, so that each line of the block is written once.
+    """
+    state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    biases, biases_at_zero, low, high, n_outputs = net.bias, net.bias_at_zero, net.low[0], net.high[0], net.widths[1]
+    stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
+    for begin in range(first, last, TILE):
+        n_lanes = min(TILE, last - begin)
+        for k in range(pitch * n_lanes):
+            sums[np.uint64(k)] = 0
+        for lane in range(min(n_lanes, count - begin)):
+            row = group[ids[begin + lane]]
+            n_ops += add_row(entries, first_layer, indices, values, indptr[row], indptr[row + 1], sums, pitch * lane)
+        for j in range(n_outputs):
+            bias, at_zero, base = biases[j], biases_at_zero[j], slot(j) * stride + begin
+            for lane in range(n_lanes):
+                total = sums[np.uint64(pitch * lane + j)]
+                z = total + bias if total != 0 else at_zero
+                z = low if z < low else z
+                block[np.uint64(base + lane)] = high if z > high else z
+    clear_padding(n_outputs, block, stride, max(count, first), last)
+    return n_ops
+
+
+@inline
+def next_block(net, rows, work, block_rows, prune, place, n_layers):
+    """Choose new instances for the current block, or else take those that wait longest in a pool into it.
+
+    Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
+    """
+    state = work.state
+    while state[CURSOR] < rows.rows.shape[0]:
+        passed = pick_rows(rows, work, block_rows, prune and net.zeros_stay[0])
+        count_done(work, place, (passed - state[COUNT]) * n_layers)
+        if state[COUNT] > 0:
+            return NEW
+    waiting = first_pool(work)
+    if waiting < 0:
+        return NOTHING
+    state[STRIDE] = 0
+    join_pool(net, work, waiting)
+    return WAITED
