@@ -76,7 +76,7 @@ class WorkProfile:
     @property
     def n_instances(self) -> int:
         """Instances of the input."""
-        return self.nonzeros.shape[1]
+        return int(self.nonzeros.shape[1])
 
     def alive_at_end(self) -> Ints:
         """Return the 1-based ids of the instances with a nonzero last activation, ascending; int64.
@@ -103,7 +103,7 @@ class WorkProfile:
         ]  # fmt: skip
 
     def _sums(self, order: Ints, sizes: Ints) -> tuple[Ints, Ints, Ints]:
-        """Rows alive, nonzeros and fewest nonzeros of a row alive, for groups of neighbours in `order`; (n_layers + 1, groups)."""
+        """Rows alive, nonzeros, fewest nonzeros of a row alive: of groups of neighbours in `order`; (n_layers + 1, groups)."""
         shape = (self.n_layers + 1, len(sizes))
         alive, nnz, least = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         filled = np.flatnonzero(sizes)  # reduceat cannot sum up nothing

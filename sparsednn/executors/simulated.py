@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from sparsednn.cost import GroupCosts, Overheads
-from sparsednn.executors.base import Timeline, WorkerTimes
+from sparsednn.executors.base import Timeline
 from sparsednn.executors.virtual_crew import VirtualCrew
 from sparsednn.executors.virtual_log import VirtualLog
 from sparsednn.executors.virtual_time import VirtualTime
