@@ -119,6 +119,10 @@ def _check_ranges(config: Config) -> None:
         raise ConfigError(f"seed={config.seed}: must be from 0 to {2**32 - 1}")
     if config.cluster.timeout_s is not None and not config.cluster.timeout_s > 0:
         raise ConfigError(f"cluster.timeout_s={config.cluster.timeout_s}: must be above 0")
+    for name in ("slow_core", "noisy_node"):
+        value = getattr(config.cluster, name)
+        if value is not None and not 1 <= value < math.inf:
+            raise ConfigError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
     for name in ("bias", "weight", "maximum"):
         value = getattr(config.network, name)
         if value is not None and not math.isfinite(value):
@@ -140,6 +144,8 @@ def _refuse_unbuilt(config: Config) -> None:
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),
         "cluster.calibration": (config.cluster.calibration, None),
+        "cluster.slow_core": (config.cluster.slow_core, None),
+        "cluster.noisy_node": (config.cluster.noisy_node, None),
     }
     for name, (value, built) in only.items():
         if value != built:
