@@ -94,7 +94,7 @@ def summary(record: dict[str, Any]) -> Table:
 
 
 LOCKING = ("enlist", "probe", "recruit", "meet", "lock")
-"""Parts of the locking mechanism: reporting to be free, asking for helpers in vain or not, meeting in teams, the lock itself."""
+"""Parts of the locking mechanism: to report being free, ask for helpers in vain or not, meet in teams, wait for the lock."""
 
 
 def locking(workers: list[dict[str, Any]]) -> str:
@@ -106,7 +106,7 @@ def locking(workers: list[dict[str, Any]]) -> str:
 
 
 def _mean(workers: list[dict[str, Any]], key: str) -> float:
-    return sum(worker[key] for worker in workers) / len(workers)
+    return sum(float(worker[key]) for worker in workers) / len(workers)
 
 
 def verdict(truth: dict[str, Any]) -> str:

@@ -7,11 +7,9 @@ are not in it.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsednn
-from experiments.environment import environment
-from sparsednn.result import write_json
+from experiments.bench import WIDTH, parse, write_figures
 
 
 @dataclass(slots=True)
@@ -49,7 +46,6 @@ VARIANTS = (
     ("main job, 2 threads", 60_000, {"threads": 2}),
 )
 SWITCHES = ("rows", "order", "full_columns")
-WIDTH = 150
 RATIOS = (
     ("reference", "csc"),
     ("reference", "csc, all ids looked at"),
@@ -61,18 +57,10 @@ RATIOS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.kernel_rates", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="rounds that count, after one that does not (default: 7)")
-    parser.add_argument("--json", type=Path, help="also write all figures to this file")
-    args = parser.parse_args(arguments)
-    if args.rounds < 1:
-        parser.error(f"--rounds {args.rounds}: at least 1 is needed")
-    if args.json is not None and not args.json.parent.is_dir():
-        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
+    args = parse(arguments, "kernel_rates", __doc__, rounds=7)
     variants = measure(args.rounds)
     show(variants)
-    if args.json is not None:
-        write_json(args.json, {"environment": environment(), "variants": [_plain(variant) for variant in variants]})
+    write_figures(args.json, {"variants": [_plain(variant) for variant in variants]})
     return 0
 
 

@@ -62,7 +62,7 @@ class InferOptions:
     buckets: int = 1
     split_factor: int = 8
     strategy: str = "earliest_first"
-    recruiting_ratio: float = 0.3
+    recruiting_ratio: float = 0.0
     threshold: int = 4
     minimum_work: int = MINIMUM_WORK
     trace: bool = False

@@ -99,7 +99,7 @@ class SchedulerConfig:
 
     name: str = "data"
     strategy: Strategy = Strategy.earliest_first
-    recruiting_ratio: float = 0.3
+    recruiting_ratio: float = 0.0
     threshold: int = 4
     split_factor: int = 8
     minimum_work: int = MINIMUM_WORK

@@ -156,7 +156,7 @@ class SchedulerOptions:
 
     split_factor: int = 8
     strategy: str = "earliest_first"
-    recruiting_ratio: float = 0.3
+    recruiting_ratio: float = 0.0
     threshold: int = 4
     minimum_work: int = MINIMUM_WORK
 

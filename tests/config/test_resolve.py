@@ -112,7 +112,6 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["input=files"], "input.path=FILE_OR_FOLDER", id="input files without a path"),
         pytest.param(["executor=simulated"], "executor=simulated: this version .*legal: threads", id="simulation"),
         pytest.param(["processes=2"], "processes=2: this version .*legal: 1", id="more processes"),
-        pytest.param(["trace=true"], "trace=true: this version .*legal: false", id="traces"),
         pytest.param(["resume=true"], "resume=true", id="resuming"),
         pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
         pytest.param(["optimize.columns=merge"], "optimize.columns=merge: .*legal: none", id="column merging"),

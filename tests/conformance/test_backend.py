@@ -186,13 +186,14 @@ def test_challenge_rows_have_the_same_bits(
 ) -> None:
     rows = challenge_rows[:700]
     result = sparsednn.infer(challenge_network, rows, backend=backend, kernel=kernel, threads=threads, output=True)
-    assert same_bits(result.output, _challenge_reference(challenge_network, rows))
+    assert same_bits(result.output, challenge_reference(challenge_network, rows))
 
 
 _memo: list[sp.csr_array] = []
 
 
-def _challenge_reference(network: sparsednn.Network, rows: sp.csr_array) -> sp.csr_array:
+def challenge_reference(network: sparsednn.Network, rows: sp.csr_array) -> sp.csr_array:
+    """The reference's output, computed once."""
     if not _memo:
         _memo.append(sparsednn.infer(network, rows, backend=REFERENCE, threads=1, output=True).output)
     return _memo[0]

@@ -12,7 +12,7 @@ import sparsednn
 from sparsednn.backend import backend_names, load_backend
 from sparsednn.data.radixnet import radixnet
 from sparsednn.schedulers import SCHEDULERS, STRATEGIES, Scheduler, SchedulerOptions
-from tests.conformance.test_backend import REFERENCE, reference, same_bits
+from tests.conformance.test_backend import REFERENCE, challenge_reference, reference, same_bits
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
@@ -94,6 +94,23 @@ def test_every_multiply_add_is_counted_once(
     )
     assert many["performed_edges"] == one["performed_edges"] > 0
     assert sum(worker["multiply_adds"] for worker in many["workers"]) == many["performed_edges"]
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="the whole challenge takes minutes without the JIT")
+@pytest.mark.parametrize(("backend", "kernel", "scheduler"), [pair for pair in PAIRS if pair.values[0] != REFERENCE])
+@pytest.mark.parametrize("hashing", ["none", "input"])
+def test_challenge_rows_have_the_same_bits(
+    backend: str, kernel: str, scheduler: str, hashing: str, challenge_network: sparsednn.Network,
+    challenge_rows: sp.csr_array,
+) -> None:  # fmt: skip
+    rows = challenge_rows[:700]
+    expected = challenge_reference(challenge_network, rows)
+    for threads in (1, 2, 3, 8, 16):
+        result = sparsednn.infer(
+            challenge_network, rows, backend=backend, kernel=kernel, scheduler=eager(scheduler), hashing=hashing,
+            threads=threads, output=True,
+        )  # fmt: skip
+        assert same_bits(result.output, expected), f"{threads} threads"
 
 
 @pytest.mark.parametrize(("backend", "kernel", "scheduler"), ILLEGAL)

@@ -34,6 +34,15 @@ def test_other_kernels_find_them_too(kernel: str, challenge_network: sparsednn.N
     assert categories_sha256(result.categories) == PUBLISHED_SHA256
 
 
+@pytest.mark.parametrize("scheduler", ["model", "data_then_model", "manager_worker", "work_stealing"])
+@pytest.mark.parametrize("hashing", ["none", "both"])
+def test_every_scheduler_finds_them(
+    scheduler: str, hashing: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> None:
+    result = sparsednn.infer(challenge_network, challenge_rows, scheduler=scheduler, hashing=hashing)
+    assert categories_sha256(result.categories) == PUBLISHED_SHA256
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(

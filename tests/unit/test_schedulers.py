@@ -124,7 +124,7 @@ def _after(
     events: list[Event], n_workers: int = 3, domains: tuple[int, ...] = (), **options: object
 ) -> tuple[DataThenModelScheduler, list[Action]]:
     """A run of 10 layers after some events, and what the last of them brought."""
-    scheduler = DataThenModelScheduler(SchedulerOptions(**{"minimum_work": 0, **options}))  # type: ignore[arg-type]
+    scheduler = DataThenModelScheduler(SchedulerOptions(**{"minimum_work": 0, "recruiting_ratio": 0.3, **options}))  # type: ignore[arg-type]
     scheduler.start(Job(n_workers, n_workers, 10, domains))
     actions: list[Action] = []
     for event in events:
