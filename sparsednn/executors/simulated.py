@@ -115,6 +115,7 @@ class _Run:
         self.time = VirtualTime(executor.slowdown)
         self.logs = [VirtualLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
         self.layers = [0] * job.n_row_groups
+        self.scores = [0] * n
         self.crews: list[VirtualCrew | None] = [None] * n
         self.deciding = [True] * n
         self.stopped = [False] * n
@@ -218,8 +219,7 @@ class _Run:
         if plan != crew.n_plans:
             return
         leader, group, now_s = crew.members[0], crew.row_group, self.time.now_s
-        scores = [self.score(worker) for worker in range(len(self.crews))]
-        scores[leader] = self.layers[group] = crew.exit_layer
+        self.scores[leader] = self.layers[group] = crew.exit_layer
         self.time.activate(-len(crew.members))
         for member, stretch in zip(crew.members, crew.end(now_s), strict=True):
             self.logs[member].ran(stretch)
@@ -229,11 +229,14 @@ class _Run:
             self.logs[leader].times.row_groups += 1
             self.report(Finished(leader, group))
         else:
-            self.report(Boundary(leader, group, tuple(scores), int(self.costs[group].step_work[crew.exit_layer])))
+            scores = tuple(self.score(worker) for worker in range(len(self.crews)))
+            self.report(Boundary(leader, group, scores, int(self.costs[group].step_work[crew.exit_layer])))
         for member in crew.members[1:]:
             self.read_mail(member)
 
     def score(self, worker: int) -> int:
-        """Layers finished of the row group that a worker runs or leads."""
+        """Layers finished of the row group that a worker runs or leads, or ran or led last."""
         crew = self.crews[worker]
-        return 0 if crew is None else crew.layer_at(self.time.work_s)
+        if crew is None or not crew.running or crew.members[0] != worker:
+            return self.scores[worker]
+        return crew.layer_at(self.time.work_s)

@@ -61,9 +61,7 @@ class VirtualCrew:
         return self._exit_work_s
 
     def layer_at(self, work_s: float) -> int:
-        """Return how many layers of the row group are finished."""
-        if not self.running:
-            return self._first
+        """Return how many layers of the row group are finished, while it is running."""
         return self._first + max(int(np.searchsorted(self._ends_s, work_s, side="right")) - 1, 0)
 
     def end(self, now_s: float) -> list[Stretch]:

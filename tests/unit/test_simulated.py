@@ -15,6 +15,7 @@ from sparsednn.schedulers import (
     SCHEDULERS,
     STRATEGIES,
     Action,
+    Boundary,
     Event,
     Job,
     Run,
@@ -24,6 +25,7 @@ from sparsednn.schedulers import (
     Started,
     Stop,
 )
+from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.trace import Trace
 
 ANY_WORK = SchedulerOptions(split_factor=2, recruiting_ratio=0, minimum_work=0)
@@ -203,6 +205,29 @@ def test_every_scheduler_finishes_every_group_within_bounds(
         assert math.fsum(busy(timeline)) == pytest.approx(total_s)
     again = simulate(name, groups, n_workers, options, overheads=times)
     assert again == timeline
+
+
+class Watched(DataThenModelScheduler):
+    """Keeps the scores that it is told."""
+
+    def start(self, job: Job) -> None:
+        super().start(job)
+        self.seen: list[tuple[int, tuple[int, ...]]] = []
+
+    def on_event(self, event: Event) -> list[Action]:
+        if isinstance(event, Boundary):
+            self.seen.append((event.worker, event.scores))
+        return super().on_event(event)
+
+
+def test_scores_are_those_at_the_boundary_also_of_a_worker_that_stands_at_its_own() -> None:
+    """Decisions take 2 s. The first worker stands at 10 s behind its second layer; it is not the slower one. The second comes to
+    its own second boundary at 10.8 s, while the first still has the lock."""
+    scheduler = Watched(SchedulerOptions(strategy="slower_first", threshold=0, recruiting_ratio=0, minimum_work=0))
+    groups = [costs([4] * 4), costs([3.4] * 4), costs([1, 0, 0, 0])]
+    timeline = SimulatedExecutor(3, overheads(decision_s=2)).run(scheduler, Job(3, 3, 4), groups)
+    assert scheduler.seen[:2] == [(0, (2, 1, 4)), (1, (2, 2, 4))]
+    assert timeline.times[1].recruit_s == 2
 
 
 class Broken(Scheduler):

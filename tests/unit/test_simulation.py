@@ -155,6 +155,7 @@ def test_a_simulated_record_says_so_and_has_all_that_a_real_one_has(
     assert set(real.record) - set(record) == set()
     assert {"simulated", "cluster", "calibration"} == set(record) - set(real.record)
     assert record["simulated"] is True
+    assert record["performed_edges"] == real.record["performed_edges"]
     assert record["executor"] == "simulated"
     assert record["calibration"] == CostModel().calibration.content
     assert (record["processes"], record["threads"], len(record["workers"])) == (2, 3, 6)
