@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from sparsednn.backend import KernelOptions
+import scipy.sparse as sp
+
+from sparsednn.backend import Backend, KernelOptions
 from sparsednn.cluster import Cluster, ClusterSimulator, Plan
 from sparsednn.cost import WorkProfile
 from sparsednn.cost_model import CostModel
+from sparsednn.network import Network
+from sparsednn.options import InferOptions
+from sparsednn.profiling import measure_profile
 from sparsednn.schedulers import SCHEDULERS, STRATEGIES, SchedulerOptions
+
+AUTO = "auto"
+"""In place of a scheduler's name."""
 
 SPLIT_FACTORS = (4, 8, 16)
 CLEARLY = 0.01
@@ -38,6 +47,11 @@ class Choice:
     def scheduler(self) -> str:
         """Name of the scheduler."""
         return self.plan.scheduler
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"reason": self.reason, "predicted_s": self.predicted, "simulated": True}
 
     @property
     def options(self) -> SchedulerOptions:
@@ -89,6 +103,47 @@ def choose(
     fastest_s = min(seconds.values())
     plan = next(plan for plan in plans if seconds[describe(plan)] <= fastest_s * (1 + CLEARLY))
     return Choice(plan, seconds, _reason(plan, seconds, n_threads))
+
+
+def choose_for(
+    network: Network,
+    inputs: sp.csr_array,
+    backend: Backend,
+    kernel: KernelOptions,
+    n_threads: int,
+    options: InferOptions,
+    cluster: Cluster | None = None,
+) -> tuple[Choice, InferOptions]:
+    """Return the plan that the simulator finds fastest for an inference, and the options with which to run it.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : csr_array of float32, shape (instances, network.n_inputs)
+    backend : Backend
+    kernel : KernelOptions
+        With the full name of a kernel of the backend.
+    n_threads : int
+    options : InferOptions
+    cluster : Cluster, optional
+        One node with a core for each thread, unless given.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is not calibrated, or the backend cannot count the work.
+    """
+    model = CostModel(options.calibration)
+    model.require_calibrated(kernel)
+    profile = measure_profile(network, inputs, n_threads, backend)
+    choice = choose(
+        profile, model, kernel, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
+        cluster=cluster, row_order=options.row_order, buckets=options.buckets,
+    )  # fmt: skip
+    hashing = options.hashing
+    if choice.plan.hashes_rows and not options.hashes_rows:
+        hashing = "both" if options.hashes_neurons else "input"
+    return choice, replace(options, **asdict(choice.options), hashing=hashing)
 
 
 def describe(plan: Plan) -> str:

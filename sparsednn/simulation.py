@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import scipy.sparse as sp
 
-from sparsednn.backend import Backend, KernelOptions, kernel_name, load_backend, require_schedulable
-from sparsednn.calibration import Calibration
+from sparsednn.auto import AUTO, choose_for
+from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
 from sparsednn.choices import unknown
 from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
 from sparsednn.cost_model import CostModel
@@ -35,7 +34,6 @@ def simulate(
     kernel: str = "auto",
     scheduler: str = "data",
     cluster: Cluster | None = None,
-    calibration: Calibration | Path | None = None,
     n_threads: int = 1,
     **options: Any,
 ) -> Result:
@@ -53,11 +51,9 @@ def simulate(
     kernel : str
         One of the backend's kernels that is calibrated.
     scheduler : str
-        One of `sparsednn.schedulers.SCHEDULERS`.
+        One of `sparsednn.schedulers.SCHEDULERS`, or "auto".
     cluster : Cluster, optional
         One core, unless given.
-    calibration : Calibration or Path, optional
-        The one that comes with the package, unless given.
     n_threads : int
         Real threads, for counting the work.
     **options
@@ -67,7 +63,8 @@ def simulate(
     Returns
     -------
     Result
-        Its categories are those of the inference that counted the work; ``.record["seconds"]`` is virtual, but for ``profile``.
+        Its categories are those of the inference that counted the work; the times in ``.record["seconds"]`` are virtual, but for
+        ``load`` and ``profile``.
 
     Raises
     ------
@@ -81,18 +78,22 @@ def simulate(
     opts, cluster = infer_options(options), cluster or Cluster()
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
-    if scheduler not in SCHEDULERS:
-        raise ValueError(unknown("scheduler", scheduler, SCHEDULERS))
+    if scheduler not in SCHEDULERS and scheduler != AUTO:
+        raise ValueError(unknown("scheduler", scheduler, [*SCHEDULERS, AUTO]))
     require_schedulable(backend, kernel, scheduler, SCHEDULERS)
     if network.layers[-1].activation.low < 0:
         raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
-    model = CostModel(calibration)
-    kernel_options = KernelOptions(kernel, opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows)
+    model = CostModel(opts.calibration)
+    kernel_options = opts.kernel_options(kernel)
     model.require_calibrated(kernel_options)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
     profile = measure_profile(network, rows, n_threads, backend)
     profile_s = perf_counter() - started_at
+    choice = None
+    if scheduler == AUTO:
+        choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
+        scheduler = choice.scheduler
     plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
     simulator = ClusterSimulator(profile, model, kernel_options, cluster)
     run = simulator.run(plan, trace=opts.trace)
@@ -105,6 +106,8 @@ def simulate(
         "truth": {"checked": False, "source": None, "match": None},
         **_outcome(run, network, rows, profile_s),
     }
+    if choice is not None:
+        record["auto"] = choice.record
     return Result(categories, None, record, trace)
 
 
@@ -149,6 +152,7 @@ def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s:
         del worker["worker"]
     return {
         "seconds": {
+            "load": 0.0,
             "profile": profile_s,
             "inference": [run.elapsed_s],
             "inference_median": run.elapsed_s,
