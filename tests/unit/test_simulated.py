@@ -48,12 +48,18 @@ def costs(layers: list[float], **changes: object) -> GroupCosts:
 
 
 def simulate(
-    name: str, groups: list[GroupCosts], n_workers: int, options: SchedulerOptions = ANY_WORK, **changes: object
+    name: str,
+    groups: list[GroupCosts],
+    n_workers: int,
+    options: SchedulerOptions = ANY_WORK,
+    n_domains: int = 1,
+    **changes: object,
 ) -> Timeline:
     """Run a scheduler, and check what must hold for every run."""
     executor = SimulatedExecutor(n_workers, trace=True, **changes)  # type: ignore[arg-type]
     scheduler = SCHEDULERS[name](options)
-    timeline = executor.run(scheduler, Job(n_workers, len(groups), len(groups[0].alone_s)), groups)
+    domains = tuple(worker * n_domains // n_workers for worker in range(n_workers))
+    timeline = executor.run(scheduler, Job(n_workers, len(groups), len(groups[0].alone_s), domains), groups)
     Trace(timeline.spans, {"scheduler": name, "kernel": "none", "simulated": True}).validate()
     assert sum(times.row_groups for times in timeline.times) == len(groups)
     done = sum(times.multiply_adds for times in timeline.times)
@@ -182,18 +188,19 @@ def random_costs(seed: int, n_groups: int, n_layers: int) -> list[GroupCosts]:
     strategy=st.sampled_from(STRATEGIES),
     seed=st.integers(0, 2**32 - 1),
     n_workers=st.integers(1, 6),
+    n_domains=st.integers(1, 3),
     n_layers=st.integers(1, 12),
     ratio=st.sampled_from([0.0, 0.3, 1.0]),
     cost_s=st.sampled_from([0.0, 0.001, 0.3]),
 )
 def test_every_scheduler_finishes_every_group_within_bounds(
-    name: str, strategy: str, seed: int, n_workers: int, n_layers: int, ratio: float, cost_s: float
+    name: str, strategy: str, seed: int, n_workers: int, n_domains: int, n_layers: int, ratio: float, cost_s: float
 ) -> None:
     options = SchedulerOptions(3, strategy, ratio, threshold=1, minimum_work=0)
     n_groups = SCHEDULERS[name](options).n_row_groups(n_workers)
     groups = random_costs(seed, n_groups, n_layers)
     times = overheads(cost_s, cost_s, cost_s, cost_s)
-    timeline = simulate(name, groups, n_workers, options, overheads=times)
+    timeline = simulate(name, groups, n_workers, options, n_domains, overheads=times)
     total_s = sum(float(group.alone_s.sum()) for group in groups)
     assert timeline.elapsed_s >= total_s / n_workers - 1e-9
     if cost_s == 0:
@@ -203,7 +210,7 @@ def test_every_scheduler_finishes_every_group_within_bounds(
         if name == "model":
             assert timeline.elapsed_s == pytest.approx(total_s / n_workers)
         assert math.fsum(busy(timeline)) == pytest.approx(total_s)
-    again = simulate(name, groups, n_workers, options, overheads=times)
+    again = simulate(name, groups, n_workers, options, n_domains, overheads=times)
     assert again == timeline
 
 
@@ -221,8 +228,8 @@ class Watched(DataThenModelScheduler):
 
 
 def test_scores_are_those_at_the_boundary_also_of_a_worker_that_stands_at_its_own() -> None:
-    """Decisions take 2 s. The first worker stands at 10 s behind its second layer; it is not the slower one. The second comes to
-    its own second boundary at 10.8 s, while the first still has the lock."""
+    """Decisions take 2 s. The first worker stands at 10 s behind its second layer; it is not the slower one. The second comes
+    to its own second boundary at 10.8 s, while the first still has the lock."""
     scheduler = Watched(SchedulerOptions(strategy="slower_first", threshold=0, recruiting_ratio=0, minimum_work=0))
     groups = [costs([4] * 4), costs([3.4] * 4), costs([1, 0, 0, 0])]
     timeline = SimulatedExecutor(3, overheads(decision_s=2)).run(scheduler, Job(3, 3, 4), groups)
