@@ -33,9 +33,11 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
         pytest.param("++backend.nam=3", "unknown key backend.nam: did you mean backend.name", id="a field forced"),
         pytest.param("~seed", "keys cannot be removed", id="a key removed"),
         pytest.param(
-            "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: data, ", id="an unknown choice in a sweep"
+            "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: auto, data, ", id="an unknown choice in a sweep"
         ),
-        pytest.param("scheduler=pipeline", "scheduler=pipeline: legal: data, data_then_model", id="a scheduler not built yet"),
+        pytest.param(
+            "scheduler=pipeline", "scheduler=pipeline: legal: auto, data, data_then_model", id="a scheduler not built yet"
+        ),
     ],
 )
 def test_illegal_overrides_are_refused_with_what_is_near_and_legal(argument: str, message: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sparsednn.data.truth import challenge_categories
+from sparsednn.trace import read_trace
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["instances=700"]
@@ -50,7 +51,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
     assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "udc_csc", "data")
     assert found["truth"] == {"checked": True, "source": "published_ids", "match": True}
-    assert set(found["seconds"]) == {"load", "hash", "prepare", "compile", "inference", "inference_median"}
+    assert set(found["seconds"]) == {"load", "choose", "hash", "prepare", "compile", "inference", "inference_median"}
     assert len(found["seconds"]["inference"]) == 3
     assert found["seconds"]["inference_median"] == sorted(found["seconds"]["inference"])[1]
     assert found["nominal_edges_per_second"] == pytest.approx(700 * 3_932_160 / found["seconds"]["inference_median"])
@@ -223,3 +224,46 @@ def test_exported_files_run_the_same(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert record(tmp_path / "out")["truth"] == {"checked": True, "source": "given", "match": True}
+
+
+def test_a_traced_run_leaves_a_trace_and_a_chart(tmp_path: Path) -> None:
+    done = run(*SMALL, "trace=true", "kernel=csc", "scheduler=data_then_model", "threads=2", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    trace = read_trace(tmp_path / "trace.json")
+    assert trace.workers() == [(0, 0), (0, 1)]
+    assert trace.metadata["scheduler"] == "data_then_model"
+    assert sum(span.multiply_adds for span in trace.spans) == record(tmp_path)["performed_edges"]
+    assert (tmp_path / "gantt.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_simulated_cluster_says_that_it_is_simulated(tmp_path: Path) -> None:
+    cluster = ["cluster.nodes=2", "cluster.cores_per_node=28", "cluster.slow_core=2"]
+    done = run(
+        *SMALL, "executor=simulated", "kernel=csc", "scheduler=auto", "trace=true", *cluster, f"hydra.run.dir={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "s (simulated)" in done.stdout
+    assert "is predicted to take" in done.stdout
+    found = record(tmp_path)
+    assert (found["executor"], found["simulated"], found["processes"], found["threads"]) == ("simulated", True, 2, 28)
+    assert found["truth"]["match"] is True
+    assert found["calibration"]["schema_version"] == 1
+    assert found["cluster"]["slow_core"] == 2.0
+    assert read_trace(tmp_path / "trace.json").metadata["simulated"] is True
+
+
+def test_a_sweep_over_schedulers_ends_with_their_times_balance_and_locking(tmp_path: Path) -> None:
+    names = "data,model,data_then_model,manager_worker,work_stealing"
+    done = run("-m", *SMALL, f"scheduler={names}", "threads=2", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.rindex("5 points") :]
+    assert all(word in table for word in [*names.split(","), "inference s", "imbalance", "locking ms"])
+    digests = {record(tmp_path / str(number))["categories_sha256"] for number in range(5)}
+    assert len(digests) == 1
+
+
+def test_a_scheduler_that_does_not_go_with_the_kernel_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    done = run(*SMALL, "kernel=csr", "scheduler=model", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert "scheduler=model does not go with kernel=csr_csr (backend numba); legal: data, data_then_model" in done.stderr
+    assert "inputs:" not in done.stdout

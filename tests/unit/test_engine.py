@@ -97,7 +97,7 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
     [
         pytest.param({"backend": "nmba"}, ValueError, r"backend=nmba: did you mean numba\?", id="unknown backend"),
         pytest.param({"kernel": "cs"}, ValueError, "kernel=cs: did you mean", id="unknown kernel"),
-        pytest.param({"scheduler": "date"}, ValueError, r"scheduler=date: did you mean data\?", id="unknown scheduler"),
+        pytest.param({"scheduler": "date"}, ValueError, r"scheduler=date: did you mean data or auto\?", id="unknown scheduler"),
         pytest.param({"threads": 0}, ValueError, "threads=0: at least 1", id="no threads"),
         pytest.param({"repeats": 0}, ValueError, "repeats=0: at least 1", id="no repeats"),
         pytest.param({"rows": "prun"}, ValueError, r"rows=prun: did you mean prune\?", id="unknown row option"),
@@ -196,10 +196,26 @@ def test_options_of_the_scheduler_reach_it(
         made.append(Watched(options))
         return made[-1]
 
-    monkeypatch.setitem(SCHEDULERS, "watched", make)
+    monkeypatch.setitem(SCHEDULERS, "data", make)
     wanted = {"split_factor": 3, "strategy": "slower_first", "recruiting_ratio": 0.5, "threshold": 2, "minimum_work": 7}
-    sparsednn.infer(small_network, small_inputs, scheduler="watched", threads=1, **wanted)
+    sparsednn.infer(small_network, small_inputs, scheduler="data", threads=1, **wanted)
     assert made[0].options == SchedulerOptions(**wanted)
+
+
+def test_auto_chooses_a_scheduler_and_says_why(challenge_network: sparsednn.Network, challenge_rows: sp.csr_array) -> None:
+    record = sparsednn.infer(challenge_network, challenge_rows[:2000], kernel="csc", scheduler="auto", threads=2).record
+    predicted = record["auto"]["predicted_s"]
+    assert record["scheduler"] in SCHEDULERS
+    assert {name.split()[0] for name in predicted} == set(SCHEDULERS)
+    best = min(predicted[name] for name in predicted if name.split()[0] == record["scheduler"])
+    assert best <= 1.01 * min(predicted.values())
+    assert record["scheduler"] in record["auto"]["reason"]
+    assert record["seconds"]["choose"] > 0
+
+
+def test_auto_needs_a_kernel_that_is_calibrated(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    with pytest.raises(ValueError, match="kernel=udc_udc: .*calibrate it first"):
+        sparsednn.infer(small_network, small_inputs, kernel="udc_udc", scheduler="auto")
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, (2 + 4 / 3) / 2), (4, (4 + 2 / 1.5) / 2)])
