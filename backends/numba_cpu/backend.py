@@ -36,6 +36,8 @@ class NumbaBackend:
     """
 
     name = "numba"
+    same_bits = True
+    own_threads = False
     kernels: Mapping[str, str] = {
         "auto": "udc_csc",
         **{name: name for name in PLANS},
