@@ -124,17 +124,19 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
     table = Table(title=f"{len(records)} points")
     for key in swept:
         table.add_column(key)
-    for name in ("inference s", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
+    for name in ("inference s", "x fastest", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
         table.add_column(name, justify="right")
     table.add_column("check")
+    fastest = min((r["seconds"]["inference_median"] for r in records if r["status"] == "complete"), default=0.0)
     for record, point in zip(records, points, strict=True):
         values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
-            table.add_row(*values, *[""] * 6, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            table.add_row(*values, *[""] * 7, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
             continue
         table.add_row(
             *values,
             f"{record['seconds']['inference_median']:.3f}",
+            f"{record['seconds']['inference_median'] / max(fastest, 1e-9):.2f}",
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",
             f"{record['imbalance']['busy']:.2f}",

@@ -60,3 +60,26 @@ def test_a_sweep_table_shows_what_differs_and_failed_points_with_their_error() -
     assert "layers" in out.getvalue().splitlines()[2]
     assert "threads" not in out.getvalue()
     assert "failed: layers=7: [wrong]" in out.getvalue()
+
+
+def test_a_sweep_table_compares_points_with_the_fastest() -> None:
+    """2 s and 3 s: once and 1.5 times the fastest. A point that failed has no time and no part in it."""
+    worker = {"locking_s": 0.0}
+    complete = {
+        "status": "complete", "nominal_edges_per_second": 1e9, "performed_edges_per_second": 1e9, "imbalance": {"busy": 1.0},
+        "workers": [worker], "categories_count": 5, "truth": {"checked": True, "match": True, "source": "published_ids"},
+    }  # fmt: skip
+    points = [
+        {**complete, "seconds": {"inference_median": seconds}, "overrides": [f"backend={name}"]}
+        for name, seconds in (("mkl", 3.0), ("numba", 2.0))
+    ]
+    points.append({"status": "failed", "error": "no torch", "overrides": ["backend=torch"]})
+    out = io.StringIO()
+    Console(file=out, width=200).print(sweep_table(points))
+    lines = out.getvalue().splitlines()
+    assert "x fastest" in lines[2]
+    assert [line.split()[1:6:2] for line in lines if "correct" in line] == [
+        ["mkl", "3.000", "1.50"],
+        ["numba", "2.000", "1.00"],
+    ]
+    assert any("failed: no torch" in line for line in lines)
