@@ -55,7 +55,7 @@ class MklBackend(PeerBackend):
     """``mkl_sparse_s_mm`` on inspected layers."""
 
     name = "mkl"
-    block_rows = 128
+    block_rows = 256
     entry_bytes = 16
 
     def __init__(self) -> None:

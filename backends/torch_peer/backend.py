@@ -21,7 +21,7 @@ class TorchBackend(PeerBackend):
     """``torch.mm(layer, block)`` on tensors that share the blocks' memory."""
 
     name = "torch"
-    block_rows = 128
+    block_rows = 256
     entry_bytes = 8
 
     def __init__(self) -> None:
