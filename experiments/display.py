@@ -117,7 +117,10 @@ def verdict(truth: dict[str, Any]) -> str:
 
 
 def sweep_table(records: list[dict[str, Any]]) -> Table:
-    """Return the points of a sweep as a table: what differs between them, and what came of it."""
+    """Return the points of a sweep as a table: what differs between them, and what came of it.
+
+    "x fastest" is the time over that of the fastest point of the same network and input sizes.
+    """
     points = [dict(override.lstrip("+").split("=", 1) for override in record["overrides"]) for record in records]
     keys = list(dict.fromkeys(key for point in points for key in point))
     swept = [key for key in keys if len({point.get(key) for point in points}) > 1]
@@ -127,7 +130,7 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
     for name in ("inference s", "x fastest", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
         table.add_column(name, justify="right")
     table.add_column("check")
-    fastest = min((r["seconds"]["inference_median"] for r in records if r["status"] == "complete"), default=0.0)
+    fastest = _fastest(records)
     for record, point in zip(records, points, strict=True):
         values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
@@ -136,7 +139,7 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
         table.add_row(
             *values,
             f"{record['seconds']['inference_median']:.3f}",
-            f"{record['seconds']['inference_median'] / max(fastest, 1e-9):.2f}",
+            f"{record['seconds']['inference_median'] / max(fastest[_job(record)], 1e-9):.2f}",
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",
             f"{record['imbalance']['busy']:.2f}",
@@ -145,6 +148,21 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
             verdict(record["truth"]),
         )
     return table
+
+
+def _job(record: dict[str, Any]) -> tuple[int, ...]:
+    """Sizes of what was run: points with the same ones are compared."""
+    return tuple(record[key] for key in ("neurons", "layers", "instances", "network_nnz", "input_nnz"))
+
+
+def _fastest(records: list[dict[str, Any]]) -> dict[tuple[int, ...], float]:
+    """Return for each job the seconds of the fastest point."""
+    fastest: dict[tuple[int, ...], float] = {}
+    for record in records:
+        if record["status"] == "complete":
+            seconds = record["seconds"]["inference_median"]
+            fastest[_job(record)] = min(seconds, fastest.get(_job(record), seconds))
+    return fastest
 
 
 def _shown(value: Any) -> str:
