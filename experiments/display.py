@@ -75,22 +75,42 @@ def summary(record: dict[str, Any]) -> Table:
         "network": f"{record['neurons']:,} neurons x {record['layers']:,} layers, {record['network_nnz']:,} connections",
         "input": f"{record['instances']:,} instances, {record['input_nnz']:,} nonzeros",
         "run": f"{record['backend']} {record['kernel']}, scheduler {record['scheduler']}, "
-        f"{record['processes']} process x {record['threads']} threads",
+        f"{record['processes']} process x {record['threads']} threads{_note(record)}",
         "optimizations": ", ".join(f"{key}={_shown(value)}" for key, value in record["optimizations"].items()),
         "categories": f"{record['categories_count']:,}  {verdict(truth)}",
-        "inference": f"{seconds['inference_median']:.3f} s{spread}",
-        "other times": ", ".join(f"{name} {seconds[name]:.2f} s" for name in ("load", "hash", "prepare", "compile")),
+        "inference": f"{seconds['inference_median']:.3f} s{spread}{_note(record)}",
+        "other times": ", ".join(f"{name} {seconds[name]:.2f} s" for name in OTHER_TIMES if name in seconds),
         "nominal rate": f"{record['nominal_edges_per_second'] / 1e9:,.1f}e9 edges/s (instances x connections / time)",
         "performed rate": f"{record['performed_edges_per_second'] / 1e9:,.2f}e9 multiply-adds/s "
         f"({record['performed_edges']:,} really done)",
-        "busy": ", ".join(f"{worker['busy_s']:.3f} s" for worker in record["workers"])
-        + f" (largest / mean {record['imbalance']['busy']:.2f})",
+        "busy": busy(record),
         "locking": locking(record["workers"]),
         "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
     }
+    if "auto" in record:
+        rows["chosen"] = record["auto"]["reason"]
     for name, text in rows.items():
         table.add_row(name, escape(text))
     return table
+
+
+OTHER_TIMES = ("load", "choose", "hash", "prepare", "compile", "profile")
+MOST_WORKERS_SHOWN = 16
+
+
+def _note(record: dict[str, Any]) -> str:
+    """Say of a simulated record that it is one."""
+    return " (simulated)" if record["executor"] == "simulated" else ""
+
+
+def busy(record: dict[str, Any]) -> str:
+    """Say how long each worker was busy; of many, the shortest and the longest."""
+    times = [worker["busy_s"] for worker in record["workers"]]
+    if len(times) > MOST_WORKERS_SHOWN:
+        shown = f"{min(times):.3f} to {max(times):.3f} s"
+    else:
+        shown = ", ".join(f"{time:.3f} s" for time in times)
+    return f"{shown} (largest / mean {record['imbalance']['busy']:.2f})"
 
 
 LOCKING = ("enlist", "probe", "recruit", "meet", "lock")
@@ -138,7 +158,7 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
             continue
         table.add_row(
             *values,
-            f"{record['seconds']['inference_median']:.3f}",
+            f"{record['seconds']['inference_median']:.3f}{_note(record)}",
             f"{record['seconds']['inference_median'] / max(fastest[_job(record)], 1e-9):.2f}",
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",

@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.display import Display, inference_note, summary
+from experiments.arguments import infer_arguments, simulate_arguments
+from experiments.display import Display, Stage, inference_note, summary
 from experiments.environment import environment
 from experiments.gantt import draw_gantt
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
@@ -35,6 +36,8 @@ from sparsednn.memory import peak_rss_bytes, reset_peak_rss
 from sparsednn.network import Activation, Network, clipped_relu, identity, relu
 from sparsednn.result import SCHEMA_VERSION, write_json
 from sparsednn.schedulers import SCHEDULERS
+from sparsednn.schema import Executor
+from sparsednn.simulation import simulate
 
 RESULT, RUNNING = "result.json", "running.json"
 TRACE, GANTT = "trace.json", "gantt.png"
@@ -97,42 +100,13 @@ def measure(config: Config, display: Display, folder: Path) -> dict[str, Any]:
     backend = load_backend(config.backend.name)  # refuse what is unknown before anything is loaded
     require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
     data = load(config, display)
-    network, n_layers = data.network, len(data.network.layers)
     with display.stage("inference") as stage:
-        started_at: list[float] = []
-        stage.update(0, 1, "preparing, and compiling what is not in the cache")
-
-        def progress(done: int, total: int) -> None:
-            started_at[:] = started_at or [perf_counter()]  # the first call: kernels are compiled by then
-            elapsed_s = perf_counter() - started_at[0] + WATCH_INTERVAL_S
-            stage.update(done, total, inference_note(done, n_layers, data.inputs.shape[0], network.nnz, elapsed_s))
-
-        result = infer(
-            network,
-            data.inputs,
-            backend=config.backend.name,
-            kernel=config.kernel,
-            scheduler=config.scheduler.name,
-            threads=config.threads,
-            repeats=config.repeats,
-            rows=config.optimize.rows.value,
-            columns=config.optimize.columns.value,
-            order=config.optimize.order.value,
-            full_columns=config.optimize.full_columns,
-            block_rows=config.backend.block_rows,
-            pin=config.cluster.pin,
-            numa_domains=config.cluster.numa_domains,
-            row_order=config.partition.order.value,
-            hashing=config.partition.hashing.value,
-            buckets=config.partition.buckets,
-            split_factor=config.scheduler.split_factor,
-            strategy=config.scheduler.strategy.value,
-            recruiting_ratio=config.scheduler.recruiting_ratio,
-            threshold=config.scheduler.threshold,
-            minimum_work=config.scheduler.minimum_work,
-            trace=config.trace,
-            progress=progress,
-        )
+        if config.executor is Executor.simulated:
+            stage.update(0, 1, "counting the work of every row, unless it is in the cache")
+            result = simulate(data.network, data.inputs, **simulate_arguments(config))
+        else:
+            stage.update(0, 1, "preparing, and compiling what is not in the cache")
+            result = infer(data.network, data.inputs, progress=_progress(data, stage), **infer_arguments(config))
     if result.trace is not None:
         result.trace.write(folder / TRACE)
         draw_gantt(result.trace, folder / GANTT)
@@ -140,11 +114,23 @@ def measure(config: Config, display: Display, folder: Path) -> dict[str, Any]:
     record = result.record
     record["seconds"]["load"] += data.seconds
     record["truth"] = truth.check(
-        result.categories, data.inputs.shape[0], network, config.input.name == "challenge", data.truth
+        result.categories, data.inputs.shape[0], data.network, config.input.name == "challenge", data.truth
     )
     if record["truth"]["match"] is False:
         _fail(record, f"{len(result.categories)} categories were found, which are not the true ones")
     return record
+
+
+def _progress(data: Data, stage: Stage) -> Callable[[int, int], None]:
+    """What an inference calls to show how far it is."""
+    n_layers, n_rows, started_at = len(data.network.layers), data.inputs.shape[0], list[float]()
+
+    def progress(done: int, total: int) -> None:
+        started_at[:] = started_at or [perf_counter()]  # the first call: kernels are compiled by then
+        elapsed_s = perf_counter() - started_at[0] + WATCH_INTERVAL_S
+        stage.update(done, total, inference_note(done, n_layers, n_rows, data.network.nnz, elapsed_s))
+
+    return progress
 
 
 def load(config: Config, display: Display) -> Data:

@@ -211,6 +211,18 @@ class Backend(Protocol):
         """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""
 
 
+@runtime_checkable
+class ProfilingBackend(Backend, Protocol):
+    """A backend that can also count the work that rows will be, for cost models."""
+
+    def profile(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return how many activations of each row (0-based) are nonzero before each layer and after the last.
+
+        Shape (n_layers + 1, len(rows)). Many threads may call it at once. Raises ValueError for a plan that cannot do it; that
+        of kernel "auto" can.
+        """
+
+
 def kernel_name(backend: Backend, kernel: str) -> str:
     """Return the full name of a kernel of `backend`, or raise ValueError naming the legal ones."""
     if kernel not in backend.kernels:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.schema import GROUPS, ColumnWork, Config, Executor, Residency
+from sparsednn.schema import GROUPS, ClusterConfig, ColumnWork, Config, Executor, Residency
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
 
@@ -45,6 +45,7 @@ def resolve(cfg: DictConfig) -> Config:
         raise ConfigError("the composed configuration lacks the schema: conf/config.yaml must list schema/config first")
     _check_ranges(config)
     _refuse_unbuilt(config)
+    _check_executor(config)
     _check_sources(config)
     return config
 
@@ -119,6 +120,10 @@ def _check_ranges(config: Config) -> None:
         raise ConfigError(f"seed={config.seed}: must be from 0 to {2**32 - 1}")
     if config.cluster.timeout_s is not None and not config.cluster.timeout_s > 0:
         raise ConfigError(f"cluster.timeout_s={config.cluster.timeout_s}: must be above 0")
+    for name in ("slow_core", "noisy_node"):
+        value = getattr(config.cluster, name)
+        if value is not None and not 1 <= value < math.inf:
+            raise ConfigError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
     for name in ("bias", "weight", "maximum"):
         value = getattr(config.network, name)
         if value is not None and not math.isfinite(value):
@@ -128,23 +133,43 @@ def _check_ranges(config: Config) -> None:
 def _refuse_unbuilt(config: Config) -> None:
     """Options whose names are fixed but whose features this version does not have."""
     only = {
-        "executor": (config.executor, Executor.threads),
         "processes": (config.processes or 1, 1),
         "resume": (config.resume, False),
         "rebalance_after": (config.rebalance_after, None),
         "optimize.columns": (config.optimize.columns, ColumnWork.none),
         "network.residency": (config.network.residency, Residency.memory),
-        "cluster.nodes": (config.cluster.nodes, 1),
-        "cluster.cores_per_node": (config.cluster.cores_per_node, None),
-        "cluster.processes_per_node": (config.cluster.processes_per_node, 1),
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),
-        "cluster.calibration": (config.cluster.calibration, None),
     }
     for name, (value, built) in only.items():
         if value != built:
             shown, legal = (_shown(v) for v in (value, built))
             raise ConfigError(f"{name}={shown}: this version does not have that yet; legal: {legal}")
+
+
+def _check_executor(config: Config) -> None:
+    """A simulated cluster has its own size; real threads have no cluster."""
+    cluster, simulated = config.cluster, config.executor is Executor.simulated
+    if simulated:
+        for name, value, alone in (
+            ("threads", config.threads, None),
+            ("processes", config.processes, None),
+            ("repeats", config.repeats, 1),
+            ("cluster.pin", cluster.pin, False),
+        ):
+            if value != alone:
+                raise ConfigError(
+                    f"{name}={_shown(value)}: not with executor=simulated; a simulated cluster has cluster.nodes, "
+                    "cluster.processes_per_node and cluster.cores_per_node"
+                )
+        return
+    defaults = ClusterConfig()
+    for name in ("nodes", "cores_per_node", "processes_per_node", "slow_core", "noisy_node"):
+        value = getattr(cluster, name)
+        if value != getattr(defaults, name):
+            raise ConfigError(f"cluster.{name}={_shown(value)}: only for executor=simulated")
+    if cluster.calibration is not None and config.scheduler.name != "auto":
+        raise ConfigError(f"cluster.calibration={cluster.calibration}: only for executor=simulated or scheduler=auto")
 
 
 def _shown(value: Any) -> str:

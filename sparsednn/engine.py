@@ -14,11 +14,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.auto import AUTO, choose_for
 from sparsednn.backend import (
     Backend,
     Control,
     GroupResult,
-    KernelOptions,
     kernel_name,
     load_backend,
     require_schedulable,
@@ -62,7 +62,7 @@ def infer(
     kernel : str
         One of the backend's kernels; "auto" lets the backend choose.
     scheduler : str or Scheduler
-        The name of a scheduler, or an object of your own.
+        The name of a scheduler, "auto" to have the simulator choose one with its parameters, or an object of your own.
     threads : int, optional
         Worker threads, or threads of the library where the backend brings its own; as many as this process may use cores,
         unless given.
@@ -93,14 +93,21 @@ def infer(
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
-    if isinstance(scheduler, str):
+    if isinstance(scheduler, str) and scheduler != AUTO:
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
-        scheduler = make_scheduler(scheduler, opts.scheduler_options)
+        make_scheduler(scheduler, opts.scheduler_options)  # refuse what cannot be before anything is loaded
+    kernel_options = opts.kernel_options(kernel)
     n_workers = workers_of(backend, n_threads, opts.pin)
-    kernel_options = KernelOptions(kernel, opts.rows, opts.columns, opts.order, opts.full_columns, opts.block_rows)
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
+    choice = None
+    if scheduler == AUTO:
+        choice, opts = choose_for(network, rows, backend, kernel_options, n_threads, opts)
+        scheduler = choice.scheduler
+    if isinstance(scheduler, str):
+        scheduler = make_scheduler(scheduler, opts.scheduler_options)
+    chosen_at = perf_counter()
     as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
     layer_nnz = column_imbalance(as_run, n_workers)
     hashed_at = perf_counter()
@@ -115,7 +122,8 @@ def infer(
     runs = [job.run() for _ in range(opts.repeats)]
     seconds = {
         "load": loaded_at - started_at,
-        "hash": hashed_at - loaded_at,
+        "choose": chosen_at - loaded_at,
+        "hash": hashed_at - chosen_at,
         "prepare": prepared_at - hashed_at,
         "compile": compiled_at - prepared_at,
         "inference": [run.seconds for run in runs],
@@ -125,6 +133,8 @@ def infer(
     record = job.record(last, seconds)
     record["threads"] = n_threads
     record["imbalance"]["layer_nnz"] = layer_nnz
+    if choice is not None:
+        record["auto"] = choice.record
     return Result(last.categories, last.output, record, job.trace(last))
 
 
@@ -136,7 +146,7 @@ def default_threads() -> int:
 def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     """Return a new scheduler by name, or raise ValueError naming the legal ones."""
     if name not in SCHEDULERS:
-        raise ValueError(unknown("scheduler", name, SCHEDULERS))
+        raise ValueError(unknown("scheduler", name, [*SCHEDULERS, AUTO]))
     return SCHEDULERS[name](options)
 
 

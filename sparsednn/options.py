@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
-from sparsednn.backend import LEGAL_OPTIONS
+from sparsednn.backend import LEGAL_OPTIONS, KernelOptions
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.schedulers.base import MINIMUM_WORK, SchedulerOptions
@@ -41,6 +42,9 @@ class InferOptions:
     buckets : int
     split_factor, strategy, recruiting_ratio, threshold, minimum_work
         See `sparsednn.schedulers.SchedulerOptions`.
+    calibration : Path, optional
+        The calibration file by which ``scheduler="auto"`` and simulated runs predict; the one that comes with the package,
+        unless given.
     trace : bool
         Return what each worker did when, as `Result.trace`.
     progress : callable, optional
@@ -65,9 +69,14 @@ class InferOptions:
     recruiting_ratio: float = 0.0
     threshold: int = 4
     minimum_work: int = MINIMUM_WORK
+    calibration: Path | None = None
     trace: bool = False
     progress: ProgressCallback | None = None
     communicator: Communicator = field(default_factory=LocalCommunicator)
+
+    def kernel_options(self, kernel: str) -> KernelOptions:
+        """Those that concern the kernel, whose full name is given."""
+        return KernelOptions(kernel, self.rows, self.columns, self.order, self.full_columns, self.block_rows)
 
     @property
     def scheduler_options(self) -> SchedulerOptions:

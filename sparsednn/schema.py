@@ -152,7 +152,7 @@ class InputConfig:
 
 @dataclass(slots=True)
 class ClusterConfig:
-    """The machines."""
+    """The machines. `slow_core` and `noisy_node` are how many times as long one core, or everything on one node, takes."""
 
     name: str = "local"
     nodes: int = 1
@@ -163,6 +163,8 @@ class ClusterConfig:
     timeout_s: float | None = None
     mpiexec: str | None = None
     calibration: str | None = None
+    slow_core: float | None = None
+    noisy_node: float | None = None
 
 
 @dataclass(slots=True)

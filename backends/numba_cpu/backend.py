@@ -14,6 +14,7 @@ from backends.numba_cpu.csc_plan import CscPlan
 from backends.numba_cpu.csr_plan import CsrPlan
 from backends.numba_cpu.dense_plan import DensePlan
 from backends.numba_cpu.plan import Group, Plan
+from backends.numba_cpu.profile import count_nonzeros
 from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
 from sparsednn.network import Network
 
@@ -84,6 +85,10 @@ class NumbaBackend:
     def close(self, plan: Plan, group: Group) -> GroupResult:
         """Collect sums, counts and output."""
         return plan.close(group)
+
+    def profile(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Count nonzeros with the plan of kernel udc_csc."""
+        return count_nonzeros(plan, inputs, rows)
 
     def describe(self, plan: Plan) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""

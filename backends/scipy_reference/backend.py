@@ -94,6 +94,14 @@ class ScipyReferenceBackend:
         y = group.activations
         return GroupResult(y @ np.ones(y.shape[1]), group.multiply_adds, y)
 
+    def profile(self, plan: ReferencePlan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Run layer by layer and count the entries of each row."""
+        activations, counts = inputs[rows], [np.diff(inputs[rows].indptr)]
+        for weights, bias, activation in zip(plan.weights, plan.biases, plan.activations, strict=True):
+            activations = next_activations(activations, weights, bias, plan.bias_on, activation)
+            counts.append(np.diff(activations.indptr))
+        return np.array(counts, np.int32)
+
     def describe(self, plan: ReferencePlan) -> dict[str, Any]:
         """The only kernel, without any optimisation."""
         return {"kernel": "csr_csr", "rows": "none", "columns": "none", "order": "given", "structure_aware": False}

@@ -21,7 +21,8 @@ FIXED_KEYS = (
     "partition.hashing partition.order partition.buckets optimize.rows optimize.columns "
     "scheduler.strategy scheduler.recruiting_ratio scheduler.threshold scheduler.split_factor scheduler.minimum_work "
     "network.path network.residency input.path cluster.nodes cluster.cores_per_node cluster.processes_per_node cluster.pin "
-    "cluster.numa_domains cluster.timeout_s cluster.mpiexec cluster.calibration"
+    "cluster.numa_domains cluster.timeout_s cluster.mpiexec cluster.calibration "
+    "cluster.slow_core cluster.noisy_node"
 ).split()
 
 
@@ -117,6 +118,9 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),
         pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
         pytest.param(["cluster.timeout_s=5"], "cluster.timeout_s=5", id="time limit"),
+        pytest.param(["cluster.slow_core=0.5"], "cluster.slow_core=0.5: .*at least 1", id="a slow core that is fast"),
+        pytest.param(["cluster.slow_core=2"], "cluster.slow_core=2.0: this version", id="slow core"),
+        pytest.param(["cluster.noisy_node=2"], "cluster.noisy_node=2.0: this version", id="noisy node"),
         pytest.param(["cluster.mpiexec=x"], "cluster.mpiexec=x", id="another mpiexec"),
         pytest.param(["+nuerons=3"], "unknown key nuerons: did you mean neurons", id="a key added by force"),
         pytest.param(["+backend.nme=3"], "unknown key backend.nme: did you mean backend.name", id="a field added by force"),

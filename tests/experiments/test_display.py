@@ -70,7 +70,13 @@ def test_a_sweep_table_compares_points_with_the_fastest_of_the_same_job() -> Non
         "neurons": 4, "layers": 2, "network_nnz": 8, "input_nnz": 9,
     }  # fmt: skip
     points = [
-        {**complete, "instances": n, "seconds": {"inference_median": s}, "overrides": [f"backend={name}", f"instances={n}"]}
+        {
+            **complete,
+            "executor": "threads",
+            "instances": n,
+            "seconds": {"inference_median": s},
+            "overrides": [f"backend={name}", f"instances={n}"],
+        }
         for name, n, s in (("mkl", 20, 3.0), ("numba", 20, 2.0), ("numba", 10, 1.0))
     ]
     points.append({"status": "failed", "error": "no torch", "overrides": ["backend=torch", "instances=10"]})

@@ -1,0 +1,45 @@
+"""The work that rows will be, counted by running them once."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu import dense_blocks as blocks
+from backends.numba_cpu.dense_plan import DensePlan
+from backends.numba_cpu.packing import block_slot
+from backends.numba_cpu.plan import Plan, aligned_floats
+from backends.numba_cpu.profile_kernels import count_blocks
+
+
+def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """See `sparsednn.backend.ProfilingBackend.profile`; for plans of kernel udc_csc. May be called by many threads at once.
+
+    Raises
+    ------
+    ValueError
+        For a plan of another kernel.
+    """
+    if not isinstance(plan, DensePlan) or plan.is_dense:
+        raise ValueError(f"kernel={plan.kernel}: profiles are made with kernel=udc_csc")
+    counts = np.zeros((len(plan.neurons.low) + 1, len(rows)), np.int32)
+    where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, np.zeros(0))
+    column = blocks.Column(np.empty(0, plan.connections.ids.dtype), np.empty(0, np.float32))
+    count_blocks(plan.neurons, plan.connections, where, _block(plan.widest, plan.block_rows), column, counts)
+    return counts
+
+
+def _block(widest: int, block_rows: int) -> blocks.BlockWork:
+    """Memory for one block and its successor; nothing waits in pools."""
+    slots = int(block_slot(np.array([widest - 1], np.int32))[0]) + 1
+    return blocks.BlockWork(
+        blocks=aligned_floats(2 * slots * block_rows).reshape(2, slots * block_rows),
+        ids=np.empty((2, block_rows), np.int64),
+        pools=aligned_floats(0).reshape(0, slots * block_rows // 2),
+        pool_ids=np.empty((0, block_rows // 2), np.int64),
+        pool_count=np.zeros(0, np.int64),
+        checkpoints=np.zeros(0, np.int64),
+        alive=np.empty(block_rows, np.int32),
+        state=np.zeros(blocks.N_STATE, np.int64),
+    )

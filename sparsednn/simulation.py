@@ -1,0 +1,166 @@
+"""Inference on a simulated cluster: a result as `sparsednn.infer` gives one, with virtual seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import scipy.sparse as sp
+
+from sparsednn.auto import AUTO, choose_for
+from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
+from sparsednn.choices import unknown
+from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
+from sparsednn.cost_model import CostModel
+from sparsednn.inputs import canonical_inputs
+from sparsednn.measures import imbalance, rates
+from sparsednn.memory import peak_rss_bytes
+from sparsednn.network import Network
+from sparsednn.options import InferOptions, infer_options
+from sparsednn.profiling import measure_profile
+from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
+from sparsednn.schedulers import SCHEDULERS
+from sparsednn.trace import Trace
+
+REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
+"""Options of `infer` that mean nothing in virtual time."""
+
+
+def simulate(
+    network: Network,
+    inputs: Any,
+    backend: str | Backend = "numba",
+    kernel: str = "auto",
+    scheduler: str = "data",
+    cluster: Cluster | None = None,
+    n_threads: int = 1,
+    **options: Any,
+) -> Result:
+    """Predict how long an inference takes on a cluster, scheduled as it would be there.
+
+    The work of every row is measured by running it once (and cached); a cost model turns it into seconds; the schedulers do the
+    rest in virtual time. Every figure is simulated, and the record says so.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : scipy.sparse matrix or NumPy array, shape (instances, network.n_inputs)
+    backend : str or Backend
+        Whose kernels are meant, and who counts the work.
+    kernel : str
+        One of the backend's kernels that is calibrated.
+    scheduler : str
+        One of `sparsednn.schedulers.SCHEDULERS`, or "auto".
+    cluster : Cluster, optional
+        One core, unless given.
+    n_threads : int
+        Real threads, for counting the work.
+    **options
+        See `InferOptions`; those that mean nothing in virtual time are refused. Hashing of neurons changes nothing here: teams
+        cut columns by their connections.
+
+    Returns
+    -------
+    Result
+        Its categories are those of the inference that counted the work; the times in ``.record["seconds"]`` are virtual, but for
+        ``load`` and ``profile``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
+        tell categories.
+    """
+    for name in REAL_TIME_ONLY:
+        if name in options:
+            raise ValueError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+    opts, cluster = infer_options(options), cluster or Cluster()
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    kernel = kernel_name(backend, kernel)
+    if scheduler not in SCHEDULERS and scheduler != AUTO:
+        raise ValueError(unknown("scheduler", scheduler, [*SCHEDULERS, AUTO]))
+    require_schedulable(backend, kernel, scheduler, SCHEDULERS)
+    if network.layers[-1].activation.low < 0:
+        raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
+    model = CostModel(opts.calibration)
+    kernel_options = opts.kernel_options(kernel)
+    model.require_calibrated(kernel_options)
+    rows = canonical_inputs(inputs, network.n_inputs)
+    started_at = perf_counter()
+    profile = measure_profile(network, rows, n_threads, backend)
+    profile_s = perf_counter() - started_at
+    choice = None
+    if scheduler == AUTO:
+        choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
+        scheduler = choice.scheduler
+    plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
+    simulator = ClusterSimulator(profile, model, kernel_options, cluster)
+    run = simulator.run(plan, trace=opts.trace)
+    categories = profile.alive_at_end()
+    trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
+    record = {
+        **_what(network, rows, backend, plan, simulator, opts),
+        "categories_count": len(categories),
+        "categories_sha256": categories_sha256(categories),
+        "truth": {"checked": False, "source": None, "match": None},
+        **_outcome(run, network, rows, profile_s),
+    }
+    if choice is not None:
+        record["auto"] = choice.record
+    return Result(categories, None, record, trace)
+
+
+def _what(
+    network: Network, inputs: sp.csr_array, backend: Backend, plan: Plan, simulator: ClusterSimulator, options: InferOptions
+) -> dict[str, Any]:
+    """The part of a record that says what was simulated."""
+    kernel, cluster = simulator.options, simulator.cluster
+    switches = {"rows": kernel.rows, "columns": kernel.columns, "order": kernel.order, "full_columns": kernel.full_columns}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": "complete",
+        "neurons": network.n_inputs,
+        "layers": len(network.layers),
+        "instances": inputs.shape[0],
+        "input_nnz": int(inputs.nnz),
+        "network_nnz": network.nnz,
+        "backend": backend.name,
+        "kernel": kernel.kernel,
+        "scheduler": plan.scheduler,
+        "scheduler_options": asdict(plan.options),
+        "executor": "simulated",
+        "simulated": True,
+        "cluster": asdict(cluster) | {"threads": cluster.n_workers},
+        "calibration": simulator.model.calibration.content,
+        "hashing": options.hashing,
+        "row_order": options.row_order,
+        "processes": cluster.n_processes,
+        "threads": cluster.n_workers,
+        "optimizations": switches,
+    }
+
+
+def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s: float) -> dict[str, Any]:
+    """The part of a record that says what came of it."""
+    workers = [
+        {"process": process, "thread": times.worker} | asdict(times)
+        for process, timeline in enumerate(run.timelines)
+        for times in timeline.times
+    ]
+    for worker in workers:
+        del worker["worker"]
+    return {
+        "seconds": {
+            "load": 0.0,
+            "profile": profile_s,
+            "inference": [run.elapsed_s],
+            "inference_median": run.elapsed_s,
+            "processes": run.process_s,
+            "gather": run.gather_s,
+        },
+        **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "imbalance": imbalance([times for timeline in run.timelines for times in timeline.times], run.partition, inputs),
+        "workers": workers,
+    }

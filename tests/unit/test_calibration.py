@@ -1,0 +1,120 @@
+"""Calibration files: the one that is shipped can be read, and one that is malformed is refused with one clear message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparsednn.calibration import DEFAULT, KERNEL_PARAMETERS, Calibration, check_calibration, read_calibration
+from tests.unit.calibrations import calibration, content, parameter
+
+
+def test_the_default_calibration_has_every_kernel_and_says_where_each_figure_comes_from() -> None:
+    default = read_calibration()
+    assert set(default.content["kernels"]) == set(KERNEL_PARAMETERS)
+    assert default.source == str(DEFAULT)
+    sources = set()
+
+    def walk(entry: Any) -> None:
+        if "value" in entry:
+            sources.add(entry["source"])
+            assert entry["note"]
+            return
+        for inner in entry.values():
+            walk(inner)
+
+    for section in ("kernels", "overheads", "assumed"):
+        walk(default.content[section])
+    assert sources == {"measured", "assumed"}
+
+
+def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(content(wake_s=0.5)))
+    found = read_calibration(path)
+    assert found == Calibration(content(wake_s=0.5), str(path))
+    assert found.value("overheads", "wake_s") == 0.5
+
+
+def test_tables_are_ascending_by_number() -> None:
+    found = calibration(slowdown={28: 3.0, 1: 1.0, 2: 1.5}, multiply_add_s=2.0)
+    kernel = found.kernel("udc_csc")
+    assert found.table(kernel, "slowdown") == [(1, 1), (2, 1.5), (28, 3)]
+    assert found.table(kernel, "multiply_add_s") == [(1, 2.0)]
+
+
+def remove(*path: str) -> Any:
+    return lambda found: _at(found, path[:-1]).pop(path[-1])
+
+
+def change(value: Any, *path: str) -> Any:
+    return lambda found: _at(found, path[:-1]).update({path[-1]: value})
+
+
+def _at(found: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        found = found[name]
+    return found
+
+
+KERNEL = ("kernels", "udc_csc")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(change(2, "schema_version"), r"schema_version is 2; this version of sparsednn reads 1", id="version"),
+        pytest.param(remove("schema_version"), r"schema_version is None", id="no version"),
+        pytest.param(remove("overheads"), r"overheads is missing; sections needed", id="no section"),
+        pytest.param(change({}, "colour"), r"colour: .*legal: schema_version", id="unknown section"),
+        pytest.param(change({}, "kernels"), r"kernels must be an object that is not empty", id="no kernels"),
+        pytest.param(change({}, "kernels", "udc_cs"), r"kernels=udc_cs: did you mean udc_csc", id="unknown kernel"),
+        pytest.param(change([], *KERNEL), r"kernels.udc_csc must be an object", id="a kernel that is a list"),
+        pytest.param(remove(*KERNEL, "column_s"), r"kernels.udc_csc.column_s is missing", id="no parameter"),
+        pytest.param(change(parameter(1), *KERNEL, "colum_s"), r"colum_s: did you mean column_s", id="unknown parameter"),
+        pytest.param(change(1.5, *KERNEL, "column_s"), r"column_s must be an object with value, unit", id="bare"),
+        pytest.param(remove(*KERNEL, "column_s", "source"), r"column_s.source is missing; fields needed", id="no source"),
+        pytest.param(change("guessed", *KERNEL, "column_s", "source"), r"source=guessed: .*measured, assumed", id="source"),
+        pytest.param(change(3, *KERNEL, "column_s", "note"), r"column_s.note is 3; text is needed", id="no text"),
+        pytest.param(change(-1.0, *KERNEL, "column_s", "value"), r"column_s.value is -1.0; a number of 0 or more", id="unit"),
+        pytest.param(change(float("nan"), "overheads", "wake_s", "value"), r"overheads.wake_s.value is nan", id="not a number"),
+        pytest.param(change("1", "overheads", "wake_s", "value"), r"overheads.wake_s.value is '1'", id="a number as text"),
+        pytest.param(change(True, "overheads", "wake_s", "value"), r"overheads.wake_s.value is True", id="true"),
+        pytest.param(change({}, *KERNEL, "slowdown"), r"kernels.udc_csc.slowdown must be a table", id="empty table"),
+        pytest.param(change(parameter(1), "overheads", "barrier_s"), r"overheads.barrier_s must be a table", id="no table"),
+        pytest.param(change({"two": parameter(1)}, *KERNEL, "slowdown"), r"slowdown must be a table", id="table by words"),
+        pytest.param(change({"2": 1}, *KERNEL, "slowdown"), r"slowdown.2 must be an object", id="table of bare numbers"),
+        pytest.param(change({"1": parameter(1)}, "overheads", "wake_s"), r"wake_s.value is missing", id="a table"),
+        pytest.param(change(0, "assumed", "core_speed", "value"), r"assumed.core_speed: value must be above 0", id="no speed"),
+    ],
+)  # fmt: skip
+def test_malformed_calibrations(tmp_path: Path, damage: Any, message: str) -> None:
+    path = tmp_path / "mine.json"
+    found = content()
+    damage(found)
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=message) as error:
+        read_calibration(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff\xfe\x00", b""])
+def test_files_that_are_no_json(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match="mine.json: not a calibration file"):
+        read_calibration(path)
+
+
+def test_files_that_are_no_object() -> None:
+    with pytest.raises(ValueError, match="mine.json: not a calibration file: list in place of an object"):
+        check_calibration([], "mine.json")
+
+
+def test_files_that_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        read_calibration(tmp_path / "none.json")

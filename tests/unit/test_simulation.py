@@ -1,0 +1,215 @@
+"""Simulated clusters: how rows get to workers, what stragglers do, and what records say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsednn
+from sparsednn.auto import choose, describe
+from sparsednn.backend import KernelOptions
+from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
+from sparsednn.cost import WorkProfile
+from sparsednn.cost_model import CostModel
+from sparsednn.partition import split_evenly
+from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
+from sparsednn.simulation import simulate
+from tests.unit.calibrations import calibration
+
+KERNEL = KernelOptions("csc_csc")
+RATE = 1e-3
+N_LAYERS = 20
+ANY_WORK = SchedulerOptions(minimum_work=0, recruiting_ratio=0)
+
+
+def profile(alive: np.ndarray[Any, np.dtype[np.bool_]]) -> WorkProfile:
+    """Instances that die in the first layer or never, with 2 of 4 neurons active: 4 multiply-adds a layer."""
+    nonzeros = np.where(alive, 2, 0).astype(np.int32) * np.ones((N_LAYERS + 1, 1), np.int32)
+    nonzeros[0] = 2
+    every = np.ones(N_LAYERS, np.int64)
+    return WorkProfile(nonzeros, 4 * every, 4 * every, 8 * every, np.ones(N_LAYERS, np.bool_))
+
+
+def run(
+    scheduler: str, cluster: Cluster, alive: np.ndarray[Any, np.dtype[np.bool_]] | None = None, hashes_rows: bool = False,
+    **values: Any,
+) -> ClusterRun:  # fmt: skip
+    """One simulated run; without other figures, a multiply-add takes a millisecond and all else nothing."""
+    found = profile(np.ones(6400, np.bool_) if alive is None else alive)
+    model = CostModel(calibration(**{"multiply_add_s": RATE, "full_multiply_add_s": RATE, **values}))
+    return ClusterSimulator(found, model, KERNEL, cluster).run(Plan(scheduler, ANY_WORK, hashes_rows))
+
+
+WHOLE_S = 6400 * N_LAYERS * 4 * RATE
+
+
+@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
+def test_balanced_work_scales_over_nodes_processes_and_cores(scheduler: str) -> None:
+    for cluster in (Cluster(), Cluster(cores_per_node=4), Cluster(4, 2, 8)):
+        workers = cluster.n_processes * cluster.n_workers
+        found = run(scheduler, cluster)
+        assert found.elapsed_s == pytest.approx(WHOLE_S / workers)
+        assert found.multiply_adds == 6400 * N_LAYERS * 4
+        assert found.imbalance == pytest.approx(1)
+        assert len(found.timelines) == cluster.n_processes
+
+
+def test_processes_and_row_groups_are_contiguous() -> None:
+    """Without overlaps, each instance once; process by process and group by group as an even split has them."""
+    found = run("manager_worker", Cluster(2, 1, 2)).partition
+    assert len(found.groups) == 2 * 2 * 8
+    assert np.concatenate([group.rows for group in found.groups]).tolist() == list(range(6400))
+    halves = [split_evenly(3200, 16).groups[number].rows + 3200 * half for half in (0, 1) for number in range(16)]
+    assert all(np.array_equal(group.rows, rows) for group, rows in zip(found.groups, halves, strict=True))
+
+
+def test_uneven_inputs_are_healed_within_a_process_only_or_by_hashing() -> None:
+    alive = np.arange(6400) < 1600  # all the work of the later layers is at the first of two nodes, in its first half
+    cluster = Cluster(2, 1, 2)
+    data, shared = run("data", cluster, alive), run("data_then_model", cluster, alive)
+    assert data.imbalance > 3
+    assert shared.elapsed_s < 0.6 * data.elapsed_s
+    hashed = run("data", cluster, alive, hashes_rows=True)
+    assert hashed.imbalance == pytest.approx(1, abs=0.05)
+    assert hashed.elapsed_s < 0.6 * shared.elapsed_s
+    assert data.multiply_adds == shared.multiply_adds == hashed.multiply_adds
+
+
+def test_alive_first_is_the_worst_order() -> None:
+    alive = np.arange(6400) % 4 == 0
+    model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE))
+    simulator = ClusterSimulator(profile(alive), model, KERNEL, Cluster(cores_per_node=4))
+    given, worst = (simulator.run(Plan("data", row_order=order)) for order in ("given", "alive_first"))
+    assert given.imbalance == pytest.approx(1)
+    assert worst.imbalance > 3
+
+
+def test_a_slow_core_is_the_first_of_the_first_node() -> None:
+    found = run("data", Cluster(2, 1, 2, slow_core=3.0))
+    assert found.process_s == pytest.approx([WHOLE_S / 4 * 3, WHOLE_S / 4])
+    busy = [times.busy_s for timeline in found.timelines for times in timeline.times]
+    assert busy == pytest.approx([WHOLE_S / 4 * 3] + [WHOLE_S / 4] * 3)
+    for scheduler in ("work_stealing", "data_then_model"):
+        assert run(scheduler, Cluster(2, 1, 2, slow_core=3.0)).elapsed_s < 0.8 * found.elapsed_s
+
+
+def test_a_noisy_node_is_the_last_and_the_same_for_a_seed() -> None:
+    cluster = Cluster(2, 1, 2, noisy_node=3.0, seed=1)
+    found = run("data", cluster)
+    quiet, noisy = found.process_s
+    assert quiet == pytest.approx(WHOLE_S / 4)
+    assert 1.5 * quiet < noisy < 3 * quiet
+    assert run("data", cluster).timelines == found.timelines
+    assert run("data", replace(cluster, seed=2)).process_s[1] != noisy
+
+
+def test_more_threads_than_cores_share_them() -> None:
+    for threads in (1, 2, 4):
+        found = run("data", Cluster(cores_per_node=2, threads=threads))
+        assert found.elapsed_s == pytest.approx(WHOLE_S / min(threads, 2))
+
+
+def test_processes_of_a_node_share_its_bus() -> None:
+    slowdown = {1: 1.0, 4: 2.0}
+    assert run("data", Cluster(1, 2, 4), slowdown=slowdown).elapsed_s == pytest.approx(2 * WHOLE_S / 4)
+    assert run("data", Cluster(4, 1, 1), slowdown=slowdown).elapsed_s == pytest.approx(WHOLE_S / 4)
+
+
+def test_what_comes_on_top() -> None:
+    values = {"run_s": 1.0, "row_s": 0.01, "network_latency_s": 0.5, "network_bytes_per_s": 51200.0, "core_speed": 2.0}
+    found = run("data", Cluster(2), **values)
+    assert found.process_s == pytest.approx([(WHOLE_S / 2 + 1 + 32) / 2] * 2)
+    assert found.gather_s == pytest.approx(0.5 + 1)
+    assert found.elapsed_s == pytest.approx(found.process_s[0] + found.gather_s)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"nodes": 0}, r"cluster.nodes=0: at least 1", id="no nodes"),
+        pytest.param({"threads": 0}, r"cluster.threads=0: at least 1", id="no threads"),
+        pytest.param({"processes_per_node": 4, "cores_per_node": 2}, r"processes_per_node=4: more than cores", id="few cores"),
+        pytest.param({"slow_core": 0.5}, r"cluster.slow_core=0.5: says how many times as long", id="a slow core that is fast"),
+        pytest.param({"noisy_node": float("nan")}, r"cluster.noisy_node=nan", id="not a number"),
+    ],
+)
+def test_clusters_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cluster(**changes)
+
+
+def test_a_simulated_record_says_so_and_has_all_that_a_real_one_has(
+    small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    options: dict[str, Any] = {"kernel": "csc", "scheduler": "data_then_model", "trace": True}
+    found = simulate(small_network, small_inputs, cluster=Cluster(2, 1, 3), **options)
+    real = sparsednn.infer(small_network, small_inputs, threads=3, **options)
+    assert found.categories.tolist() == real.categories.tolist()
+    assert found.output is None
+    record = json.loads(json.dumps(found.record))
+    assert set(real.record) - set(record) == set()
+    assert {"simulated", "cluster", "calibration"} == set(record) - set(real.record)
+    assert record["simulated"] is True
+    assert record["performed_edges"] == real.record["performed_edges"]
+    assert record["executor"] == "simulated"
+    assert record["calibration"] == CostModel().calibration.content
+    assert (record["processes"], record["threads"], len(record["workers"])) == (2, 3, 6)
+    assert set(record["workers"][0]) == set(real.record["workers"][0])
+    assert record["seconds"]["inference_median"] == record["seconds"]["inference"][0] > 0
+    assert found.trace is not None
+    assert found.trace.metadata["simulated"] is True
+    found.trace.validate()
+    assert simulate(small_network, small_inputs, cluster=Cluster(2, 1, 3), **options).trace == found.trace
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"repeats": 2}, "repeats: means nothing in virtual time", id="repeats"),
+        pytest.param({"pin": True}, "pin: means nothing in virtual time", id="pinning"),
+        pytest.param({"scheduler": "dat"}, "scheduler=dat: did you mean data", id="unknown scheduler"),
+        pytest.param({"kernel": "csr", "scheduler": "model"}, "scheduler=model does not go with kernel=csr_csr", id="no pair"),
+        pytest.param({"kernel": "udc_udc"}, "kernel=udc_udc: .*calibrate it first", id="not calibrated"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_simulated(
+    options: dict[str, Any], message: str, small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        simulate(small_network, small_inputs, **options)
+
+
+def test_categories_need_activations_that_are_not_negative(small_inputs: sp.csr_array) -> None:
+    network = sparsednn.Network([sp.eye_array(12)], activation=sparsednn.identity())
+    with pytest.raises(ValueError, match="activations can be negative"):
+        simulate(network, small_inputs)
+
+
+def test_auto_takes_the_simplest_of_plans_that_are_equally_fast() -> None:
+    model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE))
+    choice = choose(profile(np.ones(6400, np.bool_)), model, KERNEL, 4, ANY_WORK)
+    assert (choice.scheduler, choice.plan.hashes_rows) == ("data", False)
+    assert len(choice.predicted) == 2 * (1 + 3 + 3 + 3) + 1
+    assert "data is predicted to take 128 s on 4 threads" in choice.reason
+
+
+def test_auto_avoids_stragglers_and_says_why() -> None:
+    model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE, barrier_s={2: 1.0}))
+    alive = np.arange(6400) < 800
+    choice = choose(profile(alive), model, KERNEL, 4, ANY_WORK)
+    assert choice.predicted[describe(choice.plan)] <= min(choice.predicted.values()) * 1.01
+    assert choice.predicted["data"] > 2 * min(choice.predicted.values())
+    assert choice.scheduler == "manager_worker"
+    assert "the best of the others: work_stealing " in choice.reason
+    limited = choose(profile(alive), model, KERNEL, 4, ANY_WORK, schedulers=["data", "model"])
+    assert list(limited.predicted) == ["data", "model", "data hashing=input"]
+    assert describe(limited.plan) == "data hashing=input"
+    assert limited.reason.startswith("data hashing=input is predicted to take 23.4 s on 4 threads, 2.87 times faster than ")
+    assert limited.reason.endswith("the slowest of 3 plans tried (the best of the others: model: 41.6 s)")
+    with pytest.raises(ValueError, match="no scheduler to choose from"):
+        choose(profile(alive), model, KERNEL, 4, schedulers=[])
