@@ -137,24 +137,29 @@ def verdict(truth: dict[str, Any]) -> str:
 
 
 def sweep_table(records: list[dict[str, Any]]) -> Table:
-    """Return the points of a sweep as a table: what differs between them, and what came of it."""
+    """Return the points of a sweep as a table: what differs between them, and what came of it.
+
+    "x fastest" is the time over that of the fastest point of the same network and input sizes.
+    """
     points = [dict(override.lstrip("+").split("=", 1) for override in record["overrides"]) for record in records]
     keys = list(dict.fromkeys(key for point in points for key in point))
     swept = [key for key in keys if len({point.get(key) for point in points}) > 1]
     table = Table(title=f"{len(records)} points")
     for key in swept:
         table.add_column(key)
-    for name in ("inference s", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
+    for name in ("inference s", "x fastest", "nominal e9/s", "performed e9/s", "imbalance", "locking ms", "categories"):
         table.add_column(name, justify="right")
     table.add_column("check")
+    fastest = _fastest(records)
     for record, point in zip(records, points, strict=True):
         values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
-            table.add_row(*values, *[""] * 6, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            table.add_row(*values, *[""] * 7, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
             continue
         table.add_row(
             *values,
             f"{record['seconds']['inference_median']:.3f}{_note(record)}",
+            f"{record['seconds']['inference_median'] / max(fastest[_job(record)], 1e-9):.2f}",
             f"{record['nominal_edges_per_second'] / 1e9:,.0f}",
             f"{record['performed_edges_per_second'] / 1e9:,.1f}",
             f"{record['imbalance']['busy']:.2f}",
@@ -163,6 +168,21 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
             verdict(record["truth"]),
         )
     return table
+
+
+def _job(record: dict[str, Any]) -> tuple[int, ...]:
+    """Sizes of what was run: points with the same ones are compared."""
+    return tuple(record[key] for key in ("neurons", "layers", "instances", "network_nnz", "input_nnz"))
+
+
+def _fastest(records: list[dict[str, Any]]) -> dict[tuple[int, ...], float]:
+    """Return for each job the seconds of the fastest point."""
+    fastest: dict[tuple[int, ...], float] = {}
+    for record in records:
+        if record["status"] == "complete":
+            seconds = record["seconds"]["inference_median"]
+            fastest[_job(record)] = min(seconds, fastest.get(_job(record), seconds))
+    return fastest
 
 
 def _shown(value: Any) -> str:

@@ -174,8 +174,16 @@ class Backend(Protocol):
     schedulers: Mapping[str, tuple[str, ...]]
     """For each kernel's own name, the schedulers that go with it."""
 
+    same_bits: bool
+    """Whether every result has the bits of the reference; otherwise sums may round in another way."""
+
+    own_threads: bool
+    """Whether there is one worker only, which calls a library that brings its own threads."""
+
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Any:
         """Return a plan: the network in the layout that the kernels want. Sees no input.
+
+        Where the backend brings its own threads, `n_workers` is how many these are to be.
 
         Raises ValueError for an unknown kernel and MemoryError where the layout would not fit.
         """
@@ -238,6 +246,21 @@ def require_schedulable(backend: Backend, kernel: str, scheduler: str, known: Co
     raise ValueError(
         f"scheduler={scheduler} does not go with kernel={kernel} (backend {backend.name}); legal: {', '.join(legal)}{others}"
     )
+
+
+def workers_of(backend: Backend, n_threads: int, pin: bool) -> int:
+    """Return how many workers make `n_threads` threads: one, where the backend brings its own threads.
+
+    Raises
+    ------
+    ValueError
+        If those were to be pinned: they would inherit the one core of the worker.
+    """
+    if not backend.own_threads:
+        return n_threads
+    if pin:
+        raise ValueError(f"pin=true: backend={backend.name} brings its own threads, which would share one core; leave it off")
+    return 1
 
 
 def backend_names() -> list[str]:

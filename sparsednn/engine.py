@@ -22,6 +22,7 @@ from sparsednn.backend import (
     kernel_name,
     load_backend,
     require_schedulable,
+    workers_of,
 )
 from sparsednn.choices import unknown
 from sparsednn.executors import ThreadExecutor
@@ -63,7 +64,8 @@ def infer(
     scheduler : str or Scheduler
         The name of a scheduler, "auto" to have the simulator choose one with its parameters, or an object of your own.
     threads : int, optional
-        Worker threads; as many as this process may use cores, unless given.
+        Worker threads, or threads of the library where the backend brings its own; as many as this process may use cores,
+        unless given.
     output : bool
         Also return the last activations.
     **options
@@ -95,6 +97,7 @@ def infer(
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
         make_scheduler(scheduler, opts.scheduler_options)  # refuse what cannot be before anything is loaded
     kernel_options = opts.kernel_options(kernel)
+    n_workers = workers_of(backend, n_threads, opts.pin)
     started_at = perf_counter()
     rows = canonical_inputs(inputs, network.n_inputs)
     loaded_at = perf_counter()
@@ -106,14 +109,14 @@ def infer(
         scheduler = make_scheduler(scheduler, opts.scheduler_options)
     chosen_at = perf_counter()
     as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
-    layer_nnz = column_imbalance(as_run, n_threads)
+    layer_nnz = column_imbalance(as_run, n_workers)
     hashed_at = perf_counter()
     plan = backend.prepare(as_run, kernel_options, n_threads)
     del as_run  # the plan has a copy of its own
     prepared_at = perf_counter()
-    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_threads)))
+    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_workers)))
     compiled_at = perf_counter()
-    job = _Inference(backend, plan, scheduler, network, rows, n_threads, output, opts)
+    job = _Inference(backend, plan, scheduler, network, rows, n_workers, output, opts)
     if opts.row_order == "alive_first":
         job.row_order = alive_first(job.run().categories, job.n_rows)
     runs = [job.run() for _ in range(opts.repeats)]
@@ -128,6 +131,7 @@ def infer(
     }
     last = runs[-1]
     record = job.record(last, seconds)
+    record["threads"] = n_threads
     record["imbalance"]["layer_nnz"] = layer_nnz
     if choice is not None:
         record["auto"] = choice.record
@@ -169,7 +173,7 @@ class _Inference:
         scheduler: Scheduler,
         network: Network,
         inputs: sp.csr_array,
-        n_threads: int,
+        n_workers: int,
         output: bool,
         options: InferOptions,
     ) -> None:
@@ -177,8 +181,8 @@ class _Inference:
         self.inputs, self.output, self.options = inputs, output, options
         self.n_rows = inputs.shape[0]
         self.prepared = Prepared(backend, plan, inputs, len(network.layers), output)
-        self.executor = ThreadExecutor(n_threads, pin=options.pin, trace=options.trace, process=options.communicator.rank)
-        self.domains = worker_domains(n_threads, options.pin, options.numa_domains)
+        self.executor = ThreadExecutor(n_workers, pin=options.pin, trace=options.trace, process=options.communicator.rank)
+        self.domains = worker_domains(n_workers, options.pin, options.numa_domains)
         self.row_order: NDArray[np.int64] | None = None
 
     def run(self) -> _Run:
@@ -236,7 +240,6 @@ class _Inference:
             "hashing": self.options.hashing,
             "row_order": self.options.row_order,
             "processes": self.options.communicator.size,
-            "threads": self.executor.n_workers,
             "optimizations": described,
             "categories_count": len(run.categories),
             "categories_sha256": categories_sha256(run.categories),

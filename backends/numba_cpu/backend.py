@@ -38,6 +38,8 @@ class NumbaBackend:
     """
 
     name = "numba"
+    same_bits = True
+    own_threads = False
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
         **{name: name for name in PLANS},

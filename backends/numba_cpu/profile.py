@@ -24,7 +24,9 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
     if not isinstance(plan, DensePlan) or plan.is_dense:
         raise ValueError(f"kernel={plan.kernel}: profiles are made with kernel=udc_csc")
     counts = np.zeros((len(plan.neurons.low) + 1, len(rows)), np.int32)
-    where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64))
+    where = blocks.Rows(
+        inputs.indptr, inputs.indices, inputs.data, rows, np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64)
+    )
     column = blocks.Column(
         np.empty(0, plan.connections.ids.dtype), np.empty(0, np.float32), aligned_floats(0), np.empty(0, np.int16)
     )

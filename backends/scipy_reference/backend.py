@@ -41,6 +41,8 @@ class ScipyReferenceBackend:
     """``Y @ W`` a layer in float32; no optimisation."""
 
     name = "scipy_reference"
+    same_bits = True
+    own_threads = False
     kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
 
     schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing")}

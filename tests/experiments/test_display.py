@@ -60,3 +60,34 @@ def test_a_sweep_table_shows_what_differs_and_failed_points_with_their_error() -
     assert "layers" in out.getvalue().splitlines()[2]
     assert "threads" not in out.getvalue()
     assert "failed: layers=7: [wrong]" in out.getvalue()
+
+
+def test_a_sweep_table_compares_points_with_the_fastest_of_the_same_job() -> None:
+    """2 s and 3 s: once and 1.5 times the fastest; 1 s is another job's. A point that failed has no part in it."""
+    complete = {
+        "status": "complete", "nominal_edges_per_second": 1e9, "performed_edges_per_second": 1e9, "imbalance": {"busy": 1.0},
+        "workers": [{"locking_s": 0.0}], "categories_count": 5, "truth": {"checked": True, "match": True, "source": "given"},
+        "neurons": 4, "layers": 2, "network_nnz": 8, "input_nnz": 9,
+    }  # fmt: skip
+    points = [
+        {
+            **complete,
+            "executor": "threads",
+            "instances": n,
+            "seconds": {"inference_median": s},
+            "overrides": [f"backend={name}", f"instances={n}"],
+        }
+        for name, n, s in (("mkl", 20, 3.0), ("numba", 20, 2.0), ("numba", 10, 1.0))
+    ]
+    points.append({"status": "failed", "error": "no torch", "overrides": ["backend=torch", "instances=10"]})
+    out = io.StringIO()
+    Console(file=out, width=200).print(sweep_table(points))
+    lines = out.getvalue().splitlines()
+    assert "x fastest" in lines[2]
+    rows = [[cell.strip() for cell in line.split("│")[1:5]] for line in lines if "correct" in line]
+    assert rows == [
+        ["mkl", "20", "3.000", "1.50"],
+        ["numba", "20", "2.000", "1.00"],
+        ["numba", "10", "1.000", "1.00"],
+    ]
+    assert any("failed: no torch" in line for line in lines)

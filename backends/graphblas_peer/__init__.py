@@ -1,0 +1,1 @@
+"""SuiteSparse:GraphBLAS as a peer, to compare with."""

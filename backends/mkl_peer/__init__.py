@@ -1,0 +1,1 @@
+"""Intel's Math Kernel Library as a peer, to compare with."""

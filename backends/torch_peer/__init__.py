@@ -1,0 +1,1 @@
+"""PyTorch as a peer, to compare with."""
