@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend import GroupResult
-from sparsednn.network import Layer
+from sparsednn.network import AnyLayer
 
 Float32 = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -119,7 +119,7 @@ def checkpoints(n_layers: int) -> list[int]:
     return [0, *inner[(inner > 0) & (inner < n_layers)].tolist(), n_layers]
 
 
-def with_bias(layer: Layer, bias: Float32) -> sp.csr_array:
+def with_bias(layer: AnyLayer, bias: Float32) -> sp.csr_array:
     """Return the transpose of a layer's weights with its bias as the last column, and a last row without entries.
 
     float32, shape (n_outputs + 1, n_inputs + 1). A bias of zero is an entry too, so that no library meets a matrix without any.

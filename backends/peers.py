@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from backends.peer_blocks import BlockGroup, Float32, checkpoints, with_bias
 from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
 from sparsednn.memory import require
-from sparsednn.network import Activation, BiasOn, Layer, Network
+from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 
 INSTALL = "install it with: pip install -e '.[peers]'"
 
@@ -143,7 +143,7 @@ class PeerBackend(ABC):
             options.block_rows or self.block_rows,
         )
 
-    def _layer(self, layer: Layer, bias_on: BiasOn) -> PeerLayer:
+    def _layer(self, layer: AnyLayer, bias_on: BiasOn) -> PeerLayer:
         """Where a bias would change a zero that it must not be added to, it is late."""
         is_late = bias_on == "nonzero" and bool(layer.activation(layer.bias).any())
         weights = self.weights(with_bias(layer, np.zeros_like(layer.bias) if is_late else layer.bias))

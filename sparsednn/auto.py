@@ -14,7 +14,7 @@ from sparsednn.cost import WorkProfile
 from sparsednn.cost_model import CostModel
 from sparsednn.network import Network
 from sparsednn.options import InferOptions
-from sparsednn.profiling import measure_profile
+from sparsednn.profiling import profile_as_run
 from sparsednn.schedulers import SCHEDULERS, STRATEGIES, SchedulerOptions
 
 AUTO = "auto"
@@ -135,7 +135,7 @@ def choose_for(
     """
     model = CostModel(options.calibration)
     model.require_calibrated(kernel)
-    profile = measure_profile(network, inputs, n_threads, backend)
+    profile = profile_as_run(network, inputs, kernel, n_threads, backend)
     choice = choose(
         profile, model, kernel, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
         cluster=cluster, row_order=options.row_order, buckets=options.buckets,

@@ -33,10 +33,12 @@ class KernelOptions:
     ----------
     kernel : str
         A name or alias that the backend lists in `kernels`; "auto" lets it choose.
-    rows : {"none", "prune"}
-        Drop rows that have become all zero and will stay so ("prune"), or keep them.
-    columns : {"none"}
-        Merging of identical columns.
+    rows : {"none", "prune", "retire", "merge"}
+        Each does what those before it do. "prune": drop rows that have become all zero and will stay so; "retire": take out
+        rows in which every neuron is at its activation's maximum, if all later layers provably keep that; "merge": let one row
+        go on for all that have the same bits.
+    columns : {"none", "merge"}
+        "merge": of columns of a layer that are the same, compute one.
     order : {"given", "shared_inputs"}
         Order in which a layer's output columns are computed; "shared_inputs" puts columns with the same inputs together.
     full_columns : bool
@@ -46,8 +48,8 @@ class KernelOptions:
     """
 
     kernel: str = "auto"
-    rows: str = "prune"
-    columns: str = "none"
+    rows: str = "merge"
+    columns: str = "merge"
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None
@@ -211,6 +213,23 @@ class Backend(Protocol):
         """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerSizes:
+    """How large the layers of a plan are as they are run, which is smaller than in the network where columns are merged.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs, connections : int64 arrays, shape (n_layers,)
+    full_stays : bool array, shape (n_layers,)
+        Whether rows that are saturated before the layer are taken out.
+    """
+
+    n_inputs: NDArray[np.int64]
+    n_outputs: NDArray[np.int64]
+    connections: NDArray[np.int64]
+    full_stays: NDArray[np.bool_]
+
+
 @runtime_checkable
 class ProfilingBackend(Backend, Protocol):
     """A backend that can also count the work that rows will be, for cost models."""
@@ -221,6 +240,9 @@ class ProfilingBackend(Backend, Protocol):
         Shape (n_layers + 1, len(rows)). Many threads may call it at once. Raises ValueError for a plan that cannot do it; that
         of kernel "auto" can.
         """
+
+    def layer_sizes(self, plan: Any) -> LayerSizes:
+        """Return how large the layers are as they are run."""
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:

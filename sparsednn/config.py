@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.schema import GROUPS, ClusterConfig, ColumnWork, Config, Executor, Residency
+from sparsednn.schema import GROUPS, ClusterConfig, Config, Executor, Residency
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
 
@@ -136,7 +136,6 @@ def _refuse_unbuilt(config: Config) -> None:
         "processes": (config.processes or 1, 1),
         "resume": (config.resume, False),
         "rebalance_after": (config.rebalance_after, None),
-        "optimize.columns": (config.optimize.columns, ColumnWork.none),
         "network.residency": (config.network.residency, Residency.memory),
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsednn.backend import LayerSizes
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -26,6 +28,8 @@ class GroupWork:
         Rows with a nonzero activation before the layer.
     nnz_in, nnz_out : int64 arrays, shape (n_layers,)
         Nonzero activations before and after the layer.
+    rows_full : int64 array, shape (n_layers,)
+        Rows with every activation nonzero before the layer.
     least_nnz : int64 array, shape (n_layers,)
         Fewest nonzeros before the layer of a row that is alive: no more columns than that can be full. 0 if no row is alive.
     multiply_adds : float64 array, shape (n_layers,)
@@ -35,18 +39,22 @@ class GroupWork:
         Of the layer, whatever the rows.
     zeros_stay : bool array, shape (n_layers,)
         A row of zeros before the layer is one after the last layer, so that it may be dropped.
+    full_stays : bool array, shape (n_layers,)
+        A row that is saturated before the layer is so after the last layer, so that it may be retired.
     """
 
     n_rows: int
     rows_alive: Ints
     nnz_in: Ints
     nnz_out: Ints
+    rows_full: Ints
     least_nnz: Ints
     multiply_adds: Floats
     n_inputs: Ints
     n_outputs: Ints
     connections: Ints
     zeros_stay: NDArray[np.bool_]
+    full_stays: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +66,7 @@ class WorkProfile:
     nonzeros : int32 array, shape (n_layers + 1, n_instances)
         Row l: before layer l (0-based).
     n_inputs, n_outputs, connections : int64 arrays, shape (n_layers,)
-    zeros_stay : bool array, shape (n_layers,)
+    zeros_stay, full_stays : bool arrays, shape (n_layers,)
         See `GroupWork`.
     """
 
@@ -67,6 +75,16 @@ class WorkProfile:
     n_outputs: Ints
     connections: Ints
     zeros_stay: NDArray[np.bool_]
+    full_stays: NDArray[np.bool_]
+
+    def as_run(self, sizes: LayerSizes) -> WorkProfile:
+        """Return what this comes to where a backend runs layers of other sizes, because it merges columns that are the same.
+
+        Of the neurons that are merged, equal shares are taken to be nonzero.
+        """
+        kept = np.append(sizes.n_inputs, sizes.n_outputs[-1]) / np.append(self.n_inputs, self.n_outputs[-1])
+        nonzeros = np.ceil(self.nonzeros * kept[:, None]).astype(np.int32)
+        return WorkProfile(nonzeros, sizes.n_inputs, sizes.n_outputs, sizes.connections, self.zeros_stay, sizes.full_stays)
 
     @property
     def n_layers(self) -> int:
@@ -92,23 +110,23 @@ class WorkProfile:
     def partition_work(self, groups: Sequence[Ints]) -> list[GroupWork]:
         """Return the work of each of many row groups, given by their 0-based instances, in one pass over the counts."""
         sizes = np.array([len(rows) for rows in groups], np.int64)
-        alive, nnz, least = self._sums(np.concatenate(groups) if groups else np.zeros(0, np.int64), sizes)
+        alive, nnz, full, least = self._sums(np.concatenate(groups) if groups else np.zeros(0, np.int64), sizes)
         fan_out = self.connections / np.maximum(self.n_inputs, 1)
         return [
             GroupWork(
-                int(n_rows), alive[:-1, g], nnz[:-1, g], nnz[1:, g], least[:-1, g], nnz[:-1, g] * fan_out,
-                self.n_inputs, self.n_outputs, self.connections, self.zeros_stay,
+                int(n_rows), alive[:-1, g], nnz[:-1, g], nnz[1:, g], full[:-1, g], least[:-1, g], nnz[:-1, g] * fan_out,
+                self.n_inputs, self.n_outputs, self.connections, self.zeros_stay, self.full_stays,
             )
             for g, n_rows in enumerate(sizes)
         ]  # fmt: skip
 
-    def _sums(self, order: Ints, sizes: Ints) -> tuple[Ints, Ints, Ints]:
-        """Rows alive, nonzeros, fewest nonzeros of a row alive: of groups of neighbours in `order`; (n_layers + 1, groups)."""
+    def _sums(self, order: Ints, sizes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Rows alive, nonzeros, full rows, fewest nonzeros of a row alive; of groups of neighbours; (n_layers + 1, groups)."""
         shape = (self.n_layers + 1, len(sizes))
-        alive, nnz, least = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        alive, nnz, full, least = (np.zeros(shape, np.int64) for _ in range(4))
         filled = np.flatnonzero(sizes)  # reduceat cannot sum up nothing
         if not filled.size:
-            return alive, nnz, least
+            return alive, nnz, full, least
         starts = (np.cumsum(sizes) - sizes)[filled]
         in_order = len(order) == self.n_instances and bool((np.diff(order) == 1).all())
         step = max(CHUNK_ENTRIES // len(order), 1)
@@ -116,10 +134,12 @@ class WorkProfile:
             part = slice(layer, layer + step)
             counts = self.nonzeros[part] if in_order else self.nonzeros[part][:, order]
             alive[part, filled] = np.add.reduceat(counts > 0, starts, axis=1, dtype=np.int64)
+            widths = np.append(self.n_inputs, self.n_outputs[-1])[part, None]
+            full[part, filled] = np.add.reduceat(counts == widths, starts, axis=1, dtype=np.int64)
             nnz[part, filled] = np.add.reduceat(counts, starts, axis=1, dtype=np.int64)
             lowest = np.minimum.reduceat(counts.view(np.uint32) - np.uint32(1), starts, axis=1)  # 0 becomes the largest
             least[part, filled] = (lowest + np.uint32(1)).astype(np.int64)
-        return alive, nnz, least
+        return alive, nnz, full, least
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from sparsednn.backend import KernelOptions
 from sparsednn.calibration import Calibration, read_calibration
 from sparsednn.cost import Floats, GroupCosts, GroupWork, Ints, Overheads
 
+BLOCK_KERNELS = ("adaptive", "udc_csc", "udc_udc")
+
 LANES = 8
 """Instances that dense blocks add at a time."""
 
@@ -47,20 +49,23 @@ def parameter_set(options: KernelOptions) -> str:
     """Return the name under which a calibration file has the parameters of a kernel with these options."""
     if options.kernel == "csc_csc" and options.rows == "none" and not options.full_columns:
         return "csc_csc/paper"
+    if options.kernel == "adaptive" and options.columns == "none":
+        return "udc_csc"  # with all columns, few inputs are sparse enough to be taken through the first layer by rows
     return options.kernel
 
 
 def features(work: GroupWork, options: KernelOptions, block_rows: int = 128) -> Features:
     """Return the features of a row group: dense blocks for the kernels udc_*, whole groups for the others."""
-    prune = options.rows == "prune"
+    prune = options.rows != "none"
     rows = np.where(work.zeros_stay, work.rows_alive, work.n_rows) if prune else np.full_like(work.rows_alive, work.n_rows)
-    if options.kernel.startswith("udc"):
-        return _block_features(work, rows, options.block_rows or block_rows)
+    if options.kernel in BLOCK_KERNELS:
+        rows = np.maximum(rows - np.where(work.full_stays, work.rows_full, 0), 0)
+        return _block_features(work, rows, options.block_rows or block_rows, by_rows=parameter_set(options) == "adaptive")
     return _column_features(work, rows, by_rows=options.kernel.startswith("csr"))
 
 
-def _block_features(work: GroupWork, rows: Ints, block_rows: int) -> Features:
-    """Blocks of rows that are alive; rests of blocks are taken to be joined at once."""
+def _block_features(work: GroupWork, rows: Ints, block_rows: int, *, by_rows: bool) -> Features:
+    """Blocks of rows that are alive, rests of which are joined at once. By rows: the first layer is part of loading."""
     blocks = np.ceil(rows / block_rows)
     lanes = np.ceil(rows / LANES) * LANES
     layers = {
@@ -70,7 +75,11 @@ def _block_features(work: GroupWork, rows: Ints, block_rows: int) -> Features:
         "scan_s": lanes * work.n_outputs,
         "multiply_add_s": lanes * work.connections,
     }
-    group = {"open_s": 1.0, "load_s": float(rows[0] * work.n_inputs[0]), "sum_s": float(rows[-1] * work.n_outputs[-1])}
+    loaded = float(rows[0] * work.n_inputs[0])
+    if by_rows:
+        loaded = float(work.multiply_adds[0] + rows[0] * work.n_outputs[0])
+        layers = {name: np.where(np.arange(len(rows)) == 0, 0.0, counts) for name, counts in layers.items()}
+    group = {"open_s": 1.0, "load_s": loaded, "sum_s": float(rows[-1] * work.n_outputs[-1])}
     done = np.minimum(lanes, work.n_rows) * work.connections  # the dead are dropped by whole vectors
     return Features(group, layers, done, blocks, work.n_outputs)
 
@@ -128,7 +137,7 @@ class CostModel:
 
     def _group_costs(self, work: GroupWork, options: KernelOptions) -> GroupCosts:
         kernel = self.calibration.kernel(parameter_set(options))
-        by_blocks = options.kernel.startswith("udc")
+        by_blocks = options.kernel in BLOCK_KERNELS
         counts = features(work, options, int(kernel["block_rows"]["value"]) if by_blocks else 0)
         alone_s = sum(self._seconds(kernel, name, work.n_inputs) * count for name, count in counts.layers.items())
         group_s = {name: float(self._seconds(kernel, name, work.n_inputs[:1])[0]) * n for name, n in counts.group.items()}

@@ -54,8 +54,8 @@ class InferOptions:
     """
 
     repeats: int = 1
-    rows: str = "prune"
-    columns: str = "none"
+    rows: str = "merge"
+    columns: str = "merge"
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None

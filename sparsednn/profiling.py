@@ -16,7 +16,7 @@ from sparsednn.cost import WorkProfile
 from sparsednn.data.cache import cache_folder
 from sparsednn.inputs import canonical_inputs
 from sparsednn.memory import require
-from sparsednn.network import Layer, Network
+from sparsednn.network import AnyLayer, Network
 from sparsednn.result import atomic_path
 
 CHUNK_ROWS = 1_024
@@ -73,7 +73,21 @@ def profile_of(network: Network, nonzeros: NDArray[np.int32]) -> WorkProfile:
         np.array([layer.n_outputs for layer in layers], np.int64),
         np.array([layer.nnz for layer in layers], np.int64),
         network.zero_rows_stay_zero(),
+        np.zeros(len(layers), np.bool_),
     )
+
+
+def profile_as_run(
+    network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: str | Backend = "numba"
+) -> WorkProfile:
+    """Return the profile of an inference with a kernel and its options, which may merge columns and retire rows.
+
+    Parameters, errors: see `measure_profile`; `kernel` has the full name of a kernel.
+    """
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    profile = measure_profile(network, inputs, n_threads, backend)
+    assert isinstance(backend, ProfilingBackend)  # or there would be no profile
+    return profile.as_run(backend.layer_sizes(backend.prepare(network, kernel, 1)))
 
 
 def fingerprint(network: Network, inputs: sp.csr_array) -> str:
@@ -90,7 +104,7 @@ def fingerprint(network: Network, inputs: sp.csr_array) -> str:
     return digest.hexdigest()[:32]
 
 
-def _add_layer(digest: hashlib._Hash, layer: Layer) -> None:
+def _add_layer(digest: hashlib._Hash, layer: AnyLayer) -> None:
     digest.update(f"{layer.n_inputs} {layer.n_outputs} {layer.activation}".encode())
     for array in (layer.indptr, layer.indices, layer.values, layer.bias):
         if array.strides == (0,) and array.size:  # one value for all
@@ -101,7 +115,7 @@ def _add_layer(digest: hashlib._Hash, layer: Layer) -> None:
 
 def _count(backend: ProfilingBackend, network: Network, inputs: sp.csr_array, n_threads: int) -> NDArray[np.int32]:
     """Run all instances, some at a time on each thread."""
-    plan = backend.prepare(network, KernelOptions(), n_threads)
+    plan = backend.prepare(network, KernelOptions(rows="prune"), n_threads)
     n_rows = inputs.shape[0]
     counts = np.zeros((len(network.layers) + 1, n_rows), np.int32)
 

@@ -47,6 +47,8 @@ class RowWork(Enum):
 
     none = "none"
     prune = "prune"
+    retire = "retire"
+    merge = "merge"
 
 
 class ColumnWork(Enum):
@@ -118,8 +120,8 @@ class PartitionConfig:
 class OptimizeConfig:
     """Exact optimisations."""
 
-    rows: RowWork = RowWork.prune
-    columns: ColumnWork = ColumnWork.none
+    rows: RowWork = RowWork.merge
+    columns: ColumnWork = ColumnWork.merge
     order: ColumnOrder = ColumnOrder.shared_inputs
     full_columns: bool = True
 

@@ -18,7 +18,7 @@ from sparsednn.measures import imbalance, rates
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
-from sparsednn.profiling import measure_profile
+from sparsednn.profiling import profile_as_run
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import SCHEDULERS
 from sparsednn.trace import Trace
@@ -88,7 +88,7 @@ def simulate(
     model.require_calibrated(kernel_options)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
-    profile = measure_profile(network, rows, n_threads, backend)
+    profile = profile_as_run(network, rows, kernel_options, n_threads, backend)
     profile_s = perf_counter() - started_at
     choice = None
     if scheduler == AUTO:

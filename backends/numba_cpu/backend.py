@@ -15,7 +15,7 @@ from backends.numba_cpu.csr_plan import CsrPlan
 from backends.numba_cpu.dense_plan import DensePlan
 from backends.numba_cpu.plan import Group, Plan
 from backends.numba_cpu.profile import count_nonzeros
-from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
+from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, kernel_name
 from sparsednn.network import Network
 
 PLANS: dict[str, type[Plan]] = {
@@ -95,3 +95,7 @@ class NumbaBackend:
     def describe(self, plan: Plan) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
         return plan.describe()
+
+    def layer_sizes(self, plan: Plan) -> LayerSizes:
+        """Sizes with merged columns counted once."""
+        return plan.layer_sizes()

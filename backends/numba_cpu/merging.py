@@ -11,7 +11,7 @@ from backends.numba_cpu import merging_kernels as kernels
 from sparsednn.network import AnyLayer, Layer, Network
 
 
-def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
+def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32], NDArray[np.int32]]:
     """Keep one of each set of a layer's columns that are the same, and have the next layer's connections come from it.
 
     Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged
@@ -23,16 +23,20 @@ def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32]]:
         With as many outputs in each layer as it has different columns.
     int32 array, shape (network.n_outputs,)
         For each of the last layer's outputs, the one that was kept for it.
+    int32 array
+        Layer after layer, how many outputs each kept one stands for.
     """
     representative = np.arange(network.n_inputs, dtype=np.int32)
     layers: list[AnyLayer] = []
+    stands_for = []
     for layer in network.layers:
         columns, column = layer.distinct()
         merged, representative = _merge_layer(columns, representative)
         if column is not None:
             representative = representative[column]
         layers.append(merged)
-    return Network.from_layers(layers, network.bias_on, network.challenge), representative
+        stands_for.append(np.bincount(representative, minlength=merged.n_outputs).astype(np.int32))
+    return Network.from_layers(layers, network.bias_on, network.challenge), representative, np.concatenate(stands_for)
 
 
 def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:

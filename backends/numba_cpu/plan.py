@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
 from backends.numba_cpu.merging import merge_columns, saturated_rows_stay
 from backends.numba_cpu.packing import Neurons, pack_neurons
-from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
 from sparsednn.memory import require
 from sparsednn.network import Network
 
@@ -52,9 +52,12 @@ class Plan(ABC):
         self.options = options
         last = np.arange(network.n_outputs, dtype=np.int32)
         if self.column_work(options) == "merge":
-            network, last = merge_columns(network)
+            network, last, self.stands_for = merge_columns(network)
+        else:
+            self.stands_for = np.ones(sum(layer.n_outputs for layer in network.layers), np.int32)
         retires = self.row_work(options) in ("retire", "merge")
         stays = saturated_rows_stay(network) if retires else np.zeros(len(network.layers) + 1, np.bool_)
+        self.n_connections = np.array([layer.nnz for layer in network.layers], np.int64)
         self.neurons: Neurons = pack_neurons(network, self.order(options), stays, last)
         self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
@@ -104,6 +107,11 @@ class Plan(ABC):
             group = self.open(empty, rows, 0, output)
             self.run(group, place, 0)
             self.close(group)
+
+    def layer_sizes(self) -> LayerSizes:
+        """See `ProfilingBackend.layer_sizes`."""
+        net = self.neurons
+        return LayerSizes(net.widths[:-1].copy(), net.widths[1:].copy(), self.n_connections, net.full_stays[:-1].copy())
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""

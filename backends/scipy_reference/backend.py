@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome
+from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome
 from sparsednn.network import Activation, Network
 
 
@@ -105,6 +105,12 @@ class ScipyReferenceBackend:
     def describe(self, plan: ReferencePlan) -> dict[str, Any]:
         """The only kernel, without any optimisation."""
         return {"kernel": "csr_csr", "rows": "none", "columns": "none", "order": "given", "structure_aware": False}
+
+    def layer_sizes(self, plan: ReferencePlan) -> LayerSizes:
+        """Those of the network."""
+        shapes = np.array([weights.shape for weights in plan.weights], np.int64)
+        connections = np.array([weights.nnz for weights in plan.weights], np.int64)
+        return LayerSizes(shapes[:, 0], shapes[:, 1], connections, np.zeros(len(shapes), np.bool_))
 
 
 def next_activations(

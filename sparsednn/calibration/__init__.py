@@ -31,7 +31,7 @@ COLUMN_SECONDS = (*BLOCK_SECONDS, "full_multiply_add_s", "entry_s")
 TEAM = ("serial_share", "meetings", "slowdown")
 
 KERNEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    "udc_csc": (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows"),
+    **dict.fromkeys(("adaptive", "udc_csc"), (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows")),
     **dict.fromkeys(("csc_csc", "csc_csc/paper", "csr_csr"), (*GROUP_SECONDS, *COLUMN_SECONDS, *TEAM)),
 }
 """Kernels that can be calibrated, and what each needs; "/paper": with none of the optimisations that the paper lacks."""

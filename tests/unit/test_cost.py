@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
-from sparsednn.backend import KernelOptions
+from sparsednn.backend import KernelOptions, LayerSizes
 from sparsednn.cost import GroupWork, WorkProfile
 from sparsednn.cost_model import CostModel, features
 from sparsednn.fitting import fit
@@ -23,7 +23,12 @@ def profile(nonzeros: list[list[int]], connections: int = 8, neurons: int = 4, s
     n_layers = len(nonzeros) - 1
     every = np.ones(n_layers, np.int64)
     return WorkProfile(
-        np.array(nonzeros, np.int32), neurons * every, neurons * every, connections * every, np.full(n_layers, stay)
+        np.array(nonzeros, np.int32),
+        neurons * every,
+        neurons * every,
+        connections * every,
+        np.full(n_layers, stay),
+        np.zeros(n_layers, np.bool_),
     )
 
 
@@ -37,6 +42,7 @@ def test_the_work_of_a_row_group() -> None:
     assert work.rows_alive.tolist() == [2, 2]
     assert work.nnz_in.tolist() == [7, 5]
     assert work.nnz_out.tolist() == [5, 6]
+    assert work.rows_full.tolist() == [1, 1]
     assert work.least_nnz.tolist() == [3, 1]
     assert work.multiply_adds.tolist() == [14, 10]  # two connections for each input
 
@@ -105,6 +111,17 @@ def test_features_of_dense_blocks() -> None:
         all_rows = features(one_group([[1] * 300, [0] * 300, [0] * 300], stay=kept.rows == "none"), kept)
         assert all_rows.layers["layer_s"].tolist() == [3, 3]  # the dead cannot be dropped
     assert features(work, KernelOptions("udc_csc", block_rows=16)).layers["layer_s"].tolist() == [19, 13]
+
+
+def test_saturated_rows_are_retired_where_they_stay_so() -> None:
+    counts = [[4] * 300, [4] * 200 + [2] * 100, [4] * 300]
+    sizes = LayerSizes(*(np.array(values) for values in ([4, 2], [2, 4], [4, 8], [False, True])))
+    merged = profile(counts).as_run(sizes).group_work(np.arange(300))
+    found = features(merged, KernelOptions("udc_csc"))
+    assert found.layers["multiply_add_s"].tolist() == [304 * 4, 104 * 8]  # whole vectors of 8
+    by_rows = features(merged, KernelOptions("adaptive"))
+    assert by_rows.layers["multiply_add_s"].tolist() == [0, 104 * 8]
+    assert by_rows.group["load_s"] == 300 * 4 * 1 + 300 * 2  # each entry's connections, and each output
 
 
 def test_features_of_sparse_columns() -> None:

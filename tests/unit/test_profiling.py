@@ -62,7 +62,18 @@ def test_a_backend_without_profiles_is_refused(small_network: sparsednn.Network,
 
         name = "plain"
 
-    for attribute in ("kernels", "schedulers", "prepare", "warm_up", "open", "run", "close", "describe"):
+    for attribute in (
+        "kernels",
+        "schedulers",
+        "same_bits",
+        "own_threads",
+        "prepare",
+        "warm_up",
+        "open",
+        "run",
+        "close",
+        "describe",
+    ):
         setattr(Plain, attribute, {})
     plain = Plain()
     assert isinstance(plain, Backend)

@@ -32,7 +32,7 @@ def profile(alive: np.ndarray[Any, np.dtype[np.bool_]]) -> WorkProfile:
     nonzeros = np.where(alive, 2, 0).astype(np.int32) * np.ones((N_LAYERS + 1, 1), np.int32)
     nonzeros[0] = 2
     every = np.ones(N_LAYERS, np.int64)
-    return WorkProfile(nonzeros, 4 * every, 4 * every, 8 * every, np.ones(N_LAYERS, np.bool_))
+    return WorkProfile(nonzeros, 4 * every, 4 * every, 8 * every, np.ones(N_LAYERS, np.bool_), np.zeros(N_LAYERS, np.bool_))
 
 
 def run(
