@@ -133,7 +133,8 @@ class GroupCosts:
     alone_s : float64 array, shape (n_layers,)
         Each layer, for one worker.
     serial_share : float
-        Part of it that a team leaves to its leader.
+        Part of it that a team does not split: what its leader does alone, and what members wait for because another core has
+        just written it.
     columns : int64 array, shape (n_layers,)
         Into so many parts a team can cut the layer at the most.
     meetings : float64 array, shape (n_layers,)

@@ -137,8 +137,9 @@ class CostModel:
         if by_blocks:  # block after block goes through all layers: each part of a group's time looks like any other
             step_work = np.full(len(steps), multiply_adds.sum() / max(steps.sum(), 1))
             alone_s, multiply_adds, steps = (np.full(len(x), x.mean()) for x in (alone_s, multiply_adds, steps))
+        serial_share = float(self._seconds(kernel, "serial_share", work.n_inputs).mean())
         return GroupCosts(
-            group_s["open_s"] + group_s["load_s"], group_s["sum_s"], alone_s, float(kernel["serial_share"]["value"]),
+            group_s["open_s"] + group_s["load_s"], group_s["sum_s"], alone_s, serial_share,
             counts.columns, steps * float(kernel["meetings"]["value"]), multiply_adds, step_work,
         )  # fmt: skip
 

@@ -129,7 +129,7 @@ def _check_section(source: str, where: str, parameters: Any, names: tuple[str, .
     if not isinstance(parameters, dict):
         raise ValueError(f"{source}: {where} must be an object")
     _require_names(source, f"{where}.", parameters, names, "parameters")
-    by_neurons = GROUP_SECONDS + COLUMN_SECONDS
+    by_neurons = (*GROUP_SECONDS, *COLUMN_SECONDS, "serial_share")
     for name, parameter in parameters.items():
         place = f"{where}.{name}"
         is_table = isinstance(parameter, dict) and "value" not in parameter
