@@ -100,7 +100,7 @@ def calibrate(effort: Effort, quiet: Quiet) -> dict[str, Any]:
     barrier_s, shared_core_s = barriers(backend, quiet, cores, effort.rounds, effort.barrier_layers)
     _say("threads side by side, and teams")
     for name, parameters in kernels.items():
-        parameters |= _team_parameters(name, backend, effort, quiet, cores, barrier_s[2], shipped)
+        parameters |= _team_parameters(name, backend, effort, quiet, cores, shipped)
     _say("the protocol")
     overheads = protocol(quiet, effort.rounds) | _meeting_parameters(barrier_s, shared_core_s, effort)
     return {
@@ -130,35 +130,39 @@ def _machine(effort: Effort, quiet: Quiet, n_cores: int) -> dict[str, Any]:
 
 
 def _team_parameters(
-    name: str, backend: Backend, effort: Effort, quiet: Quiet, cores: Sequence[int], barrier_s: float, shipped: dict[str, Any]
+    name: str, backend: Backend, effort: Effort, quiet: Quiet, cores: Sequence[int], shipped: dict[str, Any]
 ) -> dict[str, Any]:
-    """Slowdown, serial share, meetings (and the rows of a block) of one kernel."""
+    """What workers lose to each other with one kernel, by neurons; meetings (and the rows of a block)."""
     slow: list[dict[int, float]] = []
-    share = {}
+    share, factor = {}, {}
     for neurons, layers, sizes in effort.shared:
         network, inputs = sparsednn.radixnet(neurons, layers), sparsednn.challenge_inputs(neurons, sizes[name])
-        one, part = sharing(backend, quiet, cores, effort.rounds, name, network, inputs, barrier_s)
-        slow.append(one)
-        note = f"time of a team of 2 on {sizes[name]} instances x {layers} layers, less its meetings; best of {effort.rounds}"
-        share[str(neurons)] = entry(part, "share of a layer's time that a team does not split", "measured", note)
-    note = "CPU times of row groups side by side, each on a core of its own, over those of one alone; mean over the networks"
-    slowdown = {
-        str(n): entry(float(np.mean([one[n] for one in slow])), f"times as long with {n} active cores", "measured", note)
-        for n in slow[0]
-    }
-    if max(slow[0]) < CLUSTER_CORES:
-        slowdown[str(CLUSTER_CORES)] = _at_least(
-            shipped["kernels"][name]["slowdown"][str(CLUSTER_CORES)], slowdown[str(max(slow[0]))]["value"]
-        )
-    unit = "meetings per layer (udc: and block)"
-    found = {
+        found = sharing(backend, quiet, cores, effort.rounds, name, network, inputs)
+        slow.append(found.slowdown)
+        note = f"fastest of {effort.rounds} runs of a team of 2 on {sizes[name]} instances x {layers} layers"
+        share[str(neurons)] = entry(found.serial_share, "share of a layer's time that is the leader's", "measured", note)
+        factor[str(neurons)] = entry(found.team_factor, "times as long when split by 2", "measured", note)
+    parameters = {
         "serial_share": share,
-        "meetings": entry(MEETINGS[name], unit, "assumed", "as the kernel is written"),
-        "slowdown": slowdown,
+        "team_factor": factor,
+        "meetings": entry(MEETINGS[name], "meetings per layer (udc: and block)", "assumed", "as the kernel is written"),
+        "slowdown": _slowdown(slow, shipped["kernels"][name]["slowdown"]),
     }
     if "block_rows" in KERNEL_PARAMETERS[name]:
-        found["block_rows"] = shipped["kernels"][name]["block_rows"]
-    return found
+        parameters["block_rows"] = shipped["kernels"][name]["block_rows"]
+    return parameters
+
+
+def _slowdown(found: Sequence[dict[int, float]], shipped: dict[str, Any]) -> dict[str, Any]:
+    """Means over the networks, by the number of active cores."""
+    note = "CPU times of row groups side by side, each on a core of its own, over those of one alone; mean over the networks"
+    table = {
+        str(n): entry(float(np.mean([one[n] for one in found])), f"times as long with {n} active cores", "measured", note)
+        for n in found[0]
+    }
+    if max(found[0]) < CLUSTER_CORES:
+        table[str(CLUSTER_CORES)] = _at_least(shipped[str(CLUSTER_CORES)], table[str(max(found[0]))]["value"])
+    return table
 
 
 def _at_least(assumed: dict[str, Any], least: float) -> dict[str, Any]:

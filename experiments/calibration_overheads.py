@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from statistics import median
 from time import perf_counter, sleep, thread_time
@@ -17,11 +18,9 @@ import sparsednn
 from experiments.calibration_runs import KERNELS, entry
 from experiments.quiet import Quiet
 from sparsednn.backend import Backend, Control, Crew, KernelOptions
-from sparsednn.cost_model import features
 from sparsednn.fitting import fit
 from sparsednn.network import Network
 from sparsednn.partition import split_evenly
-from sparsednn.profiling import measure_profile
 from sparsednn.tasks import GroupTasks, Prepared
 
 MEETINGS = {"udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
@@ -31,15 +30,25 @@ SHARED_CORE_MEMBERS = 4
 """Members of the team that meets on two cores."""
 
 
-def together_s(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores: Sequence[int]) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seconds: elapsed from when all threads are there until the last has done its part; and for each worker, CPU time, and
+    elapsed time without its waits for others."""
+
+    elapsed_s: float
+    cpu_s: tuple[float, ...]
+    busy_s: tuple[float, ...]
+
+
+def together(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores: Sequence[int]) -> Taken:
     """Run one row group of `n_rows` for each crew, all at once; worker *i* stays on core ``cores[i % len(cores)]``.
 
-    Returns wall seconds, from when all threads are there until the last has done its part, and CPU seconds of the threads.
+    Returns what it took, with the workers in their order.
     """
     n_workers = sum(map(len, crews))
     tasks = GroupTasks(job, split_evenly(n_rows * len(crews), len(crews)), Control.for_workers(n_workers), len(cores))
     ready = threading.Barrier(n_workers)
-    spans: list[tuple[float, float, float]] = []
+    spans: dict[int, tuple[float, float, float, float]] = {}
 
     def work(worker: int, group: int, crew: Crew, member: int) -> None:
         os.sched_setaffinity(0, {cores[worker % len(cores)]})  # 0: the calling thread
@@ -47,9 +56,11 @@ def together_s(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cor
         started_s, from_s = perf_counter(), thread_time()
         if member == 0:
             tasks.open(worker, group)
-        opened[group].wait() if member else opened[group].set()
-        tasks.run(group, crew, member)
-        spans.append((started_s, perf_counter(), thread_time() - from_s))
+            opened[group].set()
+        opened[group].wait()
+        report = tasks.run(group, crew, member)
+        stopped_s = perf_counter()
+        spans[worker] = started_s, stopped_s, thread_time() - from_s, stopped_s - started_s - report.meet_s
 
     opened = [threading.Event() for _ in crews]
     threads = []
@@ -60,8 +71,8 @@ def together_s(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cor
         thread.start()
     for thread in threads:
         thread.join()
-    starts, stops, used_s = zip(*spans, strict=True)
-    return float(max(stops) - min(starts)), float(sum(used_s))
+    starts, stops, cpu_s, busy_s = zip(*(spans[worker] for worker in range(n_workers)), strict=True)
+    return Taken(max(stops) - min(starts), cpu_s, busy_s)
 
 
 def prepared(backend: Backend, network: Network, options: KernelOptions, inputs: sp.csr_array, n_workers: int) -> Prepared:
@@ -143,43 +154,51 @@ def barriers(backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, 
     n_most = max(len(cores), SHARED_CORE_MEMBERS)
     job = prepared(backend, network, KERNELS["csc_csc"], inputs, n_most)
     sizes = counts_of_members(len(cores))
-    runs: dict[Any, Callable[[], float]] = {n: _team(job, 8, n, cores[:n]) for n in (1, *sizes)}
+    runs: dict[Any, Callable[[], Taken]] = {n: _team(job, 8, n, cores[:n]) for n in (1, *sizes)}
     runs["shared"] = _team(job, 8, SHARED_CORE_MEMBERS, cores[:2])
-    found = {name: min(quiet.run(run) for _ in range(rounds)) for name, run in runs.items()}
+    found = {name: min(quiet.run(run).elapsed_s for _ in range(rounds)) for name, run in runs.items()}
     n_meetings = layers * MEETINGS["csc_csc"]
     one_s = {name: max(seconds - found[1], 0.0) / n_meetings for name, seconds in found.items()}
     return {n: one_s[n] for n in sizes}, one_s["shared"] / (SHARED_CORE_MEMBERS / 2)
 
 
-def _team(job: Prepared, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], float]:
-    return lambda: together_s(job, n_rows, [tuple(range(n_members))], cores)[0]
+def _team(job: Prepared, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], Taken]:
+    return lambda: together(job, n_rows, [tuple(range(n_members))], cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What workers lose to each other: by the number of active cores, how much longer a row group takes; and of a team of
+    two, what part of a layer its leader does alone, and how much longer the rest takes than half of the time of one."""
+
+    slowdown: dict[int, float]
+    serial_share: float
+    team_factor: float
 
 
 def sharing(
-    backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, kernel: str, network: Network, inputs: sp.csr_array,
-    barrier_s: float,
-) -> tuple[dict[int, float], float]:  # fmt: skip
-    """How much longer a row group takes while others run, by the number of active cores; and what share of a layer's time a
-    team of two does not halve.
+    backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, kernel: str, network: Network, inputs: sp.csr_array
+) -> Sharing:
+    """Run row groups side by side and in teams.
 
-    The first is of CPU times, which other programs disturb least; the second needs elapsed times, and so takes the best.
+    Slowdown is of CPU times, which other programs disturb least. A team's figures need elapsed times, and so are of the
+    fastest run: the leader is busy for longer than the other member by what it does alone.
     """
-    options, n_rows = KERNELS[kernel], inputs.shape[0]
-    sizes = counts_of_members(len(cores))
+    n_rows, sizes = inputs.shape[0], counts_of_members(len(cores))
     stacked = sp.csr_array(sp.vstack([inputs] * max(sizes), format="csr"))
-    job = prepared(backend, network, options, stacked, max(sizes))
-    used_s: dict[int, list[float]] = {n: [] for n in (1, *sizes)}
-    elapsed_s: dict[int, list[float]] = {1: [], 2: []}
+    job = prepared(backend, network, KERNELS[kernel], stacked, max(sizes))
+    cpu_s: dict[int, list[float]] = {n: [] for n in (1, *sizes)}
+    runs: dict[int, list[Taken]] = {1: [], 2: []}
     for _ in range(rounds):
-        for n, found in used_s.items():
-            found.append(together_s(job, n_rows, [(worker,) for worker in range(n)], cores)[1] / n)
-        for n, walls in elapsed_s.items():
-            walls.append(quiet.run(_team(job, n_rows, n, cores)))
-    slowdown = {n: max(median(a / b for a, b in zip(used_s[n], used_s[1], strict=True)), 1.0) for n in sizes}
-    work = measure_profile(network, inputs, 1, backend, cache=False).group_work(np.arange(n_rows))
-    meetings_s = float(features(work, options).steps.sum()) * MEETINGS[kernel] * barrier_s
-    one_s, team_s = min(elapsed_s[1]), min(elapsed_s[2])
-    return slowdown, float(np.clip(2 * (team_s / slowdown[2] - meetings_s) / one_s - 1, 0, 1))
+        for n, found in cpu_s.items():
+            found.append(sum(together(job, n_rows, [(worker,) for worker in range(n)], cores).cpu_s) / n)
+        for n, taken in runs.items():
+            taken.append(quiet.run(_team(job, n_rows, n, cores)))
+    slowdown = {n: max(median(a / b for a, b in zip(cpu_s[n], cpu_s[1], strict=True)), 1.0) for n in sizes}
+    one_s = min(one.elapsed_s for one in runs[1]) * slowdown[2]
+    leader_s, other_s = min(runs[2], key=lambda run: run.elapsed_s).busy_s
+    serial = float(np.clip((leader_s - other_s) / one_s, 0, 0.9))
+    return Sharing(slowdown, serial, max(2 * other_s / (one_s * (1 - serial)), 1.0))
 
 
 def protocol(quiet: Quiet, rounds: int) -> dict[str, Any]:

@@ -63,8 +63,8 @@ def simulate(
     Returns
     -------
     Result
-        Its categories are those of the inference that counted the work; the times in ``.record["seconds"]`` are virtual, but for
-        ``load`` and ``profile``.
+        Its categories are those of the inference that counted the work; the times in ``.record["seconds"]`` are virtual, but
+        for ``load`` and ``profile``.
 
     Raises
     ------

@@ -43,7 +43,8 @@ def test_a_calibration_is_read_back_and_simulates(
         sources = {number: one["source"] for number, one in kernel["slowdown"].items()}
         assert sources["2"] == "measured"
         assert kernel["slowdown"]["2"]["value"] >= 1
-        assert 0 <= kernel["serial_share"]["1024"]["value"] <= 1
+        assert 0 <= kernel["serial_share"]["1024"]["value"] < 1
+        assert kernel["team_factor"]["1024"]["value"] >= 1
     assert "written" in capsys.readouterr().out
     inputs = sparsednn.challenge_inputs(1024, 200)
     record = simulate(challenge_network, inputs, kernel="csc", cluster=Cluster(cores_per_node=2), calibration=path).record
@@ -124,8 +125,8 @@ def test_a_team_and_threads_side_by_side_do_all_the_work(monkeypatch: pytest.Mon
     close = job.backend.close
     monkeypatch.setattr(job.backend, "close", lambda plan, group: closed.append(close(plan, group)), raising=False)
     cores = sorted(os.sched_getaffinity(0))[:2]
-    assert calibration_overheads.together_s(job, 40, [(0, 1)], cores) > 0
-    assert calibration_overheads.together_s(job, 20, [(0,), (1,)], cores) > 0
+    assert calibration_overheads.together(job, 40, [(0, 1)], cores).elapsed_s > 0
+    assert len(calibration_overheads.together(job, 20, [(0,), (1,)], cores).cpu_s) == 2
     assert [len(result.sums) for result in closed] == [40, 20, 20]
     full, *halves = (result.multiply_adds for result in closed)
     assert full == sum(halves) > 0
