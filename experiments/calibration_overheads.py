@@ -142,7 +142,7 @@ def fixed_s(quiet: Quiet, rounds: int, sizes: Sequence[int], around_s: float) ->
         record = sparsednn.infer(network, inputs[:size], threads=1).record
         return float(record["seconds"]["inference_median"] - record["workers"][0]["busy_s"])
 
-    seconds = [max(min(quiet.run(lambda n=n: once(n)) for _ in range(rounds)) - around_s, 1e-6) for n in sizes]  # type: ignore[misc]
+    seconds = [max(median(quiet.run(lambda n=n: once(n)) for _ in range(rounds)) - around_s, 1e-6) for n in sizes]  # type: ignore[misc]
     fitted = fit({"run_s": np.ones(len(sizes)), "row_s": np.array(sizes, float)}, seconds)
     return fitted.parameters, fitted.median_error
 
