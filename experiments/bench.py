@@ -18,17 +18,28 @@ WIDTH = 150
 
 def parse(arguments: Sequence[str] | None, module: str, about: str | None, rounds: int) -> argparse.Namespace:
     """Read ``--rounds`` and ``--json``; a value that cannot be used ends the program before anything is run."""
+    parser = benchmark_parser(module, about, rounds)
+    args = parser.parse_args(arguments)
+    check_common(parser, args)
+    return args
+
+
+def benchmark_parser(module: str, about: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser of what all benchmarks take; its result is to go through `check_common`."""
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{module}", description=about)
     parser.add_argument(
         "--rounds", type=int, default=rounds, help="rounds that count, after one that does not (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def check_common(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the program if a value cannot be used."""
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: at least 1 is needed")
     if args.json is not None and not args.json.parent.is_dir():
         parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
-    return args
 
 
 def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:

@@ -175,7 +175,7 @@ class ClusterSimulator:
         n_groups = SCHEDULERS[plan.scheduler](plan.options).n_row_groups(self.cluster.n_workers)
         shares = self._split(plan, n_groups)
         works = self.profile.partition_work([rows for share in shares for rows in share])
-        costs = self.model.costs(works, self.options)
+        costs = self.model.costs(works, self.options, self.cluster.cores_per_process)
         timelines, process_s = [], []
         for process, share in enumerate(shares):
             timeline = self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace)

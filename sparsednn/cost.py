@@ -163,6 +163,11 @@ class GroupCosts:
     step_work : float64 array, shape (n_layers,)
         Multiply-adds between two layer boundaries. Kernels that take block after block through all layers are at one after each
         layer of each block.
+    team_factor : float
+        How much longer the work that is split takes in a team of two, since half of what a member reads was just written by
+        another core.
+    n_cores : int
+        Cores of the process.
     """
 
     open_s: float
@@ -173,6 +178,13 @@ class GroupCosts:
     meetings: Floats
     multiply_adds: Floats
     step_work: Floats
+    team_factor: float = 1.0
+    n_cores: int = 2**31
+
+    def factor_of(self, n_members: int) -> float:
+        """Return how much longer split work takes in a team: members on n cores read (n - 1) / n of it from other cores."""
+        n = min(n_members, self.n_cores)
+        return 1 + (self.team_factor - 1) * 2 * (n - 1) / n
 
     def crew_s(self, speeds: Sequence[float], barrier_s: float) -> Floats:
         """Return how long a crew takes for each layer, its members' speeds given, the leader's first. Shape (n_layers,).
@@ -184,7 +196,7 @@ class GroupCosts:
             return self.alone_s / speeds[0]
         columns = np.maximum(self.columns, 1)
         largest_share = np.ceil(columns / len(speeds)) / columns
-        split = self.alone_s * (1 - self.serial_share) * largest_share / min(speeds)
+        split = self.alone_s * (1 - self.serial_share) * self.factor_of(len(speeds)) * largest_share / min(speeds)
         return split + self.alone_s * self.serial_share / speeds[0] + self.meetings * barrier_s
 
     def member_s(self, speeds: Sequence[float], member: int, layers: slice) -> float:
@@ -192,7 +204,7 @@ class GroupCosts:
         alone_s = float(self.alone_s[layers].sum())
         if len(speeds) == 1:
             return alone_s / speeds[0]
-        own_s = alone_s * (1 - self.serial_share) / len(speeds) / speeds[member]
+        own_s = alone_s * (1 - self.serial_share) * self.factor_of(len(speeds)) / len(speeds) / speeds[member]
         return own_s + alone_s * self.serial_share / speeds[0] if member == 0 else own_s
 
 

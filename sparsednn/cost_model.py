@@ -125,17 +125,17 @@ class CostModel:
         """Raise ValueError if the calibration has no parameters for a kernel; the message has those it has."""
         self.calibration.kernel(parameter_set(options))
 
-    def costs(self, works: Sequence[GroupWork], options: KernelOptions) -> list[GroupCosts]:
-        """Return what each row group costs with a kernel.
+    def costs(self, works: Sequence[GroupWork], options: KernelOptions, n_cores: int = 2**31) -> list[GroupCosts]:
+        """Return what each row group costs with a kernel, in a process that has `n_cores`.
 
         Raises
         ------
         ValueError
             If the kernel is not calibrated.
         """
-        return [self._group_costs(work, options) for work in works]
+        return [self._group_costs(work, options, n_cores) for work in works]
 
-    def _group_costs(self, work: GroupWork, options: KernelOptions) -> GroupCosts:
+    def _group_costs(self, work: GroupWork, options: KernelOptions, n_cores: int) -> GroupCosts:
         kernel = self.calibration.kernel(parameter_set(options))
         by_blocks = options.kernel in BLOCK_KERNELS
         counts = features(work, options, int(kernel["block_rows"]["value"]) if by_blocks else 0)
@@ -146,9 +146,13 @@ class CostModel:
         if by_blocks:  # block after block goes through all layers: each part of a group's time looks like any other
             step_work = np.full(len(steps), multiply_adds.sum() / max(steps.sum(), 1))
             alone_s, multiply_adds, steps = (np.full(len(x), x.mean()) for x in (alone_s, multiply_adds, steps))
+        serial_share, team_factor = (
+            float(self._seconds(kernel, name, work.n_inputs).mean()) for name in ("serial_share", "team_factor")
+        )
         return GroupCosts(
-            group_s["open_s"] + group_s["load_s"], group_s["sum_s"], alone_s, float(kernel["serial_share"]["value"]),
+            group_s["open_s"] + group_s["load_s"], group_s["sum_s"], alone_s, serial_share,
             counts.columns, steps * float(kernel["meetings"]["value"]), multiply_adds, step_work,
+            team_factor, n_cores,
         )  # fmt: skip
 
     def _seconds(self, kernel: dict[str, object], name: str, neurons: Ints) -> Floats:

@@ -28,7 +28,7 @@ DEFAULT = Path(__file__).parent / "default.json"
 GROUP_SECONDS = ("open_s", "load_s", "sum_s")
 BLOCK_SECONDS = ("layer_s", "column_s", "connection_s", "scan_s", "multiply_add_s")
 COLUMN_SECONDS = (*BLOCK_SECONDS, "full_multiply_add_s", "entry_s")
-TEAM = ("serial_share", "meetings", "slowdown")
+TEAM = ("serial_share", "team_factor", "meetings", "slowdown")
 
 KERNEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("adaptive", "udc_csc"), (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows")),
@@ -129,7 +129,7 @@ def _check_section(source: str, where: str, parameters: Any, names: tuple[str, .
     if not isinstance(parameters, dict):
         raise ValueError(f"{source}: {where} must be an object")
     _require_names(source, f"{where}.", parameters, names, "parameters")
-    by_neurons = GROUP_SECONDS + COLUMN_SECONDS
+    by_neurons = (*GROUP_SECONDS, *COLUMN_SECONDS, "serial_share", "team_factor")
     for name, parameter in parameters.items():
         place = f"{where}.{name}"
         is_table = isinstance(parameter, dict) and "value" not in parameter

@@ -15,7 +15,10 @@ def content(**values: float | dict[int, float]) -> dict[str, Any]:
     """What a calibration file holds; every parameter is 0 unless given by its name (tables: by number)."""
 
     def entry(name: str) -> dict[str, Any]:
-        value = values.get(name, {"meetings": 1.0, "block_rows": 128.0, "slowdown": {1: 1.0}, "core_speed": 1.0}.get(name, 0.0))
+        value = values.get(
+            name,
+            {"meetings": 1.0, "block_rows": 128.0, "slowdown": {1: 1.0}, "core_speed": 1.0, "team_factor": 1.0}.get(name, 0.0),
+        )
         if name in TABLES and not isinstance(value, dict):
             value = {1: value}
         if isinstance(value, dict):

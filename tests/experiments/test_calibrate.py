@@ -1,0 +1,139 @@
+"""A calibration made of tiny runs is complete, is read back, and simulates; arguments are checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sparsednn
+from experiments import calibrate, calibration_overheads
+from experiments.calibrate import Effort
+from experiments.calibration_runs import KERNELS, Part, Sample, fit_kernel, kernel_parameters
+from sparsednn.calibration import KERNEL_PARAMETERS, read_calibration
+from sparsednn.cluster import Cluster
+from sparsednn.simulation import simulate
+from tests.conftest import JIT_DISABLED
+
+TINY = Effort(
+    (Part(1024, 12, 300, (2, 6, 12), (5, 40, 150)), Part(4096, 8, 100, (2, 5, 8), (5, 20, 60))),
+    2,
+    40,
+    ((1024, 6, dict.fromkeys(KERNELS, 100)),),
+)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="takes minutes without the JIT")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_calibration_is_read_back_and_simulates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], challenge_network: sparsednn.Network
+) -> None:
+    monkeypatch.setitem(calibrate.EFFORTS, "quick", TINY)
+    path = tmp_path / "mine.json"
+    assert calibrate.main([str(path), "--quick", "--patience", "0"]) == 0
+    found = read_calibration(path)
+    assert set(found.content["kernels"]) == set(KERNEL_PARAMETERS)
+    assert found.content["machine"]["networks"] == [str(part) for part in TINY.parts]
+    assert found.value("overheads", "decision_s") > 0
+    for kernel in found.content["kernels"].values():
+        sources = {number: one["source"] for number, one in kernel["slowdown"].items()}
+        assert sources["2"] == "measured"
+        assert kernel["slowdown"]["2"]["value"] >= 1
+        assert 0 <= kernel["serial_share"]["1024"]["value"] < 1
+        assert kernel["team_factor"]["1024"]["value"] >= 1
+    assert "written" in capsys.readouterr().out
+    inputs = sparsednn.challenge_inputs(1024, 200)
+    record = simulate(challenge_network, inputs, kernel="csc", cluster=Cluster(cores_per_node=2), calibration=path).record
+    assert record["simulated"] is True
+    assert 0 < record["seconds"]["inference_median"] < 60
+    assert record["calibration"] == found.content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: FILE"),
+        (["{tmp}/none/mine.json"], "there is no folder"),
+        (["{tmp}"], "is a folder"),
+        (["{tmp}/mine.json", "--patience", "-1"], "--patience -1.0"),
+        (["{tmp}/mine.json", "--patience", "nan"], "--patience nan"),
+        (["{tmp}/mine.json", "--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_arguments_are_checked_before_anything_runs(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: pytest.fail("ran"))
+    with pytest.raises(SystemExit) as ended:
+        calibrate.main([argument.format(tmp=tmp_path) for argument in arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_malformed_calibration_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: {"schema_version": 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    with pytest.raises(ValueError, match="machine is missing"):
+        calibrate.main([str(tmp_path / "mine.json")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_core_cannot_be_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with pytest.raises(SystemExit):
+        calibrate.main([str(tmp_path / "mine.json")])
+    assert "one core" in capsys.readouterr().err
+
+
+def test_the_parameters_behind_samples_are_found(rng: np.random.Generator) -> None:
+    names = ("open_s", "load_s", "layer_s", "connection_s", "multiply_add_s", "column_s", "scan_s", "sum_s")
+    true: dict[Any, float] = {"open_s": 1e-4, "load_s": 2e-9, "layer_s": 1e-5, "connection_s": 1e-9, 1024: 1e-10, 4096: 3e-10}
+    samples = []
+    for neurons in (1024, 4096):
+        for _ in range(8):
+            counts = dict(zip(names, (10 ** rng.uniform(3, 6, len(names))).tolist(), strict=True)) | {"open_s": 1.0}
+            seconds = sum(true[name] * counts[name] for name in ("open_s", "load_s", "layer_s", "connection_s"))
+            samples.append(Sample("udc_csc", neurons, seconds + true[neurons] * counts["multiply_add_s"], counts))
+    fitted, n_samples = fit_kernel("udc_csc", samples)
+    assert n_samples == 16
+    assert fitted.median_error < 1e-6
+    found = kernel_parameters("udc_csc", samples)
+    assert found["connection_s"]["value"] == pytest.approx(1e-9, rel=1e-3)
+    assert found["multiply_add_s"]["4096"]["value"] == pytest.approx(3e-10, rel=1e-3)
+    assert found["column_s"] == {**found["column_s"], "value": 0.0, "source": "assumed"}
+
+
+def test_powers_of_two_and_all_cores_are_measured() -> None:
+    assert calibration_overheads.counts_of_members(2) == [2]
+    assert calibration_overheads.counts_of_members(6) == [2, 4, 6]
+    assert calibration_overheads.counts_of_members(16) == [2, 4, 8, 16]
+
+
+def test_a_team_and_threads_side_by_side_do_all_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparsednn.backend import load_backend
+
+    inputs = sparsednn.challenge_inputs(1024, 40)
+    job = calibration_overheads.prepared(load_backend("numba"), sparsednn.radixnet(1024, 6), KERNELS["csc_csc"], inputs, 2)
+    closed = []
+    close = job.backend.close
+    monkeypatch.setattr(job.backend, "close", lambda plan, group: closed.append(close(plan, group)), raising=False)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    assert calibration_overheads.together(job, 40, [(0, 1)], cores).elapsed_s > 0
+    assert len(calibration_overheads.together(job, 20, [(0,), (1,)], cores).cpu_s) == 2
+    assert [len(result.sums) for result in closed] == [40, 20, 20]
+    full, *halves = (result.multiply_adds for result in closed)
+    assert full == sum(halves) > 0
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    calibrate.write_json(path, {"a": 1})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.json"]

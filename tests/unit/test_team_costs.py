@@ -1,0 +1,48 @@
+"""What a layer costs a team: shares, the leader's part, and what other cores have written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sparsednn.backend import KernelOptions
+from sparsednn.cost import GroupCosts
+from sparsednn.cost_model import CostModel
+from tests.unit.calibrations import calibration
+from tests.unit.test_cost import SMALL, profile
+
+
+def group(serial_share: float, team_factor: float, n_cores: int = 64) -> GroupCosts:
+    one = np.ones(1)
+    return GroupCosts(
+        0.0, 0.0, 12.0 * one, serial_share, np.array([840]), 0 * one, one, one, team_factor=team_factor, n_cores=n_cores
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_members", "n_cores", "seconds"),
+    [
+        (1, 4, 12.0),  # alone: nothing is read from others
+        (2, 4, 12.0),  # halves that take twice as long
+        (4, 4, 12.0 / 4 * 2.5),  # three quarters are read from others
+        (4, 2, 12.0 / 4 * 2.0),  # members that share a core share its cache
+        (28, 28, 12.0 / 28 * (1 + 2 * 27 / 28)),
+    ],
+)
+def test_work_that_is_split_takes_longer_the_more_was_written_elsewhere(n_members: int, n_cores: int, seconds: float) -> None:
+    found = group(0.0, 2.0, n_cores)
+    assert found.crew_s([1.0] * n_members, 0.0).tolist() == pytest.approx([seconds])
+    assert found.member_s([1.0] * n_members, 0, slice(0, 1)) == pytest.approx(seconds)
+
+
+def test_the_leaders_part_is_not_slowed_down() -> None:
+    found = group(0.25, 2.0)
+    assert found.crew_s([1.0, 1.0], 0.0).tolist() == pytest.approx([3.0 + 9.0])
+    assert found.member_s([1.0, 1.0], 0, slice(0, 1)) - found.member_s([1.0, 1.0], 1, slice(0, 1)) == pytest.approx(3.0)
+
+
+def test_team_parameters_may_depend_on_the_width() -> None:
+    work = profile(SMALL, neurons=4).partition_work([np.arange(4)])
+    table = calibration(team_factor={2: 1.0, 8: 3.0}, serial_share={2: 0.0, 8: 0.5})
+    found = CostModel(table).costs(work, KernelOptions("csc_csc"), 2)[0]
+    assert (found.team_factor, found.serial_share, found.n_cores) == (2.0, 0.25, 2)
