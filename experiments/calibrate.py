@@ -24,7 +24,7 @@ from experiments.calibration_overheads import MEETINGS, barriers, protocol, shar
 from experiments.calibration_runs import FULL, KERNELS, QUICK, Part, entry, kernel_parameters, samples
 from experiments.environment import environment
 from experiments.quiet import Quiet
-from sparsednn.backend import Backend, load_backend
+from sparsednn.backend import Backend, ProfilingBackend, load_backend
 from sparsednn.calibration import KERNEL_PARAMETERS, OVERHEADS, SCHEMA_VERSION, check_calibration, read_calibration
 from sparsednn.result import write_json
 
@@ -48,8 +48,8 @@ class Effort:
     shared: tuple[tuple[int, int, dict[str, int]], ...]
 
 
-SHARED_1024 = {"udc_csc": 6_000, "csc_csc": 1_500, "csc_csc/paper": 1_000, "csr_csr": 1_000}
-SHARED_16384 = {"udc_csc": 300, "csc_csc": 60, "csc_csc/paper": 60, "csr_csr": 60}
+SHARED_1024 = {"adaptive": 40_000, "udc_csc": 6_000, "csc_csc": 1_500, "csc_csc/paper": 1_000, "csr_csr": 1_000}
+SHARED_16384 = {"adaptive": 2_000, "udc_csc": 300, "csc_csc": 60, "csc_csc/paper": 60, "csr_csr": 60}
 EFFORTS = {
     "full": Effort(FULL, 7, 3_000, ((1024, 120, SHARED_1024), (16384, 20, SHARED_16384))),
     "quick": Effort(QUICK, 3, 600, ((1024, 120, SHARED_1024),)),
@@ -92,6 +92,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def calibrate(effort: Effort, quiet: Quiet) -> dict[str, Any]:
     """Measure everything; return what a calibration file holds."""
     backend, cores = load_backend("numba"), sorted(os.sched_getaffinity(0))
+    assert isinstance(backend, ProfilingBackend)  # or there would be no simulator
     shipped = read_calibration().content
     _say("kernels on one thread")
     found = samples(effort.parts, backend)
@@ -146,10 +147,10 @@ def _team_parameters(
         "serial_share": share,
         "team_factor": factor,
         "meetings": entry(MEETINGS[name], "meetings per layer (udc: and block)", "assumed", "as the kernel is written"),
-        "slowdown": _slowdown(slow, shipped["kernels"][name]["slowdown"]),
+        "slowdown": _slowdown(slow, shipped["kernels"].get(name, shipped["kernels"]["udc_csc"])["slowdown"]),
     }
     if "block_rows" in KERNEL_PARAMETERS[name]:
-        parameters["block_rows"] = shipped["kernels"][name]["block_rows"]
+        parameters["block_rows"] = shipped["kernels"]["udc_csc"]["block_rows"]
     return parameters
 
 

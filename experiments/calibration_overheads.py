@@ -23,7 +23,7 @@ from sparsednn.network import Network
 from sparsednn.partition import split_evenly
 from sparsednn.tasks import GroupTasks, Prepared
 
-MEETINGS = {"udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
+MEETINGS = {"adaptive": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
 """Of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
 
 SHARED_CORE_MEMBERS = 4

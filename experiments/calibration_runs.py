@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.backend import Backend, Control, KernelOptions
+from sparsednn.backend import Control, KernelOptions, ProfilingBackend
 from sparsednn.calibration import KERNEL_PARAMETERS
-from sparsednn.cost_model import Features, features
+from sparsednn.cost_model import BLOCK_KERNELS, Features, features
 from sparsednn.fitting import Fit, fit
 from sparsednn.network import Network
 from sparsednn.partition import split_evenly
@@ -22,7 +22,8 @@ from sparsednn.profiling import measure_profile
 from sparsednn.tasks import GroupTasks, Prepared
 
 KERNELS = {
-    "udc_csc": KernelOptions("udc_csc"),
+    "adaptive": KernelOptions("adaptive"),
+    "udc_csc": KernelOptions("udc_csc", rows="prune", columns="none"),
     "csc_csc": KernelOptions("csc_csc"),
     "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False),
     "csr_csr": KernelOptions("csr_csr"),
@@ -32,13 +33,13 @@ KERNELS = {
 BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
 """Parameters that depend on what fits into the caches, and so on the number of neurons."""
 
-NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | {"udc_csc": ("column_s", "scan_s", "sum_s")}
+NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCK_KERNELS, ("column_s", "scan_s", "sum_s"))
 """Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
 
 LONG_S, SHORT_S = 1.0, 0.1
 """Runs that would take longer than the first are left out; those shorter than the second are run more often."""
 
-ROUGH_RATE = {"udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
+ROUGH_RATE = {"adaptive": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
 """Multiply-adds a second, to see beforehand how long a run would take."""
 
 
@@ -83,7 +84,7 @@ def cpu_s(job: Prepared) -> float:
     return thread_time() - started_s
 
 
-def samples(parts: Sequence[Part], backend: Backend) -> list[Sample]:
+def samples(parts: Sequence[Part], backend: ProfilingBackend) -> list[Sample]:
     """Run all kernels on all parts."""
     rng = np.random.default_rng(0)
     found = []
@@ -97,14 +98,15 @@ def samples(parts: Sequence[Part], backend: Backend) -> list[Sample]:
     return found
 
 
-def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: Backend) -> list[Sample]:
+def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend) -> list[Sample]:
     """Run all kernels on one network, with many inputs."""
     found = []
-    works = [measure_profile(network, rows, 1, backend, cache=False).group_work(np.arange(rows.shape[0])) for rows in inputs]
+    profiles = [measure_profile(network, rows, 1, backend, cache=False) for rows in inputs]
     for name, options in KERNELS.items():
         plan = backend.prepare(network, options, 1)
-        for rows, work in zip(inputs, works, strict=True):
-            counts = features(work, options)
+        for rows, profile in zip(inputs, profiles, strict=True):
+            work = profile.as_run(backend.layer_sizes(plan)).group_work(np.arange(rows.shape[0]))
+            counts, width = features(work, options), int(work.n_inputs[1:].max(initial=0) or work.n_inputs[0])
             if counts.multiply_adds.sum() / ROUGH_RATE[name] > LONG_S:
                 continue
             backend.warm_up(plan, rows.shape[0])
@@ -112,7 +114,7 @@ def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: Backe
             first_s = cpu_s(job)
             again = [cpu_s(job) for _ in range(4 if first_s < SHORT_S else 2)]
             # The median: what is predicted is a usual run, not the fastest one
-            found.append(Sample(name, network.n_inputs, max(median([first_s, *again]), 1e-7), _sums(counts)))
+            found.append(Sample(name, width, max(median([first_s, *again]), 1e-7), _sums(counts)))
     return found
 
 

@@ -34,24 +34,38 @@ class Variant:
         return [record["seconds"]["inference_median"] for record in self.records]
 
 
+ALL = {"kernel": "udc", "rows": "none", "columns": "none"}
+PRUNED = {"kernel": "udc", "rows": "prune", "columns": "none"}
 VARIANTS = (
     ("reference", 6_000, {"backend": "scipy_reference", "threads": 1}),
     ("csc", 6_000, {"kernel": "csc", "threads": 1}),
     ("csc, all ids looked at", 6_000, {"kernel": "csc", "threads": 1, "full_columns": False}),
     ("csr", 6_000, {"kernel": "csr", "threads": 1}),
-    ("udc, all rows kept", 6_000, {"kernel": "udc", "threads": 1, "rows": "none"}),
-    ("udc, all rows kept, 2 threads", 6_000, {"kernel": "udc", "threads": 2, "rows": "none"}),
-    ("udc, all rows kept, given order", 6_000, {"kernel": "udc", "threads": 1, "rows": "none", "order": "given"}),
+    ("udc, all rows kept", 6_000, ALL | {"threads": 1}),
+    ("udc, all rows kept, 2 threads", 6_000, ALL | {"threads": 2}),
+    (
+        "udc, all rows kept, given order",
+        6_000,
+        ALL | {"threads": 1, "order": "given"},
+    ),
+    ("main job, dead rows dropped only, 1 thread", 60_000, PRUNED | {"threads": 1}),
+    (
+        "main job, dead rows dropped only, 2 threads",
+        60_000,
+        PRUNED | {"threads": 2},
+    ),
+    ("main job, all columns", 60_000, {"threads": 2, "columns": "none"}),
     ("main job, 1 thread", 60_000, {"threads": 1}),
     ("main job, 2 threads", 60_000, {"threads": 2}),
 )
-SWITCHES = ("rows", "order", "full_columns")
+SWITCHES = ("rows", "columns", "order", "full_columns")
 RATIOS = (
     ("reference", "csc"),
     ("reference", "csc, all ids looked at"),
     ("reference", "csr"),
     ("udc, all rows kept", "udc, all rows kept, 2 threads"),
-    ("main job, 1 thread", "main job, 2 threads"),
+    ("main job, dead rows dropped only, 1 thread", "main job, dead rows dropped only, 2 threads"),
+    ("main job, all columns", "main job, 2 threads"),
 )
 
 

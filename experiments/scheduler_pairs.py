@@ -47,11 +47,12 @@ class Pair:
 DATA, TEAMS = {"scheduler": "data"}, {"scheduler": "data_then_model"}
 HASHED = {"hashing": "input"}
 CSC = {"kernel": "csc", "threads": 2}
+UDC = {"kernel": "udc", "threads": 2, "rows": "prune", "columns": "none"}
 PAPER = {"rows": "none", "order": "given", "full_columns": False}
 PAIRS = (
     ("csc, worst split: data / data_then_model", True, CSC | DATA, CSC | TEAMS),
     ("csc, nothing the paper lacks, worst split: data / data_then_model", True, CSC | PAPER | DATA, CSC | PAPER | TEAMS),
-    ("udc, worst split: data / data_then_model", True, {"threads": 2} | DATA, {"threads": 2} | TEAMS),
+    ("udc, worst split: data / data_then_model", True, UDC | DATA, UDC | TEAMS),
     ("csc, balanced: data_then_model / data", False, CSC | HASHED | TEAMS, CSC | HASHED | DATA),
     ("csc: traced / not traced", False, CSC | TEAMS | {"trace": True}, CSC | TEAMS),
 )

@@ -30,8 +30,8 @@ class CscPlan(Plan):
         )
 
     def column_work(self, options: KernelOptions) -> str:
-        """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
-        return options.columns if self.kernel == "csc_csc" else "none"
+        """None are merged: this is the algorithm of the paper, column by column."""
+        return "none"
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""

@@ -97,7 +97,7 @@ def test_the_record_says_what_was_on() -> None:
     assert (on["auto", "merge"]["rows"], on["auto", "merge"]["columns"]) == ("merge", "merge")
     assert on["auto", "merge"]["structure_aware"] is True
     assert on["auto", "none"]["structure_aware"] is False
-    assert (on["csc", "merge"]["rows"], on["csc", "merge"]["columns"]) == ("prune", "merge")
+    assert (on["csc", "merge"]["rows"], on["csc", "merge"]["columns"]) == ("prune", "none")  # the paper's algorithm
     assert on["csr", "merge"]["columns"] == "none"  # it adds in the order of the neurons, which merging would change
 
 
