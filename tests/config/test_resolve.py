@@ -38,7 +38,7 @@ def test_the_default_is_the_main_job() -> None:
     assert (config.backend.name, config.scheduler.name, config.kernel) == ("numba", "data", "auto")
     assert (config.network.name, config.input.name) == ("radixnet", "challenge")
     assert (config.threads, config.processes, config.repeats) == (None, None, 1)
-    assert (config.optimize.rows, config.optimize.order) == (RowWork.prune, ColumnOrder.shared_inputs)
+    assert (config.optimize.rows, config.optimize.order) == (RowWork.merge, ColumnOrder.shared_inputs)
     assert config.partition.hashing is Hashing.none
 
 
@@ -59,7 +59,7 @@ def test_overrides_reach_their_fields() -> None:
 def test_a_record_of_the_configuration_is_plain_json() -> None:
     config = composed()
     assert json.loads(json.dumps(as_record(config))) == as_record(config)
-    assert as_record(config)["optimize"]["rows"] == "prune"
+    assert as_record(config)["optimize"]["rows"] == "merge"
 
 
 @pytest.mark.parametrize("hashing", Hashing)
@@ -118,7 +118,6 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["processes=2"], "processes=2: this version .*legal: 1", id="more processes"),
         pytest.param(["resume=true"], "resume=true", id="resuming"),
         pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
-        pytest.param(["optimize.columns=merge"], "optimize.columns=merge: .*legal: none", id="column merging"),
         pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),
         pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
         pytest.param(["cluster.timeout_s=5"], "cluster.timeout_s=5", id="time limit"),

@@ -134,7 +134,9 @@ def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None
     alive = sp.csr_array(np.ones((400, 1024), np.float32))
     inputs = sp.csr_array(sp.vstack([alive, sp.csr_array((400 * (threads - 1), 1024), dtype=np.float32)]))
     data, team = (
-        sparsednn.infer(network, inputs, kernel=kernel, scheduler=eager(name), threads=threads, output=True)
+        sparsednn.infer(
+            network, inputs, kernel=kernel, scheduler=eager(name), threads=threads, output=True, rows="prune", columns="none"
+        )
         for name in ("data", "data_then_model")
     )
     assert same_bits(team.output, data.output)

@@ -49,7 +49,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
         "performed_edges_per_second peak_rss_bytes workers imbalance overrides config environment".split()
     )
     assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
-    assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "udc_csc", "data")
+    assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "adaptive", "data")
     assert found["truth"] == {"checked": True, "source": "published_ids", "match": True}
     assert set(found["seconds"]) == {"load", "choose", "hash", "prepare", "compile", "inference", "inference_median"}
     assert len(found["seconds"]["inference"]) == 3
@@ -80,7 +80,7 @@ def test_a_sweep_goes_on_past_a_failed_point_and_tells_at_the_end(tmp_path: Path
         pytest.param(["nuerons=3"], "unknown key nuerons: did you mean neurons", id="unknown key"),
         pytest.param(["+foo=1"], "unknown key foo", id="added key"),
         pytest.param(["neurons=abc"], "neurons=abc: Value 'abc' of type 'str' could not be converted to Integer", id="type"),
-        pytest.param(["optimize.rows=foo"], "expected one of [none, prune]", id="illegal value"),
+        pytest.param(["optimize.rows=foo"], "expected one of [none, prune, retire, merge]", id="illegal value"),
         pytest.param(["backend=nmba"], "did you mean numba?", id="unknown backend"),
         pytest.param(["kernel=csr_udc"], "kernel=csr_udc: did you mean", id="a pair that the format table lacks"),
         pytest.param(["layers=121"], "nearest legal: 120", id="layers that are no multiple of the block length"),
@@ -174,7 +174,17 @@ def test_too_little_memory_is_one_clear_error(tmp_path: Path) -> None:
     script = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9)); "
     script += "sys.argv[0] = 'run.py'; runpy.run_path('run.py', run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-c", script, "neurons=16384", "layers=1920", "threads=1", f"hydra.run.dir={tmp_path}"],
+        [
+            sys.executable,
+            "-c",
+            script,
+            "neurons=16384",
+            "layers=1920",
+            "threads=1",
+            "kernel=csr",
+            "instances=100",
+            f"hydra.run.dir={tmp_path}",
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
@@ -182,8 +192,8 @@ def test_too_little_memory_is_one_clear_error(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "a network of 1,006,632,960 connections needs 4.0 GB" in done.stderr
-    assert "use fewer neurons or layers" in done.stderr
+    assert "packing 1,006,632,960 connections needs 6.0 GB" in done.stderr
+    assert "run fewer layers or neurons" in done.stderr
     assert record(tmp_path)["status"] == "failed"
 
 

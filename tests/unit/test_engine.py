@@ -101,7 +101,7 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"threads": 0}, ValueError, "threads=0: at least 1", id="no threads"),
         pytest.param({"repeats": 0}, ValueError, "repeats=0: at least 1", id="no repeats"),
         pytest.param({"rows": "prun"}, ValueError, r"rows=prun: did you mean prune\?", id="unknown row option"),
-        pytest.param({"columns": "merge"}, ValueError, "columns=merge: legal: none", id="an option not built yet"),
+        pytest.param({"columns": "fold"}, ValueError, "columns=fold: legal: none, merge", id="unknown column option"),
         pytest.param({"order": "x"}, ValueError, "order=x", id="unknown order"),
         pytest.param({"hashing": "layers"}, ValueError, r"hashing=layers: did you mean layer\?", id="unknown hashing"),
         pytest.param({"row_order": "dead_first"}, ValueError, "row_order=dead_first: .*alive_first", id="unknown row order"),
