@@ -135,7 +135,7 @@ def choose_for(
     """
     model = CostModel(options.calibration)
     model.require_calibrated(kernel)
-    profile = profile_as_run(network, inputs, kernel, n_threads, backend)
+    profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
     choice = choose(
         profile, model, kernel, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
         cluster=cluster, row_order=options.row_order, buckets=options.buckets,

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -79,15 +80,17 @@ def profile_of(network: Network, nonzeros: NDArray[np.int32]) -> WorkProfile:
 
 def profile_as_run(
     network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: str | Backend = "numba"
-) -> WorkProfile:
+) -> tuple[WorkProfile, dict[str, Any]]:
     """Return the profile of an inference with a kernel and its options, which may merge columns and retire rows.
 
+    With it, what the backend says of the optimisations that are really on (see `Backend.describe`).
     Parameters, errors: see `measure_profile`; `kernel` has the full name of a kernel.
     """
     backend = load_backend(backend) if isinstance(backend, str) else backend
     profile = measure_profile(network, inputs, n_threads, backend)
     assert isinstance(backend, ProfilingBackend)  # or there would be no profile
-    return profile.as_run(backend.layer_sizes(backend.prepare(network, kernel, 1)))
+    plan = backend.prepare(network, kernel, 1)
+    return profile.as_run(backend.layer_sizes(plan)), backend.describe(plan)
 
 
 def fingerprint(network: Network, inputs: sp.csr_array) -> str:

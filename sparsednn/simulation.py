@@ -88,7 +88,7 @@ def simulate(
     model.require_calibrated(kernel_options)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
-    profile = profile_as_run(network, rows, kernel_options, n_threads, backend)
+    profile, described = profile_as_run(network, rows, kernel_options, n_threads, backend)
     profile_s = perf_counter() - started_at
     choice = None
     if scheduler == AUTO:
@@ -101,6 +101,8 @@ def simulate(
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
     record = {
         **_what(network, rows, backend, plan, simulator, opts),
+        "kernel": described.pop("kernel"),
+        "optimizations": described,
         "categories_count": len(categories),
         "categories_sha256": categories_sha256(categories),
         "truth": {"checked": False, "source": None, "match": None},
@@ -115,8 +117,7 @@ def _what(
     network: Network, inputs: sp.csr_array, backend: Backend, plan: Plan, simulator: ClusterSimulator, options: InferOptions
 ) -> dict[str, Any]:
     """The part of a record that says what was simulated."""
-    kernel, cluster = simulator.options, simulator.cluster
-    switches = {"rows": kernel.rows, "columns": kernel.columns, "order": kernel.order, "full_columns": kernel.full_columns}
+    cluster = simulator.cluster
     return {
         "schema_version": SCHEMA_VERSION,
         "status": "complete",
@@ -126,7 +127,6 @@ def _what(
         "input_nnz": int(inputs.nnz),
         "network_nnz": network.nnz,
         "backend": backend.name,
-        "kernel": kernel.kernel,
         "scheduler": plan.scheduler,
         "scheduler_options": asdict(plan.options),
         "executor": "simulated",
@@ -137,7 +137,6 @@ def _what(
         "row_order": options.row_order,
         "processes": cluster.n_processes,
         "threads": cluster.n_workers,
-        "optimizations": switches,
     }
 
 

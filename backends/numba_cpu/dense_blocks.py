@@ -49,13 +49,13 @@ class Column(NamedTuple):
 
     ids : uint16 or uint32 (widest,), weights : float32 (widest,)
     sums : float32 (TILE * pitch,)             first layer, by rows: each instance's sums, `pitch` apart
-    table : int16 (2 * block_rows or more,)    instances by their hashes, while equal ones are merged
+    table : int32 (2 * block_rows or more,)    instances by their hashes, while equal ones are merged
     """
 
     ids: NDArray[Any]
     weights: NDArray[np.float32]
     sums: NDArray[np.float32]
-    table: NDArray[np.int16]
+    table: NDArray[np.int32]
 
 
 class FirstLayer(NamedTuple):

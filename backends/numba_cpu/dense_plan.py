@@ -1,4 +1,4 @@
-"""Dense blocks of activations with sparse or dense layers (udc_csc, udc_udc)."""
+"""Dense blocks of activations with sparse or dense layers (adaptive, udc_csc, udc_udc)."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class DensePlan(Plan):
                 np.empty(n, self.connections.ids.dtype),
                 np.empty(n, np.float32),
                 aligned_floats(TILE * pitch),
-                np.empty(1 << (2 * self.block_rows).bit_length(), np.int16),
+                np.empty(1 << (2 * self.block_rows).bit_length(), np.int32),
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]
 

@@ -36,7 +36,7 @@ def same_instances(bits, n_neurons, stride, a, b):
 def merge_instances(net, rows, work, table):
     """Let one instance of the current block go on for all that have its bits, where that saves an eighth; return how many left.
 
-    table : int16 (a power of two of at least twice the block,)
+    table : int32 (a power of two of at least twice the block,)
     """
     state = work.state
     count, stride, side = state[COUNT], state[STRIDE], state[SIDE]

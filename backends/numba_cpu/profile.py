@@ -28,7 +28,7 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
         inputs.indptr, inputs.indices, inputs.data, rows, np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64)
     )
     column = blocks.Column(
-        np.empty(0, plan.connections.ids.dtype), np.empty(0, np.float32), aligned_floats(0), np.empty(0, np.int16)
+        np.empty(0, plan.connections.ids.dtype), np.empty(0, np.float32), aligned_floats(0), np.empty(0, np.int32)
     )
     count_blocks(plan.neurons, plan.connections, plan.stands_for, where, _block(plan.widest, plan.block_rows), column, counts)
     return counts

@@ -124,12 +124,11 @@ def test_a_scheduler_and_a_kernel_that_do_not_go_together_are_refused(
         sparsednn.infer(small_network, small_inputs, backend=backend, kernel=kernel, scheduler=scheduler)
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="too many rows for plain Python")
 @pytest.mark.parametrize("kernel", ["udc_csc", "csc_csc", "csr_csr"])
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None:
     """All of the first worker's instances stay alive and the others' are empty: those help it, and the bits stay."""
-    if JIT_DISABLED:
-        pytest.skip("too many rows for plain Python")
     network = radixnet(1024, 120)
     alive = sp.csr_array(np.ones((400, 1024), np.float32))
     inputs = sp.csr_array(sp.vstack([alive, sp.csr_array((400 * (threads - 1), 1024), dtype=np.float32)]))

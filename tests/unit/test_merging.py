@@ -87,6 +87,17 @@ def test_rows_that_are_taken_out_are_in_the_result(rows: str) -> None:
     assert result.record["performed_edges"] < none.record["performed_edges"]
 
 
+def test_blocks_may_be_larger_than_small_integers_count() -> None:
+    """A block of 40,000 instances of which two are different: ids beyond 32,767 are merged too."""
+    inputs = np.ones((40_000, 2), np.float32)
+    inputs[39_000:] = 2
+    deep = network(*[np.eye(2).tolist()] * 4)
+    result = sparsednn.infer(deep, inputs, block_rows=40_000, threads=1, output=True)
+    assert result.output is not None
+    assert (result.output.toarray() == inputs).all()
+    assert result.record["performed_edges"] < 40_000 * 2 * 2
+
+
 def test_the_record_says_what_was_on() -> None:
     small = network([[1.0, 1.0], [2.0, 2.0]])
     on = {

@@ -213,3 +213,14 @@ def test_auto_avoids_stragglers_and_says_why() -> None:
     assert limited.reason.endswith("the slowest of 3 plans tried (the best of the others: model: 41.6 s)")
     with pytest.raises(ValueError, match="no scheduler to choose from"):
         choose(profile(alive), model, KERNEL, 4, schedulers=[])
+
+
+def test_the_record_says_which_optimisations_the_kernel_has(
+    small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    """The sparse kernel merges nothing, whatever is asked for; a real run's record says the same."""
+    asked = {"kernel": "csc", "rows": "merge", "columns": "merge"}
+    simulated = simulate(small_network, small_inputs, **asked).record
+    real = sparsednn.infer(small_network, small_inputs, **asked).record
+    assert simulated["optimizations"] == real["optimizations"]
+    assert simulated["optimizations"]["columns"] == "none"
