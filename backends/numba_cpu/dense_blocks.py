@@ -19,6 +19,9 @@ from backends.numba_cpu.jit import inline
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
 N_STATE = 16
 
+LOOK = 16
+"""Neurons between two looks at how many instances of a block have been seen to go on."""
+
 
 class BlockWork(NamedTuple):
     """A row group's dense blocks, which all members of its crew work on.
@@ -102,8 +105,16 @@ def padded(count):
 
 
 @inline
+def saves(n_kept, count, stride):
+    """Whether a block of `count` instances gets an eighth smaller, and by a vector, if only `n_kept` stay."""
+    return n_kept == 0 or ((count - n_kept) * 8 >= count and padded(n_kept) != stride)
+
+
+@inline
 def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
     """Find the instances that have a nonzero activation and, with `retire`, one that is not at the maximum; return how many.
+
+    Looks no further than it takes to see that dropping the others would not pay: then there may be more.
 
     `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are, and the OR of
     all differences from the maximum is zero only if all are at it.
@@ -112,8 +123,8 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
         alive[i], below[i] = 0, 0 if retire else 1
     n_kept = 0
     begin = 0
-    while begin < n_neurons and n_kept < count:
-        end = min(begin + 64, n_neurons)
+    while begin < n_neurons and saves(n_kept, count, stride):
+        end = min(begin + LOOK, n_neurons)
         for j in range(begin, end):
             base = np.uint64(slot(j) * stride)
             for i in range(count):
@@ -158,7 +169,7 @@ def drop_finished(net, rows, work):
     n_neurons, retire, alive, below = net.widths[layer], net.full_stays[layer], work.alive, work.below
     full_bits = net.high_bits[layer - 1]
     n_kept = find_kept(work.blocks[side].view(np.int32), n_neurons, stride, count, full_bits, retire, alive, below)
-    if n_kept > 0 and ((count - n_kept) * 8 < count or padded(n_kept) == stride):
+    if not saves(n_kept, count, stride):
         return 0
     picked, ids = 0, work.ids[side]
     for i in range(count):

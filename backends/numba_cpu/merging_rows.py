@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.numba_cpu.dense_blocks import COUNT, LAYER, SIDE, STRIDE, clear_padding, move, padded, slot
+from backends.numba_cpu.dense_blocks import COUNT, LAYER, SIDE, STRIDE, clear_padding, move, padded, saves, slot
 from backends.numba_cpu.jit import inline
 
 FACTOR = np.int32(-1640531527)
 """2**32 divided by the golden ratio, as int32 (Knuth, The Art of Computer Programming 3, 6.4)."""
 
 
+SAMPLE = 16
+"""Every so many neurons are hashed first: instances that differ there need no second look."""
+
+
 @inline
-def hash_instances(bits, n_neurons, stride, count, digests):
-    """Hash the bits of each instance."""
+def hash_instances(bits, n_neurons, step, stride, count, digests):
+    """Hash the bits that each instance has in every `step`-th neuron."""
     for i in range(count):
         digests[i] = 0
-    for j in range(n_neurons):
+    for j in range(0, n_neurons, step):
         base = np.uint64(slot(j) * stride)
         for i in range(count):
             at = np.uint64(i)
             digests[at] = np.int32((digests[at] ^ bits[np.uint64(base + at)]) * FACTOR) ^ (digests[at] >> 15)
+
+
+@inline
+def count_digests(digests, count, table):
+    """Count the different hashes, of which there are at most as many as different instances."""
+    n_different, mask = 0, table.shape[0] - 1
+    for k in range(table.shape[0]):
+        table[k] = -1
+    for i in range(count):
+        at = np.int64(digests[i]) & mask
+        while table[at] >= 0 and digests[table[at]] != digests[i]:
+            at = (at + 1) & mask
+        if table[at] < 0:
+            table[at] = i
+            n_different += 1
+    return n_different
 
 
 @inline
@@ -42,7 +62,10 @@ def merge_instances(net, rows, work, table):
     count, stride, side = state[COUNT], state[STRIDE], state[SIDE]
     n_neurons, digests, picked, ids = net.widths[state[LAYER]], work.below, work.alive, work.ids[side]
     bits, mask = work.blocks[side].view(np.int32), table.shape[0] - 1
-    hash_instances(bits, n_neurons, stride, count, digests)
+    for step in (SAMPLE, 1):
+        hash_instances(bits, n_neurons, step, stride, count, digests)
+        if not saves(count_digests(digests, count, table), count, stride):
+            return 0
     for k in range(table.shape[0]):
         table[k] = -1
     n_kept = 0
@@ -56,7 +79,7 @@ def merge_instances(net, rows, work, table):
             table[at] = i
             picked[n_kept] = i
             n_kept += 1
-    if (count - n_kept) * 8 < count or padded(n_kept) == stride:
+    if not saves(n_kept, count, stride):
         return 0
     for i in range(count):
         at = np.int64(digests[i]) & mask
