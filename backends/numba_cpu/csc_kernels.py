@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.numba_cpu.connections import first_column, stored_column
 from backends.numba_cpu.crews import (
     COMPUTE,
     FIRST_MEMBER,
@@ -17,7 +18,6 @@ from backends.numba_cpu.crews import (
     STOPPED,
     THROUGH,
     advance,
-    cut,
     decide,
     meet,
     must_leave,
@@ -78,19 +78,15 @@ def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop
 
 
 @inline
-def column_entries(indptr, begins, dense_start, n_inputs, is_dense, column, j):
-    """Where the connections of output j, entry `column` of indptr and begins, start and end."""
+def column_entries(conn, is_dense, layer, n_inputs, j):
+    """Where the connections of output j start and end."""
     if is_dense:
-        begin = dense_start + j * n_inputs
+        begin = conn.start[layer] + j * n_inputs
         return begin, begin + n_inputs
-    begin = begins[column]
-    return begin, begin + indptr[column + 1] - indptr[column]
-
-
-@inline
-def dense_start(conn, is_dense, layer):
-    """Where a dense layer's weights start."""
-    return conn.start[layer] if is_dense else np.int64(0)
+    begin, count = stored_column(
+        conn.degree[layer], conn.ids_at[layer], conn.indptr, conn.indptr_at[layer], conn.column, conn.column_at[layer], j
+    )
+    return begin, begin + count
 
 
 @inline
@@ -99,13 +95,13 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
     # Arrays are taken out of their tuples before the loop: inside, each access would count references, with atomics.
     state, side, counts, ops = work.state, work.state[SIDE], work.counts, work.ops
     start, stop = work.start[side], work.stop[side]
-    indptr, begins, conn_ids, conn_weights, biases_at_zero = conn.indptr, conn.begin, conn.ids, conn.weights, net.bias_at_zero
-    weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
+    conn_ids, conn_weights, biases, bias_always = conn.ids, conn.weights, net.bias, net.bias_always
+    n_inputs, biases_at = net.widths[layer], net.bias_at[layer]
     low, high, zero, n_alive = net.low[layer], net.high[layer], np.float32(0), state[N_ALIVE]
     for j in range(first, last):
-        begin, end = column_entries(indptr, begins, weights_at, n_inputs, is_dense, base + j, j)
+        begin, end = column_entries(conn, is_dense, layer, n_inputs, j)
         reached, n_ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own)
-        if activate(zero, zero, biases_at_zero[base + j], low, high) != 0:
+        if bias_always and activate(zero, zero, biases[biases_at + j], low, high) != 0:
             reached = state[N_ROWS]
         counts[j], ops[j] = reached, n_ops
 
@@ -116,14 +112,14 @@ def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, valu
     state, side, sums, touched = work.state, work.state[SIDE], own.sums, own.touched
     start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
     counts = work.counts
-    indptr, begins, conn_ids, conn_weights = conn.indptr, conn.begin, conn.ids, conn.weights
-    biases, biases_at_zero = net.bias, net.bias_at_zero
-    weights_at, n_inputs, base = dense_start(conn, is_dense, layer), net.widths[layer], net.first[layer]
+    conn_ids, conn_weights, biases, bias_always = conn.ids, conn.weights, net.bias, net.bias_always
+    n_inputs, biases_at = net.widths[layer], net.bias_at[layer]
     low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
     full = n_rows if full_columns and n_rows > 0 else -1
     for j in range(first, last):
-        bias, at_zero = biases[base + j], biases_at_zero[base + j]
-        begin, end = column_entries(indptr, begins, weights_at, n_inputs, is_dense, base + j, j)
+        bias = biases[biases_at + j]
+        at_zero = bias if bias_always else np.float32(0)
+        begin, end = column_entries(conn, is_dense, layer, n_inputs, j)
         n_counted = counts[j]
         new_start[j] = at
         if n_counted * DENSE_SHARE >= n_rows:
@@ -163,13 +159,13 @@ def plan_columns(n_outputs, counts, ops, member, n_members):
 def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_ids, new_values, work, own, place):
     """Run one layer from one matrix into the other; COMPUTE when done, GROW if the other has too little room, or STOPPED."""
     state, side, member, n_members = work.state, work.state[SIDE], place.member, place.n_members
-    n_outputs, base = net.widths[layer + 1], net.first[layer]
+    n_outputs = net.widths[layer + 1]
     if state[NEEDED] < 0:  # else it was counted before there was too little room
         if is_dense:
             first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
         else:
-            first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
-            last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
+            first = first_column(conn, layer, n_outputs, member, n_members)
+            last = first_column(conn, layer, n_outputs, member + 1, n_members)
         symbolic(net, conn, is_dense, layer, first, last, ids, work, own)
         if not meet(place):
             return STOPPED

@@ -101,8 +101,8 @@ def room_needed(net, conn, layer, fills, first, last, start, stop, ids):
 @inline
 def fills_zeros(net, layer):
     """Whether any output of the layer makes something else than zero of a sum of zero."""
-    for j in range(net.first[layer], net.first[layer] + net.widths[layer + 1]):
-        z = max(net.bias_at_zero[j], net.low[layer])
+    for j in range(net.bias_at[layer], net.bias_at[layer] + net.widths[layer + 1]):
+        z = max(net.bias[j] if net.bias_always else np.float32(0), net.low[layer])
         if min(z, net.high[layer]) != 0:
             return True
     return False
@@ -123,7 +123,7 @@ def accumulate_row(indptr, conn_ids, conn_weights, first, begin, end, ids, value
 
 
 @inline
-def store_row(biases, biases_at_zero, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values):
+def store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values):
     """Append the nonzero activations of the accumulated row in ascending order, and clear the accumulator."""
     for block in range((n_outputs + 63) >> BLOCK_SHIFT):
         if touched[block] == 0 and not fills:
@@ -131,7 +131,7 @@ def store_row(biases, biases_at_zero, base, low, high, n_outputs, fills, sums, t
         touched[block] = 0
         for j in range(block << BLOCK_SHIFT, min((block + 1) << BLOCK_SHIFT, n_outputs)):
             total = sums[np.uint64(j)]
-            z = total + biases[base + j] if total != 0 else biases_at_zero[base + j]
+            z = total + biases[base + j] if total != 0 or bias_always else np.float32(0)
             z = low if z < low else z
             z = high if z > high else z
             sums[np.uint64(j)] = 0
@@ -168,12 +168,12 @@ def rows_together(
 ):
     """Compute rows ``first .. last`` of the next matrix and store them from `at` on."""
     conn_indptr, conn_ids, conn_weights, base_in = conn.indptr, conn.ids, conn.weights, conn.start[layer]
-    biases, biases_at_zero, base, n_outputs = net.bias, net.bias_at_zero, net.first[layer], net.widths[layer + 1]
+    biases, bias_always, base, n_outputs = net.bias, net.bias_always, net.bias_at[layer], net.widths[layer + 1]
     low, high, sums, touched = net.low[layer], net.high[layer], own.sums, own.touched
     for row in range(first, last):
         new_start[row] = at
         accumulate_row(conn_indptr, conn_ids, conn_weights, base_in, start[row], stop[row], ids, values, sums, touched)
-        at = store_row(biases, biases_at_zero, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
+        at = store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
         new_stop[row] = at
 
 

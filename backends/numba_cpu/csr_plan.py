@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu import csr_kernels as kernels
 from backends.numba_cpu.crews import Place
-from backends.numba_cpu.packing import Connections, pack_rows
-from backends.numba_cpu.plan import GROWTH, Group, Plan, entries, entries_at, small_ids
+from backends.numba_cpu.packing import RowPacker, entries_at
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
 
@@ -17,16 +17,13 @@ from sparsednn.network import Network
 class CsrPlan(Plan):
     """A whole row group, layer by layer, row by row."""
 
-    connections: Connections
-
     def column_work(self, options: KernelOptions) -> str:
         """None are merged: terms are added in the order of the neurons, which merging changes."""
         return "none"
 
-    def pack(self, network: Network) -> None:
-        """Pack the layers by rows."""
-        self.connections = pack_rows(network)
-        self.id_type = small_ids(self.widest - 1)
+    def packer(self, network: Network) -> RowPacker:
+        """By rows."""
+        return RowPacker(network)
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Copy the rows."""
@@ -69,8 +66,8 @@ class CsrPlan(Plan):
         """The worker's memory, made anew if it is too small."""
         work = self.memory[worker]
         if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz:
-            ids0, values0 = entries(nnz + 1, self.id_type)
-            ids1, values1 = entries(1, self.id_type)
+            ids0, values0 = entries(nnz + 1, self.connections.ids.dtype.type)
+            ids1, values1 = entries(1, self.connections.ids.dtype.type)
             work = self.memory[worker] = kernels.RowWork(
                 start=np.zeros((2, n_rows), np.int64),
                 stop=np.zeros((2, n_rows), np.int64),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.crews import advance
 from backends.numba_cpu.jit import inline
+from backends.numba_cpu.simd import SKEW_SHIFT
 
 # Entries of BlockWork.state
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
@@ -94,8 +95,13 @@ class Rows(NamedTuple):
 
 @inline
 def slot(neuron):
-    """Row of a block that holds a neuron (packing.block_slot)."""
-    return neuron + (neuron >> 6)
+    """Row of a block that holds a neuron."""
+    return neuron + (neuron >> SKEW_SHIFT)
+
+
+def n_slots(n_neurons: int) -> int:
+    """Return how many rows a block has for so many neurons."""
+    return n_neurons + (max(n_neurons - 1, 0) >> SKEW_SHIFT)
 
 
 @inline

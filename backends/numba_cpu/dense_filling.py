@@ -89,7 +89,8 @@ def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
     """
     state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
     group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
-    biases, biases_at_zero, low, high, n_outputs = net.bias, net.bias_at_zero, net.low[0], net.high[0], net.widths[1]
+    biases, biases_at, low, high, n_outputs = net.bias, net.bias_at[0], net.low[0], net.high[0], net.widths[1]
+    bias_always = net.bias_always
     stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
     for begin in range(first, last, TILE):
         n_lanes = min(TILE, last - begin)
@@ -99,7 +100,8 @@ def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
             row = group[ids[begin + lane]]
             n_ops += add_row(entries, first_layer, indices, values, indptr[row], indptr[row + 1], sums, pitch * lane)
         for j in range(n_outputs):
-            bias, at_zero, base = biases[j], biases_at_zero[j], slot(j) * stride + begin
+            bias, base = biases[biases_at + j], slot(j) * stride + begin
+            at_zero = bias if bias_always else np.float32(0)
             for lane in range(n_lanes):
                 total = sums[np.uint64(pitch * lane + j)]
                 z = total + bias if total != 0 else at_zero

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.connections import first_column, stored_column
 from backends.numba_cpu.crews import (
     COMPUTE,
     FIRST_MEMBER,
@@ -22,7 +23,6 @@ from backends.numba_cpu.crews import (
     LINE,
     STOPPED,
     THROUGH,
-    cut,
     decide,
     meet,
     must_leave,
@@ -69,20 +69,20 @@ class Output(NamedTuple):
 
 
 @inline
-def column_of_block(x, stride, ids, weights, start, stop, y, row, bias, bias_at_zero, low, high):
+def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
     """Compute one output column for all instances of a block."""
     first = 0
     while first + 64 <= stride:
-        tile64(x, stride, first, ids, weights, start, stop, y, row, bias, bias_at_zero, low, high)
+        tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 64
     if first + 32 <= stride:
-        tile32(x, stride, first, ids, weights, start, stop, y, row, bias, bias_at_zero, low, high)
+        tile32(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 32
     if first + 16 <= stride:
-        tile16(x, stride, first, ids, weights, start, stop, y, row, bias, bias_at_zero, low, high)
+        tile16(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 16
     if first < stride:
-        tile8(x, stride, first, ids, weights, start, stop, y, row, bias, bias_at_zero, low, high)
+        tile8(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
 
 
 @inline
@@ -92,10 +92,34 @@ def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
     for i in range(n_inputs):
         weight = dense_weights[base + i]
         if weight != 0:
-            column_ids[count] = slot(i)
+            column_ids[count] = i
             column_weights[count] = weight
             count += 1
     return count
+
+
+@inline
+def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
+    """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used."""
+    biases, biases_at, weights, start, n_inputs = (
+        net.bias,
+        net.bias_at[layer],
+        conn.weights,
+        conn.start[layer],
+        net.widths[layer],
+    )
+    column_ids, column_weights, low, high = column.ids, column.weights, net.low[layer], net.high[layer]
+    nothing, one = np.int64(0), np.int64(1)
+    n_connections = nothing
+    for j in range(first_output, last_output):
+        bias = biases[biases_at + j]
+        at_zero = bias if net.bias_always else np.float32(0)
+        count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
+        column_of_block(
+            x, stride, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+        )  # fmt: skip
+        n_connections += count
+    return n_connections
 
 
 @inline
@@ -104,26 +128,29 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
 
     Returns the connections used.
     """
+    if is_dense:
+        return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
-    order, biases, biases_at_zero = net.order, net.bias, net.bias_at_zero
-    indptr, begins, ids, weights = conn.indptr, conn.begin, conn.ids, conn.weights
-    column_ids, column_weights = column.ids, column.weights
-    base, n_inputs = net.first[layer], net.widths[layer]
-    low, high = net.low[layer], net.high[layer]
-    nothing = np.int64(0)  # a literal would have the column compiled a second time
-    n_connections = nothing
+    order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
+    order_at, biases_at = net.order_at[layer], net.bias_at[layer]
+    degree, ids, ids_at, indptr, indptr_at = (
+        conn.degree[layer],
+        conn.ids,
+        conn.ids_at[layer],
+        conn.indptr,
+        conn.indptr_at[layer],
+    )
+    columns, column_at = conn.column, conn.column_at[layer]
+    weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
+    n_connections = np.int64(0)  # a literal would have the column compiled a second time
     for position in range(first_output, last_output):
-        j = np.int64(order[base + position])
-        bias, bias_at_zero = biases[base + j], biases_at_zero[base + j]
-        if is_dense:
-            count = gather_column(weights, conn.start[layer] + j * n_inputs, n_inputs, column_ids, column_weights)
-            column_of_block(x, stride, column_ids, column_weights, nothing, count, y, slot(j), bias, bias_at_zero, low, high)
-            n_connections += count
-        else:
-            start = begins[base + position]
-            stop = start + indptr[base + position + 1] - indptr[base + position]
-            column_of_block(x, stride, ids, weights, start, stop, y, slot(j), bias, bias_at_zero, low, high)
-            n_connections += stop - start
+        j = np.int64(order[order_at + position])
+        bias = biases[biases_at + j]
+        at_zero = bias if bias_always else np.float32(0)
+        start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
+        weights_from = weights_at + (start - ids_at) * step
+        column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        n_connections += count
     return n_connections
 
 
@@ -201,12 +228,12 @@ def compute_together(net, conn, is_dense, work, column, place):
     """Run this member's columns of the current layer on the current block; return the multiply-adds."""
     state, member, n_members = work.state, place.member, place.n_members
     layer, side = state[LAYER], state[SIDE]
-    n_outputs, base = net.widths[layer + 1], net.first[layer]
+    n_outputs = net.widths[layer + 1]
     if is_dense:
         first, last = share(n_outputs, member, n_members), share(n_outputs, member + 1, n_members)
     else:
-        first = cut(conn.indptr, base, base + n_outputs, member, n_members) - base
-        last = cut(conn.indptr, base, base + n_outputs, member + 1, n_members) - base
+        first = first_column(conn, layer, n_outputs, member, n_members)
+        last = first_column(conn, layer, n_outputs, member + 1, n_members)
     x, y = work.blocks[side], work.blocks[1 - side]
     return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], first, last, column)
 

@@ -12,10 +12,10 @@ from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu import dense_kernels as kernels
 from backends.numba_cpu.crews import Place
 from backends.numba_cpu.dense_filling import TILE
-from backends.numba_cpu.packing import Connections, block_slot, pack_columns, pack_dense
+from backends.numba_cpu.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
-from sparsednn.network import AnyLayer, Network
+from sparsednn.network import Network
 
 BLOCK_ROWS = 128
 """Instances in a block unless told otherwise: the best of 32 to 256 at 1024 to 16384 neurons."""
@@ -34,8 +34,6 @@ BLOCK_UNIT = 16
 class DensePlan(Plan):
     """Blocks of instances, depth first through the layers."""
 
-    connections: Connections
-
     def order(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers share all their inputs."""
         return options.order if self.kernel != "udc_udc" else "given"
@@ -48,14 +46,17 @@ class DensePlan(Plan):
         """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
         return options.columns if self.kernel != "udc_udc" else "none"
 
-    def pack(self, network: Network) -> None:
-        """Pack the layers by columns, sparse or dense."""
-        self.is_dense = self.kernel == "udc_udc"
-        self.connections = pack_dense(network, slots=True) if self.is_dense else pack_columns(network, self.neurons, slots=True)
-        self.first_layer = self._first_layer(network.layers[0])
-        wanted = self.options.block_rows or BLOCK_ROWS
+    def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
+        super().__init__(network, kernel, options, n_workers)
+        self.first_layer = self._first_layer()
+        wanted = options.block_rows or BLOCK_ROWS
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
+
+    def packer(self, network: Network) -> DensePacker | ColumnPacker:
+        """By columns, sparse or dense."""
+        self.is_dense = self.kernel == "udc_udc"
+        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=True)
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""
@@ -119,7 +120,7 @@ class DensePlan(Plan):
     def _memory(self, worker: int) -> blocks.BlockWork:
         if self.memory[worker] is None:
             n_pools, half = len(self.checkpoints), self.block_rows // 2
-            slots = int(block_slot(np.array([self.widest - 1], np.int32))[0]) + 1
+            slots = blocks.n_slots(self.widest)
             self.memory[worker] = blocks.BlockWork(
                 blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, slots * self.block_rows),
                 ids=np.empty((2, self.block_rows), np.int64),
@@ -133,9 +134,9 @@ class DensePlan(Plan):
             )
         return self.memory[worker]  # type: ignore[no-any-return]
 
-    def _first_layer(self, layer: AnyLayer) -> blocks.FirstLayer:
+    def _first_layer(self) -> blocks.FirstLayer:
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
-        ids, columns = self.connections.ids.dtype, layer.to_scipy()
+        ids, columns = self.connections.ids.dtype, self.first.to_scipy()
         if self.kernel != "adaptive" or not columns.has_sorted_indices:
             return blocks.FirstLayer(np.zeros(1, np.int64), np.empty(0, ids), np.empty(0, np.float32))
         rows = columns.tocsr()
@@ -147,7 +148,7 @@ class DensePlan(Plan):
             return False
         n_inputs, n_outputs = self.neurons.widths[:2]
         entries = (inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64) / len(rows)
-        n_connections = int(self.connections.indptr[n_outputs])
+        n_connections = int(self.n_connections[0])
         by_rows = entries * len(self.first_layer.ids) / n_inputs * ENTRY_COST + n_outputs * OUTPUT_COST
         dense = n_inputs * INPUT_COST + entries * SPREAD_COST + n_connections
         return bool(by_rows < dense)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,32 +12,34 @@ from backends.numba_cpu import merging_kernels as kernels
 from sparsednn.network import AnyLayer, Layer, Network
 
 
-def merge_columns(network: Network) -> tuple[Network, NDArray[np.int32], NDArray[np.int32]]:
-    """Keep one of each set of a layer's columns that are the same, and have the next layer's connections come from it.
+class MergedColumns:
+    """A network's layers with one of each set of columns that are the same; the next layer's connections come from it.
 
     Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged
     layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
 
-    Returns
-    -------
-    Network
-        With as many outputs in each layer as it has different columns.
-    int32 array, shape (network.n_outputs,)
-        For each of the last layer's outputs, the one that was kept for it.
-    int32 array
-        Layer after layer, how many outputs each kept one stands for.
+    Attributes
+    ----------
+    last : int32 array, shape (network.n_outputs,)
+        For each of the last layer's outputs, the one that was kept for it. Known once all layers have been merged.
+    stands_for : list of int32 arrays
+        For each layer, how many outputs each kept one stands for.
     """
-    representative = np.arange(network.n_inputs, dtype=np.int32)
-    layers: list[AnyLayer] = []
-    stands_for = []
-    for layer in network.layers:
-        columns, column = layer.distinct()
-        merged, representative = _merge_layer(columns, representative)
-        if column is not None:
-            representative = representative[column]
-        layers.append(merged)
-        stands_for.append(np.bincount(representative, minlength=merged.n_outputs).astype(np.int32))
-    return Network.from_layers(layers, network.bias_on, network.challenge), representative, np.concatenate(stands_for)
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.last = np.arange(network.n_inputs, dtype=np.int32)
+        self.stands_for: list[NDArray[np.int32]] = []
+
+    def layers(self) -> Iterator[AnyLayer]:
+        """Merge layer after layer, so that no more than one is there at a time."""
+        for layer in self.network.layers:
+            columns, column = layer.distinct()
+            merged, self.last = _merge_layer(columns, self.last)
+            if column is not None:
+                self.last = self.last[column]
+            self.stands_for.append(np.bincount(self.last, minlength=merged.n_outputs).astype(np.int32))
+            yield merged
 
 
 def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:

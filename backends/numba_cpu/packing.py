@@ -1,41 +1,45 @@
-"""A network as flat arrays, one after the other for all layers: what kernels can read without a Python object in sight."""
+"""A network as flat arrays, one after the other for all layers: what kernels can read without a Python object in sight.
+
+Storage is compact: ids of 16 bits where the neurons allow it, one weight for a layer in which all are the same, no column
+pointers where all columns are equally long, repeated columns once, and what several layers have in common once.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.stores import Store
 from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Layer, Network
-
-SKEW_SHIFT = 6
-"""Blocks leave one row free after every 64: rows a power of two apart would otherwise fall into the same few cache sets."""
 
 SHARED_INPUT_KEYS = 3
 
 
 class Neurons(NamedTuple):
-    """What is known of every neuron, whatever the format. Output neuron j of layer l is entry ``first[l] + j``.
+    """What is known of every neuron, whatever the format. Layer l has ``widths[l + 1]`` outputs.
 
-    widths : int64 (n_layers + 1,)      neurons before the first layer and after each one
-    first : int64 (n_layers,)           where each layer's output neurons start
-    order : uint32 (n,)                 order in which a layer's outputs are computed
-    bias, bias_at_zero : float32 (n,)   what is added to a nonzero sum; what a sum of zero becomes
-    low, high : float32 (n_layers,)     the activation clamps to this range
-    zeros_stay : bool (n_layers + 1,)   a row of zeros before the layer is one after the last layer
-    full_stays : bool (n_layers + 1,)   a row with every neuron at its maximum before the layer has all at theirs after the last
-    high_bits : int32 (n_layers,)       bits of `high`
-    full_sum : float64 (1,)             sum of such a row after the last layer
-    last : int32 (n_outputs,)           for each of the network's outputs, the last layer's output that stands for it
+    widths : int64 (n_layers + 1,)       neurons before the first layer and after each one
+    order : uint16 or uint32             layer l's outputs in the order they are computed, from ``order_at[l]`` on
+    bias : float32                       added to a nonzero sum; of layer l from ``bias_at[l]`` on
+    order_at, bias_at : int64 (n_layers,)
+    bias_always : bool                   the bias is added to a sum of zero too
+    low, high : float32 (n_layers,)      the activation clamps to this range
+    zeros_stay : bool (n_layers + 1,)    a row of zeros before the layer is one after the last layer
+    full_stays : bool (n_layers + 1,)    a row with every neuron at its maximum before the layer is one after the last layer
+    high_bits : int32 (n_layers,)        bits of `high`
+    full_sum : float64 (1,)              sum of such a row after the last layer
+    last : int32 (n_outputs,)            for each of the network's outputs, the last layer's output that stands for it
     """
 
     widths: NDArray[np.int64]
-    first: NDArray[np.int64]
-    order: NDArray[np.uint32]
+    order: NDArray[np.uint16] | NDArray[np.uint32]
     bias: NDArray[np.float32]
-    bias_at_zero: NDArray[np.float32]
+    order_at: NDArray[np.int64]
+    bias_at: NDArray[np.int64]
+    bias_always: bool
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     zeros_stay: NDArray[np.bool_]
@@ -46,67 +50,156 @@ class Neurons(NamedTuple):
 
 
 class Connections(NamedTuple):
-    """The connections of all layers, sparse or dense.
+    """The connections of all layers, sparse or dense; all but `ids` and `weights` are int64, or those of `Neurons.order`.
 
-    Sparse by columns, in the order of computation: the output at position q of layer l, ``order[first[l] + q]``, has as many
-    connections as come between ``indptr[first[l] + q]`` and ``indptr[first[l] + q + 1]``, stored from ``begin[first[l] + q]``
-    on; columns that repeat are stored once. Sparse by rows: input i of layer l has connections ``indptr[first_row[l] + i] ..``.
+    Sparse by columns, in the order of computation: the output at position q of layer l has the stored column c, which is q or,
+    where columns are stored once that repeat (``column_at[l] >= 0``), ``column[column_at[l] + q]``. Its ids start
+    ``c * degree[l]`` after ``ids_at[l]`` where all columns have that many, and else (``degree[l] < 0``)
+    ``indptr[indptr_at[l] + c]`` after it. Connection k of the layer has weight
+    ``weights[weights_at[l] + k * weight_step[l]]``: the step is 0 where all are the same.
+
+    Sparse by rows: input i of layer l has connections ``indptr[start[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
-    indptr, begin : int64
-    ids : uint16 or uint32 (nnz,)       the neuron at the other end (in dense blocks: the block's row, see `block_slot`)
-    weights : float32 (nnz,)
-    start : int64 (n_layers + 1,)       where each layer's entries start (dense), or its first row in indptr (by rows)
+    ids : uint16 or uint32               the neuron at the other end
+    weights : float32
     """
 
-    indptr: NDArray[np.int64]
-    begin: NDArray[np.int64]
     ids: NDArray[np.uint16] | NDArray[np.uint32]
     weights: NDArray[np.float32]
+    degree: NDArray[np.int64]
+    ids_at: NDArray[np.int64]
+    weights_at: NDArray[np.int64]
+    weight_step: NDArray[np.int64]
+    column: NDArray[np.uint16] | NDArray[np.uint32]
+    column_at: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+    indptr_at: NDArray[np.int64]
     start: NDArray[np.int64]
 
 
-def block_slot(neuron: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the row of a dense block that holds a neuron."""
-    return neuron + (neuron >> SKEW_SHIFT)
+def small_ids(largest: int) -> type[np.uint16] | type[np.uint32]:
+    """Return the smallest index type that holds `largest`. Unsigned: a signed index would be checked for being negative."""
+    return np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
 
 
-def pack_neurons(network: Network, order: str, full_stays: NDArray[np.bool_], last: NDArray[np.int32]) -> Neurons:
-    """Collect widths, biases, activations and the order of computation of all layers."""
-    layers = network.layers
-    widths = np.array([network.n_inputs, *(layer.n_outputs for layer in layers)], np.int64)
-    first = np.concatenate([[0], np.cumsum(widths[1:])[:-1]]).astype(np.int64)
-    bias = np.concatenate([layer.bias for layer in layers])
-    high = np.array([layer.activation.high for layer in layers], np.float32)
-    full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
-    return Neurons(
-        widths,
-        first,
-        np.concatenate([_order(layer, order) for layer in layers]),
-        bias,
-        bias if network.bias_on == "all" else np.zeros_like(bias),
-        np.array([layer.activation.low for layer in layers], np.float32),
-        high,
-        np.append(network.zero_rows_stay_zero(), True),
-        full_stays,
-        high.view(np.int32),
-        np.add.accumulate(full)[-1:],  # added one by one, as kernels do
-        last,
-    )
+def neuron_ids(network: Network) -> type[np.uint16] | type[np.uint32]:
+    """Return the smallest index type that holds every neuron's id."""
+    return small_ids(max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) - 1)
 
 
-def _order(layer: AnyLayer, order: str) -> NDArray[np.uint32]:
-    """Columns as given, or sorted by their first inputs, so that columns that share inputs find them in the cache."""
+class NeuronPacker:
+    """Collects widths, biases, activations and the order of computation, layer by layer."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.widths = [network.n_inputs]
+        self.activations: list[tuple[float, float]] = []
+        self.order, self.bias = Store(neuron_ids(network)), Store(np.float32)
+
+    def add(self, layer: AnyLayer, order: NDArray[np.integer] | None) -> None:
+        """Add a layer whose outputs are computed in an order (None: as they are)."""
+        self.widths.append(layer.n_outputs)
+        self.activations.append((layer.activation.low, layer.activation.high))
+        self.order.add(np.arange(layer.n_outputs) if order is None else order)
+        self.bias.add(layer.bias)
+
+    def pack(self, full_stays: NDArray[np.bool_], last: NDArray[np.int32]) -> Neurons:
+        """Return what has been collected."""
+        low, high = np.array(self.activations, np.float32).T.copy()
+        full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
+        return Neurons(
+            np.array(self.widths, np.int64),
+            self.order.array(),
+            self.bias.array(),
+            self.order.offsets(),
+            self.bias.offsets(),
+            self.network.bias_on == "all",
+            low,
+            high,
+            np.append(self.network.zero_rows_stay_zero(), True),
+            full_stays,
+            high.view(np.int32),
+            np.add.accumulate(full)[-1:],  # added one by one, as kernels do
+            last,
+        )
+
+
+class ColumnPacker:
+    """Packs layers by columns, in the order of computation.
+
+    With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id.
+    """
+
+    def __init__(self, network: Network, *, one_weight: bool) -> None:
+        self.one_weight = one_weight
+        ids = neuron_ids(network)
+        self.ids, self.weights, self.column, self.indptr = Store(ids), Store(np.float32), Store(ids), Store(np.int64)
+        self.degree: list[int] = []
+        self.weight_step: list[int] = []
+
+    def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
+        """Add a layer; `stored` is the order in which its distinct columns are stored (None: as they are)."""
+        distinct, column = layer.distinct()
+        indices, values = distinct.indices, distinct.values
+        degrees = np.diff(distinct.indptr)
+        degree = int(degrees[0]) if len(degrees) and (degrees == degrees[0]).all() else -1
+        uniform = len(values) > 0 and bool((values == values[0]).all())
+        if stored is not None:
+            at = entries_at(distinct.indptr[stored], distinct.indptr[stored + 1])
+            indices, values, degrees = indices[at], values if uniform else values[at], degrees[stored]
+        together = b"" if self.one_weight else values.tobytes()
+        self.ids.add(indices, together)
+        once = uniform and self.one_weight
+        self.weights.add(values[:1] if once else values, b"" if self.one_weight else np.asarray(indices).tobytes())
+        self.weight_step.append(0 if once else 1)
+        self.degree.append(degree)
+        self.indptr.add(None if degree >= 0 else np.concatenate([[0], np.cumsum(degrees)]))
+        self.column.add(None if column is None else _column_at_position(column, stored))
+
+    def pack(self) -> Connections:
+        """Return what has been collected."""
+        return Connections(
+            self.ids.array(),
+            self.weights.array(),
+            np.array(self.degree, np.int64),
+            self.ids.offsets(),
+            self.weights.offsets(),
+            np.array(self.weight_step, np.int64),
+            self.column.array(),
+            self.column.offsets(),
+            self.indptr.array(),
+            self.indptr.offsets(),
+            np.zeros(0, np.int64),
+        )
+
+
+def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Return the order in which a layer's distinct columns are stored, and the one in which its outputs are computed.
+
+    None is the order they have. "shared_inputs" sorts columns by their first inputs, so that columns that share inputs find
+    them in the cache.
+    """
     if order == "given":
-        return np.arange(layer.n_outputs, dtype=np.uint32)
+        return None, None
     distinct, column = layer.distinct()
     keys = [_nth_input(distinct, n) for n in range(SHARED_INPUT_KEYS)]
-    by_inputs = np.lexsort(keys[::-1])
+    stored = np.lexsort(keys[::-1])
     if column is None:
-        return by_inputs.astype(np.uint32)
-    rank = np.empty(len(by_inputs), np.int32)
-    rank[by_inputs] = np.arange(len(by_inputs), dtype=np.int32)
-    return np.argsort(rank[column], kind="stable").astype(np.uint32)
+        return stored, stored
+    return stored, np.argsort(_rank(stored)[column], kind="stable")
+
+
+def _rank(stored: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each distinct column is stored."""
+    rank = np.empty(len(stored), np.int64)
+    rank[stored] = np.arange(len(stored))
+    return rank
+
+
+def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | None) -> NDArray[np.integer]:
+    """The stored column of the output at each position: as given, or one after the other."""
+    return column if stored is None else np.sort(_rank(stored)[column])
 
 
 def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
@@ -118,64 +211,59 @@ def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
     return found
 
 
-def pack_columns(network: Network, neurons: Neurons, *, slots: bool) -> Connections:
-    """Pack all layers by columns, in the order of computation; `slots` stores block rows in place of neuron ids."""
-    parts = [layer.distinct() for layer in network.layers]
-    n_stored = sum(distinct.nnz for distinct, _ in parts)
-    ids, weights = _empty_ids(network, n_stored, slots=slots), np.empty(n_stored, np.float32)
-    indptr, begin = [np.zeros(1, np.int64)], []
-    at, n_before = 0, 0
-    for (distinct, column), first in zip(parts, neurons.first, strict=True):
-        degrees = np.diff(distinct.indptr)
-        n_outputs = distinct.n_outputs if column is None else len(column)
-        order = neurons.order[first : first + n_outputs]
-        columns = order if column is None else column[order]
-        used, first_use = np.unique(columns, return_index=True)
-        used = used[np.argsort(first_use)]
-        packed = distinct.to_scipy()[:, used]
-        ids[at : at + packed.nnz] = block_slot(packed.indices) if slots else packed.indices
-        weights[at : at + packed.nnz] = packed.data
-        stored_at = np.empty(distinct.n_outputs, np.int64)
-        stored_at[used] = packed.indptr[:-1] + at
-        begin.append(stored_at[columns])
-        indptr.append(np.cumsum(degrees[columns]) + n_before)
-        n_before += int(degrees[columns].sum())
-        at += packed.nnz
-    return Connections(np.concatenate(indptr), np.concatenate(begin), ids, weights, np.zeros(0, np.int64))
+class RowPacker:
+    """Packs layers by rows: the connections that leave each input neuron."""
 
+    def __init__(self, network: Network) -> None:
+        self.ids, self.weights = Store(neuron_ids(network)), Store(np.float32)
+        self.ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self.start = [0]
 
-def pack_rows(network: Network) -> Connections:
-    """Pack all layers by rows: the connections that leave each input neuron."""
-    ids = _empty_ids(network, network.nnz, slots=False)
-    weights = np.empty(network.nnz, np.float32)
-    indptr, start = [np.zeros(1, np.int64)], [0]
-    at = 0
-    for layer in network.layers:
+    def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
+        """Add a layer; rows have an order of their own."""
         rows = layer.to_scipy().tocsr()
-        ids[at : at + layer.nnz] = rows.indices
-        weights[at : at + layer.nnz] = rows.data
-        indptr.append(rows.indptr[1:].astype(np.int64) + at)
-        start.append(start[-1] + layer.n_inputs)
-        at += layer.nnz
-    return Connections(np.concatenate(indptr), np.zeros(0, np.int64), ids, weights, np.array(start, np.int64))
+        self.ids.append(rows.indices)
+        self.weights.append(rows.data)
+        self.ends.append(rows.indptr[1:] + self.ends[-1][-1])
+        self.start.append(self.start[-1] + layer.n_inputs)
+
+    def pack(self) -> Connections:
+        """Return what has been collected."""
+        return _unsorted(self.ids.array(), self.weights.array(), np.concatenate(self.ends), np.array(self.start, np.int64))
 
 
-def pack_dense(network: Network, *, slots: bool) -> Connections:
-    """Store every layer as a dense matrix, column by column; there are no ids, but their type is that of `pack_columns`."""
-    sizes = [layer.n_inputs * layer.n_outputs for layer in network.layers]
-    require(4 * sum(sizes), f"storing {len(sizes)} layers dense", "use a kernel with sparse layers (kernel=udc_csc)")
-    weights = np.zeros(sum(sizes), np.float32)
-    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    for layer, at in zip(network.layers, start[:-1], strict=True):
+class DensePacker:
+    """Stores every layer as a dense matrix, column by column; there are no ids, but their type is that of `ColumnPacker`."""
+
+    def __init__(self, network: Network) -> None:
+        self.ids = neuron_ids(network)
+        sizes = [layer.n_inputs * layer.n_outputs for layer in network.layers]
+        require(4 * sum(sizes), f"storing {len(sizes)} layers dense", "use a kernel with sparse layers (kernel=udc_csc)")
+        self.weights = np.zeros(sum(sizes), np.float32)
+        self.start = [0]
+
+    def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
+        """Add a layer; all inputs of a column are there in their order."""
         columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
-        weights[at + columns * layer.n_inputs + layer.indices] = layer.values
-    return Connections(np.zeros(1, np.int64), np.zeros(0, np.int64), _empty_ids(network, 0, slots=slots), weights, start)
+        self.weights[self.start[-1] + columns * layer.n_inputs + layer.indices] = layer.values
+        self.start.append(self.start[-1] + layer.n_inputs * layer.n_outputs)
+
+    def pack(self) -> Connections:
+        """Return what has been collected."""
+        return _unsorted(np.empty(0, self.ids), self.weights, np.zeros(1, np.int64), np.array(self.start, np.int64))
 
 
-def _empty_ids(network: Network, n: int, *, slots: bool) -> NDArray[np.uint16] | NDArray[np.uint32]:
-    """Room for `n` ids, in the smallest type that holds them all."""
-    widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
-    largest = int(block_slot(np.array([widest - 1]))[0]) if slots else widest - 1
-    small = largest <= np.iinfo(np.uint16).max
-    require(n * (6 if small else 8), f"packing {n:,} connections", "run fewer layers or neurons")
-    return np.empty(n, np.uint16) if small else np.empty(n, np.uint32)
+Packer = ColumnPacker | RowPacker | DensePacker
+
+
+def _unsorted(ids: Any, weights: Any, indptr: Any, start: Any) -> Connections:
+    """Connections without what only storage by sparse columns has."""
+    none = np.zeros(0, np.int64)
+    return Connections(ids, weights, none, none, none, none, np.zeros(0, ids.dtype), none, indptr, none, start)
+
+
+def entries_at(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions ``start[i] .. stop[i]`` of all i, one after the other: entries of a matrix stored with gaps."""
+    counts = stop - start
+    at: NDArray[np.int64] = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
+    return at

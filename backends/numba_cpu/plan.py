@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
-from backends.numba_cpu.merging import merge_columns, saturated_rows_stay
-from backends.numba_cpu.packing import Neurons, pack_neurons
+from backends.numba_cpu.merging import MergedColumns, saturated_rows_stay
+from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer, computing_order
 from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
 from sparsednn.memory import require
 from sparsednn.network import Network
@@ -50,20 +51,27 @@ class Plan(ABC):
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.kernel = kernel
         self.options = options
-        last = np.arange(network.n_outputs, dtype=np.int32)
-        if self.column_work(options) == "merge":
-            network, last, self.stands_for = merge_columns(network)
-        else:
-            self.stands_for = np.ones(sum(layer.n_outputs for layer in network.layers), np.int32)
+        merged = MergedColumns(network) if self.column_work(options) == "merge" else None
+        neurons, packer = NeuronPacker(network), self.packer(network)
+        sizes: list[int] = []
+        layers = iter(network.layers) if merged is None else merged.layers()
+        self.first = next(layers)
+        for layer in itertools.chain([self.first], layers):
+            stored, order = computing_order(layer, self.order(options))
+            neurons.add(layer, order)
+            packer.add(layer, stored)
+            sizes.append(layer.nnz)
+        self.n_connections = np.array(sizes, np.int64)
+        self.stands_for = None if merged is None else merged.stands_for
         retires = self.row_work(options) in ("retire", "merge")
         stays = saturated_rows_stay(network) if retires else np.zeros(len(network.layers) + 1, np.bool_)
-        self.n_connections = np.array([layer.nnz for layer in network.layers], np.int64)
-        self.neurons: Neurons = pack_neurons(network, self.order(options), stays, last)
+        last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
+        self.neurons: Neurons = neurons.pack(stays, last)
+        self.connections: Connections = packer.pack()
         self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
         self.memory: list[Any] = [None] * n_workers
         self.accumulators: list[Any] = [None] * n_workers
-        self.pack(network)
 
     def order(self, options: KernelOptions) -> str:
         """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
@@ -78,8 +86,8 @@ class Plan(ABC):
         return options.columns
 
     @abstractmethod
-    def pack(self, network: Network) -> None:
-        """Pack the connections."""
+    def packer(self, network: Network) -> Packer:
+        """Return what packs the layers of a network."""
 
     @abstractmethod
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
@@ -124,11 +132,6 @@ class Plan(ABC):
         }
 
 
-def small_ids(largest: int) -> type[np.uint16] | type[np.uint32]:
-    """Return the smallest index type that holds `largest`. Unsigned: a signed index would be checked for being negative."""
-    return np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
-
-
 def aligned_floats(n: int) -> NDArray[np.float32]:
     """Return `n` uninitialised float32 that start at a cache line, so that no vector straddles two."""
     n_bytes = 4 * n
@@ -142,10 +145,3 @@ def entries(n: int, ids: type[np.uint16] | type[np.uint32]) -> tuple[NDArray[Any
     """Return room for `n` sparse entries: ids and values."""
     require(n * (np.dtype(ids).itemsize + 4), "sparse activations", "use more row groups, or kernel=udc_csc")
     return np.empty(n, ids), np.empty(n, np.float32)
-
-
-def entries_at(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions ``start[i] .. stop[i]`` of all i, one after the other: entries of a matrix stored with gaps."""
-    counts = stop - start
-    at: NDArray[np.int64] = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
-    return at

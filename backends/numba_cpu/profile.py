@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu.dense_plan import DensePlan
-from backends.numba_cpu.packing import block_slot
 from backends.numba_cpu.plan import Plan, aligned_floats
 from backends.numba_cpu.profile_kernels import count_blocks
 
@@ -30,13 +29,25 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
     column = blocks.Column(
         np.empty(0, plan.connections.ids.dtype), np.empty(0, np.float32), aligned_floats(0), np.empty(0, np.int32)
     )
-    count_blocks(plan.neurons, plan.connections, plan.stands_for, where, _block(plan.widest, plan.block_rows), column, counts)
+    widths = plan.neurons.widths[1:]
+    stands_for = [np.ones(n, np.int32) for n in widths] if plan.stands_for is None else plan.stands_for
+    starts = np.cumsum(widths) - widths
+    count_blocks(
+        plan.neurons,
+        plan.connections,
+        np.concatenate(stands_for),
+        starts,
+        where,
+        _block(plan.widest, plan.block_rows),
+        column,
+        counts,
+    )
     return counts
 
 
 def _block(widest: int, block_rows: int) -> blocks.BlockWork:
     """Memory for one block and its successor; nothing waits in pools."""
-    slots = int(block_slot(np.array([widest - 1], np.int32))[0]) + 1
+    slots = blocks.n_slots(widest)
     return blocks.BlockWork(
         blocks=aligned_floats(2 * slots * block_rows).reshape(2, slots * block_rows),
         ids=np.empty((2, block_rows), np.int64),

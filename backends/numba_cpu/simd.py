@@ -20,6 +20,9 @@ from backends.numba_cpu.jit import JIT_DISABLED
 LANES = 8
 """Floats in a vector; blocks are padded to a multiple of it."""
 
+SKEW_SHIFT = 6
+"""Blocks leave one row free after every 64: rows a power of two apart would otherwise fall into the same few cache sets."""
+
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT64 = ir.IntType(64)
@@ -39,22 +42,25 @@ def _lanes(builder: Any, base: Any, number: int) -> Any:
     return builder.bitcast(builder.gep(base, [ir.Constant(_INT64, LANES * number)]), _VECTOR.as_pointer())
 
 
-def _accumulate(builder: Any, n_vectors: int, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, span: Any) -> Any:
-    """Emit the loop over the connections ``span[0] <= k < span[1]``; return the accumulators."""
+def _accumulate(
+    builder: Any, n_vectors: int, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, step: Any, count: Any
+) -> Any:
+    """Emit the loop over the connections ``0 <= k < count``; return the accumulators."""
     zero = ir.Constant(_VECTOR, [0.0] * LANES)
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("column.head", "column.body", "column.after"))
     builder.branch(head)
     builder.position_at_end(head)
     k = builder.phi(_INT64)
-    k.add_incoming(span[0], before)
+    k.add_incoming(ir.Constant(_INT64, 0), before)
     sums = [builder.phi(_VECTOR) for _ in range(n_vectors)]
     for total in sums:
         total.add_incoming(zero, before)
-    builder.cbranch(builder.icmp_signed("<", k, span[1]), body, after)
+    builder.cbranch(builder.icmp_signed("<", k, count), body, after)
     builder.position_at_end(body)
     row = builder.zext(builder.load(builder.gep(inputs, [k])), _INT64)
-    weight = _splat(builder, builder.load(builder.gep(weights, [k])))
+    row = builder.add(row, builder.lshr(row, ir.Constant(_INT64, SKEW_SHIFT)))
+    weight = _splat(builder, builder.load(builder.gep(weights, [builder.mul(k, step)])))
     base = builder.gep(x, [builder.add(builder.mul(row, stride), first)])
     for number, total in enumerate(sums):
         term = builder.fmul(builder.load(_lanes(builder, base, number), align=4), weight)
@@ -76,20 +82,21 @@ def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: 
 def _compiled_tile(n_vectors: int) -> Callable[..., None]:
     @intrinsic
     def tile(
-        typing_context: Any, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, start: Any, stop: Any,
-        y: Any, slot: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any,
+        typing_context: Any, x: Any, stride: Any, first: Any, inputs: Any, start: Any, count: Any,
+        weights: Any, weights_from: Any, step: Any, y: Any, slot: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any,
     ) -> Any:  # fmt: skip
-        float32, int64 = types.float32, types.int64
-        signature = types.void(x, int64, int64, inputs, weights, int64, int64, y, int64, float32, float32, float32, float32)
+        f32, i64 = types.float32, types.int64
+        signature = types.void(x, i64, i64, inputs, i64, i64, weights, i64, i64, y, i64, f32, f32, f32, f32)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             def data(number: int) -> Any:
                 return context.make_array(signature.args[number])(context, builder, args[number]).data
 
             stride, first = args[1], args[2]
-            sums = _accumulate(builder, n_vectors, data(0), stride, first, data(3), data(4), (args[5], args[6]))
-            scalars = [_splat(builder, args[number]) for number in range(9, 13)]
-            target = builder.gep(data(7), [builder.add(builder.mul(args[8], stride), first)])
+            inputs, weights = builder.gep(data(3), [args[4]]), builder.gep(data(6), [args[7]])
+            sums = _accumulate(builder, n_vectors, data(0), stride, first, inputs, weights, args[8], args[5])
+            scalars = [_splat(builder, args[number]) for number in range(11, 15)]
+            target = builder.gep(data(9), [builder.add(builder.mul(args[10], stride), first)])
             for number, total in enumerate(sums):
                 builder.store(_finish(builder, total, *scalars), _lanes(builder, target, number), align=4)
             return context.get_dummy_value()
@@ -104,13 +111,14 @@ def _python_tile(n_vectors: int) -> Callable[..., None]:
     width = LANES * n_vectors
 
     def tile(
-        x: Any, stride: int, first: int, inputs: Any, weights: Any, start: int, stop: int,
-        y: Any, slot: int, bias: Any, bias_at_zero: Any, low: Any, high: Any,
+        x: Any, stride: int, first: int, inputs: Any, start: int, count: int,
+        weights: Any, weights_from: int, step: int, y: Any, slot: int, bias: Any, bias_at_zero: Any, low: Any, high: Any,
     ) -> None:  # fmt: skip
         z = np.zeros(width, np.float32)
-        for k in range(start, stop):
-            base = int(inputs[k]) * stride + first
-            z = z + x[base : base + width] * weights[k]
+        for k in range(count):
+            row = int(inputs[start + k])
+            base = (row + (row >> SKEW_SHIFT)) * stride + first
+            z = z + x[base : base + width] * weights[weights_from + k * step]
         z = np.where(z != 0, z + bias, bias_at_zero)
         z = np.where(z < low, low, z)
         base = int(slot) * stride + first
@@ -121,9 +129,10 @@ def _python_tile(n_vectors: int) -> Callable[..., None]:
 
 _tile = _python_tile if JIT_DISABLED else _compiled_tile
 
-# tileN(x, stride, first, inputs, weights, start, stop, y, slot, bias, bias_at_zero, low, high):
-# y[slot, first + i] = clamp(bias + sum of x[inputs[k], first + i] * weights[k] over start <= k < stop), for 0 <= i < N.
-# x and y are flat float32 blocks of rows `stride` apart; bias_at_zero is the result where the sum is zero.
+# tileN(x, stride, first, inputs, start, count, weights, weights_from, step, y, slot, bias, bias_at_zero, low, high):
+# y[slot, first + i] = clamp(bias + sum of x[row of inputs[start + k], first + i] * weights[weights_from + k * step] over
+# 0 <= k < count), for 0 <= i < N. x and y are flat float32 blocks of rows `stride` apart; a neuron's row is
+# neuron + (neuron >> SKEW_SHIFT); bias_at_zero is the result where the sum is zero.
 tile64 = _tile(8)
 tile32 = _tile(4)
 tile16 = _tile(2)
