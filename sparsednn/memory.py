@@ -11,6 +11,8 @@ import psutil
 
 GB = 1e9
 KEEP_FREE_BYTES = 256 * 2**20
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
@@ -24,6 +26,20 @@ def available_bytes() -> int:
     if soft_limit != resource.RLIM_INFINITY:
         available = min(available, soft_limit - int(psutil.Process().memory_info().vms))
     return max(available, 0)
+
+
+def cache_bytes(level: int, root: Path = CACHES) -> int:
+    """Return the size in bytes of the first core's data cache of a level (1, 2 or 3), as Linux tells it.
+
+    Where it tells nothing that can be understood: 32 KiB, 1 MiB and 32 MiB.
+    """
+    for path in sorted(root.glob("index[0-9]*")):
+        with contextlib.suppress(OSError, ValueError):
+            kind = (path / "type").read_text().strip()
+            if kind != "Instruction" and int((path / "level").read_text()) == level:
+                size = (path / "size").read_text().strip()
+                return int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]] if size[-1] in "KM" else int(size)
+    return USUAL_CACHE_BYTES[level]
 
 
 def require(n_bytes: int, purpose: str, way_out: str) -> None:

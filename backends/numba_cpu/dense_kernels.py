@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.connections import first_column, stored_column
+from backends.numba_cpu.connections import first_column, next_column, stored_column
 from backends.numba_cpu.crews import (
     COMPUTE,
     FIRST_MEMBER,
@@ -46,9 +46,9 @@ from backends.numba_cpu.dense_blocks import (
     slot,
 )
 from backends.numba_cpu.dense_filling import NEW, NOTHING, TILE, fill_block, fill_through_first_layer, next_block
-from backends.numba_cpu.jit import inline, kernel
+from backends.numba_cpu.jit import forced_inline, inline, kernel, prefetch
 from backends.numba_cpu.merging_rows import merge_instances
-from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
+from backends.numba_cpu.simd import tile8, tile16, tile32, tile64, tile64_past_caches
 
 LOAD = 16
 """What the leader decides when new instances are to be brought into a block."""
@@ -68,12 +68,17 @@ class Output(NamedTuple):
     values: NDArray[np.float32]
 
 
-@inline
-def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
-    """Compute one output column for all instances of a block."""
+@forced_inline
+def column_of_block(x, stride, far, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
+    """Compute one output column for all instances of a block; `far`: the blocks are much larger than the caches."""
     first = 0
     while first + 64 <= stride:
-        tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
+        if far:
+            tile64_past_caches(
+                x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high
+            )  # fmt: skip
+        else:
+            tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 64
     if first + 32 <= stride:
         tile32(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
@@ -83,6 +88,15 @@ def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y
         first += 16
     if first < stride:
         tile8(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
+
+
+@inline
+def prefetch_rows(x, stride, ids, first, last):
+    """Ask for what a block has of inputs ``ids[first .. last]``."""
+    for k in range(first, last):
+        base = slot(np.int64(ids[np.uint64(k)])) * stride
+        for line in range(base, base + stride, 16):
+            prefetch(x, line)
 
 
 @inline
@@ -99,7 +113,7 @@ def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
 
 
 @inline
-def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
+def dense_layer_on_block(net, conn, layer, x, y, stride, far, first_output, last_output, column):
     """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used."""
     biases, biases_at, weights, start, n_inputs = (
         net.bias,
@@ -116,20 +130,22 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
         at_zero = bias if net.bias_always else np.float32(0)
         count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
         column_of_block(
-            x, stride, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+            x, stride, far, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
         )  # fmt: skip
         n_connections += count
     return n_connections
 
 
 @inline
-def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
+def layer_on_block(net, conn, is_dense, layer, x, y, stride, far_bytes, first_output, last_output, column):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
-    Returns the connections used.
+    Blocks larger than `far_bytes` are prefetched from where columns share inputs, and written past the caches. Returns the
+    connections used.
     """
+    far = net.widths[layer + 1] * stride * 4 > far_bytes
     if is_dense:
-        return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
+        return dense_layer_on_block(net, conn, layer, x, y, stride, far, first_output, last_output, column)
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
     order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
     order_at, biases_at = net.order_at[layer], net.bias_at[layer]
@@ -143,13 +159,24 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
     columns, column_at = conn.column, conn.column_at[layer]
     weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
     n_connections = np.int64(0)  # a literal would have the column compiled a second time
+    fetch = column_at >= 0 and net.widths[layer] * stride * 4 > far_bytes
+    group, next_group, next_start, next_count = first_output, first_output, n_connections, n_connections
     for position in range(first_output, last_output):
         j = np.int64(order[order_at + position])
         bias = biases[biases_at + j]
         at_zero = bias if bias_always else np.float32(0)
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
+        if fetch:
+            if position == next_group:
+                group = position
+                next_group, next_start, next_count = next_column(
+                    degree, ids_at, indptr, indptr_at, columns, column_at, position, last_output
+                )  # fmt: skip
+            at, n_positions = position - group, next_group - group
+            first, last = share(next_count, at, n_positions), share(next_count, at + 1, n_positions)
+            prefetch_rows(x, stride, ids, next_start + first, next_start + last)
         weights_from = weights_at + (start - ids_at) * step
-        column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        column_of_block(x, stride, far, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
         n_connections += count
     return n_connections
 
@@ -224,7 +251,7 @@ def load_together(net, rows, work, first_layer, by_rows, column, place):
 
 
 @inline
-def compute_together(net, conn, is_dense, work, column, place):
+def compute_together(net, conn, is_dense, far_bytes, work, column, place):
     """Run this member's columns of the current layer on the current block; return the multiply-adds."""
     state, member, n_members = work.state, place.member, place.n_members
     layer, side = state[LAYER], state[SIDE]
@@ -235,7 +262,7 @@ def compute_together(net, conn, is_dense, work, column, place):
         first = first_column(conn, layer, n_outputs, member, n_members)
         last = first_column(conn, layer, n_outputs, member + 1, n_members)
     x, y = work.blocks[side], work.blocks[1 - side]
-    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], first, last, column)
+    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], far_bytes, first, last, column)
 
 
 @inline
@@ -269,7 +296,7 @@ def swap(work):
 
 
 @kernel
-def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, column, output, place):
+def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows, work, column, output, place):
     """Take a row group through all layers, block by block, alone or with others.
 
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
@@ -288,7 +315,7 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, col
         if step == LOAD:
             n_ops = load_together(net, rows, work, first_layer, by_rows, column, place)
         else:
-            n_ops = compute_together(net, conn, is_dense, work, column, place)
+            n_ops = compute_together(net, conn, is_dense, far_bytes, work, column, place)
         shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
         shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
         if not meet(place):

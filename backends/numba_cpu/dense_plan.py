@@ -15,6 +15,7 @@ from backends.numba_cpu.dense_filling import TILE
 from backends.numba_cpu.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.memory import cache_bytes
 from sparsednn.network import Network
 
 BLOCK_ROWS = 128
@@ -26,6 +27,9 @@ goes by rows, and each output; each input of a dense block, and each entry that 
 
 PITCH_EXTRA = 16
 """Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
+
+FAR = 4
+"""Blocks of so many times the second-level cache are prefetched from, and written past the caches."""
 
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
@@ -51,6 +55,7 @@ class DensePlan(Plan):
         self.first_layer = self._first_layer()
         wanted = options.block_rows or BLOCK_ROWS
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
+        self.far_bytes = FAR * cache_bytes(2)
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
 
     def packer(self, network: Network) -> DensePacker | ColumnPacker:
@@ -83,6 +88,7 @@ class DensePlan(Plan):
             self.connections,
             self.first_layer,
             self.is_dense,
+            self.far_bytes,
             self.prune,
             by_rows,
             where,

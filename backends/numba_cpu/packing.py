@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.numba_cpu.ordering import stored_rank
 from backends.numba_cpu.stores import Store
 from sparsednn.memory import require
-from sparsednn.network import AnyLayer, Layer, Network
-
-SHARED_INPUT_KEYS = 3
+from sparsednn.network import AnyLayer, Network
 
 
 class Neurons(NamedTuple):
@@ -174,41 +173,9 @@ class ColumnPacker:
         )
 
 
-def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Return the order in which a layer's distinct columns are stored, and the one in which its outputs are computed.
-
-    None is the order they have. "shared_inputs" sorts columns by their first inputs, so that columns that share inputs find
-    them in the cache.
-    """
-    if order == "given":
-        return None, None
-    distinct, column = layer.distinct()
-    keys = [_nth_input(distinct, n) for n in range(SHARED_INPUT_KEYS)]
-    stored = np.lexsort(keys[::-1])
-    if column is None:
-        return stored, stored
-    return stored, np.argsort(_rank(stored)[column], kind="stable")
-
-
-def _rank(stored: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each distinct column is stored."""
-    rank = np.empty(len(stored), np.int64)
-    rank[stored] = np.arange(len(stored))
-    return rank
-
-
 def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | None) -> NDArray[np.integer]:
     """The stored column of the output at each position: as given, or one after the other."""
-    return column if stored is None else np.sort(_rank(stored)[column])
-
-
-def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
-    """The n-th input of every column; -1 where it has fewer."""
-    at = layer.indptr[:-1] + n
-    has = at < layer.indptr[1:]
-    found = np.full(layer.n_outputs, -1, np.int64)
-    found[has] = layer.indices[at[has]]
-    return found
+    return column if stored is None else np.sort(stored_rank(stored)[column])
 
 
 class RowPacker:

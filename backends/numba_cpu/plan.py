@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
 from backends.numba_cpu.merging import MergedColumns, saturated_rows_stay
-from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer, computing_order
+from backends.numba_cpu.ordering import computing_order
+from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer
 from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
 from sparsednn.memory import require
 from sparsednn.network import Network
