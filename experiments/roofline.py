@@ -23,7 +23,11 @@ to deliver. Rates and bandwidths are those of the faster of two vector widths. B
 All levels are taken to work at the same time, and none to wait. Latency, address translation, conflicts within a cache,
 mispredicted branches, what each output takes besides its connections, and loads of weights (one for each tile, which takes the
 place of a vector's) are not in the model: they keep the kernel below its roof. One group of columns by itself, which
-stays in L1, shows what the tile reaches without any of the outer levels. Threads are not pinned, and share what lies beyond L2.
+stays in L1, shows what the kernel reaches without any of the outer levels: what it lacks there is lost within the core.
+Threads are not pinned, and share what lies beyond L2.
+
+A measurement during which a thread had to leave its core to another program is made again, for a limited time in all; how many
+stayed disturbed is reported.
 """
 
 from __future__ import annotations

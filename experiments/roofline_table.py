@@ -34,12 +34,12 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
 
 
 def threads_name(n_threads: int) -> str:
-    """Return "1 thread", "2 threads"."""
-    return f"{n_threads} thread{'s' if n_threads > 1 else ''}"
+    """Return "1 thread", "2 threads together"."""
+    return f"{n_threads} threads together" if n_threads > 1 else "1 thread"
 
 
 def _machine(figures: Mapping[str, Any], n_threads: int) -> Table:
-    table = Table(title=f"the machine, {threads_name(n_threads)}, all together")
+    table = Table(title=f"the machine, {threads_name(n_threads)}")
     for name in ("what", "of each thread", "lanes", "e9/s"):
         table.add_column(name, justify="left" if name == "what" else "right")
     for rate in sorted(figures["rates"], key=lambda rate: (rate["kind"], rate["set_bytes"], rate["name"])):
@@ -52,7 +52,7 @@ def _machine(figures: Mapping[str, Any], n_threads: int) -> Table:
 
 
 def _kernels(figures: Mapping[str, Any], n_threads: int) -> Table:
-    table = Table(title=f"the kernel, {threads_name(n_threads)}, all together: multiply-adds e9/s")
+    table = Table(title=f"the kernel, {threads_name(n_threads)}: multiply-adds e9/s")
     for name in (
         "layer",
         "columns",

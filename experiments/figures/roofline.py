@@ -63,7 +63,7 @@ def roofline_figure(figures: Mapping[str, Any]) -> Figure:
     for axes, n_threads in zip(panels, threads, strict=True):
         _draw_roofs(axes, figures["rates"], n_threads, limits)
         _draw_kernels(axes, [case for case in kernels if case["threads"] == n_threads], names)
-        axes.set_title(f"{n_threads} threads, all together" if n_threads > 1 else "1 thread")
+        axes.set_title(f"{n_threads} threads together" if n_threads > 1 else "1 thread")
         axes.set_xlabel("multiply-adds per byte from the level that limits")
     panels[0].set_ylabel("multiply-adds a second (1e9)")
     figure.legend(handles=_legend(names, kernels), loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
@@ -93,10 +93,11 @@ def _draw_roofs(axes: Axes, rates: Sequence[Mapping[str, Any]], n_threads: int, 
         style, below = ("-", "--", "-.", ":")[number % 4], number >= 2
         axes.plot([left, ceiling / bandwidth], [left * bandwidth, ceiling], color=_INK, linewidth=1, linestyle=style)
         at = ceiling / bandwidth * 0.95 if below else max(left, heights[0] / bandwidth) * 1.06
-        axes.text(
-            at,
-            at * bandwidth,
+        axes.annotate(
             f"{name}: {bandwidth:.0f} GB/s",
+            (at, at * bandwidth),
+            (4, -4) if below else (-2, 2),
+            textcoords="offset points",
             fontsize=8,
             color=_INK,
             rotation=45,

@@ -211,7 +211,7 @@ def test_the_benchmark_states_roofs_and_shares(small: None, tmp_path: Path, caps
     assert image.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     shown = capsys.readouterr().out
     assert "one group of columns" in shown
-    assert "2 threads, all together" in shown
+    assert "2 threads together" in shown
 
 
 def check_roof_again(written: dict[str, Any]) -> None:
