@@ -26,8 +26,9 @@ place of a vector's) are not in the model: they keep the kernel below its roof. 
 stays in L1, shows what the kernel reaches without any of the outer levels: what it lacks there is lost within the core.
 Threads are not pinned, and share what lies beyond L2.
 
-A measurement during which a thread had to leave its core to another program is made again, for a limited time in all; how many
-stayed disturbed is reported.
+Rates are per second that a thread has a core, and those of threads that run at the same time are added up: other programs on
+the cores would lower wall clock rates by any factor. A measurement during which a thread had to leave its core is made again,
+for a limited time in all; how many stayed disturbed is reported.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ from sparsednn.engine import default_threads
 NEURONS = (1024, 4096, 16384, 65536)
 STRIDES = (128, 32, 64, 256)
 GROUP, GROUP_STRIDE = "one group of columns", 64
-LEAST_S = 0.008
-"""Seconds of one measurement: far longer than threads take to start together."""
+LEAST_S = 0.004
+"""Seconds of one measurement: far longer than threads take to start together, and short enough to be left alone often."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

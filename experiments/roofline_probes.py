@@ -24,10 +24,16 @@ from sparsednn.data.radixnet import CHALLENGE_BIAS, CHALLENGE_DENSE_WIDTH, MAXIM
 from sparsednn.network import Network, clipped_relu
 
 UNDISTURBED = 0.97
-"""Part of a measurement that a thread must have had a core, or other programs have had it."""
+"""Part of a measurement that a thread must have had a core; with less, others have had it, and used its caches."""
 
 MOST_TRIES = 3
 PATIENCE_S = 12.0
+
+CALIBRATIONS = 4
+"""The first ones time calls more than turns."""
+
+LEAST_PASSES = 16
+"""Through a set that a cache is to hold, so that bringing it in does not count."""
 
 _FACTOR, _TERM = np.float32(0.5), np.float32(1)
 
@@ -48,16 +54,17 @@ class Probe:
         Memory of a thread that it uses.
     run : callable
         ``run(memory, n_turns)``
-    n_turns : int
-        Turns of one measurement.
+    least_turns, n_turns : int
+        Turns that a measurement takes at least, and that it takes.
     rates : list of float
-        What was measured: work per second, of all threads together.
+        What was measured: work per second that threads have a core, of all threads together.
     """
 
     about: dict[str, Any]
     amount: int
     n_bytes: int
     run: Callable[[Memory, int], None]
+    least_turns: int = 1
     n_turns: int = 1
     rates: list[float] = field(default_factory=list)
 
@@ -80,27 +87,31 @@ class Crew:
         self._memory = list(self._together(n_threads, lambda number: _touched(n_bytes // FLOAT_BYTES)))
 
     def rate(self, probe: Probe, n_threads: int) -> float:
-        """Run a probe on so many threads; return the work per second from the first start to the last end."""
-        best_share, best_s = -1.0, 1.0
+        """Run a probe on so many threads at once; return the sum of what each does per second that it has a core.
+
+        Wall clock time would count what other programs do: with one of them on the same core, all rates are halved.
+        """
+        best_share, rate = -1.0, 0.0
         for _ in range(MOST_TRIES):
             spans = list(self._together(n_threads, lambda number: _timed(probe, self._memory[number])))
-            elapsed_s = max(end for _, end, _ in spans) - min(start for start, _, _ in spans)
-            share = min(busy_s / max(end - start, 1e-9) for start, end, busy_s in spans)
+            elapsed_s = max(elapsed_s for elapsed_s, _ in spans)
+            share = min(busy_s / max(elapsed_s, 1e-9) for elapsed_s, busy_s in spans)
             if share > best_share:
-                best_share, best_s = share, elapsed_s
+                best_share = share
+                rate = sum(probe.amount * probe.n_turns / max(busy_s, 1e-9) for _, busy_s in spans)
             if share >= UNDISTURBED or self._patience_s <= 0:
                 break
             self._patience_s -= elapsed_s
         self.n_measured += 1
         self.n_disturbed += best_share < UNDISTURBED
-        return n_threads * probe.amount * probe.n_turns / best_s
+        return rate
 
     def calibrate(self, probe: Probe, least_s: float) -> None:
-        """Choose how many turns take `least_s` on one thread; the first call compiles."""
+        """Choose how many turns take `least_s` on one thread, by the time it has a core; the first call compiles."""
         probe.run(self._memory[0], 1)
-        for _ in range(2):
-            start, end, _ = _timed(probe, self._memory[0])
-            probe.n_turns = max(1, round(probe.n_turns * least_s / max(end - start, 1e-6)))
+        for _ in range(CALIBRATIONS):
+            _, busy_s = _timed(probe, self._memory[0])
+            probe.n_turns = max(probe.least_turns, round(probe.n_turns * least_s / max(busy_s, 1e-6)))
 
     def close(self) -> None:
         """End the threads."""
@@ -124,11 +135,11 @@ def _touched(n: int) -> Memory:
     return memory
 
 
-def _timed(probe: Probe, memory: Memory) -> tuple[float, float, float]:
-    """Run a probe; return when it started and ended, and how long the thread had a core meanwhile."""
-    start, busy_s = time.perf_counter(), time.thread_time()
+def _timed(probe: Probe, memory: Memory) -> tuple[float, float]:
+    """Run a probe; return how long it took, and how long the thread had a core meanwhile."""
+    start_s, busy_s = time.perf_counter(), time.thread_time()
     probe.run(memory, probe.n_turns)
-    return start, time.perf_counter(), time.thread_time() - busy_s
+    return time.perf_counter() - start_s, time.thread_time() - busy_s
 
 
 def machine_probes(levels: Sequence[Cache], n_threads: int) -> list[Probe]:
@@ -142,7 +153,9 @@ def machine_probes(levels: Sequence[Cache], n_threads: int) -> list[Probe]:
         for name, n_bytes in set_sizes(levels, n_threads).items():
             about = {"kind": "bandwidth", "name": name, "lanes": lanes, "set_bytes": n_bytes}
             amount = FLOAT_BYTES * kernels.N_LOADS * lanes
-            probes.append(Probe(about, amount, n_bytes, _run_loads(kernels.LOADS[lanes], n_bytes // FLOAT_BYTES, lanes)))
+            least = n_bytes // amount * (1 if name == MEMORY else LEAST_PASSES)
+            run = _run_loads(kernels.LOADS[lanes], n_bytes // FLOAT_BYTES, lanes)
+            probes.append(Probe(about, amount, n_bytes, run, least))
     return probes
 
 
