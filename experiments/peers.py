@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the arguments; a value that cannot be used ends the program before anything is run."""
-    parser = benchmark_parser("peers", __doc__, rounds=5)
+    parser = benchmark_parser("peers", __doc__, rounds=3)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="libraries to run (default: all)")
     parser.add_argument(
         "--instances", type=int, default=60_000, help="of the challenge, 0 to leave it out (default: %(default)s)"

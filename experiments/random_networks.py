@@ -101,7 +101,7 @@ FAMILY = (
     RandomNetwork(uniform(2048, 12), 0.1),
     RandomNetwork(uniform(4096, 12), 0.01),
     RandomNetwork(uniform(4096, 12), 0.03, input_density=0.02),
-    RandomNetwork(uniform(4096, 4), 0.3),
+    RandomNetwork(uniform(4096, 2), 0.3),
     RandomNetwork((1024, 300, 2000) * 4, 0.1),
     RandomNetwork(uniform(1024, 12), 0.1, n_instances=64),
     RandomNetwork(uniform(1024, 12), 0.1, n_instances=8),
