@@ -169,7 +169,7 @@ LOADS = {8: _run_loads8, 16: _run_loads16}
 
 
 @kernel
-def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, column: Any, n_times: Any) -> None:
+def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, far_bytes: Any, column: Any, n_times: Any) -> None:
     """Run a layer `n_times`, each time from the block that was written to the other one.
 
     net : packing.Neurons, conn : packing.Connections, column : dense_blocks.Column
@@ -178,7 +178,7 @@ def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, col
     nothing = np.int64(0)
     for number in range(n_times):
         x, y = blocks[number % 2], blocks[1 - number % 2]
-        layer_on_block(net, conn, False, layer, x, y, stride, nothing, net.widths[layer + 1], column)
+        layer_on_block(net, conn, False, layer, x, y, stride, far_bytes, nothing, net.widths[layer + 1], column)
 
 
 @inline
@@ -203,17 +203,18 @@ def _touch(item: Any, n_bytes: Any, cache: Any, newer: Any, older: Any, sizes: A
 
 @kernel
 def count_missed(
-    net: Any, conn: Any, layer: Any, n_slots: Any, tile_bytes: Any, chunk: Any, id_bytes: Any, capacity: Any
+    net: Any, conn: Any, layer: Any, spans: Any, n_slots: Any, tile_bytes: Any, chunk: Any, id_bytes: Any, capacity: Any
 ) -> Any:
     """Count the bytes that `layer_in_turn` brings into an LRU cache of `capacity` bytes, in a run after one that fills it.
 
     What is cached: each row of a block, tile by tile, and the connections of each output. Written rows are brought in too.
 
+    spans : int64 (2, n_outputs)        where the ids at each position start, and how many there are
     tile_bytes : int64 (n_tiles,)       width of each tile of a row
     chunk : int64 (n_outputs,)          where each position's connections are, numbered without gaps
     id_bytes : int                      of one connection, with its weight
     """
-    n_tiles, base = tile_bytes.shape[0], net.first[layer]
+    n_tiles, order_at = tile_bytes.shape[0], net.order_at[layer]
     n_items = 2 * n_slots * n_tiles + chunk.max() + 1
     newer, older = np.empty(n_items + 1, np.int32), np.empty(n_items + 1, np.int32)
     sizes, cache = np.zeros(n_items, np.int32), np.zeros(3, np.int64)
@@ -221,12 +222,11 @@ def count_missed(
     for number in range(2):
         x, y, cache[2] = number * n_slots, (1 - number) * n_slots, 0
         for position in range(net.widths[layer + 1]):
-            start = conn.begin[base + position]
-            degree = conn.indptr[base + position + 1] - conn.indptr[base + position]
-            target = y + slot(np.int64(net.order[base + position]))
+            start, degree = spans[0, position], spans[1, position]
+            target = y + slot(np.int64(net.order[order_at + position]))
             for tile in range(n_tiles):
                 _touch(2 * n_slots * n_tiles + chunk[position], degree * id_bytes, cache, newer, older, sizes)
                 for k in range(start, start + degree):
-                    _touch((x + np.int64(conn.ids[k])) * n_tiles + tile, tile_bytes[tile], cache, newer, older, sizes)
+                    _touch((x + slot(np.int64(conn.ids[k]))) * n_tiles + tile, tile_bytes[tile], cache, newer, older, sizes)
                 _touch(target * n_tiles + tile, tile_bytes[tile], cache, newer, older, sizes)
     return cache[2]

@@ -13,9 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.numba_cpu.dense_blocks import Column
+from backends.numba_cpu.dense_blocks import Column, n_slots
 from backends.numba_cpu.dense_plan import DensePlan
-from backends.numba_cpu.packing import block_slot
+from backends.numba_cpu.packing import column_spans
 from backends.numba_cpu.plan import aligned_floats
 from experiments import roofline_kernels as kernels
 from experiments.roofline_model import FLOAT_BYTES, MEMORY, Cache, Work, set_sizes, tiles
@@ -185,15 +185,17 @@ class LayerCase:
         plan = DensePlan(network, "udc_csc", KernelOptions(kernel="udc_csc", rows="none", columns=columns), 1)
         self.columns = columns
         self.net, self.conn, self.layer = plan.neurons, plan.connections, len(network.layers) - 1
-        self.n_slots = int(block_slot(np.array([plan.widest - 1], np.int32))[0]) + 1
+        self.n_slots = n_slots(plan.widest)
         empty = aligned_floats(0)
+        self.far_bytes = plan.far_bytes
+        self.spans = np.stack(column_spans(self.conn, self.layer, int(self.net.widths[self.layer + 1])))
         self._column = Column(np.empty(0, self.conn.ids.dtype), empty, empty, np.empty(0, np.int32))
 
     def work(self, stride: int) -> Work:
         """Count what the layer does to a block of `stride` instances."""
         n_inputs, n_outputs = (int(width) for width in self.net.widths[self.layer : self.layer + 2])
-        degrees, stored = self._degrees(), np.unique(self._positions(self.conn.begin), return_index=True)[1]
-        id_bytes = self.conn.ids.itemsize + self.conn.weights.itemsize
+        degrees, stored = self.spans[1], np.unique(self.spans[0], return_index=True)[1]
+        id_bytes = self.conn.ids.itemsize + self.conn.weights.itemsize * int(self.conn.weight_step[self.layer])
         return Work(n_inputs, n_outputs, int(degrees.sum()), int(degrees[stored].sum()), stride, id_bytes)
 
     def bytes_in_order(self, stride: int, levels: Sequence[Cache], n_threads: int) -> dict[str, int]:
@@ -201,12 +203,12 @@ class LayerCase:
         work = self.work(stride)
         needed = {levels[0].name: work.loaded_bytes}
         tile_bytes = FLOAT_BYTES * np.array(tiles(stride), np.int64)
-        chunk = np.unique(self._positions(self.conn.begin), return_inverse=True)[1].astype(np.int64)
+        chunk = np.unique(self.spans[0], return_inverse=True)[1].astype(np.int64)
         for level, beyond in zip(levels, [*(level.name for level in levels[1:]), MEMORY], strict=True):
             capacity = level.capacity_bytes(n_threads)
             needed[beyond] = 0
             if work.set_bytes > capacity:  # else all of it stays there
-                args = (self.net, self.conn, self.layer, self.n_slots, tile_bytes, chunk, work.id_bytes, capacity)
+                args = (self.net, self.conn, self.layer, self.spans, self.n_slots, tile_bytes, chunk, work.id_bytes, capacity)
                 needed[beyond] = int(kernels.count_missed(*args))
         return needed
 
@@ -214,7 +216,7 @@ class LayerCase:
         """Run the layer so many times between the two blocks that `memory` starts with; return the blocks."""
         n = self.n_slots * stride
         blocks = memory[: 2 * n].reshape(2, n)
-        kernels.layer_in_turn(self.net, self.conn, self.layer, blocks, stride, self._column, n_turns)
+        kernels.layer_in_turn(self.net, self.conn, self.layer, blocks, stride, self.far_bytes, self._column, n_turns)
         return blocks
 
     def probe(self, name: str, neurons: int, stride: int) -> Probe:
@@ -228,14 +230,6 @@ class LayerCase:
             self.run(memory, stride, n_turns)
 
         return Probe(about | {"multiply_adds": work.multiply_adds}, work.multiply_adds, n_bytes, run)
-
-    def _positions(self, array: NDArray[np.int64]) -> NDArray[np.int64]:
-        first = self.net.first[self.layer]
-        return array[first : first + self.net.widths[self.layer + 1]]
-
-    def _degrees(self) -> NDArray[np.int64]:
-        first = self.net.first[self.layer]
-        return np.diff(self.conn.indptr[first : first + self.net.widths[self.layer + 1] + 1])
 
 
 def group_case() -> LayerCase:

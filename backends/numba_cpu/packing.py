@@ -178,6 +178,17 @@ def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | N
     return column if stored is None else np.sort(stored_rank(stored)[column])
 
 
+def column_spans(conn: Connections, layer: int, n_outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the ids of a layer's outputs start, in the order of computation, and how many each has."""
+    column = np.arange(n_outputs)
+    if conn.column_at[layer] >= 0:
+        column = conn.column[conn.column_at[layer] + column].astype(np.int64)
+    if conn.degree[layer] >= 0:
+        return conn.ids_at[layer] + column * conn.degree[layer], np.full(n_outputs, conn.degree[layer])
+    ends = conn.indptr[conn.indptr_at[layer] :]
+    return conn.ids_at[layer] + ends[column], ends[column + 1] - ends[column]
+
+
 class RowPacker:
     """Packs layers by rows: the connections that leave each input neuron."""
 

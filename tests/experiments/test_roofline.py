@@ -69,12 +69,12 @@ def test_the_layer_that_is_timed_is_the_layer() -> None:
 
 def test_counts_of_a_radixnet_layer_by_hand() -> None:
     work = radixnet_case(256, "none").work(128)
-    assert work == Work(256, 256, n_connections=256 * 32, n_stored=16 * 32, stride=128, id_bytes=6)
+    assert work == Work(256, 256, n_connections=256 * 32, n_stored=16 * 32, stride=128, id_bytes=2)
     assert work.multiply_adds == 256 * 32 * 128
-    assert work.loaded_bytes == 256 * 32 * (4 * 128 + 2 * 6)
+    assert work.loaded_bytes == 256 * 32 * (4 * 128 + 2 * 2)
     assert work.stored_bytes == 256 * 4 * 128
-    assert work.set_bytes == 2 * 256 * 4 * 128 + 16 * 32 * 6
-    assert radixnet_case(256, "merge").work(128) == Work(16, 16, 16 * 32, 16 * 32, 128, 6)
+    assert work.set_bytes == 2 * 256 * 4 * 128 + 16 * 32 * 2
+    assert radixnet_case(256, "merge").work(128) == Work(16, 16, 16 * 32, 16 * 32, 128, 2)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_the_least_bytes_are_what_the_nearer_cache_cannot_hold() -> None:
 @compiled
 def test_a_cache_misses_what_was_used_too_long_ago() -> None:
     # Two times 4 rows of 32 bytes, and for each output the 6 bytes of its one connection, from the input of its own number.
-    chain = LayerCase(Network([sp.eye_array(4, dtype=np.float32, format="csc")]), "none")
+    chain = LayerCase(Network([sp.csc_array(np.diag(np.arange(1, 5, dtype=np.float32)))]), "none")
     everything = 2 * 4 * 32 + 4 * 6
     # One byte short: the connection, brought in, drives out the row that is written next, and that the next connection.
     for size, missed in ((everything, 0), (everything - 1, 4 * (6 + 32)), (64, everything)):
         assert chain.bytes_in_order(8, (Cache("L1", size, 1),), 1) == {"L1": 4 * (32 + 6), "memory": missed}
     # Room for what one output needs: the second one finds both inputs; one of them is still there from when it was written.
-    shared = LayerCase(Network([sp.csc_array(np.ones((2, 2), np.float32))]), "none")
+    shared = LayerCase(Network([sp.csc_array(np.array([[1, 2], [3, 4]], np.float32))]), "none")
     counted = shared.bytes_in_order(8, (Cache("L1", 12 + 3 * 32, 1),), 1)
     assert counted == {"L1": 4 * (32 + 6), "memory": (12 + 32 + 32) + (12 + 32)}
 
