@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.peer_blocks import BlockGroup, Float32, checkpoints, with_bias
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
+from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
 from sparsednn.memory import require
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 
@@ -126,6 +126,7 @@ class PeerBackend(ABC):
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> PeerPlan:
         """Hand the layers to the library, which is to use `n_workers` threads."""
         kernel_name(self, options.kernel)
+        require_in_memory(self, options)
         n_bytes = self.entry_bytes * sum(layer.nnz + layer.n_outputs for layer in network.layers)
         require(n_bytes, f"backend={self.name}: a network of {network.nnz:,} connections", "use fewer neurons or layers")
         before = self.set_threads(n_workers)

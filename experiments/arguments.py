@@ -39,6 +39,7 @@ def infer_arguments(config: Config) -> dict[str, Any]:
     return common_arguments(config) | {
         "threads": config.threads,
         "repeats": config.repeats,
+        "residency": config.network.residency.value,
         "pin": config.cluster.pin,
         "numa_domains": config.cluster.numa_domains,
     }

@@ -87,6 +87,8 @@ def summary(record: dict[str, Any]) -> Table:
         "locking": locking(record["workers"]),
         "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
     }
+    if "stream" in record:
+        rows["stream"] = streaming(record["stream"])
     if "auto" in record:
         rows["chosen"] = record["auto"]["reason"]
     for name, text in rows.items():
@@ -127,6 +129,15 @@ def locking(workers: list[dict[str, Any]]) -> str:
 
 def _mean(workers: list[dict[str, Any]], key: str) -> float:
     return sum(float(worker[key]) for worker in workers) / len(workers)
+
+
+def streaming(stream: dict[str, Any]) -> str:
+    """Say what was read of the layers while others were computed."""
+    text = (
+        f"{stream['different_layers_read']:,} of {stream['layers']:,} layers read, {stream['layers_read']:,} times in all, "
+        f"{stream['bytes_read'] / 1e9:.2f} GB in {stream['read_s']:.2f} s; workers waited {stream['waited_s']:.2f} s for them"
+    )
+    return text if stream["overlap"] is None else f"{text} ({100 * stream['overlap']:.0f} % of the reading while computing)"
 
 
 def verdict(truth: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,6 +46,9 @@ class KernelOptions:
         Let the sparse kernels add a column of activations in which no row is zero as a dense vector, without its ids.
     block_rows : int, optional
         Rows that the dense-block kernels take at a time; None lets the backend choose.
+    stream_from : Path, optional
+        Where the packed layers are kept in files (made there if need be), to be read while those before them are computed;
+        None keeps them in memory.
     """
 
     kernel: str = "auto"
@@ -53,6 +57,7 @@ class KernelOptions:
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None
+    stream_from: Path | None = None
 
 
 LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -243,6 +248,12 @@ class ProfilingBackend(Backend, Protocol):
 
     def layer_sizes(self, plan: Any) -> LayerSizes:
         """Return how large the layers are as they are run."""
+
+
+def require_in_memory(backend: Backend, options: KernelOptions) -> None:
+    """Raise ValueError if layers were to be streamed, for backends that cannot."""
+    if options.stream_from is not None:
+        raise ValueError(f"network.residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:

@@ -136,7 +136,6 @@ def _refuse_unbuilt(config: Config) -> None:
         "processes": (config.processes or 1, 1),
         "resume": (config.resume, False),
         "rebalance_after": (config.rebalance_after, None),
-        "network.residency": (config.network.residency, Residency.memory),
         "cluster.timeout_s": (config.cluster.timeout_s, None),
         "cluster.mpiexec": (config.cluster.mpiexec, None),
     }
@@ -155,6 +154,7 @@ def _check_executor(config: Config) -> None:
             ("processes", config.processes, None),
             ("repeats", config.repeats, 1),
             ("cluster.pin", cluster.pin, False),
+            ("network.residency", config.network.residency, Residency.memory),
         ):
             if value != alone:
                 raise ConfigError(

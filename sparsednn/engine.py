@@ -224,6 +224,7 @@ class _Inference:
     def record(self, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
         """Return the part of a record that does not depend on where the data came from."""
         described = self.backend.describe(self.plan)
+        streamed = {"stream": described.pop("stream")} if "stream" in described else {}
         return {
             "schema_version": SCHEMA_VERSION,
             "status": "complete",
@@ -249,6 +250,7 @@ class _Inference:
             "peak_rss_bytes": peak_rss_bytes(),
             "imbalance": run.imbalance,
             "workers": run.workers,
+            **streamed,
         }
 
     def _watch(self, control: Control) -> Callable[[], None] | None:

@@ -10,10 +10,12 @@ from typing import Any
 from sparsednn.backend import LEGAL_OPTIONS, KernelOptions
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
+from sparsednn.data.cache import cache_folder
 from sparsednn.schedulers.base import MINIMUM_WORK, SchedulerOptions
 
 ProgressCallback = Callable[[int, int], None]
 HASHINGS = ("none", "input", "layer", "both")
+RESIDENCIES = ("memory", "stream")
 ROW_ORDERS = ("given", "alive_first")
 
 
@@ -27,6 +29,9 @@ class InferOptions:
         How often the inference is run; the record has every time, and their median.
     rows, columns, order, full_columns, block_rows
         See `sparsednn.backend.KernelOptions`.
+    residency : {"memory", "stream"}
+        Keep the packed layers in memory, or in files in the cache folder, from which a thread reads them ahead of the
+        computation.
     pin : bool
         Keep each worker thread on a core of its own.
     numa_domains : int, optional
@@ -59,6 +64,7 @@ class InferOptions:
     order: str = "shared_inputs"
     full_columns: bool = True
     block_rows: int | None = None
+    residency: str = "memory"
     pin: bool = False
     numa_domains: int | None = None
     row_order: str = "given"
@@ -76,7 +82,8 @@ class InferOptions:
 
     def kernel_options(self, kernel: str) -> KernelOptions:
         """Those that concern the kernel, whose full name is given."""
-        return KernelOptions(kernel, self.rows, self.columns, self.order, self.full_columns, self.block_rows)
+        stream_from = cache_folder() / "layers" if self.residency == "stream" else None
+        return KernelOptions(kernel, self.rows, self.columns, self.order, self.full_columns, self.block_rows, stream_from)
 
     @property
     def scheduler_options(self) -> SchedulerOptions:
@@ -109,7 +116,7 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
     opts = InferOptions(**options)
     if opts.repeats < 1:
         raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS}.items():
+    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES}.items():
         value = getattr(opts, name)
         if value not in legal:
             raise ValueError(unknown(name, value, legal))

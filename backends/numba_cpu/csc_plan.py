@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backends.numba_cpu import csc_columns as columns
 from backends.numba_cpu import csc_kernels as kernels
 from backends.numba_cpu.crews import Place
-from backends.numba_cpu.packing import ColumnPacker, DensePacker, entries_at, small_ids
+from backends.numba_cpu.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
@@ -20,10 +20,10 @@ from sparsednn.network import Network
 class CscPlan(Plan):
     """A whole row group, layer by layer: symbolic, then numeric."""
 
-    def packer(self, network: Network) -> DensePacker | ColumnPacker:
+    def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
         """By columns, sparse or dense."""
         self.is_dense = self.kernel == "csc_udc"
-        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=False)
+        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=False, store=store)
 
     def column_work(self, options: KernelOptions) -> str:
         """None are merged: this is the algorithm of the paper, column by column."""

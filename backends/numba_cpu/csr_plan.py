@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu import csr_kernels as kernels
 from backends.numba_cpu.crews import Place
-from backends.numba_cpu.packing import RowPacker, entries_at
+from backends.numba_cpu.packing import RowPacker, StoreMaker, entries_at
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.network import Network
@@ -21,7 +21,7 @@ class CsrPlan(Plan):
         """None are merged: terms are added in the order of the neurons, which merging changes."""
         return "none"
 
-    def packer(self, network: Network) -> RowPacker:
+    def packer(self, network: Network, store: StoreMaker) -> RowPacker:
         """By rows."""
         return RowPacker(network)
 

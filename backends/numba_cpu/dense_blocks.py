@@ -17,7 +17,7 @@ from backends.numba_cpu.jit import inline
 from backends.numba_cpu.simd import SKEW_SHIFT
 
 # Entries of BlockWork.state
-CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE = range(9)
+CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE, WAITED_NS = range(10)
 N_STATE = 16
 
 LOOK = 16

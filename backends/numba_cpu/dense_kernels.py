@@ -39,6 +39,7 @@ from backends.numba_cpu.dense_blocks import (
     SIDE,
     STRIDE,
     TOTAL_OPS,
+    WAITED_NS,
     at_checkpoint,
     count_done,
     drop_finished,
@@ -46,9 +47,22 @@ from backends.numba_cpu.dense_blocks import (
     slot,
 )
 from backends.numba_cpu.dense_filling import NEW, NOTHING, TILE, fill_block, fill_through_first_layer, next_block
-from backends.numba_cpu.jit import forced_inline, inline, kernel, prefetch
+from backends.numba_cpu.jit import (
+    atomic_load,
+    atomic_store,
+    clock_ns,
+    forced_inline,
+    inline,
+    kernel,
+    pause,
+    prefetch,
+    yield_core,
+)
 from backends.numba_cpu.merging_rows import merge_instances
 from backends.numba_cpu.simd import tile8, tile16, tile32, tile64, tile64_past_caches
+
+SPINS = 64
+"""Looks at whether a layer has been read, before another thread may run."""
 
 LOAD = 16
 """What the leader decides when new instances are to be brought into a block."""
@@ -66,6 +80,17 @@ class Output(NamedTuple):
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
+
+
+class Stream(NamedTuple):
+    """What is to be waited for where layers are read from files; both empty where they are in memory (see `reader`).
+
+    ready : int64 (n_layers,)       above 0: the layer is there; below 0: it is damaged
+    at : int64 (8,)                 at[0]: the layer that the worker has come to
+    """
+
+    ready: NDArray[np.int64]
+    at: NDArray[np.int64]
 
 
 @forced_inline
@@ -222,7 +247,27 @@ def finish_block(net, rows, work, output):
 
 
 @inline
-def next_step(net, rows, work, output, place, prune, fresh):
+def wait_for_layer(stream, work, place):
+    """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged."""
+    layer, ready, looks = work.state[LAYER], stream.ready, 0
+    atomic_store(stream.at, 0, layer)
+    if atomic_load(ready, layer) > 0:
+        return COMPUTE
+    came_at = clock_ns()
+    while atomic_load(ready, layer) == 0:
+        if atomic_load(place.flags, 0) != 0:
+            return STOPPED
+        looks += 1
+        if looks < SPINS:
+            pause()
+        else:
+            yield_core()
+    work.state[WAITED_NS] += clock_ns() - came_at
+    return COMPUTE if atomic_load(ready, layer) > 0 else STOPPED
+
+
+@inline
+def next_step(net, rows, work, output, stream, place, prune, fresh):
     """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in."""
     state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
     step = COMPUTE
@@ -235,7 +280,8 @@ def next_step(net, rows, work, output, place, prune, fresh):
         step = LOAD if found == NEW else COMPUTE
     if step == LOAD:
         return LOAD
-    return must_leave(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), fresh)
+    step = must_leave(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), fresh)
+    return wait_for_layer(stream, work, place) if step == COMPUTE and stream.ready.shape[0] > 0 else step
 
 
 @inline
@@ -296,7 +342,7 @@ def swap(work):
 
 
 @kernel
-def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows, work, column, output, place):
+def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows, work, column, output, stream, place):
     """Take a row group through all layers, block by block, alone or with others.
 
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
@@ -307,7 +353,7 @@ def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows
     member, shared = place.member, place.shared
     while True:
         if member == 0:
-            step = np.int64(next_step(net, rows, work, output, place, prune, fresh))
+            step = np.int64(next_step(net, rows, work, output, stream, place, prune, fresh))
         step = decide(place, step)
         if step != COMPUTE and step != LOAD:
             return step

@@ -12,7 +12,7 @@ from backends.numba_cpu import dense_blocks as blocks
 from backends.numba_cpu import dense_kernels as kernels
 from backends.numba_cpu.crews import Place
 from backends.numba_cpu.dense_filling import TILE
-from backends.numba_cpu.packing import ColumnPacker, DensePacker
+from backends.numba_cpu.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.memory import cache_bytes
@@ -51,25 +51,39 @@ class DensePlan(Plan):
         return options.columns if self.kernel != "udc_udc" else "none"
 
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
+        self.is_dense = kernel == "udc_udc"
         super().__init__(network, kernel, options, n_workers)
-        self.first_layer = self._first_layer()
+        self.first_layer = self._first_layer(network)
         wanted = options.block_rows or BLOCK_ROWS
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.far_bytes = FAR * cache_bytes(2)
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
 
-    def packer(self, network: Network) -> DensePacker | ColumnPacker:
+    @property
+    def streams(self) -> bool:  # type: ignore[override]
+        """Whether the layers may be in files: sparse ones may."""
+        return not self.is_dense
+
+    def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
         """By columns, sparse or dense."""
-        self.is_dense = self.kernel == "udc_udc"
-        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=True)
+        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=True, store=store)
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""
-        return {**super().describe(), "block_rows": self.block_rows}
+        described = {**super().describe(), "block_rows": self.block_rows}
+        return described if self.reader is None else {**described, "stream": self.reader.record()}
+
+    def warm_up(self, empty: sp.csr_array) -> None:
+        """Compile; what this reads of the layers does not count."""
+        super().warm_up(empty)
+        if self.reader is not None:
+            self.reader.reset()
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Point at the rows: blocks are filled as they are run."""
         work = self._memory(worker)
+        if self.reader is not None:
+            self.reader.begin(worker)
         work.state[:] = 0
         work.pool_count[:] = 0
         sums = np.zeros(len(rows))
@@ -95,8 +109,11 @@ class DensePlan(Plan):
             group.work,
             self._column(worker),
             output,
+            self._stream(group.worker),
             place,
         )
+        if self.reader is not None:
+            self.reader.require_undamaged()
         return status
 
     def grow(self, group: Group) -> None:
@@ -106,6 +123,8 @@ class DensePlan(Plan):
     def close(self, group: Group) -> GroupResult:
         """Bring the output, finished block by block, into the order of the rows."""
         state, where, output = group.work.state, group.extra[0], None
+        if self.reader is not None:
+            self.reader.end(group.worker, float(state[blocks.WAITED_NS]) * 1e-9)
         origin = _origins(where.twin, group.n_rows)
         group.sums = group.sums[origin]
         if group.wants_output:
@@ -140,13 +159,19 @@ class DensePlan(Plan):
             )
         return self.memory[worker]  # type: ignore[no-any-return]
 
-    def _first_layer(self) -> blocks.FirstLayer:
+    def _first_layer(self, network: Network) -> blocks.FirstLayer:
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
-        ids, columns = self.connections.ids.dtype, self.first.to_scipy()
+        ids, columns = self.connections.ids.dtype, self.first_layer_of(network).to_scipy()
         if self.kernel != "adaptive" or not columns.has_sorted_indices:
             return blocks.FirstLayer(np.zeros(1, np.int64), np.empty(0, ids), np.empty(0, np.float32))
         rows = columns.tocsr()
         return blocks.FirstLayer(rows.indptr.astype(np.int64), rows.indices.astype(ids), rows.data)
+
+    def _stream(self, worker: int) -> kernels.Stream:
+        """What a kernel is to wait for; nothing where all layers are in memory."""
+        if self.reader is None:
+            return kernels.Stream(np.empty(0, np.int64), np.empty(0, np.int64))
+        return kernels.Stream(self.reader.ready, self.reader.at[worker])
 
     def _by_rows(self, inputs: sp.csr_array, rows: NDArray[np.int64]) -> bool:
         """Whether the first layer goes by rows."""

@@ -6,7 +6,7 @@ pointers where all columns are equally long, repeated columns once, and what sev
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,18 @@ class Connections(NamedTuple):
     start: NDArray[np.int64]
 
 
+class StoreMaker(Protocol):
+    """Makes the storage of what has a name."""
+
+    def __call__(self, name: str, dtype: Any) -> Store:
+        """Return an empty store of a dtype."""
+
+
+def memory_store(name: str, dtype: Any) -> Store:
+    """Return a store in memory."""
+    return Store(dtype)
+
+
 def small_ids(largest: int) -> type[np.uint16] | type[np.uint32]:
     """Return the smallest index type that holds `largest`. Unsigned: a signed index would be checked for being negative."""
     return np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
@@ -90,11 +102,11 @@ def neuron_ids(network: Network) -> type[np.uint16] | type[np.uint32]:
 class NeuronPacker:
     """Collects widths, biases, activations and the order of computation, layer by layer."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, store: StoreMaker = memory_store) -> None:
         self.network = network
         self.widths = [network.n_inputs]
         self.activations: list[tuple[float, float]] = []
-        self.order, self.bias = Store(neuron_ids(network)), Store(np.float32)
+        self.order, self.bias = store("order", neuron_ids(network)), Store(np.float32)
 
     def add(self, layer: AnyLayer, order: NDArray[np.integer] | None) -> None:
         """Add a layer whose outputs are computed in an order (None: as they are)."""
@@ -130,10 +142,11 @@ class ColumnPacker:
     With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id.
     """
 
-    def __init__(self, network: Network, *, one_weight: bool) -> None:
+    def __init__(self, network: Network, *, one_weight: bool, store: StoreMaker = memory_store) -> None:
         self.one_weight = one_weight
         ids = neuron_ids(network)
-        self.ids, self.weights, self.column, self.indptr = Store(ids), Store(np.float32), Store(ids), Store(np.int64)
+        self.ids, self.weights = store("ids", ids), store("weights", np.float32)
+        self.column, self.indptr = store("column", ids), store("indptr", np.int64)
         self.degree: list[int] = []
         self.weight_step: list[int] = []
 

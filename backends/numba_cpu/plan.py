@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,12 @@ from numpy.typing import NDArray
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
 from backends.numba_cpu.merging import MergedColumns, saturated_rows_stay
 from backends.numba_cpu.ordering import computing_order
-from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer
+from backends.numba_cpu.packed_files import Packed, packed_files
+from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
+from backends.numba_cpu.reader import LayerReader
 from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
 from sparsednn.memory import require
-from sparsednn.network import Network
+from sparsednn.network import AnyLayer, Network
 
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25
@@ -49,30 +50,57 @@ class Group:
 class Plan(ABC):
     """A network packed for one kernel, and the memory that each worker uses again for group after group."""
 
+    streams = False
+    """Whether the layers may be in files."""
+
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.kernel = kernel
         self.options = options
-        merged = MergedColumns(network) if self.column_work(options) == "merge" else None
-        neurons, packer = NeuronPacker(network), self.packer(network)
-        sizes: list[int] = []
-        layers = iter(network.layers) if merged is None else merged.layers()
-        self.first = next(layers)
-        for layer in itertools.chain([self.first], layers):
-            stored, order = computing_order(layer, self.order(options))
-            neurons.add(layer, order)
-            packer.add(layer, stored)
-            sizes.append(layer.nnz)
-        self.n_connections = np.array(sizes, np.int64)
-        self.stands_for = None if merged is None else merged.stands_for
-        retires = self.row_work(options) in ("retire", "merge")
-        stays = saturated_rows_stay(network) if retires else np.zeros(len(network.layers) + 1, np.bool_)
-        last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
-        self.neurons: Neurons = neurons.pack(stays, last)
-        self.connections: Connections = packer.pack()
+        packed = self._packed(network, n_workers)
+        self.neurons: Neurons = packed.neurons
+        self.connections: Connections = packed.connections
+        self.n_connections, self.stands_for = packed.n_connections, packed.stands_for
+        if self.row_work(options) not in ("retire", "merge"):
+            self.neurons = self.neurons._replace(full_stays=np.zeros(len(network.layers) + 1, np.bool_))
         self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
         self.memory: list[Any] = [None] * n_workers
         self.accumulators: list[Any] = [None] * n_workers
+
+    def _packed(self, network: Network, n_workers: int) -> Packed:
+        """Pack the network in memory; or in files, from which a thread reads it."""
+        self.reader: LayerReader | None = None
+        folder = self.options.stream_from
+        if folder is None:
+            return self._pack(network, memory_store)
+        if not self.streams:
+            raise ValueError(
+                f"network.residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc"
+            )
+        about = f"columns={self.column_work(self.options)} order={self.order(self.options)}"
+        packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
+        self.reader = LayerReader(segments, n_workers, path)
+        return packed
+
+    def _pack(self, network: Network, store: StoreMaker) -> Packed:
+        """Pack the network into stores."""
+        merged = MergedColumns(network) if self.column_work(self.options) == "merge" else None
+        neurons, packer = NeuronPacker(network, store), self.packer(network, store)
+        sizes: list[int] = []
+        for layer in network.layers if merged is None else merged.layers():
+            stored, order = computing_order(layer, self.order(self.options))
+            neurons.add(layer, order)
+            packer.add(layer, stored)
+            sizes.append(layer.nnz)
+        last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
+        stands_for = None if merged is None else merged.stands_for
+        return Packed(neurons.pack(saturated_rows_stay(network), last), packer.pack(), np.array(sizes, np.int64), stands_for)
+
+    def first_layer_of(self, network: Network) -> AnyLayer:
+        """Return the first layer as it is run."""
+        if self.column_work(self.options) == "merge":
+            return next(MergedColumns(network).layers())
+        return network.layers[0]
 
     def order(self, options: KernelOptions) -> str:
         """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
@@ -87,8 +115,8 @@ class Plan(ABC):
         return options.columns
 
     @abstractmethod
-    def packer(self, network: Network) -> Packer:
-        """Return what packs the layers of a network."""
+    def packer(self, network: Network, store: StoreMaker) -> Packer:
+        """Return what packs the layers of a network into stores."""
 
     @abstractmethod
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
@@ -130,6 +158,7 @@ class Plan(ABC):
             "columns": self.column_work(self.options),
             "order": self.order(self.options),
             "structure_aware": self.column_work(self.options) == "merge",
+            "residency": "memory" if self.reader is None else "stream",
         }
 
 

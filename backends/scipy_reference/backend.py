@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome
+from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, require_in_memory
 from sparsednn.network import Activation, Network
 
 
@@ -49,6 +49,7 @@ class ScipyReferenceBackend:
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> ReferencePlan:
         """Convert the layers to csr_array; optimisations are not used here."""
+        require_in_memory(self, options)
         return ReferencePlan(
             [layer.to_scipy().tocsr() for layer in network.layers],
             [layer.bias for layer in network.layers],
