@@ -54,8 +54,7 @@ def draw(points: Points) -> Drawing:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(SIZES)}")
     figure = style.new_figure(4.0 * len(sweeps), 4.4)
     panels = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
-    table, data = _empty_table(), frame(points.points)
-    data["size"] = [_size(point) for point in points.points]
+    table, slopes = _empty_table(), dict[tuple[str, bool], float | None]()
     for number, (axes, (sweep, found)) in enumerate(zip(panels, sweeps.items(), strict=True)):
         for simulated in (False, True):
             line = [point for point in found if point.simulated is simulated]
@@ -63,10 +62,13 @@ def draw(points: Points) -> Drawing:
                 fitted = fit([_size(point) for point in line], [point.median_s for point in line])
                 _draw_line(axes, line, fitted, number)
                 _add_row(table, style.labelled(sweep, simulated), line, fitted)
-                data.loc[(data["sweep"] == sweep) & (data["simulated"] == simulated), "slope"] = fitted and fitted.slope
+                slopes[sweep, simulated] = None if fitted is None else fitted.slope
         _prepare_axes(axes, sweep, found)
     panels[0].set_ylabel("inference time (s, logarithmic)")
     style.entitle(figure, "Cost where no work is avoided", points)
+    data = frame(points.points)
+    data["size"] = [_size(point) for point in points.points]
+    data["slope"] = [slopes.get((point.sweep, point.simulated)) for point in points.points]
     return Drawing(figure, data, table)
 
 
