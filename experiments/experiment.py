@@ -62,11 +62,12 @@ class ExperimentRun:
         points = plan(self.experiment, self.given)
         composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
         self._refuse_what_no_point_can_run(composed)
-        records = self._run_points(points, composed)
+        rounds = self.experiment.rounds
+        records = self._run_points(points * rounds, composed * rounds)
         self.console.print(sweep_table(records))
         failed = [(number, record) for number, record in enumerate(records) if record["status"] != "complete"]
         if failed:
-            lines = [f"{len(failed)} of {len(points)} points failed:"]
+            lines = [f"{len(failed)} of {len(records)} points failed:"]
             self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record['error']}" for n, record in failed]))
         return self._draw() and not failed
 

@@ -14,6 +14,7 @@ from sparsednn.schema import ExperimentConfig, SweepConfig
 
 LABEL = "label"
 _BARE = re.compile(r"[\w./+-]+")
+_BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")  # only there does Hydra take backslashes for more than themselves
 _OWN = ("experiment", "hydra")
 
 
@@ -122,5 +123,5 @@ def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(_written(item) for item in value)}]"
     if isinstance(value, str) and not _BARE.fullmatch(value):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return "'" + _BEFORE_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
     return str(value)

@@ -64,6 +64,8 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
     if experiment.sweeps:
         if experiment.name == "none":
             raise ConfigError("experiment.sweeps: an experiment needs a name other than none")
+        if experiment.rounds < 1:
+            raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
         return experiment  # type: ignore[no-any-return]
     if experiment != ExperimentConfig():
         raise ConfigError(

@@ -187,11 +187,15 @@ class SweepConfig:
 
 @dataclass(slots=True)
 class ExperimentConfig:
-    """A named experiment: sweeps, and the figure that is drawn of their records. Without sweeps it is a plain run."""
+    """A named experiment: sweeps, and the figure that is drawn of their records. Without sweeps it is a plain run.
+
+    In each of the `rounds` all points take turns, so that all see a machine whose speed changes. `toy_...` count at toy size.
+    """
 
     name: str = "none"
     figure: str = ""
     toy: bool = False
+    rounds: int = 1
     same_categories: bool = False
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
