@@ -16,7 +16,6 @@ from experiments import figures
 from experiments.display import Display, sweep_table
 from experiments.launch import RESULT, run_point
 from experiments.planning import PlannedPoint, plan
-from experiments.records import check_same_categories, read_points
 from experiments.style import time_text
 from sparsednn.config import ConfigError, resolve
 from sparsednn.schema import ExperimentConfig
@@ -59,6 +58,8 @@ class ExperimentRun:
             Before anything is run, if the experiment or the user's overrides cannot be used.
         """
         figures.require(self.experiment.figure, "experiment.figure")
+        if any(self.folder.rglob(RESULT)):
+            raise ConfigError(f"{self.folder}: has records of another run; choose another folder with hydra.run.dir=FOLDER")
         points = plan(self.experiment, self.given)
         composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
         self._refuse_what_no_point_can_run(composed)
@@ -99,17 +100,22 @@ class ExperimentRun:
     def _about(self, number: int, point: PlannedPoint) -> dict[str, Any]:
         """Return what a record says of its experiment: all that a figure needs to know."""
         experiment = self.experiment
-        about = {"name": experiment.name, "figure": experiment.figure, "toy": experiment.toy}
-        return {"experiment": about | {"sweep": point.sweep, "point": point.label, "number": number}}
+        about = {
+            "name": experiment.name,
+            "figure": experiment.figure,
+            "toy": experiment.toy,
+            "same_categories": experiment.same_categories,
+            "sweep": point.sweep,
+            "point": point.label,
+            "number": number,
+        }
+        return {"experiment": about}
 
     def _draw(self) -> bool:
         """Draw the figure from the records in the folder; return whether that could be done."""
         display, name = Display(self.console), self.experiment.figure
         try:
-            points = read_points(name, [self.folder])
-            if self.experiment.same_categories:
-                check_same_categories(points)
-            paths, table = figures.write(name, points, self.folder)
+            paths, table = figures.redraw(name, [self.folder], self.folder)
         except ConfigError as error:
             self.complain(str(error))
             return False

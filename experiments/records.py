@@ -80,6 +80,11 @@ class Points:
         return [record for point in self.points for record in point.records]
 
     @property
+    def same_categories(self) -> bool:
+        """Whether the experiment says that all its points must find the same categories."""
+        return any(record["experiment"]["same_categories"] for record in self.records)
+
+    @property
     def sources(self) -> list[Record]:
         """All complete records, each with the folder that it came from."""
         pairs = [pair for point in self.points for pair in zip(point.folders, point.records, strict=True)]

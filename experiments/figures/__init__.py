@@ -1,6 +1,6 @@
 """Figures of experiments, one module each: they read records and never run anything.
 
-A module has ``draw(points: Points) -> Drawing``. Its name is what an experiment's ``figure`` says.
+A module has ``draw(points: experiments.records.Points) -> experiments.drawing.Drawing``. Its name is what an experiment's ``figure`` says.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from experiments import style
 from experiments.drawing import Drawing
-from experiments.records import Points, read_points
+from experiments.records import check_same_categories, read_points
 from sparsednn.choices import unknown
 from sparsednn.config import ConfigError
 from sparsednn.result import atomic_path
@@ -53,16 +53,14 @@ def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], 
     Raises
     ------
     ConfigError
-        If there is no such figure, or the records do not make one.
+        If there is no such figure, the records do not make one, or they should have found the same categories and did not.
     OSError
         If a file cannot be read or written.
     """
     require(name)
-    return write(name, read_points(name, folders), into)
-
-
-def write(name: str, points: Points, into: Path) -> tuple[list[Path], Table]:
-    """Draw a figure of points that have been read; as `redraw`."""
+    points = read_points(name, folders)
+    if points.same_categories:
+        check_same_categories(points)
     with style.styled():
         drawing: Drawing = importlib.import_module(f"{__name__}.{name}").draw(points)
         paths = style.save(drawing.figure, into / name)

@@ -16,9 +16,10 @@ def made_up(
     sweep: str, point: str, times_s: Sequence[float] = (1.0,), figure: str = "ablation", **changes: Any
 ) -> dict[str, Any]:
     """Return a complete record; `changes` replace its entries."""
+    about = {"name": figure, "figure": figure, "toy": False, "same_categories": figure == "ablation"}
     record = {
         "status": "complete",
-        "experiment": {"name": figure, "figure": figure, "toy": False, "sweep": sweep, "point": point, "number": 0},
+        "experiment": about | {"sweep": sweep, "point": point, "number": 0},
         "neurons": 1024,
         "layers": 120,
         "instances": 60_000,

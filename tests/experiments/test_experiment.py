@@ -118,6 +118,15 @@ def test_rounds_run_all_points_in_turn_and_are_taken_together(tmp_path: Path) ->
     assert (drawn["point"].tolist(), drawn["n_times"].tolist()) == (["layers=6", "layers=12"], [2, 2])
 
 
+def test_a_folder_with_records_of_another_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "result.json").write_text("{}")
+    done = run("experiment=linear_cost", "experiment.toy=true", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert f"error: {tmp_path}: has records of another run; choose another folder with hydra.run.dir=FOLDER" in done.stderr
+    assert not (tmp_path / "0").exists()
+
+
 def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp_path: Path) -> None:
     done = run(
         "experiment=linear_cost", "experiment.same_categories=true", "repeats=1", "layers=120", f"hydra.run.dir={tmp_path}",

@@ -145,6 +145,14 @@ def test_a_figure_carries_its_data_and_its_records(tmp_path: Path) -> None:
     assert sources[0]["record"] == json.loads((folder / "0" / "result.json").read_text())
 
 
+def test_records_that_should_agree_and_do_not_are_never_drawn(tmp_path: Path) -> None:
+    first, *rest = ablation_records()
+    write_all(tmp_path, [first | {"categories_sha256": "b" * 64}, *rest])
+    with pytest.raises(ConfigError, match="its points must find the same categories, and do not: "):
+        figures.redraw("ablation", [tmp_path], tmp_path)
+    assert not list(tmp_path.glob("ablation.*"))
+
+
 def test_the_same_records_give_the_same_files(tmp_path: Path) -> None:
     folder, contents = write_all(tmp_path / "records", linear_records()), []
     for _ in range(2):
