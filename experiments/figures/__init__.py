@@ -1,6 +1,7 @@
 """Figures of experiments, one module each: they read records and never run anything.
 
-A module has ``draw(points: experiments.records.Points) -> experiments.drawing.Drawing``. Its name is what an experiment's ``figure`` says.
+A module has ``draw(points: experiments.records.Points) -> experiments.drawing.Drawing``. Its name is what the ``figure`` of an
+experiment says.
 """
 
 from __future__ import annotations
