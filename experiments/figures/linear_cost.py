@@ -16,8 +16,9 @@ from experiments.drawing import Drawing
 from experiments.records import Point, Points, frame
 from sparsednn.config import ConfigError
 
-SIZES = {"layers": "layers", "instances": "instances", "connections": "network_nnz"}
-"""Which size a sweep varies: its name, and the record's."""
+SIZES = {"layers": "layers", "instances": "instances", "connections": "network_nnz", "degree": "network_nnz"}
+"""Which size a sweep varies, by the record's name."""
+LABELS = {"connections": "connections, by width", "degree": "connections, by those of a neuron"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def fit(sizes: list[float], times_s: list[float]) -> Fit | None:
 
 
 def draw(points: Points) -> Drawing:
-    """Draw a panel for each size, with the fitted slopes; what is measured and what is simulated have lines of their own."""
+    """Draw a panel for each sweep, with the fitted slopes; what is measured and what is simulated have lines of their own."""
     sweeps = {sweep: found for sweep in SIZES if (found := sorted(points.of(sweep), key=_size))}
     if not sweeps:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(SIZES)}")
@@ -61,7 +62,7 @@ def draw(points: Points) -> Drawing:
             if line:
                 fitted = fit([_size(point) for point in line], [point.median_s for point in line])
                 _draw_line(axes, line, fitted, number)
-                _add_row(table, style.labelled(sweep, simulated), line, fitted)
+                _add_row(table, style.labelled(LABELS.get(sweep, sweep), simulated), line, fitted)
                 slopes[sweep, simulated] = None if fitted is None else fitted.slope
         _prepare_axes(axes, sweep, found)
     panels[0].set_ylabel("inference time (s, logarithmic)")
@@ -91,7 +92,7 @@ def _prepare_axes(axes: Axes, sweep: str, found: list[Point]) -> None:
     style.logarithmic(axes, "y")
     axes.set_xticks(sizes, [f"{size:,}" if size < 1e6 else f"{size / 1e6:,.1f}e6" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"{sweep} (number, logarithmic)")
+    axes.set_xlabel(f"{LABELS.get(sweep, sweep)} (number, logarithmic)")
     axes.set_title(_constant(found))
     axes.legend(loc="upper left", fontsize=8.5)
 

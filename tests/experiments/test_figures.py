@@ -109,7 +109,7 @@ def test_a_line_needs_two_sizes() -> None:
 
 
 def test_sweeps_that_the_figure_does_not_know_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none of its points are of the sweeps layers, instances, connections"):
+    with pytest.raises(ConfigError, match="none of its points are of the sweeps layers, instances, connections, degree"):
         linear_cost.draw(points_of([made_up("x", "p", figure="linear_cost")], tmp_path, "linear_cost"))
 
 
