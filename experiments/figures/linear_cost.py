@@ -18,7 +18,7 @@ from sparsednn.config import ConfigError
 
 SIZES = {"layers": "layers", "instances": "instances", "connections": "network_nnz", "degree": "network_nnz"}
 """Which size a sweep varies, by the record's name."""
-LABELS = {"connections": "connections, by width", "degree": "connections, by those of a neuron"}
+LABELS = {"connections": "connections, by width", "degree": "connections, by degree"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ def _prepare_axes(axes: Axes, sweep: str, found: list[Point]) -> None:
     style.logarithmic(axes, "y")
     axes.set_xticks(sizes, [f"{size:,}" if size < 1e6 else f"{size / 1e6:,.1f}e6" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"{LABELS.get(sweep, sweep)} (number, logarithmic)")
+    axes.set_xlabel(f"number of {LABELS.get(sweep, sweep)}")
     axes.set_title(_constant(found))
     axes.legend(loc="upper left", fontsize=8.5)
 
 
 def _empty_table() -> Table:
-    table = Table(title="Time against size: slope of a line through the logarithms (1: in proportion) ± its standard error")
+    table = Table(title="Slopes through the logarithms ± standard errors; 1: in proportion")
     for name in ("size", "from", "to", "seconds", "slope"):
         table.add_column(name, justify="left" if name == "size" else "right")
     return table

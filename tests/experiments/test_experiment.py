@@ -22,7 +22,7 @@ from sparsednn.config import as_record, chosen_experiment, register, resolve
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "none")
-SMALL = ["instances=100", "repeats=1"]
+SMALL = ["instances=100"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,8 @@ def test_an_ablation_goes_from_the_paper_to_everything_exactly(toys: Callable[[s
 
 def test_it_goes_on_past_a_failed_point_and_draws_the_others(tmp_path: Path) -> None:
     done = run(
-        "experiment=linear_cost", sweeps("{name:layers,grid:{layers:[7,6,12]}}"), *SMALL, f"hydra.run.dir={tmp_path}"
+        "experiment=linear_cost", sweeps("{name:layers,grid:{layers:[7,6,12]}}"), *SMALL,
+        "experiment.rounds=1", f"hydra.run.dir={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 1
     assert [record(tmp_path / str(number))["status"] for number in range(3)] == ["failed", "complete", "complete"]
@@ -129,7 +130,8 @@ def test_a_folder_with_records_of_another_run_is_refused(tmp_path: Path) -> None
 
 def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp_path: Path) -> None:
     done = run(
-        "experiment=linear_cost", "experiment.same_categories=true", "repeats=1", "layers=120", f"hydra.run.dir={tmp_path}",
+        "experiment=linear_cost", "experiment.same_categories=true", "experiment.rounds=1", "layers=120",
+        f"hydra.run.dir={tmp_path}",
         sweeps("{name:instances,grid:{instances:[100,700]}}"),
     )  # fmt: skip
     assert done.returncode == 1
