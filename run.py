@@ -1,4 +1,4 @@
-"""Entry point: compose the configuration, resolve it, launch the run. ``python run.py --help`` explains it."""
+"""Entry point: compose the configuration, launch the run or the experiment. ``python run.py --help`` explains it."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from experiments.session import Session
-from sparsednn.config import register, resolve
+from sparsednn.config import register
 
 CONF = Path(__file__).parent / "conf"
 SESSION = Session(CONF)
@@ -17,9 +17,9 @@ SESSION = Session(CONF)
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def point(cfg: DictConfig) -> None:
-    """Run one point of the sweep that Hydra composes."""
+    """Run one point of the sweep that Hydra composes, or an experiment."""
     hydra_config = HydraConfig.get()
-    SESSION.run(lambda: resolve(cfg), Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
+    SESSION.run(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,10 +53,12 @@ class Data:
     seconds: float
 
 
-def run_point(resolve: Callable[[], Config], folder: Path, overrides: list[str], console: Console) -> dict[str, Any]:
+def run_point(
+    resolve: Callable[[], Config], folder: Path, overrides: list[str], console: Console, about: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Run one point and write its record into `folder`; return the record, whose status is "complete" or "failed".
 
-    `overrides` are those that the user gave for this point, for the record.
+    `overrides` are those that the user gave for this point, for the record; `about` is what else it is to say.
 
     Raises
     ------
@@ -66,9 +68,9 @@ def run_point(resolve: Callable[[], Config], folder: Path, overrides: list[str],
         After the record of the interrupted point is written.
     """
     started = {"host": socket.gethostname(), "process_id": os.getpid(), "started": datetime.now(UTC).isoformat()}
-    write_json(folder / RUNNING, started)
+    write_json(folder / RUNNING, {**started, **(about or {})})
     reset_peak_rss()
-    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "status": "failed", "overrides": overrides}
+    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "status": "failed", "overrides": overrides, **(about or {})}
     display = Display(console)
     try:
         config = resolve()

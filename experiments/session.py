@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from experiments import overrides
 from experiments.display import Display, sweep_table
+from experiments.experiment import ExperimentRun
 from experiments.launch import RESULT, run_point
-from sparsednn.config import Config, ConfigError
+from sparsednn.config import ConfigError, chosen_experiment, resolve
 
 INTERRUPTED = 130
 PLAIN_WIDTH = 160
@@ -29,10 +31,20 @@ class Session:
             self.console.width = PLAIN_WIDTH
         self.errors = Console(stderr=True)
         self.points: list[tuple[Path, dict[str, Any]]] = []
+        self.failed = False  # an experiment
 
-    def run(self, resolve: Callable[[], Config], folder: Path, point_overrides: list[str]) -> None:
-        """Run one point into `folder`."""
-        record = run_point(resolve, folder, point_overrides, self.console)
+    def run(self, cfg: DictConfig, folder: Path, given: list[str]) -> None:
+        """Run what Hydra has composed into `folder`: one point, or an experiment; `given` are the user's overrides."""
+        try:
+            experiment = chosen_experiment(cfg)
+            if experiment is not None:
+                self.failed |= not ExperimentRun(experiment, folder, given, self.console, self._complain).run()
+                return
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
+            self.failed = True
+            self._complain(_composition_error(error))
+            return
+        record = run_point(lambda: resolve(cfg), folder, given, self.console)
         self.points.append((folder, record))
         if record["status"] != "complete":
             self._complain(f"{record['error']} (record: {folder / RESULT})")
@@ -61,7 +73,7 @@ class Session:
             if failed:
                 lines = [f"{len(failed)} of {len(self.points)} points failed:"]
                 self._complain("\n  ".join(lines + [f"{folder}: {record['error']}" for folder, record in failed]))
-        return 1 if failed else 0
+        return 1 if failed or self.failed else 0
 
     def _complain(self, text: str) -> None:
         Display(self.errors).say(f"error: {text}")

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.schema import GROUPS, ClusterConfig, Config, Executor, Residency
+from sparsednn.schema import GROUPS, ClusterConfig, Config, Executor, ExperimentConfig, Residency
 
-__all__ = ["GROUPS", "Config", "ConfigError", "as_record", "keys", "register", "resolve"]
+__all__ = ["GROUPS", "Config", "ConfigError", "as_record", "chosen_experiment", "keys", "register", "resolve"]
 
 
 class ConfigError(ValueError):
@@ -48,6 +48,30 @@ def resolve(cfg: DictConfig) -> Config:
     _check_executor(config)
     _check_sources(config)
     return config
+
+
+def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
+    """Return the experiment of a composed configuration, or None for a plain run.
+
+    Only this group is looked at: the rest is the user's own, and is checked with each point of the experiment.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a whole one.
+    """
+    experiment: Any = OmegaConf.to_object(cfg.experiment)
+    if experiment.sweeps:
+        if experiment.name == "none":
+            raise ConfigError("experiment.sweeps: an experiment needs a name other than none")
+        if experiment.rounds < 1:
+            raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
+        return experiment  # type: ignore[no-any-return]
+    if experiment != ExperimentConfig():
+        raise ConfigError(
+            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps; experiment=NAME takes it"
+        )
+    return None
 
 
 def as_record(config: Config) -> dict[str, Any]:
@@ -177,7 +201,7 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value.value if isinstance(value, Enum) else value)
 
 
-SOURCES = {"network": ("radixnet", "files"), "input": ("challenge", "files"), "cluster": ("local",), "experiment": ("none",)}
+SOURCES = {"network": ("radixnet", "files"), "input": ("challenge", "files"), "cluster": ("local",)}
 """Legal values of a group's `name`."""
 
 ONLY_FOR = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.data.radixnet import CHALLENGE_SEED
@@ -170,10 +171,35 @@ class ClusterConfig:
 
 
 @dataclass(slots=True)
+class SweepConfig:
+    """Some points of an experiment: every combination of a grid's values, or those that are listed.
+
+    A listed point is a mapping of overrides, with a `label` if its overrides are not to be its name.
+    """
+
+    name: str = ""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    toy_overrides: dict[str, Any] = field(default_factory=dict)
+    toy_grid: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class ExperimentConfig:
-    """A named experiment."""
+    """A named experiment: sweeps, and the figure that is drawn of their records. Without sweeps it is a plain run.
+
+    In each of the `rounds` all points take turns, so that all see a machine whose speed changes. `toy_...` count at toy size.
+    """
 
     name: str = "none"
+    figure: str = ""
+    toy: bool = False
+    rounds: int = 1
+    same_categories: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+    toy_overrides: dict[str, Any] = field(default_factory=dict)
+    sweeps: list[SweepConfig] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -1,1 +1,80 @@
-"""Figures, one module each, drawn from recorded figures only."""
+"""Figures of experiments, one module each: they read records and never run anything.
+
+A module has ``draw(points: experiments.records.Points) -> experiments.drawing.Drawing``. Its name is what the ``figure`` of an
+experiment says.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.records import check_same_categories, read_points
+from sparsednn.choices import unknown
+from sparsednn.config import ConfigError
+from sparsednn.result import atomic_path
+
+
+def names() -> list[str]:
+    """Return the names of all figures."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def require(name: str, option: str = "figure") -> None:
+    """Raise ConfigError for a name that no figure has."""
+    if name not in names():
+        raise ConfigError(unknown(option, name, names()))
+
+
+def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], Table]:
+    """Draw a figure from the records below `folders`.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    folders : paths
+        Records of several runs of the experiment are taken together.
+    into : Path
+        A folder, which gets NAME.png, NAME.pdf, NAME.csv (what is drawn) and NAME.sources.json (a list of the records).
+
+    Returns
+    -------
+    paths : list of Path
+    table : rich.table.Table
+
+    Raises
+    ------
+    ConfigError
+        If there is no such figure, the records do not make one, or they should have found the same categories and did not.
+    OSError
+        If a file cannot be read or written.
+    """
+    require(name)
+    points = read_points(name, folders)
+    if points.same_categories:
+        check_same_categories(points)
+    with style.styled():
+        drawing: Drawing = importlib.import_module(f"{__name__}.{name}").draw(points)
+        paths = style.save(drawing.figure, into / name)
+    data, sources = into / f"{name}.csv", into / f"{name}.sources.json"
+    _write_text(data, drawing.data.to_csv(index=False))
+    _write_text(sources, _json(points.sources))
+    return [*paths, data, sources], drawing.table
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,18 @@
+"""What a figure's module returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure, the data that it shows (as `experiments.records.frame` has them, and more), and a table for the console."""
+
+    figure: Figure
+    data: pd.DataFrame
+    table: Table

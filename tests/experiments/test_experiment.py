@@ -1,0 +1,174 @@
+"""Experiments as a user starts them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.planning import plan
+from sparsednn.config import as_record, chosen_experiment, register, resolve
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "none")
+SMALL = ["instances=100"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "run.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+
+
+def sweeps(text: str) -> str:
+    return f"experiment.sweeps=[{text}]"
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of an experiment at toy size, which is run once."""
+
+    @functools.cache
+    def toy(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        done = run(f"experiment={name}", "experiment.toy=true", f"hydra.run.dir={folder}")
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout").write_text(done.stdout)
+        return folder
+
+    return toy
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable[[str], Path]) -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
+    assert experiment is not None
+    points, folder = plan(experiment, []), toys(name)
+    n_runs = len(points) * experiment.rounds
+    assert f"point {n_runs} of {n_runs}" in (folder / "stdout").read_text()
+    figure = folder / experiment.figure
+    assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    drawn = pd.read_csv(figure.with_suffix(".csv"))
+    assert list(zip(drawn["sweep"], drawn["point"], strict=True)) == [(point.sweep, point.label) for point in points]
+    records = [record(folder / str(number)) for number in range(n_runs)]
+    assert [found["overrides"] for found in records] == [list(point.overrides) for point in points] * experiment.rounds
+    for number, shown in enumerate(drawn["seconds_median"]):
+        times_s = [time for found in records[number :: len(points)] for time in found["seconds"]["inference"]]
+        assert shown == pytest.approx(median(times_s))
+    sources = json.loads(figure.with_suffix(".sources.json").read_text())
+    assert sorted(source["record"]["experiment"]["number"] for source in sources) == list(range(n_runs))
+    assert all(source["record"] in records for source in sources)
+    assert all(found["experiment"]["toy"] for found in records)
+
+
+def test_an_ablation_goes_from_the_paper_to_everything_exactly(toys: Callable[[str], Path]) -> None:
+    folder = toys("ablation")
+    assert "What each optimisation brings" in (folder / "stdout").read_text()
+    records = [record(folder / str(number)) for number in range(14)]
+    assert len({found["categories_sha256"] for found in records}) == 1
+    assert all(found["truth"]["match"] is True for found in records)
+    first, *_, last = records[:7]
+    done = [found["performed_edges"] for found in records[:7]]
+    assert done == sorted(done, reverse=True), "each optimisation avoids work, or does the same faster"
+    assert first["performed_edges"] == 600 * first["network_nnz"], "the paper's algorithm does all of the work"
+    assert first["config"]["optimize"] == {"rows": "none", "columns": "none", "order": "given", "full_columns": False}
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert last["config"]["optimize"] == as_record(resolve(compose("config")))["optimize"], "the default"
+
+
+def test_it_goes_on_past_a_failed_point_and_draws_the_others(tmp_path: Path) -> None:
+    done = run(
+        "experiment=linear_cost", sweeps("{name:layers,grid:{layers:[7,6,12]}}"), *SMALL,
+        "experiment.rounds=1", f"hydra.run.dir={tmp_path}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert [record(tmp_path / str(number))["status"] for number in range(3)] == ["failed", "complete", "complete"]
+    assert "1 of 3 points failed" in done.stderr
+    assert f"{tmp_path}/0: layers=7: networks of 1024 neurons come in blocks of 6" in done.stderr
+    assert pd.read_csv(tmp_path / "linear_cost.csv")["point"].tolist() == ["layers=6", "layers=12"]
+    assert (tmp_path / "linear_cost.png").exists()
+
+
+def test_rounds_run_all_points_in_turn_and_are_taken_together(tmp_path: Path) -> None:
+    layers = sweeps("{name:layers,grid:{layers:[6,12]}}")
+    done = run("experiment=linear_cost", "experiment.rounds=2", layers, *SMALL, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    records = [record(tmp_path / str(number)) for number in range(4)]
+    assert [found["layers"] for found in records] == [6, 12, 6, 12]
+    assert {found["instances"] for found in records} == {100}, "the user's own"
+    drawn = pd.read_csv(tmp_path / "linear_cost.csv")
+    assert (drawn["point"].tolist(), drawn["n_times"].tolist()) == (["layers=6", "layers=12"], [2, 2])
+
+
+def test_a_folder_with_records_of_another_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "result.json").write_text("{}")
+    done = run("experiment=linear_cost", "experiment.toy=true", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert f"error: {tmp_path}: has records of another run; choose another folder with hydra.run.dir=FOLDER" in done.stderr
+    assert not (tmp_path / "0").exists()
+
+
+def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp_path: Path) -> None:
+    done = run(
+        "experiment=linear_cost", "experiment.same_categories=true", "experiment.rounds=1", "layers=120",
+        f"hydra.run.dir={tmp_path}",
+        sweeps("{name:instances,grid:{instances:[100,700]}}"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("error:") == 1
+    assert "its points must find the same categories, and do not: " in done.stderr
+    assert "at instances / instances=100; " in done.stderr
+    assert done.stderr.rstrip().endswith("at instances / instances=700")
+    assert not (tmp_path / "linear_cost.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["experiment=abltion"], "experiment=abltion: did you mean ablation? legal: ablation, ", id="unknown"),
+        pytest.param(["experiment=ablation", "optimize=all"], "experiment=ablation varies optimize itself", id="swept"),
+        pytest.param(["experiment=ablation", "nuerons=3"], "unknown key nuerons", id="unknown key"),
+        pytest.param(["experiment=ablation", "threads=0"], "threads=0: must be at least 1", id="no point can be run"),
+        pytest.param(["experiment=ablation", "experiment.figure=abltion"], "experiment.figure=abltion: did", id="figure"),
+        pytest.param(["experiment=ablation", "experiment.rounds=0"], "experiment.rounds=0: must be at least 1", id="rounds"),
+        pytest.param(["experiment.name=ablation"], "experiment=NAME takes it", id="only the name"),
+        pytest.param(["experiment=ablation", sweeps("{name:a,grid:{nuerons:[1]}}")], "nuerons", id="a sweep of an unknown key"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_error_before_anything_is_run(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = run(*arguments, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list(tmp_path.glob("*/result.json"))
+
+
+def test_a_sweep_of_experiments_goes_on_past_one_that_cannot_be_run(tmp_path: Path) -> None:
+    done = run("-m", "experiment=linear_cost", "experiment.toy=true", "repeats=0,1", f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.count("error:") == 1
+    assert "repeats=0: must be at least 1" in done.stderr
+    assert not list((tmp_path / "0").glob("*/result.json"))
+    assert (tmp_path / "1" / "linear_cost.png").exists()
+    assert record(tmp_path / "1" / "0")["config"]["repeats"] == 1

@@ -1,0 +1,183 @@
+"""From an experiment's configuration and a user's overrides to points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments import figures
+from experiments.planning import override, plan
+from sparsednn.config import ConfigError, chosen_experiment, register, resolve
+from sparsednn.schema import ExperimentConfig, SweepConfig
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def experiment(*sweeps: SweepConfig, toy: bool = False) -> ExperimentConfig:
+    return ExperimentConfig(
+        "made_up", "ablation", toy, overrides={"seed": 1, "layers": 6, "optimize": "paper"}, toy_overrides={"layers": 3},
+        sweeps=list(sweeps),
+    )  # fmt: skip
+
+
+def grid(**changes: Any) -> SweepConfig:
+    return SweepConfig("threads", **{"grid": {"threads": [1, 2]}, "overrides": {"seed": 2}} | changes)
+
+
+def planned(config: ExperimentConfig, *given: str) -> list[tuple[str, ...]]:
+    return [point.overrides for point in plan(config, given)]
+
+
+def test_a_grid_has_every_combination_of_its_values_the_last_fastest() -> None:
+    points = plan(experiment(grid(grid={"threads": [1, 2], "kernel": ["csc", "csr"]})), [])
+    assert [point.label for point in points] == [
+        "threads=1, kernel=csc", "threads=1, kernel=csr", "threads=2, kernel=csc", "threads=2, kernel=csr",
+    ]  # fmt: skip
+    assert points[1].sweep == "threads"
+    assert points[1].overrides == ("seed=2", "layers=6", "optimize=paper", "threads=1", "kernel=csr")
+
+
+def test_listed_points_are_run_as_they_are_and_named_by_their_labels() -> None:
+    listed = [{"label": "one", "optimize": "all"}, {"optimize.rows": "prune", "threads": None}]
+    points = plan(experiment(SweepConfig("some", points=listed)), [])
+    assert [point.label for point in points] == ["one", "optimize.rows=prune, threads=null"]
+    assert points[0].overrides == ("seed=1", "layers=6", "optimize=all")
+    assert points[1].overrides == ("seed=1", "layers=6", "optimize=paper", "optimize.rows=prune", "threads=null")
+
+
+def test_several_sweeps_are_run_one_after_the_other() -> None:
+    config = experiment(grid(), SweepConfig("more", grid={"layers": [9]}))
+    assert [(point.sweep, point.label) for point in plan(config, [])] == [
+        ("threads", "threads=1"), ("threads", "threads=2"), ("more", "layers=9"),
+    ]  # fmt: skip
+
+
+def test_toy_size_has_its_own_values() -> None:
+    toy = grid(toy_grid={"threads": [4]}, toy_overrides={"seed": 3})
+    assert planned(experiment(toy, toy=True)) == [("seed=3", "layers=3", "optimize=paper", "threads=4")]
+    assert planned(experiment(grid(), toy=True))[0] == ("seed=2", "layers=3", "optimize=paper", "threads=1"), "the sweep's own"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(["layers=12"], ("seed=2", "optimize=paper", "threads=1", "layers=12"), id="a value"),
+        pytest.param(
+            ["++trace=true"], ("seed=2", "layers=6", "optimize=paper", "threads=1", "++trace=true"), id="another, by force"
+        ),
+        pytest.param(["optimize=all"], ("seed=2", "layers=6", "threads=1", "optimize=all"), id="a group"),
+        pytest.param(
+            ["optimize.rows=none"], ("seed=2", "layers=6", "optimize=paper", "threads=1", "optimize.rows=none"), id="a field"
+        ),
+        pytest.param(
+            ["experiment=x", "experiment.toy=false", "hydra.job.chdir=false"],
+            ("seed=2", "layers=6", "optimize=paper", "threads=1"),
+            id="what is not a point's is left out",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_the_same_in_all_points_is_the_users_to_change(given: list[str], expected: tuple[str, ...]) -> None:
+    assert planned(experiment(grid()), *given)[0] == expected
+
+
+def test_a_users_group_takes_the_place_of_an_experiments_fields() -> None:
+    config = experiment(grid(overrides={"optimize.rows": "none"}))
+    assert planned(config, "optimize=all")[0] == ("seed=1", "layers=6", "threads=1", "optimize=all")
+
+
+@pytest.mark.parametrize(
+    ("given", "swept"),
+    [
+        pytest.param("threads=4", {"threads": [1, 2]}, id="the same key"),
+        pytest.param("+optimize=all", {"optimize.rows": ["none"]}, id="its group"),
+        pytest.param("optimize.rows=none", {"optimize": ["all"]}, id="a field of its group"),
+    ],
+)
+def test_what_an_experiment_varies_is_not_the_users_to_change(given: str, swept: dict[str, list[Any]]) -> None:
+    key = next(iter(swept))
+    with pytest.raises(ConfigError, match=f"experiment=made_up varies {key} itself; leave") as caught:
+        plan(experiment(grid(grid=swept)), [given])
+    assert str(caught.value).startswith(given)
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "message"),
+    [
+        pytest.param([SweepConfig("a")], "sweep a: a sweep has a name, and either a grid or points", id="nothing to run"),
+        pytest.param([grid(points=[{}])], "either a grid or points", id="both"),
+        pytest.param([SweepConfig("", points=[{}])], r"sweep \(without a name\)", id="no name"),
+        pytest.param([grid(grid={"threads": []})], "threads has no values", id="no values"),
+        pytest.param([grid(), grid()], "2 points are threads / threads=1; give them labels", id="the same twice"),
+    ],
+)
+def test_an_experiment_that_contradicts_itself_is_refused(sweeps: list[SweepConfig], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan(experiment(*sweeps), [])
+
+
+VALUES = [
+    None,
+    True,
+    3,
+    0.5,
+    -1.5e-7,
+    "csc",
+    [2, 2, 16],
+    "a b",
+    "it's",
+    "back\\slash",
+    "end\\",
+    "\\'",
+    "x,y",
+    "a=b",
+    "",
+    "null ",
+    "${seed}",
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_values_reach_hydra_as_they_are(value: Any) -> None:
+    key = "network.radices" if isinstance(value, list) else "experiment.overrides"
+    given = value if isinstance(value, list) else {"key": value}
+    text = override(key, value) if isinstance(value, list) else f"+{override('experiment.overrides.key', value)}"
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=[text])
+    found = cfg.network.radices if key == "network.radices" else cfg.experiment.overrides
+    if value == "${seed}":  # an interpolation, as in any YAML
+        assert found["key"] == 5489
+    else:
+        assert found == given
+
+
+def test_every_experiment_can_be_planned_and_every_point_of_it_resolved() -> None:
+    register()
+    names = [path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "none"]
+    assert {"ablation", "linear_cost"} <= set(names)
+    for name in names:
+        for toy in ("true", "false"):
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                chosen = chosen_experiment(compose("config", overrides=[f"experiment={name}", f"experiment.toy={toy}"]))
+                assert chosen is not None
+                assert chosen.name == name, "so that records and messages say what a user types"
+                assert chosen.figure in figures.names()
+                for point in plan(chosen, []):
+                    config = resolve(compose("config", overrides=list(point.overrides)))
+                    assert config.experiment.name == "none"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(["experiment.name=foo"], "experiment.name=foo: .*experiment=NAME", id="a name without sweeps"),
+        pytest.param(["experiment=ablation", "experiment.name=none"], "needs a name other than none", id="no name"),
+    ],
+)
+def test_half_an_experiment_is_refused(overrides: list[str], message: str) -> None:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(ConfigError, match=message):
+        chosen_experiment(compose("config", overrides=overrides))
