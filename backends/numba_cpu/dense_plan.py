@@ -18,8 +18,8 @@ from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.memory import cache_bytes
 from sparsednn.network import Network
 
-BLOCK_ROWS = 128
-"""Instances in a block unless told otherwise: the best of 32 to 256 at 1024 to 16384 neurons."""
+BLOCK_ROWS, FEWEST_ROWS = 128, 32
+"""Instances in a block unless told otherwise: the most, and the fewest where more would not fit in the caches."""
 
 ENTRY_COST, OUTPUT_COST, INPUT_COST, SPREAD_COST = 20, 20, 2, 60
 """What the first layer takes for an instance, in multiply-adds of a dense block: each connection of one of its entries, when it
@@ -54,7 +54,7 @@ class DensePlan(Plan):
         self.is_dense = kernel == "udc_udc"
         super().__init__(network, kernel, options, n_workers)
         self.first_layer = self._first_layer(network)
-        wanted = options.block_rows or BLOCK_ROWS
+        wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.far_bytes = FAR * cache_bytes(2)
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
@@ -158,6 +158,13 @@ class DensePlan(Plan):
                 state=np.zeros(blocks.N_STATE, np.int64),
             )
         return self.memory[worker]  # type: ignore[no-any-return]
+
+    def _fitting_rows(self) -> int:
+        """As many instances as leave half of the second-level cache to other things, in layers whose columns share no inputs."""
+        widths = self.neurons.widths[1:]
+        apart = widths if self.is_dense else widths[self.connections.column_at < 0]
+        fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
+        return min(max(fitting, FEWEST_ROWS), BLOCK_ROWS)
 
     def _first_layer(self, network: Network) -> blocks.FirstLayer:
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
