@@ -38,7 +38,7 @@ def cache_bytes(level: int, root: Path = CACHES) -> int:
             kind = (path / "type").read_text().strip()
             if kind != "Instruction" and int((path / "level").read_text()) == level:
                 size = (path / "size").read_text().strip()
-                return int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]] if size[-1] in "KM" else int(size)
+                return int(size.rstrip("KM")) * {"K": 2**10, "M": 2**20}.get(size[-1], 1)
     return USUAL_CACHE_BYTES[level]
 
 

@@ -160,7 +160,7 @@ class DensePlan(Plan):
         return self.memory[worker]  # type: ignore[no-any-return]
 
     def _fitting_rows(self) -> int:
-        """As many instances as leave half of the second-level cache to other things, in layers whose columns share no inputs."""
+        """As many instances as fill half of the second-level cache, in layers whose columns share no inputs."""
         widths = self.neurons.widths[1:]
         apart = widths if self.is_dense else widths[self.connections.column_at < 0]
         fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS

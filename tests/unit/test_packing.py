@@ -1,0 +1,103 @@
+"""Compact storage, the order of computation, and what the system says of its caches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsednn
+from backends.numba_cpu.dense_plan import DensePlan
+from backends.numba_cpu.ordering import computing_order
+from backends.numba_cpu.packing import Connections, column_spans
+from sparsednn.backend import KernelOptions
+from sparsednn.memory import USUAL_CACHE_BYTES, cache_bytes
+
+
+def plan(network: sparsednn.Network, **options: str) -> DensePlan:
+    return DensePlan(network, "udc_csc", KernelOptions("udc_csc", **options), 1)  # type: ignore[arg-type]
+
+
+def random_layer(seed: int, shape: tuple[int, int] = (40, 40)) -> sp.csc_array:
+    return sp.csc_array(sp.random_array(shape, density=0.2, rng=np.random.default_rng(seed), dtype=np.float32))
+
+
+def test_the_challenge_takes_2_bytes_a_distinct_connection_and_one_weight() -> None:
+    conn = plan(sparsednn.radixnet(1024, 120), columns="none").connections
+    assert (conn.ids.dtype, conn.ids.size) == (np.uint16, 120 * 64 * 32 - repeated_ids(conn))
+    assert conn.weights.tolist() == [0.0625]
+    assert (conn.degree == 32).all()
+    assert conn.indptr.size == 0
+    assert conn.column.size == 1024  # the same for all layers: 16 outputs for each stored column
+
+
+def repeated_ids(conn: Connections) -> int:
+    """Ids that several layers have in common."""
+    return (len(conn.ids_at) - len(set(conn.ids_at.tolist()))) * 64 * 32
+
+
+def test_equal_layers_are_stored_once() -> None:
+    matrix = random_layer(1)
+    one, three = (plan(sparsednn.Network([matrix] * n)).connections for n in (1, 3))
+    assert (one.ids.size, one.weights.size, one.indptr.size) == (three.ids.size, three.weights.size, three.indptr.size)
+    assert len(set(three.ids_at.tolist())) == 1
+
+
+def test_columns_of_different_lengths_and_weights_are_where_the_spans_say() -> None:
+    matrix = random_layer(2, (30, 50))
+    for order in ("given", "shared_inputs"):
+        packed = plan(sparsednn.Network([matrix]), columns="none", order=order)
+        starts, counts = column_spans(packed.connections, 0, 50)
+        for position, output in enumerate(packed.neurons.order):
+            span = slice(starts[position], starts[position] + counts[position])
+            column = slice(matrix.indptr[output], matrix.indptr[output + 1])
+            assert packed.connections.ids[span].tolist() == matrix.indices[column].tolist()
+            assert packed.connections.weights[span].tolist() == matrix.data[column].tolist()
+
+
+def test_each_column_is_followed_by_the_one_that_shares_the_most_inputs() -> None:
+    # Inputs: column 0 has 0 1 2, 1 has 5 6, 2 has 2 3, 3 has 1 2 3, 4 has 5 7, 5 has nothing.
+    inputs = [[0, 1, 2], [5, 6], [2, 3], [1, 2, 3], [5, 7], []]
+    matrix = np.zeros((8, 6), np.float32)
+    for column, rows in enumerate(inputs):
+        matrix[rows, column] = 1
+    stored, order = computing_order(sparsednn.Network([sp.csc_array(matrix)]).layers[0], "shared_inputs")
+    assert stored is order is not None
+    assert stored.tolist() == [5, 0, 3, 2, 1, 4]  # no inputs come first; then 0, from which all others follow
+
+
+def test_a_layer_in_which_everything_shares_inputs_is_sorted_only() -> None:
+    dense = sp.csc_array(np.ones((100, 100), np.float32))
+    stored, _ = computing_order(sparsednn.Network([dense]).layers[0], "shared_inputs")
+    assert stored is not None
+    assert stored.tolist() == list(range(100))
+
+
+def write_cache(root: Path, number: int, **values: str) -> None:
+    folder = root / f"index{number}"
+    folder.mkdir(parents=True)
+    for name, value in values.items():
+        (folder / name).write_text(value + "\n")
+
+
+def test_cache_sizes_come_from_the_system(tmp_path: Path) -> None:
+    write_cache(tmp_path, 0, level="1", type="Data", size="48K")
+    write_cache(tmp_path, 1, level="1", type="Instruction", size="64K")
+    write_cache(tmp_path, 2, level="2", type="Unified", size="2M")
+    write_cache(tmp_path, 3, level="3", type="Unified", size="4096")
+    assert [cache_bytes(level, tmp_path) for level in (1, 2, 3)] == [48 * 2**10, 2 * 2**20, 4096]
+
+
+@pytest.mark.parametrize("size", ["", "many", "K"])
+def test_cache_sizes_that_cannot_be_understood_are_the_usual_ones(tmp_path: Path, size: str) -> None:
+    write_cache(tmp_path, 0, level="2", type="Unified", size=size)
+    assert [cache_bytes(level, tmp_path) for level in (1, 2, 3)] == list(USUAL_CACHE_BYTES.values())
+
+
+def test_blocks_fit_in_half_of_the_second_level_cache_unless_columns_share_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.numba_cpu.dense_plan.cache_bytes", lambda level: 64 * 1024)
+    narrow, wide = (sparsednn.Network([random_layer(3, (n, n))]) for n in (40, 200))
+    assert (plan(narrow).block_rows, plan(wide).block_rows) == (128, 32)
+    assert plan(sparsednn.radixnet(1024, 6), columns="none").block_rows == 128
