@@ -71,7 +71,8 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
         return experiment  # type: ignore[no-any-return]
     if experiment != ExperimentConfig():
         raise ConfigError(
-            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps or a benchmark; experiment=NAME takes it"
+            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps or a benchmark; "
+            "experiment=NAME takes it"
         )
     return None
 

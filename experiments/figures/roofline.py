@@ -73,7 +73,7 @@ def roofline_figure(figures: Figures) -> Figure:
     threads, kernels = _threads(figures), _drawn(figures)
     if not threads or not kernels:
         raise ValueError(f"nothing to draw: the record has {len(figures['rates'])} rates and {len(kernels)} layers")
-    figure = style.new_figure(5.6 * len(threads) + 0.4, 6.4)
+    figure = style.new_figure(5.6 * len(threads) + 3.0, 6.2)
     names = list(dict.fromkeys(case["name"] for case in kernels))
     limits = _limits(figures, kernels, threads)
     panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
@@ -83,7 +83,7 @@ def roofline_figure(figures: Figures) -> Figure:
         axes.set_title(threads_name(n_threads))
         axes.set_xlabel("multiply-adds per byte from the level that limits")
     panels[0].set_ylabel("multiply-adds a second (1e9)")
-    figure.legend(handles=_legend(names, kernels), loc="outside lower center", ncols=min(4, 2 * len(threads)), fontsize=8.5)
+    figure.legend(handles=_legend(names, kernels), loc="outside right upper", fontsize=8.5)
     return figure
 
 
