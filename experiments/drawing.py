@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich.console import RenderableType
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure, the data that it shows (as `experiments.records.frame` has them, and more), and a table for the console."""
+    """A figure, the data that it shows (inferences as `experiments.records.frame` has them), and a table for the console."""
 
     figure: Figure
     data: pd.DataFrame
-    table: Table
+    table: RenderableType

@@ -12,7 +12,8 @@ from hydra import compose
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments import figures
+from experiments import benchmarks, figures
+from experiments.bench import WIDTH
 from experiments.display import Display, sweep_table
 from experiments.launch import RESULT, run_point
 from experiments.planning import PlannedPoint, plan
@@ -61,11 +62,14 @@ class ExperimentRun:
         if any(self.folder.rglob(RESULT)):
             raise ConfigError(f"{self.folder}: has records of another run; choose another folder with hydra.run.dir=FOLDER")
         points = plan(self.experiment, self.given)
+        if self.experiment.benchmark:
+            benchmarks.require(self.experiment, points[0].overrides)
         composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
         self._refuse_what_no_point_can_run(composed)
         rounds = self.experiment.rounds
         records = self._run_points(points * rounds, composed * rounds)
-        self.console.print(sweep_table(records))
+        if not self.experiment.benchmark:
+            self.console.print(sweep_table(records))
         failed = [(number, record) for number, record in enumerate(records) if record["status"] != "complete"]
         if failed:
             lines = [f"{len(failed)} of {len(records)} points failed:"]
@@ -85,13 +89,14 @@ class ExperimentRun:
 
     def _run_points(self, points: list[PlannedPoint], composed: list[DictConfig]) -> list[dict[str, Any]]:
         display, started_at, records = Display(self.console), monotonic(), []
+        benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
         for number, (point, cfg) in enumerate(zip(points, composed, strict=True)):
             done = f"experiment {self.experiment.name}, point {number + 1} of {len(points)}: {point.sweep} / {point.label}"
             display.say(f"{done}{_time_left(monotonic() - started_at, number, len(points))}")
             folder = self.folder / str(number)
             folder.mkdir(exist_ok=True)
             about = self._about(number, point)
-            record = run_point(partial(resolve, cfg), folder, list(point.overrides), self.console, about)
+            record = run_point(partial(resolve, cfg), folder, list(point.overrides), self.console, about, benchmark)
             records.append(record)
             if record["status"] != "complete":
                 self.complain(f"{record['error']} (record: {folder / RESULT})")
@@ -119,7 +124,8 @@ class ExperimentRun:
         except ConfigError as error:
             self.complain(str(error))
             return False
-        self.console.print(table)
+        # A table is cut off where the console is too narrow for it; lines that are broken can still be read.
+        Console(file=self.console.file, width=max(self.console.width, WIDTH)).print(table)
         display.say(f"figure: {', '.join(str(path) for path in paths)}")
         return True
 

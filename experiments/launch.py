@@ -53,12 +53,22 @@ class Data:
     seconds: float
 
 
+Work = Callable[[Config, Display, Path], dict[str, Any]]
+"""What a point does, and what its record says of that: with the configuration, the display and the point's folder."""
+
+
 def run_point(
-    resolve: Callable[[], Config], folder: Path, overrides: list[str], console: Console, about: Mapping[str, Any] | None = None
+    resolve: Callable[[], Config],
+    folder: Path,
+    overrides: list[str],
+    console: Console,
+    about: Mapping[str, Any] | None = None,
+    benchmark: Work | None = None,
 ) -> dict[str, Any]:
     """Run one point and write its record into `folder`; return the record, whose status is "complete" or "failed".
 
-    `overrides` are those that the user gave for this point, for the record; `about` is what else it is to say.
+    `overrides` are those that the user gave for this point, for the record; `about` is what else it is to say. An inference
+    is run, and its summary shown, unless there is a `benchmark`.
 
     Raises
     ------
@@ -74,8 +84,10 @@ def run_point(
     display = Display(console)
     try:
         config = resolve()
-        record |= {"neurons": config.neurons, "layers": config.layers, "config": as_record(config)}
-        record |= measure(config, display, folder)
+        record["config"] = as_record(config)
+        if benchmark is None:
+            record |= {"neurons": config.neurons, "layers": config.layers}
+        record |= (benchmark or measure)(config, display, folder)
     except KeyboardInterrupt:
         _fail(record, "interrupted")
         _finish(record, folder)
@@ -86,7 +98,8 @@ def run_point(
             console.print_exception()
     _finish(record, folder)
     if record["status"] == "complete":
-        console.print(summary(record))
+        if benchmark is None:
+            console.print(summary(record))
         display.say(f"record: {folder / RESULT}")
     return record
 

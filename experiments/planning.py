@@ -12,7 +12,7 @@ from typing import Any
 from sparsednn.config import ConfigError
 from sparsednn.schema import ExperimentConfig, SweepConfig
 
-LABEL = "label"
+LABEL, BENCHMARK = "label", "benchmark"
 _BARE = re.compile(r"[\w./+-]+")
 _BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")  # only there does Hydra take backslashes for more than themselves
 _OWN = ("experiment", "hydra")
@@ -31,7 +31,7 @@ def plan(experiment: ExperimentConfig, given: Iterable[str]) -> list[PlannedPoin
     """Return the points of an experiment, in the order in which they are to be run.
 
     Of several values for a key the last counts: the experiment's, the sweep's, those for toy size, the point's own, the user's.
-    A user may change whatever is the same in all points, but not what some sweep varies.
+    A user may change whatever is the same in all points, but not what some sweep varies. A benchmark is one point.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def plan(experiment: ExperimentConfig, given: Iterable[str]) -> list[PlannedPoin
     """
     user = _user_overrides(given)
     _refuse_swept(experiment, user)
-    points = [point for sweep in experiment.sweeps for point in _points_of(experiment, sweep, user)]
+    points = [point for sweep in _sweeps(experiment) for point in _points_of(experiment, sweep, user)]
     for (sweep_name, label), n_times in Counter((point.sweep, point.label) for point in points).items():
         if n_times > 1:
             raise ConfigError(f"experiment {experiment.name}: {n_times} points are {sweep_name} / {label}; give them labels")
@@ -56,6 +56,10 @@ def plan(experiment: ExperimentConfig, given: Iterable[str]) -> list[PlannedPoin
 def override(key: str, value: Any) -> str:
     """Return ``key=value`` as Hydra reads it: null, truth values, numbers, strings (quoted where they must be) and lists."""
     return f"{key}={_written(value)}"
+
+
+def _sweeps(experiment: ExperimentConfig) -> list[SweepConfig]:
+    return [SweepConfig(BENCHMARK, points=[{LABEL: experiment.benchmark}])] if experiment.benchmark else experiment.sweeps
 
 
 def _points_of(experiment: ExperimentConfig, sweep: SweepConfig, user: Mapping[str, str]) -> Iterator[PlannedPoint]:

@@ -181,10 +181,11 @@ def _grouped(found: Iterable[tuple[Path, Record]]) -> list[Point]:
         (first_folder, first), *rest = members
         for folder, record in rest:
             for key in SAME_JOB:
-                if record[key] != first[key]:
+                one, other = first.get(key), record.get(key)  # benchmarks have only some of them
+                if one != other:
                     raise ConfigError(
-                        f"{first_folder} and {folder}: the same point ({sweep} / {label}) with {key}={first[key]} and "
-                        f"{key}={record[key]}; give folders of the same job"
+                        f"{first_folder} and {folder}: the same point ({sweep} / {label}) with {key}={one} and "
+                        f"{key}={other}; give folders of the same job"
                     )
         points.append(Point(sweep, label, tuple(record for _, record in members), tuple(folder for folder, _ in members)))
     return points

@@ -34,27 +34,39 @@ for a limited time in all; how many stayed disturbed is reported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from backends.numba_cpu.jit import JIT_DISABLED
-from experiments.bench import benchmark_parser, check_common, median_interval, write_figures
+from experiments.bench import benchmark_parser, check_common, write_figures
 from experiments.figures.roofline import draw_roofline
-from experiments.roofline_model import ARITHMETIC, Cache, caches, roof
+from experiments.roofline_model import caches
 from experiments.roofline_probes import Crew, LayerCase, Probe, group_case, machine_probes, radixnet_case
+from experiments.roofline_rates import summed_up
 from experiments.roofline_table import show
+from sparsednn.config import Config, ConfigError
 from sparsednn.engine import default_threads
 
-NEURONS = (1024, 4096, 16384, 65536)
-STRIDES = (128, 32, 64, 256)
 GROUP, GROUP_STRIDE = "one group of columns", 64
-LEAST_S = 0.004
-"""Seconds of one measurement: far longer than threads take to start together, and short enough to be left alone often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is measured: layers of so many neurons, blocks of so many instances, each for so many seconds at least."""
+
+    neurons: tuple[int, ...]
+    strides: tuple[int, ...]
+    least_s: float
+
+
+FULL = Size((1024, 4096, 16384, 65536), (128, 32, 64, 256), 0.004)
+"""A measurement takes far longer than threads take to start together, and is short enough to be left alone often."""
+
+TOY = Size((64,), (128, 24), 1e-4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,9 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--threads {args.threads}: at least 1 is needed")
     if args.figure is not None and (args.figure.suffix != ".png" or not args.figure.parent.is_dir()):
         parser.error(f"--figure {args.figure}: must be the name of a .png file in a folder that exists")
-    if JIT_DISABLED:
-        parser.error("NUMBA_DISABLE_JIT is set: only compiled kernels have a roofline; run without it")
-    figures = measure(args.rounds, args.threads)
+    try:
+        require_usable()
+    except ConfigError as error:
+        parser.error(str(error))
+    figures = measure(args.rounds, args.threads, FULL)
     show(figures, Console())
     write_figures(args.json, figures)
     if args.figure is not None:
@@ -80,8 +94,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(rounds: int, threads: int) -> dict[str, Any]:
+def require_usable() -> None:
+    """Raise ConfigError where there is nothing to measure."""
+    if JIT_DISABLED:
+        raise ConfigError("NUMBA_DISABLE_JIT is set: only compiled kernels have a roofline; run without it")
+
+
+def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Measure as a configuration says: ``threads``, and ``repeats`` as rounds."""
+    return measure(config.repeats, config.threads or default_threads(), TOY if toy else FULL, progress)
+
+
+def measure(
+    rounds: int, threads: int, size: Size = FULL, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
     """Run all probes in turn, `rounds` times and once before to warm up, on one thread and on `threads`.
+
+    `progress` is told how many of all rounds are done.
 
     Returns
     -------
@@ -89,85 +118,59 @@ def measure(rounds: int, threads: int) -> dict[str, Any]:
         rounds, caches; ``rates``: what the machine does; ``kernels``: what the kernel does, with its roofs.
     """
     levels, numbers = caches(), sorted({1, threads})
-    cases = layer_cases()
+    cases = layer_cases(size)
     machine = {n: machine_probes(levels, n) for n in numbers}
     layers = {n: [(case, case.probe(name, neurons, stride)) for case, name, neurons, stride in cases] for n in numbers}
     probes = {n: machine[n] + [probe for _, probe in layers[n]] for n in numbers}
-    crew = run_in_turn(probes, rounds)
-    return {
+    crew = run_in_turn(probes, rounds, size.least_s, progress)
+    figures = {
         "rounds": rounds,
         "measured": crew.n_measured,
         "disturbed": crew.n_disturbed,
         "caches": [asdict(level) for level in levels],
-        "rates": [{"threads": n, **probe.about, **summary(probe.rates)} for n in numbers for probe in machine[n]],
+        "rates": [{"threads": n, **probe.about, "values": probe.rates} for n in numbers for probe in machine[n]],
         "kernels": [
-            {"threads": n, **probe.about, **summary(probe.rates), **roofs(case, probe, machine[n], levels, n)}
+            {
+                "threads": n,
+                **probe.about,
+                "values": probe.rates,
+                "any_order": {"bytes": case.work(probe.about["stride"]).least_bytes(levels, n)},
+                "this_order": {"bytes": case.bytes_in_order(probe.about["stride"], levels, n)},
+            }
             for n in numbers
             for case, probe in layers[n]
         ],
     }
+    return summed_up(figures)
 
 
-def layer_cases() -> list[tuple[LayerCase, str, int, int]]:
+def layer_cases(size: Size) -> list[tuple[LayerCase, str, int, int]]:
     """Return each layer with its name, neurons and the block's width: one group by itself, then whole layers."""
     found = [(group_case(), GROUP, 0, GROUP_STRIDE)]
-    for neurons in NEURONS:
+    for neurons in size.neurons:
         for columns in ("none", "merge"):
             case = radixnet_case(neurons, columns)
-            found += [(case, f"{neurons} neurons", neurons, stride) for stride in STRIDES]
+            found += [(case, f"{neurons} neurons", neurons, stride) for stride in size.strides]
     return found
 
 
-def run_in_turn(probes: dict[int, list[Probe]], rounds: int) -> Crew:
+def run_in_turn(probes: dict[int, list[Probe]], rounds: int, least_s: float, progress: Callable[[int, int], None]) -> Crew:
     """Measure each probe on its number of threads, round after round; the first round does not count."""
     crew = Crew(max(probes), max(probe.n_bytes for group in probes.values() for probe in group))
     try:
         for group in probes.values():
             for probe in group:
-                crew.calibrate(probe, LEAST_S)
+                crew.calibrate(probe, least_s)
         for number in range(rounds + 1):
             for n_threads, group in probes.items():
                 for probe in group:
                     rate = crew.rate(probe, n_threads)
                     if number > 0:
                         probe.rates.append(rate)
+            progress(number + 1, rounds + 1)
     finally:
         crew.close()
     return crew
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Return values with their median and its interval."""
-    middle, low, high = median_interval(values)
-    return {"values": list(values), "median": middle, "low": low, "high": high}
-
-
-def roofs(case: LayerCase, probe: Probe, machine: list[Probe], levels: Sequence[Cache], n_threads: int) -> dict[str, Any]:
-    """Return both roofs of a layer: the bytes they count, rate and limit, and the kernel's share of them round by round."""
-    rates = {name: best_rates(machine, name) for name in {probe.about["name"] for probe in machine}}
-    arithmetic, work = rates["unfused"], case.work(probe.about["stride"])
-    found = {}
-    for count, needed in (
-        ("any_order", work.least_bytes(levels, n_threads)),
-        ("this_order", case.bytes_in_order(work.stride, levels, n_threads)),
-    ):
-        # Rates are of all threads together, multiply-adds and bytes of one: their ratio is the same for all.
-        rounds = [
-            roof(limit, {name: rates[name][number] for name in needed}, work.multiply_adds, needed)[0]
-            for number, limit in enumerate(arithmetic)
-        ]
-        middle = {name: float(np.median(rates[name])) for name in needed}
-        rate, limit_name = roof(float(np.median(arithmetic)), middle, work.multiply_adds, needed)
-        share = summary([value / most for value, most in zip(probe.rates, rounds, strict=True)])
-        nearest = levels[0].name if limit_name == ARITHMETIC else limit_name
-        intensity = work.multiply_adds / needed[nearest]
-        found[count] = {"bytes": needed, "rate": rate, "limit": limit_name, "intensity": intensity, "share": share}
-    return found
-
-
-def best_rates(machine: list[Probe], name: str) -> list[float]:
-    """Return, round by round, the rate with the faster of the vector widths."""
-    return [max(values) for values in zip(*(probe.rates for probe in machine if probe.about["name"] == name), strict=True)]
 
 
 if __name__ == "__main__":

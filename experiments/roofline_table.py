@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from experiments.bench import WIDTH
 
@@ -21,16 +22,20 @@ kernel's order (in order). columns=merge: equal columns are computed once. See t
 def show(figures: Mapping[str, Any], console: Console) -> None:
     """Print what the machine does and what the kernel reaches, for each number of threads."""
     console.width = max(console.width, WIDTH)
+    console.print(tables(figures))
+
+
+def tables(figures: Mapping[str, Any]) -> Group:
+    """Return what the machine does and what the kernel reaches, for each number of threads."""
     guess = ", assumed: the system does not tell"
     sizes = (f"{c['name']} {c['size_bytes'] >> 10:,} KiB{guess if c['assumed'] else ''}" for c in figures["caches"])
     quiet = f"{figures['disturbed']} of {figures['measured']} measurements disturbed by other programs"
-    console.print(
-        f"caches: {', '.join(sizes)}; medians of {figures['rounds']} rounds (95 % intervals); {quiet}", highlight=False
-    )
+    parts: list[Text | Table] = [
+        Text(f"caches: {', '.join(sizes)}; medians of {figures['rounds']} rounds (95 % intervals); {quiet}")
+    ]
     for n_threads in sorted({rate["threads"] for rate in figures["rates"]}):
-        console.print(_machine(figures, n_threads))
-        console.print(_kernels(figures, n_threads))
-    console.print(MODEL, highlight=False)
+        parts += [_machine(figures, n_threads), _kernels(figures, n_threads)]
+    return Group(*parts, Text(MODEL))
 
 
 def threads_name(n_threads: int) -> str:

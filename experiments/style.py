@@ -21,7 +21,7 @@ from sparsednn.result import atomic_path
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito, "Color Universal Design", 2008; the pale yellow is left out."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#666666"
+GREY, INK = "#666666", "#404040"
 DPI = 150
 FORMATS = ("png", "pdf")
 SIMULATED = "simulated"
@@ -97,10 +97,13 @@ def time_text(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
-def entitle(figure: Figure, title: str, points: Points) -> None:
-    """Write the title, what the points have in common, and in large letters if it is not what it may be taken for."""
+def entitle(figure: Figure, title: str, points: Points, shown: str | None = None) -> None:
+    """Write the title, what the points have in common, and in large letters if it is not what it may be taken for.
+
+    `shown` says what the values are, if they are not medians of inference times.
+    """
     figure.suptitle(title, x=0.01, ha="left", weight="bold", size=13)
-    caption = provenance(points)
+    caption = provenance(points, shown)
     figure.supxlabel(
         "\n".join(textwrap.wrap(caption, int(figure.get_figwidth() * 16))), x=0.01, ha="left", size=7.5, color=GREY
     )
@@ -108,12 +111,11 @@ def entitle(figure: Figure, title: str, points: Points) -> None:
         figure.text(0.99, 0.99, SIMULATED.upper(), size=18, weight="bold", color=COLOURS[1], ha="right", va="top")
 
 
-def provenance(points: Points) -> str:
-    """Say where the points come from: machine, threads, code, how many times each, what failed."""
+def provenance(points: Points, shown: str | None = None) -> str:
+    """Say where the points come from: what the values are (see `entitle`), machine, threads, code, what failed."""
     records = points.records
-    n_times = sorted({len(point.times_s) for point in points.points})
     parts = [
-        f"median of {_range(n_times)}, bars from smallest to largest" if n_times[-1] > 1 else "single runs",
+        shown or _times_shown(points),
         _one_or_all("machines", (record["environment"]["cpu"] for record in records)),
         _one_or_all("", (f"{record['processes']} x {record['threads']} threads" for record in records)),
         _one_or_all("revisions", (_revision(record) for record in records)),
@@ -150,6 +152,11 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=form, metadata=metadata)
     return paths
+
+
+def _times_shown(points: Points) -> str:
+    n_times = sorted({len(point.times_s) for point in points.points})
+    return f"median of {_range(n_times)}, bars from smallest to largest" if n_times[-1] > 1 else "single runs"
 
 
 def _range(numbers: list[int]) -> str:

@@ -61,15 +61,18 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
         If it is not a whole one.
     """
     experiment: Any = OmegaConf.to_object(cfg.experiment)
-    if experiment.sweeps:
+    if experiment.sweeps or experiment.benchmark:
         if experiment.name == "none":
-            raise ConfigError("experiment.sweeps: an experiment needs a name other than none")
+            raise ConfigError("experiment.sweeps, .benchmark: an experiment needs a name other than none")
+        if experiment.sweeps and experiment.benchmark:
+            raise ConfigError(f"experiment.benchmark={experiment.benchmark}: experiment={experiment.name} has sweeps, not that")
         if experiment.rounds < 1:
             raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
         return experiment  # type: ignore[no-any-return]
     if experiment != ExperimentConfig():
         raise ConfigError(
-            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps; experiment=NAME takes it"
+            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps or a benchmark; "
+            "experiment=NAME takes it"
         )
     return None
 

@@ -187,7 +187,7 @@ class SweepConfig:
 
 @dataclass(slots=True)
 class ExperimentConfig:
-    """A named experiment: sweeps, and the figure that is drawn of their records. Without sweeps it is a plain run.
+    """A named experiment: sweeps or a benchmark, and the figure that is drawn of their records. Without both it is a plain run.
 
     In each of the `rounds` all points take turns, so that all see a machine whose speed changes. `toy_...` count at toy size.
     """
@@ -200,6 +200,7 @@ class ExperimentConfig:
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
     sweeps: list[SweepConfig] = field(default_factory=list)
+    benchmark: str = ""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
 from experiments import style
 from experiments.drawing import Drawing
@@ -34,7 +34,7 @@ def require(name: str, option: str = "figure") -> None:
         raise ConfigError(unknown(option, name, names()))
 
 
-def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], Table]:
+def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], RenderableType]:
     """Draw a figure from the records below `folders`.
 
     Parameters
@@ -49,7 +49,7 @@ def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], 
     Returns
     -------
     paths : list of Path
-    table : rich.table.Table
+    table : rich.table.Table, or several with text
 
     Raises
     ------

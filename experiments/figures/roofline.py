@@ -1,4 +1,4 @@
-"""The roofline as a figure: multiply-adds a second against multiply-adds per byte, roofs as lines, layers as points."""
+"""The roofline: multiply-adds a second against multiply-adds per byte, roofs as lines, layers as points."""
 
 from __future__ import annotations
 
@@ -7,25 +7,46 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sparsednn.result import atomic_path
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.records import Points
+from experiments.roofline_rates import Figures, best_median, joined, levels
+from experiments.roofline_table import tables, threads_name
+from sparsednn.config import ConfigError
 
-DPI = 150
 STRIDE = 128
 """Instances in the blocks that are drawn: the backend's own choice. All others are in the table."""
 
+TITLE = "What the dense-block kernel reaches of what the machine can do"
+
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
-_COLOURS = ("#000000", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#882255")
-_MARKERS = ("D", "o", "s", "^", "v", "P")
-_INK = "#404040"
+
+def draw(points: Points) -> Drawing:
+    """Draw the roofline that records of the benchmark hold; several runs of it are taken together."""
+    if any("roofline" not in record for record in points.records):
+        raise ConfigError(f"experiment {points.name}: its records hold no roofline; only a benchmark of that name makes them")
+    point = points.points[0]
+    try:
+        figures = joined([record["roofline"] for record in points.records])
+        figure = roofline_figure(figures)
+    except ValueError as error:
+        raise ConfigError(f"experiment {points.name}: {error}") from error
+    style.entitle(
+        figure, TITLE, points, f"medians of {figures['rounds']} rounds, lines from end to end of their 95 % intervals"
+    )
+    data = pd.DataFrame(_rows(figures))
+    data.insert(0, "sweep", point.sweep)
+    data.insert(1, "point", point.label)
+    return Drawing(figure, data, tables(figures))
 
 
-def draw_roofline(figures: Mapping[str, Any], path: Path) -> None:
+def draw_roofline(figures: Figures, path: Path) -> None:
     """Draw a roofline as a PNG file, and as a PDF file of the same name beside it; both are written atomically.
 
     Parameters
@@ -43,36 +64,54 @@ def draw_roofline(figures: Mapping[str, Any], path: Path) -> None:
     """
     if path.suffix != ".png":
         raise ValueError(f"{path}: rooflines are drawn as PNG files, with a PDF beside; give a name that ends in .png")
-    figure = roofline_figure(figures)
-    for target in (path, path.with_suffix(".pdf")):
-        with atomic_path(target) as temporary:
-            figure.savefig(temporary, format=target.suffix[1:])
+    with style.styled():
+        style.save(roofline_figure(figures), path.with_suffix(""))
 
 
-def roofline_figure(figures: Mapping[str, Any]) -> Figure:
+def roofline_figure(figures: Figures) -> Figure:
     """Return the figure: one panel for each number of threads."""
-    threads = sorted({rate["threads"] for rate in figures["rates"]})
-    kernels = [case for case in figures["kernels"] if case["stride"] == STRIDE or case["neurons"] == 0]
+    threads, kernels = _threads(figures), _drawn(figures)
     if not threads or not kernels:
         raise ValueError(f"nothing to draw: the record has {len(figures['rates'])} rates and {len(kernels)} layers")
-    figure = Figure(figsize=(5.6 * len(threads) + 0.4, 6.0), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = style.new_figure(5.6 * len(threads) + 3.0, 6.2)
     names = list(dict.fromkeys(case["name"] for case in kernels))
     limits = _limits(figures, kernels, threads)
     panels = figure.subplots(1, len(threads), sharey=True, squeeze=False)[0]
     for axes, n_threads in zip(panels, threads, strict=True):
         _draw_roofs(axes, figures["rates"], n_threads, limits)
         _draw_kernels(axes, [case for case in kernels if case["threads"] == n_threads], names)
-        axes.set_title(f"{n_threads} threads together" if n_threads > 1 else "1 thread")
+        axes.set_title(threads_name(n_threads))
         axes.set_xlabel("multiply-adds per byte from the level that limits")
     panels[0].set_ylabel("multiply-adds a second (1e9)")
-    figure.legend(handles=_legend(names, kernels), loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
+    figure.legend(handles=_legend(names, kernels), loc="outside right upper", fontsize=8.5)
     return figure
 
 
-def best(rates: Sequence[Mapping[str, Any]], n_threads: int, name: str) -> float:
-    """Return the median rate with the faster of the vector widths."""
-    return float(max(rate["median"] for rate in rates if rate["threads"] == n_threads and rate["name"] == name))
+def _threads(figures: Figures) -> list[int]:
+    return sorted({rate["threads"] for rate in figures["rates"]})
+
+
+def _drawn(figures: Figures) -> list[Mapping[str, Any]]:
+    """Return the layers that are drawn."""
+    return [case for case in figures["kernels"] if case["stride"] == STRIDE or case["neurons"] == 0]
+
+
+def _rows(figures: Figures) -> list[dict[str, Any]]:
+    """Return what is drawn, one row for each line and each point; per second."""
+    rates, rows = figures["rates"], []
+    for n_threads in _threads(figures):
+        rows += [
+            {"threads": n_threads, "what": "roof", "name": name, "median": best_median(rates, n_threads, name), "unit": unit}
+            for name, unit in (("unfused", "multiply-adds"), *((level, "bytes") for level in levels(rates)))
+        ]
+        for case in _drawn(figures):
+            if case["threads"] == n_threads:
+                same = {key: case[key] for key in ("name", "median", "low", "high", "neurons", "columns", "stride")}
+                ordered = case["this_order"]
+                roof = {"roof": ordered["rate"], "limit": ordered["limit"], "intensity": ordered["intensity"]}
+                share = {"share_median": ordered["share"]["median"]}
+                rows.append({"threads": n_threads, "what": "layer", **same, "unit": "multiply-adds", **roof, **share})
+    return rows
 
 
 def _draw_roofs(axes: Axes, rates: Sequence[Mapping[str, Any]], n_threads: int, limits: Limits) -> None:
@@ -82,16 +121,15 @@ def _draw_roofs(axes: Axes, rates: Sequence[Mapping[str, Any]], n_threads: int, 
     axes.set_xticks(*_ticks(left, right))
     axes.set_yticks(*_ticks(*heights))
     axes.minorticks_off()
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    ceiling = best(rates, n_threads, "unfused") / 1e9
-    axes.plot([left, right], [ceiling, ceiling], color=_INK, linewidth=1.5)
+    axes.grid(visible=True, linewidth=0.6)
+    ceiling = best_median(rates, n_threads, "unfused") / 1e9
+    axes.plot([left, right], [ceiling, ceiling], color=style.INK, linewidth=1.5)
     text = f"multiply, then add, in registers: {ceiling:.0f}e9/s"
-    axes.annotate(text, (right, ceiling), (-4, 4), textcoords="offset points", ha="right", fontsize=8, color=_INK)
-    for number, name in enumerate(_levels(rates)):
-        bandwidth = best(rates, n_threads, name) / 1e9
-        style, below = ("-", "--", "-.", ":")[number % 4], number >= 2
-        axes.plot([left, ceiling / bandwidth], [left * bandwidth, ceiling], color=_INK, linewidth=1, linestyle=style)
+    axes.annotate(text, (right, ceiling), (-4, 4), textcoords="offset points", ha="right", fontsize=8, color=style.INK)
+    for number, name in enumerate(levels(rates)):
+        bandwidth = best_median(rates, n_threads, name) / 1e9
+        dashes, below = ("-", "--", "-.", ":")[number % 4], number >= 2
+        axes.plot([left, ceiling / bandwidth], [left * bandwidth, ceiling], color=style.INK, linewidth=1, linestyle=dashes)
         at = ceiling / bandwidth * 0.95 if below else max(left, heights[0] / bandwidth) * 1.06
         axes.annotate(
             f"{name}: {bandwidth:.0f} GB/s",
@@ -99,7 +137,7 @@ def _draw_roofs(axes: Axes, rates: Sequence[Mapping[str, Any]], n_threads: int, 
             (4, -4) if below else (-2, 2),
             textcoords="offset points",
             fontsize=8,
-            color=_INK,
+            color=style.INK,
             rotation=45,
             rotation_mode="anchor",
             va="top" if below else "bottom",
@@ -107,16 +145,11 @@ def _draw_roofs(axes: Axes, rates: Sequence[Mapping[str, Any]], n_threads: int, 
         )
 
 
-def _levels(rates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the levels, nearest first."""
-    return list(dict.fromkeys(rate["name"] for rate in rates if rate["kind"] == "bandwidth"))
-
-
 def _limits(figures: Mapping[str, Any], kernels: Sequence[Mapping[str, Any]], threads: Sequence[int]) -> Limits:
     """Return the ends of both axes: all layers, and the corner that each level's roof makes with the arithmetic rate."""
     rates = figures["rates"]
-    ceilings = {n: best(rates, n, "unfused") for n in threads}
-    corners = [ceilings[n] / best(rates, n, name) for n in threads for name in _levels(rates)]
+    ceilings = {n: best_median(rates, n, "unfused") for n in threads}
+    corners = [ceilings[n] / best_median(rates, n, name) for n in threads for name in levels(rates)]
     x = corners + [case["this_order"]["intensity"] for case in kernels]
     lowest = min(case["low"] for case in kernels)
     return (min(x) / 1.7, max(x) * 1.4), (lowest / 1.5e9, max(ceilings.values()) * 1.35e-9)
@@ -134,7 +167,7 @@ def _draw_kernels(axes: Axes, kernels: Sequence[Mapping[str, Any]], names: Seque
     """Draw each layer where its limit is, in the kernel's order, with its interval and its roof."""
     for case in kernels:
         number, roof = names.index(case["name"]), case["this_order"]
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        colour, marker = _look(number)
         # Layers of one intensity stand side by side.
         x = roof["intensity"] * 1.09 ** (number - (len(names) - 1) / 2)
         low, middle, high = (case[name] / 1e9 for name in ("low", "median", "high"))
@@ -144,14 +177,19 @@ def _draw_kernels(axes: Axes, kernels: Sequence[Mapping[str, Any]], names: Seque
         axes.plot([x], [middle], marker=marker, markersize=7, color=colour, markerfacecolor=face, linestyle="none")
 
 
+def _look(number: int) -> tuple[str, str]:
+    """Return the colour and the marker of a network."""
+    return style.COLOURS[number % len(style.COLOURS)], style.MARKERS[number % len(style.MARKERS)]
+
+
 def _legend(names: Sequence[str], kernels: Sequence[Mapping[str, Any]]) -> list[Line2D]:
     handles = []
     for number, name in enumerate(names):
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        colour, marker = _look(number)
         stride = next(case["stride"] for case in kernels if case["name"] == name)
         text = f"{name}, {stride} instances"
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", label=text))
-    handles.append(Line2D([], [], color=_INK, marker="_", markersize=9, linestyle="none", label="its roof"))
-    for face, text in ((_INK, "all columns"), ("white", "equal columns merged")):
-        handles.append(Line2D([], [], color=_INK, marker="o", markerfacecolor=face, linestyle="none", label=text))
+    handles.append(Line2D([], [], color=style.INK, marker="_", markersize=9, linestyle="none", label="its roof"))
+    for face, text in ((style.INK, "all columns"), ("white", "equal columns merged")):
+        handles.append(Line2D([], [], color=style.INK, marker="o", markerfacecolor=face, linestyle="none", label=text))
     return handles

@@ -16,8 +16,11 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments.figures.__main__ import main as redraw
 from experiments.planning import plan
 from sparsednn.config import as_record, chosen_experiment, register, resolve
+from sparsednn.schema import ExperimentConfig
+from tests.conftest import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -28,6 +31,17 @@ SMALL = ["instances=100"]
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "run.py", *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+
+
+def at_toy_size(name: str) -> ExperimentConfig:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
+    assert experiment is not None
+    return experiment
+
+
+SWEEPS = [name for name in EXPERIMENTS if at_toy_size(name).sweeps]
 
 
 def sweeps(text: str) -> str:
@@ -56,10 +70,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable[[str], Path]) -> None:
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
-    assert experiment is not None
+    experiment = at_toy_size(name)
+    if experiment.benchmark and JIT_DISABLED:
+        pytest.skip("benchmarks measure compiled code")
     points, folder = plan(experiment, []), toys(name)
     n_runs = len(points) * experiment.rounds
     assert f"point {n_runs} of {n_runs}" in (folder / "stdout").read_text()
@@ -67,16 +80,77 @@ def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable
     assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     drawn = pd.read_csv(figure.with_suffix(".csv"))
-    assert list(zip(drawn["sweep"], drawn["point"], strict=True)) == [(point.sweep, point.label) for point in points]
+    in_order = list(dict.fromkeys(zip(drawn["sweep"], drawn["point"], strict=True)))
+    assert in_order == [(point.sweep, point.label) for point in points]
     records = [record(folder / str(number)) for number in range(n_runs)]
     assert [found["overrides"] for found in records] == [list(point.overrides) for point in points] * experiment.rounds
-    for number, shown in enumerate(drawn["seconds_median"]):
-        times_s = [time for found in records[number :: len(points)] for time in found["seconds"]["inference"]]
-        assert shown == pytest.approx(median(times_s))
     sources = json.loads(figure.with_suffix(".sources.json").read_text())
     assert sorted(source["record"]["experiment"]["number"] for source in sources) == list(range(n_runs))
     assert all(source["record"] in records for source in sources)
     assert all(found["experiment"]["toy"] for found in records)
+    assert all({"schema_version", "status", "environment", "config"} <= found.keys() for found in records)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_figure_of_inferences_shows_the_median_of_each_points_times(name: str, toys: Callable[[str], Path]) -> None:
+    experiment, folder = at_toy_size(name), toys(name)
+    drawn = pd.read_csv((folder / experiment.figure).with_suffix(".csv"))
+    n_points = len(plan(experiment, []))
+    assert len(drawn) == n_points
+    records = [record(folder / str(number)) for number in range(n_points * experiment.rounds)]
+    for number, shown in enumerate(drawn["seconds_median"]):
+        times_s = [time for found in records[number::n_points] for time in found["seconds"]["inference"]]
+        assert shown == pytest.approx(median(times_s))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+def test_a_benchmark_is_one_record_from_which_its_figure_is_drawn(toys: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = toys("roofline")
+    shown = (folder / "stdout").read_text()
+    assert "point 1 of 1: benchmark / roofline" in shown
+    assert "the kernel, 1 thread: multiply-adds e9/s" in shown
+    assert "x fastest" not in shown, "there is no table of inferences"
+    found = record(folder / "0")
+    assert found["roofline"]["rounds"] == found["config"]["repeats"] == 2
+    assert not {"neurons", "layers", "seconds"} & found.keys(), "nothing was inferred"
+    drawn = pd.read_csv(folder / "roofline.csv")
+    layers = {(case["threads"], case["name"], case["median"]) for case in found["roofline"]["kernels"] if case["stride"] != 24}
+    rows = drawn[drawn["what"] == "layer"]
+    assert set(zip(rows["threads"], rows["name"], rows["median"], strict=True)) == layers
+    assert redraw(["roofline", str(folder), "--into", str(tmp_path)]) == 0
+    for name in ("roofline.png", "roofline.csv", "roofline.sources.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+def test_threads_repeats_and_rounds_reach_a_benchmark(tmp_path: Path) -> None:
+    arguments = ["experiment=roofline", "experiment.toy=true", "experiment.rounds=2", "threads=1", "repeats=1"]
+    done = run(*arguments, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    records = [record(tmp_path / str(number)) for number in range(2)]
+    for found in records:
+        assert (found["threads"], found["overrides"]) == (1, ["threads=1", "repeats=1"])
+        assert {rate["threads"] for rate in found["roofline"]["rates"]} == {1}
+        assert all(len(case["values"]) == 1 for case in found["roofline"]["kernels"])
+    drawn = pd.read_csv(tmp_path / "roofline.csv")
+    [shown] = drawn[(drawn["name"] == "64 neurons") & (drawn["columns"] == "merge")]["median"]
+    values = [
+        value
+        for found in records
+        for case in found["roofline"]["kernels"]
+        if (case["name"], case["columns"], case["stride"]) == ("64 neurons", "merge", 128)
+        for value in case["values"]
+    ]
+    assert shown == pytest.approx(median(values)), "both rounds are taken together"
+
+
+def test_a_benchmark_needs_the_compiler(tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", "experiment=roofline", "experiment.toy=true", f"hydra.run.dir={tmp_path}"]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: NUMBA_DISABLE_JIT is set: only compiled kernels have a roofline")
+    assert not (tmp_path / "0").exists()
 
 
 def test_an_ablation_goes_from_the_paper_to_everything_exactly(toys: Callable[[str], Path]) -> None:
@@ -151,6 +225,11 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
         pytest.param(["experiment=ablation", "threads=0"], "threads=0: must be at least 1", id="no point can be run"),
         pytest.param(["experiment=ablation", "experiment.figure=abltion"], "experiment.figure=abltion: did", id="figure"),
         pytest.param(["experiment=ablation", "experiment.rounds=0"], "experiment.rounds=0: must be at least 1", id="rounds"),
+        pytest.param(["experiment=roofline", "neurons=4096"], "neurons=4096: experiment=roofline runs the ben", id="unused"),
+        pytest.param(["experiment=roofline", "threads=0"], "threads=0: must be at least 1", id="no threads"),
+        pytest.param(["experiment=roofline", "experiment.benchmark=rofline"], "rofline: did you mean roofline", id="benchmark"),
+        pytest.param(["experiment=roofline", "experiment.same_categories=true"], "roofline finds no categ", id="categories"),
+        pytest.param(["experiment=ablation", "experiment.benchmark=roofline"], "experiment=ablation has sweeps", id="both"),
         pytest.param(["experiment.name=ablation"], "experiment=NAME takes it", id="only the name"),
         pytest.param(["experiment=ablation", sweeps("{name:a,grid:{nuerons:[1]}}")], "nuerons", id="a sweep of an unknown key"),
     ],

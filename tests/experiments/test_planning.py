@@ -157,7 +157,7 @@ def test_values_reach_hydra_as_they_are(value: Any) -> None:
 def test_every_experiment_can_be_planned_and_every_point_of_it_resolved() -> None:
     register()
     names = [path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "none"]
-    assert {"ablation", "linear_cost"} <= set(names)
+    assert {"ablation", "linear_cost", "roofline"} <= set(names)
     for name in names:
         for toy in ("true", "false"):
             with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -12,7 +12,6 @@ import scipy.sparse as sp
 
 from experiments import roofline
 from experiments import roofline_kernels as kernels
-from experiments.figures.roofline import draw_roofline
 from experiments.roofline_model import Cache, Work, caches, roof, set_sizes, tiles
 from experiments.roofline_probes import Crew, LayerCase, Probe, group_case, radixnet_case
 from sparsednn.network import Network
@@ -181,9 +180,7 @@ def test_all_threads_work_at_the_same_time_on_memory_of_their_own() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "NEURONS", (64,))
-    monkeypatch.setattr(roofline, "STRIDES", (128, 24))
-    monkeypatch.setattr(roofline, "LEAST_S", 1e-4)
+    monkeypatch.setattr(roofline, "FULL", roofline.TOY)
     monkeypatch.setattr(roofline, "caches", lambda: (Cache("L1", 8 << 10, 1), Cache("L2", 64 << 10, 1)))
 
 
@@ -248,13 +245,6 @@ def test_without_the_compiler_there_is_no_roofline(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SystemExit):
         roofline.main([])
     assert "NUMBA_DISABLE_JIT is set" in capsys.readouterr().err
-
-
-def test_a_figure_needs_a_png_name_and_something_to_draw(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\.png"):
-        draw_roofline({"rates": [], "kernels": []}, tmp_path / "roofline.svg")
-    with pytest.raises(ValueError, match="nothing to draw"):
-        draw_roofline({"rates": [], "kernels": []}, tmp_path / "roofline.png")
 
 
 @compiled
