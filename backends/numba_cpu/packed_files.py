@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.packing import Connections, Neurons, StoreMaker
 from backends.numba_cpu.stores import FileStore, Store, mapped
-from sparsednn.data.cache import CACHE_VARIABLE
 from sparsednn.network import Network, RepeatedLayer
 
 FORMAT = 1
@@ -101,7 +100,7 @@ def packed_files(
         )
     meta = _meta(path)
     if meta is None:
-        raise OSError(f"{path}: the packed layers are not what was just written; choose another folder with {CACHE_VARIABLE}")
+        raise OSError(f"{path}: the packed layers are not what was just written; choose another folder with SPARSEDNN_CACHE")
     return (*_load(path, meta), path)
 
 
@@ -112,7 +111,7 @@ def _make(path: Path, pack: Callable[[StoreMaker], Packed], n_connections: int) 
     if 8 * n_connections + KEEP_FREE_BYTES > free:
         raise OSError(
             f"{path.parent}: packing {n_connections:,} connections may take {8 * n_connections / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free; choose another folder with the environment variable {CACHE_VARIABLE}"
+            f"{free / 1e9:.1f} GB are free; choose another folder with the environment variable SPARSEDNN_CACHE"
         )
     temporary = Path(tempfile.mkdtemp(prefix=".layers-", dir=path.parent))
     stores: dict[str, FileStore] = {}
@@ -130,7 +129,7 @@ def _make(path: Path, pack: Callable[[StoreMaker], Packed], n_connections: int) 
     except OSError as error:
         raise OSError(
             f"{path.parent}: packed layers cannot be written ({error.strerror or error}); "
-            f"choose another folder with the environment variable {CACHE_VARIABLE}"
+            f"choose another folder with the environment variable SPARSEDNN_CACHE"
         ) from error
     finally:
         for opened in stores.values():
@@ -174,7 +173,7 @@ def _load(path: Path, rest: Mapping[str, NDArray[Any]]) -> tuple[Packed, list[Se
     arrays = {name: mapped(path / f"{name}.bin", str(rest[f"{name}.dtype"])) for name in FILES}
     tuples: dict[str, Any] = {}
     for kind, made_of in (("neurons", Neurons), ("connections", Connections)):
-        values = {name: rest[f"{kind}.{name}"] for name in made_of._fields if FILES.get(name) != kind}
+        values: dict[str, Any] = {name: rest[f"{kind}.{name}"] for name in made_of._fields if FILES.get(name) != kind}
         values |= {name: np.asarray(arrays[name]) for name in made_of._fields if FILES.get(name) == kind}
         tuples[kind] = made_of(**values)
     tuples["neurons"] = tuples["neurons"]._replace(bias_always=bool(tuples["neurons"].bias_always))
