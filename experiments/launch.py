@@ -23,6 +23,7 @@ from rich.console import Console
 from experiments.arguments import infer_arguments, simulate_arguments
 from experiments.display import Display, Stage, inference_note, summary
 from experiments.environment import environment
+from experiments.estimate import require_room
 from experiments.gantt import draw_gantt
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.config import Config, ConfigError, as_record
@@ -114,6 +115,7 @@ def measure(config: Config, display: Display, folder: Path) -> dict[str, Any]:
     """Load, infer and check; return the record without what concerns the launch. A trace is written into `folder`."""
     backend = load_backend(config.backend.name)  # refuse what is unknown before anything is loaded
     require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
+    require_room(config)
     data = load(config, display)
     with display.stage("inference") as stage:
         if config.executor is Executor.simulated:

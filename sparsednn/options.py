@@ -31,7 +31,7 @@ class InferOptions:
         See `sparsednn.backend.KernelOptions`.
     residency : {"memory", "stream"}
         Keep the packed layers in memory, or in files in the cache folder, from which a thread reads them ahead of the
-        computation.
+        computation. Each network has a folder of its own there (``layers/layers-...``), which stays until somebody deletes it.
     pin : bool
         Keep each worker thread on a core of its own.
     numa_domains : int, optional

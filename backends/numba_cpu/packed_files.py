@@ -1,7 +1,8 @@
 """Packed layers in files: made once, and mapped into memory from then on.
 
 A folder holds a network as one kernel wants it: a file for each array that grows with the layers, and ``meta.npz`` with all the
-rest, among it a CRC-32 of what each layer has in each file.
+rest, among it a CRC-32 of what each layer has in each file. Every network, and every way of packing it, has a folder of its own
+that stays there until somebody deletes it: nobody else knows what will be needed again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +94,14 @@ def packed_files(
         If there is too little space, or a file cannot be written; nothing half-written is left behind.
     """
     path = folder / f"layers-{_fingerprint(network, about)}"
-    if not _complete(path):
-        _make(path, pack, sum(layer.distinct()[0].nnz for layer in network.layers[:1]) * len(network.layers))
-    return (*_load(path), path)
+    if _meta(path) is None:
+        _make(
+            path, pack, sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
+        )
+    meta = _meta(path)
+    if meta is None:
+        raise OSError(f"{path}: the packed layers are not what was just written; choose another folder with SPARSEDNN_CACHE")
+    return (*_load(path, meta), path)
 
 
 def _make(path: Path, pack: Callable[[StoreMaker], Packed], n_connections: int) -> None:
@@ -107,23 +114,31 @@ def _make(path: Path, pack: Callable[[StoreMaker], Packed], n_connections: int) 
             f"{free / 1e9:.1f} GB are free; choose another folder with the environment variable SPARSEDNN_CACHE"
         )
     temporary = Path(tempfile.mkdtemp(prefix=".layers-", dir=path.parent))
+    stores: dict[str, FileStore] = {}
+
+    def store(name: str, dtype: Any) -> Store:
+        stores[name] = FileStore(dtype, temporary / f"{name}.bin")
+        return stores[name]
+
     try:
-        stores: dict[str, Store] = {}
-
-        def store(name: str, dtype: Any) -> Store:
-            stores[name] = FileStore(dtype, temporary / f"{name}.bin")
-            return stores[name]
-
         packed = pack(store)
         _save_rest(temporary / "meta.npz", packed, stores)
-        shutil.rmtree(path, ignore_errors=True)  # one that is not complete
-        if not _complete(path):  # unless another process was faster
+        if _meta(path) is None:  # unless another process was faster
+            shutil.rmtree(path, ignore_errors=True)  # one that is not complete
             temporary.replace(path)
+    except OSError as error:
+        raise OSError(
+            f"{path.parent}: packed layers cannot be written ({error.strerror or error}); "
+            f"choose another folder with the environment variable SPARSEDNN_CACHE"
+        ) from error
     finally:
+        for opened in stores.values():
+            with suppress(OSError):  # what is not written yet does not fit either
+                opened.close()
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _save_rest(path: Path, packed: Packed, stores: dict[str, Store]) -> None:
+def _save_rest(path: Path, packed: Packed, stores: Mapping[str, Store]) -> None:
     rest: dict[str, Any] = {"n_connections": packed.n_connections}
     for kind, values in (("neurons", packed.neurons), ("connections", packed.connections)):
         rest |= {f"{kind}.{name}": value for name, value in values._asdict().items() if FILES.get(name) != kind}
@@ -140,26 +155,25 @@ def _save_rest(path: Path, packed: Packed, stores: dict[str, Store]) -> None:
     np.savez(path, **rest)
 
 
-def _complete(path: Path) -> bool:
-    """Whether a folder has all its files, with the sizes they should have."""
+def _meta(path: Path) -> dict[str, NDArray[Any]] | None:
+    """What ``meta.npz`` of a folder has; None unless it is sound and all files have the sizes they should have."""
     try:
-        with np.load(path / "meta.npz") as meta:
-            return all(
-                (path / f"{name}.bin").stat().st_size
-                == int(meta[f"{name}.size"]) * np.dtype(str(meta[f"{name}.dtype"])).itemsize
-                for name in FILES
-            )
-    except (OSError, ValueError, KeyError):
-        return False
+        with np.load(path / "meta.npz", allow_pickle=False) as stored:
+            meta = {name: stored[name] for name in stored.files}
+        for name in FILES:
+            expected = int(meta[f"{name}.size"]) * np.dtype(str(meta[f"{name}.dtype"])).itemsize
+            if (path / f"{name}.bin").stat().st_size != expected:
+                return None
+    except Exception:  # NumPy and zipfile raise nearly anything on a damaged file
+        return None
+    return meta
 
 
-def _load(path: Path) -> tuple[Packed, list[Segments]]:
-    with np.load(path / "meta.npz") as meta:
-        rest = {name: meta[name] for name in meta.files}
+def _load(path: Path, rest: Mapping[str, NDArray[Any]]) -> tuple[Packed, list[Segments]]:
     arrays = {name: mapped(path / f"{name}.bin", str(rest[f"{name}.dtype"])) for name in FILES}
     tuples: dict[str, Any] = {}
     for kind, made_of in (("neurons", Neurons), ("connections", Connections)):
-        values = {name: rest[f"{kind}.{name}"] for name in made_of._fields if FILES.get(name) != kind}
+        values: dict[str, Any] = {name: rest[f"{kind}.{name}"] for name in made_of._fields if FILES.get(name) != kind}
         values |= {name: np.asarray(arrays[name]) for name in made_of._fields if FILES.get(name) == kind}
         tuples[kind] = made_of(**values)
     tuples["neurons"] = tuples["neurons"]._replace(bias_always=bool(tuples["neurons"].bias_always))

@@ -47,10 +47,12 @@ class LayerReader:
         self.n_layers = len(segments[0].at)
         self.ready = np.zeros(self.n_layers, np.int64)
         self.at = np.full((n_workers, LINE), IDLE, np.int64)
-        self.waited_s = 0.0
         self.n_read, self.bytes_read, self.read_s = 0, 0, 0.0
+        self._waited_s = np.zeros(n_workers)
         self._ever = np.zeros(self.n_layers, np.bool_)
         self._held: dict[int, int] = {}
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
         self._wanted, self._stopped = threading.Event(), threading.Event()
         thread = threading.Thread(target=_read_on, args=(weakref.ref(self), self._wanted, self._stopped), daemon=True)
         thread.start()
@@ -64,17 +66,21 @@ class LayerReader:
     def end(self, worker: int, waited_s: float) -> None:
         """A worker's row group is through; it has waited so long for layers."""
         self.at[worker, 0] = IDLE
-        self.waited_s += waited_s
+        self._waited_s[worker] += waited_s
 
     def reset(self) -> None:
-        """Count from 0 again."""
-        self.n_read, self.bytes_read, self.read_s, self.waited_s = 0, 0, 0.0, 0.0
-        self._ever[:] = False
-        for layer in list(self._held):
-            self._give_up(layer)
+        """Give up all layers, and count from 0 again; not while a worker is busy."""
+        with self._lock:
+            self.require_undamaged()
+            self.n_read, self.bytes_read, self.read_s = 0, 0, 0.0
+            self._waited_s[:], self._ever[:] = 0, False
+            for layer in list(self._held):
+                self._give_up(layer)
 
     def require_undamaged(self) -> None:
-        """Raise OSError if a layer in the files is not what was packed."""
+        """Raise OSError if a layer in the files is not what was packed, or could not be read."""
+        if self._failure is not None:
+            raise OSError(f"{self.path}: layers could not be read ({self._failure}); delete the folder and run again")
         damaged = np.flatnonzero(self.ready == DAMAGED)
         if damaged.size:
             raise OSError(
@@ -83,19 +89,30 @@ class LayerReader:
 
     def record(self) -> dict[str, Any]:
         """Say what was read, and how much of the reading went on while layers were computed."""
-        overlap = 1 - min(self.waited_s / self.read_s, 1) if self.read_s > 0 else None
+        waited_s = float(self._waited_s.sum())
+        overlap = 1 - min(waited_s / self.read_s, 1) if self.read_s > 0 else None
         return {
             "layers": self.n_layers,
             "different_layers_read": int(self._ever.sum()),
             "layers_read": self.n_read,
             "bytes_read": self.bytes_read,
             "read_s": self.read_s,
-            "waited_s": self.waited_s,
+            "waited_s": waited_s,
             "overlap": overlap,
         }
 
     def step(self) -> bool:
-        """Read the layer that is needed first, or give up what is not needed; False if there was nothing to do."""
+        """Read the layer that is needed first, or give up what is not needed; False if there was nothing to read."""
+        with self._lock:
+            return self._step()
+
+    def fail(self, error: Exception) -> None:
+        """Let no kernel wait for layers that nobody will read."""
+        with self._lock:
+            self._failure = error
+            self.ready[self.ready == NOT_READY] = DAMAGED
+
+    def _step(self) -> bool:
         at = self.at[:, 0].copy()
         near = [range(layer, min(layer + AHEAD_LAYERS, self.n_layers)) for layer in at if layer != IDLE]
         for distance in range(AHEAD_LAYERS):
@@ -129,7 +146,8 @@ class LayerReader:
 
     def _give_up(self, layer: int) -> None:
         """Let the system take a layer's pages back; those it shares with others are read again."""
-        self.ready[layer] = NOT_READY
+        if self.ready[layer] == READY:
+            self.ready[layer] = NOT_READY
         del self._held[layer]
         for segment in self.segments:
             found = getattr(segment.array, "_mmap", None)
@@ -149,7 +167,11 @@ def _read_on(reference: weakref.ref[LayerReader], wanted: threading.Event, stopp
         reader = reference()
         if reader is None:
             return
-        busy = reader.step()
+        try:
+            busy = reader.step()
+        except Exception as error:  # whatever it is, kernels must not wait for this thread any more
+            reader.fail(error)
+            return
         del reader
         if not busy:
             sleep(POLL_S)

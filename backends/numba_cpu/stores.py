@@ -81,8 +81,12 @@ class FileStore(Store):
 
     def array(self) -> NDArray[Any]:
         """Return the file as an array."""
-        self._file.close()
+        self.close()
         return mapped(self._path, self.dtype)
+
+    def close(self) -> None:
+        """Write what is left, and let nothing be added any more."""
+        self._file.close()
 
 
 def mapped(path: Path, dtype: Any) -> NDArray[Any]:

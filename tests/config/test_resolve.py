@@ -118,7 +118,9 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["processes=2"], "processes=2: this version .*legal: 1", id="more processes"),
         pytest.param(["resume=true"], "resume=true", id="resuming"),
         pytest.param(["rebalance_after=3"], "rebalance_after=3", id="rebalancing"),
-        pytest.param(["network.residency=stream"], "network.residency=stream: .*legal: memory", id="streaming"),
+        pytest.param(
+            ["executor=simulated", "network.residency=stream"], "network.residency=stream: not with", id="simulated streaming"
+        ),
         pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
         pytest.param(["cluster.timeout_s=5"], "cluster.timeout_s=5", id="time limit"),
         pytest.param(["cluster.slow_core=0.5"], "cluster.slow_core=0.5: .*at least 1", id="a slow core that is fast"),

@@ -1,0 +1,156 @@
+"""How much memory a run of the challenge will take, by arithmetic alone: what cannot fit is refused before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from sparsednn.backend import Backend, kernel_name, load_backend
+from sparsednn.config import Config
+from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
+from sparsednn.engine import default_threads
+from sparsednn.memory import GB, KEEP_FREE_BYTES, available_bytes
+from sparsednn.schema import ColumnWork, Executor, Residency
+
+BLOCK_ROWS = 128
+ENTRY_BYTES = {"scipy_reference": 8, "torch": 8, "graphblas": 12, "mkl": 16}
+"""What a backend without a kernel of this project's own takes for each connection, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes that a run takes at its peak.
+
+    Attributes
+    ----------
+    network : int
+        The layers as they are generated, each distinct column once.
+    kernel : int
+        The copy in the kernel's format, while it is put together.
+    inputs : int
+    activations : int
+        Of all threads.
+    """
+
+    network: int
+    kernel: int
+    inputs: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it, with the reserve that is kept free."""
+        return self.network + self.kernel + self.inputs + self.activations + KEEP_FREE_BYTES
+
+    def __str__(self) -> str:
+        parts = {
+            "network": self.network, "the kernel's copy": self.kernel, "inputs": self.inputs, "activations": self.activations,
+            "reserve": KEEP_FREE_BYTES,
+        }  # fmt: skip
+        return f"{self.total / GB:.2f} GB ({', '.join(f'{name} {n / GB:.2f}' for name, n in parts.items())})"
+
+
+def require_room(config: Config) -> None:
+    """Refuse a run of a generated network on the challenge's inputs that will not fit.
+
+    Raises
+    ------
+    MemoryError
+        With the estimate, what is available, and the single switches with which the estimate fits.
+    """
+    available = available_bytes()
+    needed = estimate(config)
+    if needed is None or needed.total <= available:
+        return
+    fitting = [name for name, changed in _switches(config, available) if _fits(changed, available)]
+    way_out = f"enough with {' or '.join(fitting)}" if fitting else "no single switch makes it fit; use fewer neurons or layers"
+    raise MemoryError(
+        f"neurons={config.neurons} layers={config.layers}: this run needs about {needed}, but only {available / GB:.2f} GB of "
+        f"memory are available; {way_out}"
+    )
+
+
+def estimate(config: Config) -> Estimate | None:
+    """Return what a run will take; None where only the data themselves tell."""
+    if config.network.name != "radixnet" or config.input.name != "challenge" or config.neurons not in NONZEROS:
+        return None
+    instances = config.instances or N_INSTANCES
+    nonzeros = NONZEROS[config.neurons] * instances // N_INSTANCES
+    network, inputs = _distinct(config) * _id_bytes(config), 8 * nonzeros
+    if config.executor is Executor.simulated:  # what it counts may be in the cache
+        return Estimate(network, 0, inputs, 0)
+    backend = load_backend(config.backend.name)
+    kernel = kernel_name(backend, config.kernel)
+    return Estimate(network, _kernel(config, backend, kernel), inputs, _activations(config, kernel, nonzeros))
+
+
+def _distinct(config: Config) -> int:
+    """Connections of the distinct columns of all layers."""
+    radices = config.network.radices or [2]
+    return config.neurons * sum(radices) * config.layers // len(radices)
+
+
+def _id_bytes(config: Config) -> int:
+    return 2 if config.neurons <= 2**16 else 4
+
+
+def _kernel(config: Config, backend: Backend, kernel: str) -> int:
+    """The network in the kernel's format; arrays that are joined of one part a layer are there twice for a moment."""
+    distinct, ids = _distinct(config), _id_bytes(config)
+    connections = distinct * config.network.dense_width
+    if backend.name != "numba":
+        return ENTRY_BYTES.get(backend.name, 0) * connections
+    if kernel.endswith("_udc"):
+        return 4 * config.neurons**2 * config.layers
+    if kernel == "csr_csr":
+        return (2 * ids + 4) * connections
+    if config.network.residency is Residency.stream:
+        return 0
+    merges = config.optimize.columns is ColumnWork.merge
+    outputs = config.neurons // config.network.dense_width if merges else config.neurons
+    if kernel == "csc_csc":
+        return (ids + 4 + 4) * distinct
+    return 2 * ids * distinct + ids * outputs * config.layers
+
+
+def _activations(config: Config, kernel: str, nonzeros: int) -> int:
+    """Two dense blocks a thread, or what a sparse kernel has of all instances at the beginning."""
+    if config.backend.name != "numba" or kernel.startswith("cs"):
+        return (_id_bytes(config) + 4) * nonzeros
+    threads = config.threads or default_threads()
+    return threads * 2 * 4 * config.neurons * (config.backend.block_rows or BLOCK_ROWS)
+
+
+def _fits(config: Config, available: int) -> bool:
+    found = estimate(config)
+    return found is not None and found.total <= available
+
+
+def _switches(config: Config, available: int) -> Iterator[tuple[str, Config]]:
+    """Single switches that may save memory, and the configuration with each."""
+    if config.backend.name == "numba" and config.kernel != "auto":
+        yield "kernel=auto", replace(config, kernel="auto")
+    if config.optimize.columns is not ColumnWork.merge:
+        yield "optimize.columns=merge", replace(config, optimize=replace(config.optimize, columns=ColumnWork.merge))
+    if _may_stream(config):
+        yield "network.residency=stream", replace(config, network=replace(config.network, residency=Residency.stream))
+    fewer = _largest(lambda n: replace(config, instances=n), config.instances or N_INSTANCES, available)
+    yield f"instances={fewer.instances}", fewer
+    if config.executor is Executor.threads:
+        fewer = _largest(lambda n: replace(config, threads=n), config.threads or default_threads(), available)
+        yield f"threads={fewer.threads}", fewer
+
+
+def _may_stream(config: Config) -> bool:
+    if config.executor is Executor.simulated or config.backend.name != "numba" or config.network.residency is Residency.stream:
+        return False
+    return kernel_name(load_backend("numba"), config.kernel) in ("adaptive", "udc_csc")
+
+
+def _largest(changed: Callable[[int], Config], given: int, available: int) -> Config:
+    """The configuration with the largest number up to the given one with which a run fits; with 1 if none does."""
+    low, high = 1, given
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _fits(changed(middle), available) else (low, middle - 1)
+    return changed(low)

@@ -1,0 +1,128 @@
+"""What will not fit is refused before anything is loaded, with switches that do make it fit."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from experiments import estimate as estimating
+from experiments import launch
+from experiments.estimate import KEEP_FREE_BYTES, estimate, require_room
+from experiments.launch import run_point
+from sparsednn.config import Config, register, resolve
+from sparsednn.data.radixnet import radixnet
+from sparsednn.network import RepeatedLayer
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+
+
+def composed(*overrides: str) -> Config:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve(compose("config", list(overrides)))
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, available: int, *overrides: str) -> str:
+    monkeypatch.setattr(estimating, "available_bytes", lambda: available)
+    with pytest.raises(MemoryError) as caught:
+        require_room(composed(*overrides))
+    return str(caught.value)
+
+
+def total(*overrides: str) -> int:
+    found = estimate(composed(*overrides))
+    assert found is not None
+    return found.total
+
+
+@pytest.mark.parametrize("more", [["layers=120"], ["layers=12", "network.radices=[4,4,4]", "network.bias=-0.3"]])
+def test_the_network_is_estimated_as_it_is_generated(more: list[str]) -> None:
+    config = composed("neurons=1024", *more)
+    network = radixnet(config.neurons, config.layers, radices=config.network.radices, bias=-0.3)
+    found = estimate(config)
+    assert found is not None
+    assert found.network == sum(layer.columns.nbytes for layer in network.layers if isinstance(layer, RepeatedLayer))
+
+
+def test_what_just_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, needed = composed("neurons=65536", "layers=1920"), total("neurons=65536", "layers=1920")
+    monkeypatch.setattr(estimating, "available_bytes", lambda: needed)
+    require_room(config)
+    monkeypatch.setattr(estimating, "available_bytes", lambda: needed - 1)
+    with pytest.raises(MemoryError, match="neurons=65536 layers=1920: this run needs about"):
+        require_room(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changed", "named"),
+    [
+        (["kernel=csr_csr", "threads=2"], ["kernel=auto", "threads=2"], ["kernel=auto"]),
+        (["kernel=csc_udc", "threads=2"], ["kernel=auto", "threads=2"], ["kernel=auto"]),
+        (["optimize.columns=none"], ["optimize.columns=merge"], ["optimize.columns=merge", "network.residency=stream"]),
+        (["threads=100"], ["threads=50"], ["threads=50"]),
+        (["instances=60000"], ["instances=30000"], ["instances=30000"]),
+    ],
+)
+def test_each_switch_that_makes_it_fit_is_named(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], changed: list[str], named: list[str]
+) -> None:
+    size = ["neurons=65536", "layers=480"]
+    available = total(*size, *changed)
+    message = refusal(monkeypatch, available, *size, *overrides)
+    offered = re.split(" or ", message.partition("; enough with ")[2])
+    assert set(named) <= set(offered)
+    for switch in offered:
+        kept = [override for override in overrides if override.split("=")[0] != switch.split("=")[0]]
+        assert total(*size, *kept, switch) <= available
+
+
+def test_where_no_switch_helps_this_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(monkeypatch, KEEP_FREE_BYTES, "neurons=65536", "layers=1920")
+    assert message.endswith("no single switch makes it fit; use fewer neurons or layers")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(["network=files", "network.path=x"], id="a network in files"),
+        pytest.param(["input=files", "input.path=x"], id="inputs in files"),
+        pytest.param(["neurons=2048"], id="a size that has no inputs"),
+    ],
+)
+def test_what_only_the_data_tell_is_not_estimated(monkeypatch: pytest.MonkeyPatch, overrides: list[str]) -> None:
+    monkeypatch.setattr(estimating, "available_bytes", lambda: 0)
+    assert estimate(composed(*overrides)) is None
+    require_room(composed(*overrides))
+
+
+def test_a_run_that_does_not_fit_fails_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loaded: list[Config] = []
+    monkeypatch.setattr(launch, "load", lambda config, display: loaded.append(config))
+    monkeypatch.setattr(estimating, "available_bytes", lambda: 2**30)
+    config = composed("neurons=65536", "layers=1920")
+    record = run_point(lambda: config, tmp_path, [], Console(quiet=True))
+    assert not loaded
+    assert record["status"] == "failed"
+    assert re.search(r"needs about [\d.]+ GB \(network .*only 1.07 GB of memory are available", record["error"])
+    assert json.loads((tmp_path / "result.json").read_text())["error"] == record["error"]
+
+
+def test_a_user_gets_one_line_and_no_network(tmp_path: Path) -> None:
+    """33 TB of dense layers: more than any machine has."""
+    arguments = ["neurons=65536", "layers=1920", "kernel=udc_udc", "instances=10", f"hydra.run.dir={tmp_path}"]
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("error:") == 1
+    assert re.search(r"this run needs about 3\d{4}\.\d\d GB", " ".join(done.stderr.split()))
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "network:" not in done.stdout
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
