@@ -169,7 +169,7 @@ LOADS = {8: _run_loads8, 16: _run_loads16}
 
 
 @kernel
-def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, far_bytes: Any, column: Any, n_times: Any) -> None:
+def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, column: Any, n_times: Any) -> None:
     """Run a layer `n_times`, each time from the block that was written to the other one.
 
     net : packing.Neurons, conn : packing.Connections, column : dense_blocks.Column
@@ -178,7 +178,7 @@ def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, far
     nothing = np.int64(0)
     for number in range(n_times):
         x, y = blocks[number % 2], blocks[1 - number % 2]
-        layer_on_block(net, conn, False, layer, x, y, stride, far_bytes, nothing, net.widths[layer + 1], column)
+        layer_on_block(net, conn, False, layer, x, y, stride, nothing, net.widths[layer + 1], column)
 
 
 @inline

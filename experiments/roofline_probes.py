@@ -187,7 +187,6 @@ class LayerCase:
         self.net, self.conn, self.layer = plan.neurons, plan.connections, len(network.layers) - 1
         self.n_slots = n_slots(plan.widest)
         empty = aligned_floats(0)
-        self.far_bytes = plan.far_bytes
         self.spans = np.stack(column_spans(self.conn, self.layer, int(self.net.widths[self.layer + 1])))
         self._column = Column(np.empty(0, self.conn.ids.dtype), empty, empty, np.empty(0, np.int32))
 
@@ -216,7 +215,7 @@ class LayerCase:
         """Run the layer so many times between the two blocks that `memory` starts with; return the blocks."""
         n = self.n_slots * stride
         blocks = memory[: 2 * n].reshape(2, n)
-        kernels.layer_in_turn(self.net, self.conn, self.layer, blocks, stride, self.far_bytes, self._column, n_turns)
+        kernels.layer_in_turn(self.net, self.conn, self.layer, blocks, stride, self._column, n_turns)
         return blocks
 
     def probe(self, name: str, neurons: int, stride: int) -> Probe:

@@ -7,9 +7,6 @@ import numpy as np
 from backends.numba_cpu.crews import cut, share
 from backends.numba_cpu.jit import inline
 
-FARTHEST = 64
-"""Positions that are looked at for the next stored column."""
-
 
 @inline
 def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position):
@@ -21,20 +18,6 @@ def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position
         return ids_at + c * degree, degree
     begin = indptr[indptr_at + c]
     return ids_at + begin, indptr[indptr_at + c + 1] - begin
-
-
-@inline
-def next_column(degree, ids_at, indptr, indptr_at, column, column_at, position, last):
-    """Find the first position after one, below `last`, that has another stored column.
-
-    Returns it, where that column's ids start, and how many there are: 0 at the end. Looks no further than `FARTHEST` positions.
-    """
-    start, _ = stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position)
-    for following in range(position + 1, min(last, position + FARTHEST)):
-        next_start, count = stored_column(degree, ids_at, indptr, indptr_at, column, column_at, following)
-        if next_start != start:
-            return following, next_start, count
-    return min(last, position + FARTHEST), start, np.int64(0)
 
 
 @inline

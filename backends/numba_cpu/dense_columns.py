@@ -1,31 +1,21 @@
-"""One layer on one dense block: output columns one after the other, each as tiles of instances in vector registers.
-
-Columns come in an order in which neighbours share inputs. Where blocks are much larger than the caches, the inputs of the next
-columns are asked for while the present ones are computed, and outputs are written past the caches.
-"""
+"""One layer on one dense block: output columns one after the other, each as tiles of instances in vector registers."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from backends.numba_cpu.connections import next_column, stored_column
-from backends.numba_cpu.crews import share
+from backends.numba_cpu.connections import stored_column
 from backends.numba_cpu.dense_blocks import slot
-from backends.numba_cpu.jit import forced_inline, inline, prefetch
-from backends.numba_cpu.simd import tile8, tile16, tile32, tile64, tile64_past_caches
+from backends.numba_cpu.jit import forced_inline, inline
+from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
 
 
 @forced_inline
-def column_of_block(x, stride, far, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
-    """Compute one output column for all instances of a block; `far`: the blocks are much larger than the caches."""
+def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
+    """Compute one output column for all instances of a block."""
     first = 0
     while first + 64 <= stride:
-        if far:
-            tile64_past_caches(
-                x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high
-            )  # fmt: skip
-        else:
-            tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
+        tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 64
     if first + 32 <= stride:
         tile32(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
@@ -35,15 +25,6 @@ def column_of_block(x, stride, far, ids, start, count, weights, weights_from, st
         first += 16
     if first < stride:
         tile8(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
-
-
-@inline
-def prefetch_rows(x, stride, ids, first, last):
-    """Ask for what a block has of inputs ``ids[first .. last]``."""
-    for k in range(first, last):
-        base = slot(np.int64(ids[np.uint64(k)])) * stride
-        for line in range(base, base + stride, 16):
-            prefetch(x, line)
 
 
 @inline
@@ -60,7 +41,7 @@ def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
 
 
 @inline
-def dense_layer_on_block(net, conn, layer, x, y, stride, far, first_output, last_output, column):
+def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
     """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used."""
     biases, biases_at, weights, start, n_inputs = (
         net.bias,
@@ -77,22 +58,20 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, far, first_output, last
         at_zero = bias if net.bias_always else np.float32(0)
         count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
         column_of_block(
-            x, stride, far, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+            x, stride, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
         )  # fmt: skip
         n_connections += count
     return n_connections
 
 
 @inline
-def layer_on_block(net, conn, is_dense, layer, x, y, stride, far_bytes, first_output, last_output, column):
+def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
-    Blocks larger than `far_bytes` are prefetched from where columns share inputs, and written past the caches. Returns the
-    connections used.
+    Returns the connections used.
     """
-    far = net.widths[layer + 1] * stride * 4 > far_bytes
     if is_dense:
-        return dense_layer_on_block(net, conn, layer, x, y, stride, far, first_output, last_output, column)
+        return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
     order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
     order_at, biases_at = net.order_at[layer], net.bias_at[layer]
@@ -106,23 +85,12 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, far_bytes, first_ou
     columns, column_at = conn.column, conn.column_at[layer]
     weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
     n_connections = np.int64(0)  # a literal would have the column compiled a second time
-    fetch = column_at >= 0 and net.widths[layer] * stride * 4 > far_bytes
-    group, next_group, next_start, next_count = first_output, first_output, n_connections, n_connections
     for position in range(first_output, last_output):
         j = np.int64(order[order_at + position])
         bias = biases[biases_at + j]
         at_zero = bias if bias_always else np.float32(0)
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
-        if fetch:
-            if position == next_group:
-                group = position
-                next_group, next_start, next_count = next_column(
-                    degree, ids_at, indptr, indptr_at, columns, column_at, position, last_output
-                )  # fmt: skip
-            at, n_positions = position - group, next_group - group
-            first, last = share(next_count, at, n_positions), share(next_count, at + 1, n_positions)
-            prefetch_rows(x, stride, ids, next_start + first, next_start + last)
         weights_from = weights_at + (start - ids_at) * step
-        column_of_block(x, stride, far, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
         n_connections += count
     return n_connections

@@ -182,7 +182,7 @@ def load_together(net, rows, work, first_layer, by_rows, column, place):
 
 
 @inline
-def compute_together(net, conn, is_dense, far_bytes, work, column, place):
+def compute_together(net, conn, is_dense, work, column, place):
     """Run this member's columns of the current layer on the current block; return the multiply-adds."""
     state, member, n_members = work.state, place.member, place.n_members
     layer, side = state[LAYER], state[SIDE]
@@ -193,7 +193,7 @@ def compute_together(net, conn, is_dense, far_bytes, work, column, place):
         first = first_column(conn, layer, n_outputs, member, n_members)
         last = first_column(conn, layer, n_outputs, member + 1, n_members)
     x, y = work.blocks[side], work.blocks[1 - side]
-    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], far_bytes, first, last, column)
+    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], first, last, column)
 
 
 @inline
@@ -227,7 +227,7 @@ def swap(work):
 
 
 @kernel
-def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows, work, column, output, stream, place):
+def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, column, output, stream, place):
     """Take a row group through all layers, block by block, alone or with others.
 
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
@@ -246,7 +246,7 @@ def run_blocks(net, conn, first_layer, is_dense, far_bytes, prune, by_rows, rows
         if step == LOAD:
             n_ops = load_together(net, rows, work, first_layer, by_rows, column, place)
         else:
-            n_ops = compute_together(net, conn, is_dense, far_bytes, work, column, place)
+            n_ops = compute_together(net, conn, is_dense, work, column, place)
         shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
         shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
         if not meet(place):

@@ -28,9 +28,6 @@ goes by rows, and each output; each input of a dense block, and each entry that 
 PITCH_EXTRA = 16
 """Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
 
-FAR = 4
-"""Blocks of so many times the second-level cache are prefetched from, and written past the caches."""
-
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
 
@@ -56,7 +53,6 @@ class DensePlan(Plan):
         self.first_layer = self._first_layer(network)
         wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
-        self.far_bytes = FAR * cache_bytes(2)
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
 
     @property
@@ -102,7 +98,6 @@ class DensePlan(Plan):
             self.connections,
             self.first_layer,
             self.is_dense,
-            self.far_bytes,
             self.prune,
             by_rows,
             where,

@@ -5,26 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu import ordering_kernels as kernels
 from sparsednn.network import AnyLayer, Layer
 
 KEYS = 3
-MOST_READERS = 64
-"""Columns that read an input, on average: with more of them, every order shares about as much."""
 
 
 def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
     """Return the order in which a layer's distinct columns are stored, and the one in which its outputs are computed.
 
-    None is the order they have. "shared_inputs" lets each column be followed by the one that shares the most inputs with it, so
-    that these are still in the cache.
+    None is the order they have. "shared_inputs" sorts columns by their first inputs, so that columns that share inputs find
+    them in the cache.
     """
     if order == "given":
         return None, None
     distinct, column = layer.distinct()
     stored = _by_first_inputs(distinct)
-    if distinct.nnz <= MOST_READERS * distinct.n_inputs:
-        stored = kernels.chain(distinct.indptr, distinct.indices, distinct.n_inputs, stored)
     if column is None:
         return stored, stored
     return stored, np.argsort(stored_rank(stored)[column], kind="stable")

@@ -9,8 +9,6 @@ from backends.numba_cpu.dense_columns import layer_on_block
 from backends.numba_cpu.dense_filling import load_block
 from backends.numba_cpu.jit import inline, kernel
 
-NEVER_FAR = np.int64(2**62)
-
 
 @inline
 def count_nonzeros(net, stands_for, starts, work, counts):
@@ -45,7 +43,7 @@ def count_blocks(net, conn, stands_for, starts, rows, work, column, counts):
         while state[COUNT] > 0 and state[LAYER] < n_layers:
             layer, side = state[LAYER], state[SIDE]
             layer_on_block(
-                net, conn, False, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE], NEVER_FAR,
+                net, conn, False, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE],
                 np.int64(0), net.widths[layer + 1], column,
             )  # fmt: skip
             for i in range(state[COUNT]):

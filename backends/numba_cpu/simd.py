@@ -79,16 +79,7 @@ def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: 
     return builder.select(builder.fcmp_ordered(">", z, high), high, z)
 
 
-def _store(builder: Any, vector: Any, address: Any, past_caches: bool) -> None:
-    """Store a vector; past the caches, the line is not read before it is written."""
-    if not past_caches:
-        builder.store(vector, address, align=4)
-        return
-    store = builder.store(vector, address, align=4 * LANES)
-    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_INT32, 1)]))
-
-
-def _compiled_tile(n_vectors: int, *, past_caches: bool = False) -> Callable[..., None]:
+def _compiled_tile(n_vectors: int) -> Callable[..., None]:
     @intrinsic
     def tile(
         typing_context: Any, x: Any, stride: Any, first: Any, inputs: Any, start: Any, count: Any,
@@ -107,7 +98,7 @@ def _compiled_tile(n_vectors: int, *, past_caches: bool = False) -> Callable[...
             scalars = [_splat(builder, args[number]) for number in range(11, 15)]
             target = builder.gep(data(9), [builder.add(builder.mul(args[10], stride), first)])
             for number, total in enumerate(sums):
-                _store(builder, _finish(builder, total, *scalars), _lanes(builder, target, number), past_caches)
+                builder.store(_finish(builder, total, *scalars), _lanes(builder, target, number), align=4)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -115,7 +106,7 @@ def _compiled_tile(n_vectors: int, *, past_caches: bool = False) -> Callable[...
     return tile
 
 
-def _python_tile(n_vectors: int, *, past_caches: bool = False) -> Callable[..., None]:
+def _python_tile(n_vectors: int) -> Callable[..., None]:
     """The same tile in NumPy, for runs with the JIT disabled."""
     width = LANES * n_vectors
 
@@ -141,10 +132,8 @@ _tile = _python_tile if JIT_DISABLED else _compiled_tile
 # tileN(x, stride, first, inputs, start, count, weights, weights_from, step, y, slot, bias, bias_at_zero, low, high):
 # y[slot, first + i] = clamp(bias + sum of x[row of inputs[start + k], first + i] * weights[weights_from + k * step] over
 # 0 <= k < count), for 0 <= i < N. x and y are flat float32 blocks of rows `stride` apart; a neuron's row is
-# neuron + (neuron >> SKEW_SHIFT); bias_at_zero is the result where the sum is zero. tile64_past_caches wants y and its rows to
-# start at whole vectors.
+# neuron + (neuron >> SKEW_SHIFT); bias_at_zero is the result where the sum is zero.
 tile64 = _tile(8)
-tile64_past_caches = _tile(8, past_caches=True)
 tile32 = _tile(4)
 tile16 = _tile(2)
 tile8 = _tile(1)
