@@ -192,8 +192,8 @@ def test_too_little_memory_is_one_clear_error(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "packing 1,006,632,960 connections needs 6.0 GB" in done.stderr
-    assert "run fewer layers or neurons" in done.stderr
+    assert "neurons=16384 layers=1920: this run needs about 8.45 GB" in done.stderr
+    assert "enough with kernel=auto" in done.stderr
     assert record(tmp_path)["status"] == "failed"
 
 
