@@ -49,16 +49,12 @@ class DensePlan(Plan):
 
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.is_dense = kernel == "udc_udc"
+        self.streams = not self.is_dense
         super().__init__(network, kernel, options, n_workers)
         self.first_layer = self._first_layer(network)
         wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
-
-    @property
-    def streams(self) -> bool:  # type: ignore[override]
-        """Whether the layers may be in files: sparse ones may."""
-        return not self.is_dense
 
     def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
         """By columns, sparse or dense."""

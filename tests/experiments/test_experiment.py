@@ -42,6 +42,8 @@ def at_toy_size(name: str) -> ExperimentConfig:
 
 
 SWEEPS = [name for name in EXPERIMENTS if at_toy_size(name).sweeps]
+COMPILED_ONLY = pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+RUNNABLE = [pytest.param(name, marks=() if name in SWEEPS else COMPILED_ONLY) for name in EXPERIMENTS]
 
 
 def sweeps(text: str) -> str:
@@ -68,11 +70,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return toy
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable[[str], Path]) -> None:
     experiment = at_toy_size(name)
-    if experiment.benchmark and JIT_DISABLED:
-        pytest.skip("benchmarks measure compiled code")
     points, folder = plan(experiment, []), toys(name)
     n_runs = len(points) * experiment.rounds
     assert f"point {n_runs} of {n_runs}" in (folder / "stdout").read_text()
@@ -103,7 +103,7 @@ def test_a_figure_of_inferences_shows_the_median_of_each_points_times(name: str,
         assert shown == pytest.approx(median(times_s))
 
 
-@pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+@COMPILED_ONLY
 def test_a_benchmark_is_one_record_from_which_its_figure_is_drawn(toys: Callable[[str], Path], tmp_path: Path) -> None:
     folder = toys("roofline")
     shown = (folder / "stdout").read_text()
@@ -122,7 +122,7 @@ def test_a_benchmark_is_one_record_from_which_its_figure_is_drawn(toys: Callable
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-@pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+@COMPILED_ONLY
 def test_threads_repeats_and_rounds_reach_a_benchmark(tmp_path: Path) -> None:
     arguments = ["experiment=roofline", "experiment.toy=true", "experiment.rounds=2", "threads=1", "repeats=1"]
     done = run(*arguments, f"hydra.run.dir={tmp_path}")
