@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.numba_cpu.simd import WIDEST_TILE
+
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 """Bytes of each level where the system does not tell."""
@@ -17,7 +19,7 @@ ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 MEMORY = "memory"
 ARITHMETIC = "arithmetic"
 L1_SET_BYTES = 16 << 10
-TILES = (64, 32, 16, 8)
+TILES = tuple(width for width in (128, 64, 32, 16, 8) if width <= WIDEST_TILE)
 """Instances that the dense-block kernel takes at a time: as many of the widest as fit, and the rest in narrower ones."""
 
 FLOAT_BYTES = 4

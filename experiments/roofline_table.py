@@ -9,7 +9,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from experiments.bench import WIDTH
+WIDTH = 185
+"""Of the console at least: in a narrower one, columns of the table are cut off."""
 
 MODEL = """\
 roof: the least of the arithmetic rate and, of each level, bandwidth x multiply-adds / bytes that it has to deliver; with the

@@ -7,13 +7,17 @@ import numpy as np
 from backends.numba_cpu.connections import stored_column
 from backends.numba_cpu.dense_blocks import slot
 from backends.numba_cpu.jit import forced_inline, inline
-from backends.numba_cpu.simd import tile8, tile16, tile32, tile64
+from backends.numba_cpu.simd import WIDEST_TILE, tile8, tile16, tile32, tile64, tile128
 
 
 @forced_inline
 def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
     """Compute one output column for all instances of a block."""
     first = 0
+    if WIDEST_TILE == 128:
+        while first + 128 <= stride:
+            tile128(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
+            first += 128
     while first + 64 <= stride:
         tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
         first += 64

@@ -22,6 +22,7 @@ import platformdirs
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 _CONFIG: Any = numba.core.config
@@ -29,6 +30,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _BYTE, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _CLOCK_MONOTONIC = 1
 JIT_DISABLED = bool(_CONFIG.DISABLE_JIT)
+
+CPU_FEATURES: str = get_host_cpu_features() if _CONFIG.CPU_FEATURES is None else _CONFIG.CPU_FEATURES
+"""What kernels are compiled for, as Numba passes it to LLVM: ``+avx2,-avx512f,...``"""
 
 
 def cache_folder() -> Path:

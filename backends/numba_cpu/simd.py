@@ -15,55 +15,62 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from backends.numba_cpu.jit import JIT_DISABLED
+from backends.numba_cpu.jit import CPU_FEATURES, JIT_DISABLED
 
 LANES = 8
-"""Floats in a vector; blocks are padded to a multiple of it."""
+"""Blocks are padded to a multiple of so many floats: a vector of 256 bits."""
+
+WIDE = 2 * LANES if "+avx512f" in CPU_FEATURES else LANES
+"""Floats in a vector of this processor, for tiles that are wide enough."""
+
+WIDEST_TILE = 8 * WIDE
+"""Instances whose accumulators fit into the registers: 64 or 128."""
 
 SKEW_SHIFT = 6
 """Blocks leave one row free after every 64: rows a power of two apart would otherwise fall into the same few cache sets."""
 
 _FLOAT = ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, LANES)
 _INT64 = ir.IntType(64)
 _INT32 = ir.IntType(32)
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
     """A vector with `value` in every lane."""
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_INT32, 0))
+    vector = ir.VectorType(_FLOAT, lanes)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_INT32, 0))
     return builder.shuffle_vector(
-        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
+        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
     )
 
 
-def _lanes(builder: Any, base: Any, number: int) -> Any:
+def _lanes(builder: Any, base: Any, number: int, lanes: int) -> Any:
     """Address of vector `number` from `base` on."""
-    return builder.bitcast(builder.gep(base, [ir.Constant(_INT64, LANES * number)]), _VECTOR.as_pointer())
+    vector = ir.VectorType(_FLOAT, lanes)
+    return builder.bitcast(builder.gep(base, [ir.Constant(_INT64, lanes * number)]), vector.as_pointer())
 
 
 def _accumulate(
-    builder: Any, n_vectors: int, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, step: Any, count: Any
+    builder: Any, n_vectors: int, lanes: int, x: Any, stride: Any, first: Any, inputs: Any, weights: Any, step: Any, count: Any
 ) -> Any:
     """Emit the loop over the connections ``0 <= k < count``; return the accumulators."""
-    zero = ir.Constant(_VECTOR, [0.0] * LANES)
+    zero = ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("column.head", "column.body", "column.after"))
     builder.branch(head)
     builder.position_at_end(head)
     k = builder.phi(_INT64)
     k.add_incoming(ir.Constant(_INT64, 0), before)
-    sums = [builder.phi(_VECTOR) for _ in range(n_vectors)]
+    sums = [builder.phi(ir.VectorType(_FLOAT, lanes)) for _ in range(n_vectors)]
     for total in sums:
         total.add_incoming(zero, before)
     builder.cbranch(builder.icmp_signed("<", k, count), body, after)
     builder.position_at_end(body)
     row = builder.zext(builder.load(builder.gep(inputs, [k])), _INT64)
     row = builder.add(row, builder.lshr(row, ir.Constant(_INT64, SKEW_SHIFT)))
-    weight = _splat(builder, builder.load(builder.gep(weights, [builder.mul(k, step)])))
+    weight = _splat(builder, builder.load(builder.gep(weights, [builder.mul(k, step)])), lanes)
     base = builder.gep(x, [builder.add(builder.mul(row, stride), first)])
     for number, total in enumerate(sums):
-        term = builder.fmul(builder.load(_lanes(builder, base, number), align=4), weight)
+        term = builder.fmul(builder.load(_lanes(builder, base, number, lanes), align=4), weight)
         total.add_incoming(builder.fadd(total, term), body)
     k.add_incoming(builder.add(k, ir.Constant(_INT64, 1)), body)
     builder.branch(head)
@@ -71,15 +78,17 @@ def _accumulate(
     return sums
 
 
-def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
+def _finish(builder: Any, lanes: int, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
     """Add the bias and clamp."""
-    zero = ir.Constant(_VECTOR, [0.0] * LANES)
+    zero = ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
     z = builder.select(builder.fcmp_unordered("!=", z, zero), builder.fadd(z, bias), bias_at_zero)
     z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
     return builder.select(builder.fcmp_ordered(">", z, high), high, z)
 
 
-def _compiled_tile(n_vectors: int) -> Callable[..., None]:
+def _compiled_tile(width: int, lanes: int) -> Callable[..., None]:
+    n_vectors = width // lanes
+
     @intrinsic
     def tile(
         typing_context: Any, x: Any, stride: Any, first: Any, inputs: Any, start: Any, count: Any,
@@ -94,11 +103,11 @@ def _compiled_tile(n_vectors: int) -> Callable[..., None]:
 
             stride, first = args[1], args[2]
             inputs, weights = builder.gep(data(3), [args[4]]), builder.gep(data(6), [args[7]])
-            sums = _accumulate(builder, n_vectors, data(0), stride, first, inputs, weights, args[8], args[5])
-            scalars = [_splat(builder, args[number]) for number in range(11, 15)]
+            sums = _accumulate(builder, n_vectors, lanes, data(0), stride, first, inputs, weights, args[8], args[5])
+            scalars = [_splat(builder, args[number], lanes) for number in range(11, 15)]
             target = builder.gep(data(9), [builder.add(builder.mul(args[10], stride), first)])
             for number, total in enumerate(sums):
-                builder.store(_finish(builder, total, *scalars), _lanes(builder, target, number), align=4)
+                builder.store(_finish(builder, lanes, total, *scalars), _lanes(builder, target, number, lanes), align=4)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -106,9 +115,8 @@ def _compiled_tile(n_vectors: int) -> Callable[..., None]:
     return tile
 
 
-def _python_tile(n_vectors: int) -> Callable[..., None]:
+def _python_tile(width: int, lanes: int) -> Callable[..., None]:
     """The same tile in NumPy, for runs with the JIT disabled."""
-    width = LANES * n_vectors
 
     def tile(
         x: Any, stride: int, first: int, inputs: Any, start: int, count: int,
@@ -133,7 +141,8 @@ _tile = _python_tile if JIT_DISABLED else _compiled_tile
 # y[slot, first + i] = clamp(bias + sum of x[row of inputs[start + k], first + i] * weights[weights_from + k * step] over
 # 0 <= k < count), for 0 <= i < N. x and y are flat float32 blocks of rows `stride` apart; a neuron's row is
 # neuron + (neuron >> SKEW_SHIFT); bias_at_zero is the result where the sum is zero.
-tile64 = _tile(8)
-tile32 = _tile(4)
-tile16 = _tile(2)
-tile8 = _tile(1)
+tile128 = _tile(128, WIDE)
+tile64 = _tile(64, WIDE)
+tile32 = _tile(32, WIDE)
+tile16 = _tile(16, WIDE)
+tile8 = _tile(8, LANES)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from experiments import roofline
+from experiments import roofline, roofline_model
 from experiments import roofline_kernels as kernels
 from experiments.roofline_model import Cache, Work, caches, roof, set_sizes, tiles
 from experiments.roofline_probes import Crew, LayerCase, Probe, group_case, radixnet_case
@@ -18,7 +18,14 @@ from sparsednn.network import Network
 from tests.conftest import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="microkernels are compiled code")
+NARROW = (64, 32, 16, 8)
 LEVELS = (Cache("L1", 32 << 10, 1), Cache("L2", 1 << 20, 1), Cache("L3", 32 << 20, 2))
+
+
+@pytest.fixture(autouse=True)
+def _tiles_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count by hand for tiles that every processor has."""
+    monkeypatch.setattr(roofline_model, "TILES", NARROW)
 
 
 @compiled
@@ -81,6 +88,11 @@ def test_counts_of_a_radixnet_layer_by_hand() -> None:
 )
 def test_tiles_of_a_row(stride: int, widths: list[int]) -> None:
     assert tiles(stride) == widths
+
+
+def test_tiles_of_a_row_are_wider_where_vectors_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline_model, "TILES", (128, *NARROW))
+    assert [tiles(stride) for stride in (64, 128, 200, 256)] == [[64], [128], [128, 64, 8], [128, 128]]
 
 
 def test_the_least_bytes_are_what_the_nearer_cache_cannot_hold() -> None:
