@@ -12,7 +12,9 @@ from sparsednn.engine import default_threads
 from sparsednn.memory import GB, KEEP_FREE_BYTES, available_bytes
 from sparsednn.schema import ColumnWork, Executor, Residency
 
-BLOCK_ROWS = 128
+BLOCK_ROWS = 256
+"""Instances in a dense block, at the most."""
+
 ENTRY_BYTES = {"scipy_reference": 8, "torch": 8, "graphblas": 12, "mkl": 16}
 """What a backend without a kernel of this project's own takes for each connection, at least."""
 

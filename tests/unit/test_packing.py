@@ -92,3 +92,13 @@ def test_blocks_fit_in_half_of_the_second_level_cache_unless_columns_share_input
     narrow, wide = (sparsednn.Network([random_layer(3, (n, n))]) for n in (40, 200))
     assert (plan(narrow).block_rows, plan(wide).block_rows) == (128, 32)
     assert plan(sparsednn.radixnet(1024, 6), columns="none").block_rows == 128
+
+
+@pytest.mark.parametrize(("l2_bytes", "tile", "rows"), [(2 << 20, 128, 256), (1 << 20, 128, 128), (2 << 20, 64, 128)])
+def test_blocks_are_wider_on_processors_with_wide_vectors_and_much_cache(
+    monkeypatch: pytest.MonkeyPatch, l2_bytes: int, tile: int, rows: int
+) -> None:
+    monkeypatch.setattr("backends.numba_cpu.dense_plan.cache_bytes", lambda level: l2_bytes)
+    monkeypatch.setattr("backends.numba_cpu.simd.WIDEST_TILE", tile)
+    for columns in ("none", "merge"):
+        assert plan(sparsednn.radixnet(1024, 6), columns=columns).block_rows == rows
