@@ -34,12 +34,16 @@ def run_column(x: Any, stride: Any, ids: Any, weights: Any, step: Any, y: Any, b
 
 def outputs(stride: int, seed: int, degree: int, *, one_weight: bool = False) -> NDArray[np.float32]:
     """One output of `degree` inputs for `stride` instances, in a block that holds -1 elsewhere."""
-    rng = np.random.default_rng(seed)
-    ids = np.sort(rng.choice(N_NEURONS, degree, replace=False)).astype(np.uint16)
-    weights = rng.standard_normal(1 if one_weight else degree).astype(np.float32)
+    ids, weights = connections(seed, degree, one_weight=one_weight)
     x, y = inputs(stride, seed), np.full(n_slots(N_NEURONS) * stride, -1, np.float32)
     run_column(x, stride, ids, weights, np.int64(not one_weight), y, np.float32(0.3), np.float32(0.1))
     return y
+
+
+def connections(seed: int, degree: int, *, one_weight: bool) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    ids = np.sort(rng.choice(N_NEURONS, degree, replace=False)).astype(np.uint16)
+    return ids, rng.standard_normal(1 if one_weight else degree).astype(np.float32)
 
 
 def inputs(stride: int, seed: int) -> NDArray[np.float32]:
@@ -52,9 +56,7 @@ def inputs(stride: int, seed: int) -> NDArray[np.float32]:
 @pytest.mark.parametrize("stride", [8, 16, 24, 32, 56, 64, 72, 120, 128, 136, 248, 384])
 def test_each_width_adds_the_terms_in_order_and_rounds_each_product(stride: int, degree: int, one_weight: bool) -> None:
     seed = 10 * stride + degree
-    rng = np.random.default_rng(seed)
-    ids = np.sort(rng.choice(N_NEURONS, degree, replace=False))
-    weights = rng.standard_normal(1 if one_weight else degree).astype(np.float32)
+    ids, weights = connections(seed, degree, one_weight=one_weight)
     rows = inputs(stride, seed).reshape(-1, stride)
     total = np.zeros(stride, np.float32)
     for k, i in enumerate(ids):
