@@ -151,7 +151,7 @@ class SchedulerOptions:
         Layers.
     minimum_work : int
         A worker recruits only as many helpers as leave this many multiply-adds of a layer for each member of its team: with
-        less, meeting costs more than it brings.
+        less, meeting costs more than it brings. With 0, one: a row group that is empty is nothing to help with, ever.
     """
 
     split_factor: int = 8

@@ -26,6 +26,9 @@ from sparsednn.schedulers.base import (
     Team,
 )
 
+PROBES_IN_VAIN = 8
+"""How often in a run, at most, a worker asks for helpers while it has too little work to share."""
+
 
 class DataThenModelScheduler(Scheduler):
     """Recruits idle workers; `options.strategy` says who may.
@@ -50,7 +53,8 @@ class DataThenModelScheduler(Scheduler):
         self.teams: dict[int, tuple[int, ...]] = {worker: (worker,) for worker in range(job.n_workers)}
         self.idle: dict[int, list[int]] = {domain: [] for domain in sorted(self.domain_sizes)}
         self.called: set[int] = set()
-        self.content: set[int] = set()
+        self.asks_from = [self.from_layer] * job.n_workers
+        self.patience = math.ceil(job.n_layers / PROBES_IN_VAIN)
 
     def on_event(self, event: Event) -> list[Action]:
         """Run one's own rows; enlist when through; recruit at a boundary."""
@@ -71,7 +75,7 @@ class DataThenModelScheduler(Scheduler):
         for worker in members:
             self.idle[self.domains[worker]].append(worker)
         self.called.discard(members[0])
-        self.content.discard(members[0])
+        self.asks_from[members[0]] = self.from_layer
         if not self.teams:
             return [Stop(worker) for worker in range(len(self.domains))]
         return [*(Sleep(worker) for worker in members), *self._call_or_dismiss()]
@@ -81,11 +85,9 @@ class DataThenModelScheduler(Scheduler):
         members, helpers = self.teams[event.worker], self._within_reach(event.worker)
         if not helpers or not self._may_pick(event.worker, event.scores):
             return members
-        wanted = len(helpers)
-        if self.options.minimum_work > 0:
-            wanted = min(wanted, event.work // self.options.minimum_work - len(members))
+        wanted = min(len(helpers), event.work // max(self.options.minimum_work, 1) - len(members))
         if wanted <= 0:
-            self.content.add(event.worker)
+            self.asks_from[event.worker] = event.scores[event.worker] + self.patience
             return members
         for worker in helpers[:wanted]:
             self.idle[self.domains[worker]].remove(worker)
@@ -113,13 +115,13 @@ class DataThenModelScheduler(Scheduler):
         return found
 
     def _call_or_dismiss(self) -> list[Action]:
-        """Call the workers that have somebody to take, and no others; one that has too little work to share is left alone."""
+        """Call the workers that have somebody to take, and no others; one that had too little work to share asks again later."""
         actions: list[Action] = []
         for worker in self.teams:
-            wanted = bool(self._within_reach(worker)) and worker not in self.content
+            wanted = bool(self._within_reach(worker))
             if wanted and worker not in self.called:
                 self.called.add(worker)
-                actions.append(Call(worker, self.from_layer))
+                actions.append(Call(worker, self.asks_from[worker]))
             elif worker in self.called and not wanted:
                 self.called.remove(worker)
                 actions.append(Dismiss(worker))

@@ -215,6 +215,20 @@ def test_a_team_needs_a_minimum_of_work(work: int, expected: list[Action]) -> No
     assert [action for action in actions if not isinstance(action, Call)] == expected
 
 
+def test_a_worker_with_nothing_to_do_never_takes_helpers() -> None:
+    """Whatever the minimum: a team for an empty row group would keep them from those that have work."""
+    _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 0)], minimum_work=0)
+    assert [action for action in actions if not isinstance(action, Call)] == [Run(0, 0)]
+
+
+def test_a_worker_with_too_little_work_asks_again_later() -> None:
+    """The next layers may be larger; after 4 of 10 layers it asks after another eighth of them, rounded up."""
+    _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 49)], minimum_work=50)
+    assert actions == [Run(0, 0), Call(0, from_layer=6)]
+    _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 49), Boundary(0, 0, (6, 0, 0), 150)], minimum_work=50)
+    assert actions == [Team(0, (0, 1, 2))]
+
+
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
