@@ -115,7 +115,7 @@ class DataThenModelScheduler(Scheduler):
         return found
 
     def _call_or_dismiss(self) -> list[Action]:
-        """Call the workers that have somebody to take, and no others; one that had too little work to share asks again later."""
+        """Call the workers that have somebody to take, and no others; one with too little work to share asks again later."""
         actions: list[Action] = []
         for worker in self.teams:
             wanted = bool(self._within_reach(worker))
