@@ -16,8 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from backends.numba_cpu.dense_blocks import slot
 from backends.numba_cpu.dense_columns import layer_on_block
+from backends.numba_cpu.dense_moves import slot
 from backends.numba_cpu.jit import inline, kernel
 
 N_CHAINS = 12

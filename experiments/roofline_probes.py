@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.numba_cpu.dense_blocks import Column, n_slots
+from backends.numba_cpu.dense_blocks import Column
+from backends.numba_cpu.dense_moves import n_slots
 from backends.numba_cpu.dense_plan import DensePlan
 from backends.numba_cpu.packing import column_spans
 from backends.numba_cpu.plan import aligned_floats

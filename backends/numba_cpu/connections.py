@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from backends.numba_cpu.crews import cut, share
-from backends.numba_cpu.jit import inline
+from backends.numba_cpu.jit import entry_or, inline
 
 
 @inline
 def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position):
     """Where the ids of the output at a position start, and how many there are."""
-    c = position
-    if column_at >= 0:
-        c = np.int64(column[np.uint64(column_at + position)])
-    if degree >= 0:
-        return ids_at + c * degree, degree
-    begin = indptr[indptr_at + c]
-    return ids_at + begin, indptr[indptr_at + c + 1] - begin
+    c = entry_or(column, column_at + position, column_at >= 0, position)
+    begin = entry_or(indptr, indptr_at + c, degree < 0, c * degree)
+    return ids_at + begin, entry_or(indptr, indptr_at + c + 1, degree < 0, begin + degree) - begin
 
 
 @inline

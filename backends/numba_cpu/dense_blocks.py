@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.numba_cpu.crews import advance
+from backends.numba_cpu.dense_moves import clear_padding, copy_instances, pack_instances, padded, slot
 from backends.numba_cpu.jit import inline
-from backends.numba_cpu.simd import SKEW_SHIFT
 
 # Entries of BlockWork.state
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE, WAITED_NS = range(10)
@@ -34,6 +34,7 @@ class BlockWork(NamedTuple):
     pool_count : int64 (n_checkpoints,)
     checkpoints : int64 (n_checkpoints,)               layers after which rests of blocks are joined, ascending
     alive, below : int32 (block_rows,)                 not zero: the instance has a nonzero activation; one below the maximum
+    vectors : int32 (2, block_rows // LANES)           see `dense_moves.pack_instances`
     state : int64 (N_STATE,)
     """
 
@@ -45,6 +46,7 @@ class BlockWork(NamedTuple):
     checkpoints: NDArray[np.int64]
     alive: NDArray[np.int32]
     below: NDArray[np.int32]
+    vectors: NDArray[np.int32]
     state: NDArray[np.int64]
 
 
@@ -94,23 +96,6 @@ class Rows(NamedTuple):
 
 
 @inline
-def slot(neuron):
-    """Row of a block that holds a neuron."""
-    return neuron + (neuron >> SKEW_SHIFT)
-
-
-def n_slots(n_neurons: int) -> int:
-    """Return how many rows a block has for so many neurons."""
-    return n_neurons + (max(n_neurons - 1, 0) >> SKEW_SHIFT)
-
-
-@inline
-def padded(count):
-    """`count` rounded up to whole vectors."""
-    return (count + 7) & ~7
-
-
-@inline
 def saves(n_kept, count, stride):
     """Whether a block of `count` instances gets an eighth smaller, and by a vector, if only `n_kept` stay."""
     return n_kept == 0 or ((count - n_kept) * 8 >= count and padded(n_kept) != stride)
@@ -148,26 +133,6 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
 
 
 @inline
-def move(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride, y_ids, offset):
-    """Copy the `picked` instances of block x to block y, from instance `offset` on."""
-    for q in range(n_picked):
-        y_ids[offset + q] = x_ids[picked[q]]
-    for j in range(n_neurons):
-        source, target = slot(j) * x_stride, slot(j) * y_stride + offset
-        for q in range(n_picked):
-            y[np.uint64(target + q)] = x[np.uint64(source + np.int64(picked[np.uint64(q)]))]
-
-
-@inline
-def clear_padding(n_neurons, block, stride, first, last):
-    """Zero lanes ``first .. last`` of a block, which hold no instance."""
-    if first < last:
-        for j in range(n_neurons):
-            for i in range(first, last):
-                block[slot(j) * stride + i] = 0
-
-
-@inline
 def drop_finished(net, rows, work):
     """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left."""
     state = work.state
@@ -192,8 +157,7 @@ def drop_finished(net, rows, work):
     if n_kept > 0:
         new_stride = padded(n_kept)
         x, y = work.blocks[side], work.blocks[1 - side]
-        move(n_neurons, x, stride, ids, alive, n_kept, y, new_stride, work.ids[1 - side], 0)
-        clear_padding(n_neurons, y, new_stride, n_kept, new_stride)
+        pack_instances(n_neurons, x, stride, ids, alive, n_kept, y, new_stride, work.ids[1 - side], below, work.vectors)
         state[STRIDE], state[SIDE] = new_stride, 1 - side
     return count - n_kept
 
@@ -206,11 +170,9 @@ def join_pool(net, work, checkpoint):
     n_neurons = net.widths[work.checkpoints[checkpoint]]
     new_stride = padded(count + waiting)
     x, y, ids = work.blocks[side], work.blocks[1 - side], work.ids[1 - side]
-    for i in range(max(count, waiting)):
-        work.alive[i] = i
-    move(n_neurons, x, state[STRIDE], work.ids[side], work.alive, count, y, new_stride, ids, 0)
+    copy_instances(n_neurons, x, state[STRIDE], work.ids[side], count, y, new_stride, ids, 0)
     pool, pool_ids = work.pools[checkpoint], work.pool_ids[checkpoint]
-    move(n_neurons, pool, padded(waiting), pool_ids, work.alive, waiting, y, new_stride, ids, count)
+    copy_instances(n_neurons, pool, padded(waiting), pool_ids, waiting, y, new_stride, ids, count)
     clear_padding(n_neurons, y, new_stride, count + waiting, new_stride)
     work.pool_count[checkpoint] = 0
     state[COUNT], state[STRIDE], state[SIDE] = count + waiting, new_stride, 1 - side
@@ -223,10 +185,8 @@ def wait_in_pool(net, work, checkpoint):
     state = work.state
     count, side = state[COUNT], state[SIDE]
     n_neurons = net.widths[work.checkpoints[checkpoint]]
-    for i in range(count):
-        work.alive[i] = i
     pool, pool_ids = work.pools[checkpoint], work.pool_ids[checkpoint]
-    move(n_neurons, work.blocks[side], state[STRIDE], work.ids[side], work.alive, count, pool, padded(count), pool_ids, 0)
+    copy_instances(n_neurons, work.blocks[side], state[STRIDE], work.ids[side], count, pool, padded(count), pool_ids, 0)
     work.pool_count[checkpoint] = count
     state[COUNT] = 0
 

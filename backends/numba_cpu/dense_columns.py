@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.numba_cpu.connections import stored_column
-from backends.numba_cpu.dense_blocks import slot
+from backends.numba_cpu.dense_moves import slot
 from backends.numba_cpu.jit import forced_inline, inline
 from backends.numba_cpu.simd import WIDEST_TILE, tile8, tile16, tile32, tile64, tile128
 

@@ -10,19 +10,20 @@ from backends.numba_cpu.dense_blocks import (
     LAYER,
     SIDE,
     STRIDE,
-    clear_padding,
     count_done,
     first_pool,
     join_pool,
-    padded,
-    slot,
 )
+from backends.numba_cpu.dense_moves import clear_padding, padded, slot
 from backends.numba_cpu.jit import inline
 
 NEW, WAITED, NOTHING = range(3)
 
 TILE = 16
 """Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
+
+BAND = 256
+"""Neurons that are filled at a time for all instances of a block: half of it or less fills a second-level cache."""
 
 
 @inline
@@ -43,17 +44,26 @@ def pick_rows(rows, work, block_rows, skip_empty):
 
 @inline
 def fill_block(net, rows, work, first, last):
-    """Bring lanes ``first .. last`` of the current block in from the input."""
-    state, ids, block = work.state, work.ids[0], work.blocks[0]
+    """Bring lanes ``first .. last`` of the current block in from the input, a band of neurons at a time, which the cache holds.
+
+    The entries of an instance are in ascending order.
+    """
+    state, ids, at, block = work.state, work.ids[0], work.ids[1], work.blocks[0]
     group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
-    stride = state[STRIDE]
-    for j in range(slot(net.widths[0] - 1) + 1):
-        for i in range(first, last):
-            block[np.uint64(j * stride + i)] = 0
-    for i in range(first, min(last, state[COUNT])):
-        row = group[ids[i]]
-        for k in range(indptr[row], indptr[row + 1]):
-            block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
+    stride, n_neurons, present = state[STRIDE], net.widths[0], min(last, state[COUNT])
+    for i in range(first, present):
+        at[i] = indptr[group[ids[i]]]
+    for begin in range(0, n_neurons, BAND):
+        end = min(begin + BAND, n_neurons)
+        for j in range(slot(begin), slot(end - 1) + 1):
+            for i in range(first, last):
+                block[np.uint64(j * stride + i)] = 0
+        for i in range(first, present):
+            k, stop = at[i], indptr[group[ids[i]] + 1]
+            while k < stop and indices[np.uint64(k)] < end:
+                block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
+                k += 1
+            at[i] = k
 
 
 @inline

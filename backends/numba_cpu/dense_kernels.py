@@ -44,10 +44,10 @@ from backends.numba_cpu.dense_blocks import (
     count_done,
     drop_finished,
     find_checkpoint,
-    slot,
 )
 from backends.numba_cpu.dense_columns import layer_on_block
 from backends.numba_cpu.dense_filling import NEW, NOTHING, TILE, fill_block, fill_through_first_layer, next_block
+from backends.numba_cpu.dense_moves import slot
 from backends.numba_cpu.jit import (
     atomic_load,
     atomic_store,

@@ -13,6 +13,7 @@ from backends.numba_cpu import dense_kernels as kernels
 from backends.numba_cpu import simd
 from backends.numba_cpu.crews import Place
 from backends.numba_cpu.dense_filling import TILE
+from backends.numba_cpu.dense_moves import n_slots
 from backends.numba_cpu.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
 from sparsednn.backend import GroupResult, KernelOptions
@@ -20,11 +21,8 @@ from sparsednn.memory import cache_bytes
 from sparsednn.network import Network
 
 BLOCK_ROWS, WIDE_BLOCK_ROWS, FEWEST_ROWS = 128, 256, 32
-"""Instances in a block unless told otherwise: the most, the most where `_has_wide_blocks`, and the fewest where more would not
-fit in the caches."""
-
-WIDE_BLOCK_CACHE_BYTES = 2 << 20
-"""Second-level cache from which wide blocks are faster: it holds two of 1024 neurons."""
+"""Instances in a block unless told otherwise: the most; the most where vectors are wide and two such blocks fit into the
+second-level cache; and the fewest, where more would not fit."""
 
 ENTRY_COST, OUTPUT_COST, INPUT_COST, SPREAD_COST = 20, 20, 2, 60
 """What the first layer takes for an instance, in multiply-adds of a dense block: each connection of one of its entries, when it
@@ -140,19 +138,7 @@ class DensePlan(Plan):
 
     def _memory(self, worker: int) -> blocks.BlockWork:
         if self.memory[worker] is None:
-            n_pools, half = len(self.checkpoints), self.block_rows // 2
-            slots = blocks.n_slots(self.widest)
-            self.memory[worker] = blocks.BlockWork(
-                blocks=aligned_floats(2 * slots * self.block_rows).reshape(2, slots * self.block_rows),
-                ids=np.empty((2, self.block_rows), np.int64),
-                pools=aligned_floats(n_pools * slots * half).reshape(n_pools, slots * half),
-                pool_ids=np.empty((n_pools, half), np.int64),
-                pool_count=np.zeros(n_pools, np.int64),
-                checkpoints=self.checkpoints,
-                alive=np.empty(self.block_rows, np.int32),
-                below=np.empty(self.block_rows, np.int32),
-                state=np.zeros(blocks.N_STATE, np.int64),
-            )
+            self.memory[worker] = block_memory(self.widest, self.block_rows, self.checkpoints)
         return self.memory[worker]  # type: ignore[no-any-return]
 
     def _fitting_rows(self) -> int:
@@ -160,7 +146,8 @@ class DensePlan(Plan):
         widths = self.neurons.widths[1:]
         apart = widths if self.is_dense else widths[self.connections.column_at < 0]
         fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
-        return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if _has_wide_blocks() else BLOCK_ROWS)
+        wide = simd.WIDEST_TILE == BLOCK_ROWS and 2 * 4 * self.widest * WIDE_BLOCK_ROWS <= cache_bytes(2)
+        return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
 
     def _first_layer(self, network: Network) -> blocks.FirstLayer:
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
@@ -200,9 +187,21 @@ class DensePlan(Plan):
         return self.accumulators[worker]  # type: ignore[no-any-return]
 
 
-def _has_wide_blocks() -> bool:
-    """Whether this processor has vectors and a second-level cache for twice as many instances."""
-    return simd.WIDEST_TILE == 128 and cache_bytes(2) >= WIDE_BLOCK_CACHE_BYTES
+def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -> blocks.BlockWork:
+    """Return the memory for one block, its successor, and a pool of half a block for each checkpoint."""
+    n_pools, n_floats = len(checkpoints), n_slots(widest) * block_rows
+    return blocks.BlockWork(
+        blocks=aligned_floats(2 * n_floats).reshape(2, n_floats),
+        ids=np.empty((2, block_rows), np.int64),
+        pools=aligned_floats(n_pools * (n_floats // 2)).reshape(n_pools, n_floats // 2),
+        pool_ids=np.empty((n_pools, block_rows // 2), np.int64),
+        pool_count=np.zeros(n_pools, np.int64),
+        checkpoints=checkpoints,
+        alive=np.empty(block_rows, np.int32),
+        below=np.empty(block_rows, np.int32),
+        vectors=np.empty((2, block_rows // simd.LANES), np.int32),
+        state=np.zeros(blocks.N_STATE, np.int64),
+    )
 
 
 def _origins(twin: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:

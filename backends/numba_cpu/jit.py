@@ -84,6 +84,10 @@ if JIT_DISABLED:
             array[index] = before + value
         return before
 
+    def entry_or(array: Any, index: int, wanted: bool, otherwise: int) -> int:
+        """Read an entry if it is wanted."""
+        return int(array[index]) if wanted else otherwise
+
     def prefetch(array: Any, index: int) -> None:
         """Nothing to be done."""
 
@@ -130,6 +134,23 @@ else:
             return builder.atomic_rmw("add", _address(context, builder, signature, args), args[2], "acq_rel")
 
         return types.int64(array, types.intp, types.int64), codegen
+
+    @intrinsic
+    def entry_or(typing_context: Any, array: Any, index: Any, wanted: Any, otherwise: Any) -> Any:
+        """Read an entry of an array of integers if it is wanted; no reference is counted, whatever the branches around it."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            before = builder.block
+            with builder.if_then(args[2]):
+                found = builder.load(_address(context, builder, signature, args))
+                found = builder.zext(found, _INT64) if found.type != _INT64 else found
+                inside = builder.block
+            result = builder.phi(_INT64)
+            result.add_incoming(args[3], before)
+            result.add_incoming(found, inside)
+            return result
+
+        return types.int64(array, types.intp, types.boolean, types.int64), codegen
 
     @intrinsic
     def prefetch(typing_context: Any, array: Any, index: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.numba_cpu.dense_blocks import COUNT, LAYER, SIDE, STRIDE, clear_padding, move, padded, saves, slot
+from backends.numba_cpu.dense_blocks import COUNT, LAYER, SIDE, STRIDE, saves
+from backends.numba_cpu.dense_moves import pack_instances, padded, slot
 from backends.numba_cpu.jit import inline
 
 FACTOR = np.int32(-1640531527)
@@ -88,7 +89,7 @@ def merge_instances(net, rows, work, table):
         if table[at] != i:
             rows.twin[ids[i]] = ids[table[at]]
     new_stride = padded(n_kept)
-    move(n_neurons, work.blocks[side], stride, ids, picked, n_kept, work.blocks[1 - side], new_stride, work.ids[1 - side], 0)
-    clear_padding(n_neurons, work.blocks[1 - side], new_stride, n_kept, new_stride)
+    x, y = work.blocks[side], work.blocks[1 - side]
+    pack_instances(n_neurons, x, stride, ids, picked, n_kept, y, new_stride, work.ids[1 - side], digests, work.vectors)
     state[COUNT], state[STRIDE], state[SIDE] = n_kept, new_stride, 1 - side
     return count - n_kept

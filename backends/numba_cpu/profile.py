@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.numba_cpu import dense_blocks as blocks
-from backends.numba_cpu.dense_plan import DensePlan
+from backends.numba_cpu.dense_plan import DensePlan, block_memory
 from backends.numba_cpu.plan import Plan, aligned_floats
 from backends.numba_cpu.profile_kernels import count_blocks
 
@@ -38,24 +38,8 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
         np.concatenate(stands_for),
         starts,
         where,
-        _block(plan.widest, plan.block_rows),
+        block_memory(plan.widest, plan.block_rows, np.zeros(0, np.int64)),
         column,
         counts,
     )
     return counts
-
-
-def _block(widest: int, block_rows: int) -> blocks.BlockWork:
-    """Memory for one block and its successor; nothing waits in pools."""
-    slots = blocks.n_slots(widest)
-    return blocks.BlockWork(
-        blocks=aligned_floats(2 * slots * block_rows).reshape(2, slots * block_rows),
-        ids=np.empty((2, block_rows), np.int64),
-        pools=aligned_floats(0).reshape(0, slots * block_rows // 2),
-        pool_ids=np.empty((0, block_rows // 2), np.int64),
-        pool_count=np.zeros(0, np.int64),
-        checkpoints=np.zeros(0, np.int64),
-        alive=np.empty(block_rows, np.int32),
-        below=np.empty(block_rows, np.int32),
-        state=np.zeros(blocks.N_STATE, np.int64),
-    )

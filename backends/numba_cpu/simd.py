@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from backends.numba_cpu.jit import CPU_FEATURES, JIT_DISABLED
@@ -135,6 +136,44 @@ def _python_tile(width: int, lanes: int) -> Callable[..., None]:
     return tile
 
 
+def _compiled_pick() -> Callable[..., None]:
+    vector, lanes = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT32, LANES)
+
+    def picked(builder: Any, found: Any, order: Any) -> Any:
+        """The lanes of a vector in another order."""
+        if "+avx2" in CPU_FEATURES:
+            kind = ir.FunctionType(vector, [vector, lanes])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.permps")
+            return builder.call(function, [found, order])
+        result = ir.Constant(vector, ir.Undefined)
+        for lane in range(LANES):
+            at = builder.extract_element(order, ir.Constant(_INT32, lane))
+            one = builder.extract_element(found, builder.and_(at, ir.Constant(_INT32, LANES - 1)))
+            result = builder.insert_element(result, one, ir.Constant(_INT32, lane))
+        return result
+
+    @intrinsic
+    def pick8(
+        typing_context: Any, x: Any, x_at: Any, order: Any, order_at: Any, y: Any, y_at: Any
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def eight(number: int, kind: Any) -> Any:
+                data = context.make_array(signature.args[number])(context, builder, args[number]).data
+                return builder.bitcast(builder.gep(data, [args[number + 1]]), kind.as_pointer())
+
+            found, wanted = (builder.load(eight(number, kind), align=4) for number, kind in ((0, vector), (2, lanes)))
+            builder.store(picked(builder, found, wanted), eight(4, vector), align=4)
+            return context.get_dummy_value()
+
+        return types.void(x, types.int64, order, types.int64, y, types.int64), codegen
+
+    return pick8
+
+
+def _python_pick(x: Any, x_at: int, order: Any, order_at: int, y: Any, y_at: int) -> None:
+    y[y_at : y_at + LANES] = x[x_at + (order[order_at : order_at + LANES] & (LANES - 1))]
+
+
 _tile = _python_tile if JIT_DISABLED else _compiled_tile
 
 # tileN(x, stride, first, inputs, start, count, weights, weights_from, step, y, slot, bias, bias_at_zero, low, high):
@@ -146,3 +185,6 @@ tile64 = _tile(64, WIDE)
 tile32 = _tile(32, WIDE)
 tile16 = _tile(16, WIDE)
 tile8 = _tile(8, LANES)
+
+pick8 = _python_pick if JIT_DISABLED else _compiled_pick()
+# pick8(x, x_at, order, order_at, y, y_at): y[y_at + i] = x[x_at + order[order_at + i] % 8] for 0 <= i < 8; order is int32.

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backends.numba_cpu import simd
-from backends.numba_cpu.dense_blocks import n_slots
 from backends.numba_cpu.dense_columns import column_of_block
+from backends.numba_cpu.dense_moves import n_slots
 from backends.numba_cpu.jit import kernel
 
 N_NEURONS = 130
