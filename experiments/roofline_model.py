@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.numba_cpu.simd import WIDEST_TILE
+from backends.numba_cpu.simd import WIDEST_TILE, tile_width
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
@@ -19,9 +19,6 @@ ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 MEMORY = "memory"
 ARITHMETIC = "arithmetic"
 L1_SET_BYTES = 16 << 10
-TILES = tuple(width for width in (128, 64, 32, 16, 8) if width <= WIDEST_TILE)
-"""Instances that the dense-block kernel takes at a time: as many of the widest as fit, and the rest in narrower ones."""
-
 FLOAT_BYTES = 4
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -106,13 +103,8 @@ def set_sizes(levels: Sequence[Cache], n_threads: int) -> dict[str, int]:
 
 def tiles(stride: int) -> list[int]:
     """Return the widths in which the kernel takes rows of `stride` instances."""
-    widths = [TILES[0]] * (stride // TILES[0])
-    rest = stride % TILES[0]
-    for width in TILES[1:]:
-        if rest >= width:
-            widths.append(width)
-            rest -= width
-    return widths
+    width = int(tile_width(stride, WIDEST_TILE))
+    return [min(width, stride - first) for first in range(0, stride, width)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One layer on one dense block: output columns one after the other, each as tiles of instances in vector registers."""
+"""One layer on one dense block: output columns one after the other."""
 
 from __future__ import annotations
 
@@ -6,29 +6,8 @@ import numpy as np
 
 from backends.numba_cpu.connections import stored_column
 from backends.numba_cpu.dense_moves import slot
-from backends.numba_cpu.jit import forced_inline, inline
-from backends.numba_cpu.simd import WIDEST_TILE, tile8, tile16, tile32, tile64, tile128
-
-
-@forced_inline
-def column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high):
-    """Compute one output column for all instances of a block."""
-    first = 0
-    if WIDEST_TILE == 128:
-        while first + 128 <= stride:
-            tile128(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
-            first += 128
-    while first + 64 <= stride:
-        tile64(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
-        first += 64
-    if first + 32 <= stride:
-        tile32(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
-        first += 32
-    if first + 16 <= stride:
-        tile16(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
-        first += 16
-    if first < stride:
-        tile8(x, stride, first, ids, start, count, weights, weights_from, step, y, row, bias, bias_at_zero, low, high)
+from backends.numba_cpu.jit import inline
+from backends.numba_cpu.simd import WIDEST_TILE, column_of_block, tile_width
 
 
 @inline
@@ -55,14 +34,14 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
         net.widths[layer],
     )
     column_ids, column_weights, low, high = column.ids, column.weights, net.low[layer], net.high[layer]
-    nothing, one = np.int64(0), np.int64(1)
+    nothing, one, width = np.int64(0), np.int64(1), tile_width(stride, WIDEST_TILE)
     n_connections = nothing
     for j in range(first_output, last_output):
         bias = biases[biases_at + j]
         at_zero = bias if net.bias_always else np.float32(0)
         count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
         column_of_block(
-            x, stride, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+            x, stride, width, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
         )  # fmt: skip
         n_connections += count
     return n_connections
@@ -88,6 +67,7 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
     )
     columns, column_at = conn.column, conn.column_at[layer]
     weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
+    width = tile_width(stride, WIDEST_TILE)
     n_connections = np.int64(0)  # a literal would have the column compiled a second time
     for position in range(first_output, last_output):
         j = np.int64(order[order_at + position])
@@ -95,6 +75,6 @@ def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_
         at_zero = bias if bias_always else np.float32(0)
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
         weights_from = weights_at + (start - ids_at) * step
-        column_of_block(x, stride, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        column_of_block(x, stride, width, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
         n_connections += count
     return n_connections

@@ -60,12 +60,6 @@ def inline(function: F) -> F:
     return compiled  # type: ignore[no-any-return]
 
 
-def forced_inline(function: F) -> F:
-    """Compile a helper that is always inlined: for calls with many arguments in the innermost loops."""
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False, forceinline=True)(function)
-    return compiled  # type: ignore[no-any-return]
-
-
 if JIT_DISABLED:
     _lock = threading.Lock()
 

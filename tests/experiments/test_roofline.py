@@ -18,14 +18,13 @@ from sparsednn.network import Network
 from tests.conftest import JIT_DISABLED
 
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="microkernels are compiled code")
-NARROW = (64, 32, 16, 8)
 LEVELS = (Cache("L1", 32 << 10, 1), Cache("L2", 1 << 20, 1), Cache("L3", 32 << 20, 2))
 
 
 @pytest.fixture(autouse=True)
 def _tiles_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count by hand for tiles that every processor has."""
-    monkeypatch.setattr(roofline_model, "TILES", NARROW)
+    monkeypatch.setattr(roofline_model, "WIDEST_TILE", 64)
 
 
 @compiled
@@ -84,15 +83,15 @@ def test_counts_of_a_radixnet_layer_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stride", "widths"), [(8, [8]), (24, [16, 8]), (64, [64]), (120, [64, 32, 16, 8]), (256, [64] * 4)], ids=str
+    ("widest", "stride", "widths"),
+    [(64, 8, [8]), (64, 56, [56]), (64, 72, [40, 32]), (64, 136, [48, 48, 40]), (128, 136, [72, 64]), (128, 384, [128] * 3)],
+    ids=str,
 )
-def test_tiles_of_a_row(stride: int, widths: list[int]) -> None:
+def test_tiles_are_as_few_and_as_equal_as_can_be(
+    monkeypatch: pytest.MonkeyPatch, widest: int, stride: int, widths: list[int]
+) -> None:
+    monkeypatch.setattr(roofline_model, "WIDEST_TILE", widest)
     assert tiles(stride) == widths
-
-
-def test_tiles_of_a_row_are_wider_where_vectors_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline_model, "TILES", (128, *NARROW))
-    assert [tiles(stride) for stride in (64, 128, 200, 256)] == [[64], [128], [128, 64, 8], [128, 128]]
 
 
 def test_the_least_bytes_are_what_the_nearer_cache_cannot_hold() -> None:
