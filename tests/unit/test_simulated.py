@@ -31,8 +31,12 @@ from sparsednn.trace import Trace
 ANY_WORK = SchedulerOptions(split_factor=2, recruiting_ratio=0, minimum_work=0)
 
 
+STEP_WORK = 1000
+"""Multiply-adds that a boundary expects for each second, so that a layer of a fraction of one is worth sharing."""
+
+
 def costs(layers: list[float], **changes: object) -> GroupCosts:
-    """A row group with so many seconds in each layer, one multiply-add a second, and columns for everybody."""
+    """A row group with so many seconds in each layer, one multiply-add a second (expected: many), and columns for everybody."""
     seconds = np.array(layers, float)
     values = {
         "open_s": 0.0,
@@ -42,7 +46,7 @@ def costs(layers: list[float], **changes: object) -> GroupCosts:
         "columns": np.full(len(layers), 5040),  # divisible by every team's size up to 10
         "meetings": np.ones(len(layers)),
         "multiply_adds": seconds,
-        "step_work": seconds,
+        "step_work": STEP_WORK * seconds,
     }
     return GroupCosts(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -134,7 +138,7 @@ def test_layers_before_the_recruiting_ratio_are_not_shared() -> None:
 
 def test_a_layer_too_small_for_two_is_not_shared() -> None:
     groups = [costs([2] * 10), costs([0] * 10)]
-    options = SchedulerOptions(recruiting_ratio=0, minimum_work=2)
+    options = SchedulerOptions(recruiting_ratio=0, minimum_work=2 * STEP_WORK)
     assert simulate("data_then_model", groups, 2, options).elapsed_s == pytest.approx(20)
 
 
