@@ -223,6 +223,10 @@ class PeerBackend(ABC):
         """Bring the rows into their order."""
         return group.result()
 
+    def row_unit(self, plan: Any) -> int:
+        """One: rows are independent of each other."""
+        return 1
+
     def describe(self, plan: PeerPlan) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""
         return {

@@ -214,6 +214,9 @@ class Backend(Protocol):
     def close(self, plan: Any, group: Any) -> GroupResult:
         """Return the results of a group that is through, and give its memory back to the worker."""
 
+    def row_unit(self, plan: Any) -> int:
+        """Return how many instances the kernel takes at a time, however few there are: row groups are made of such units."""
+
     def describe(self, plan: Any) -> dict[str, Any]:
         """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""
 

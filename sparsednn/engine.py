@@ -114,7 +114,7 @@ def infer(
     plan = backend.prepare(as_run, kernel_options, n_threads)
     del as_run  # the plan has a copy of its own
     prepared_at = perf_counter()
-    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_workers)))
+    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_workers), backend.row_unit(plan)))
     compiled_at = perf_counter()
     job = _Inference(backend, plan, scheduler, network, rows, n_workers, output, opts)
     if opts.row_order == "alive_first":
@@ -194,7 +194,8 @@ class _Inference:
         if self.options.hashes_rows:
             hashed = hashed_order(self.n_rows, self.options.buckets)
             order = hashed if order is None else order[hashed]
-        partition = split_evenly(self.n_rows, self.scheduler.n_row_groups(self.executor.n_workers), order)
+        n_groups = self.scheduler.n_row_groups(self.executor.n_workers)
+        partition = split_evenly(self.n_rows, n_groups, order, self.backend.row_unit(self.plan))
         control = Control.for_workers(self.executor.n_workers)
         tasks = GroupTasks(self.prepared, partition, control, default_threads(), trace=self.options.trace)
         job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers), self.domains)

@@ -36,25 +36,27 @@ class Partition:
 PART_UNIT = 128
 
 
-def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = None) -> Partition:
-    """Split rows ``0..n_rows-1`` into groups of neighbours whose sizes differ by at most one.
+def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = None, unit: int = 1) -> Partition:
+    """Split rows ``0..n_rows-1`` into groups of neighbours whose sizes differ by at most one unit.
 
-    With more groups than rows, the last groups are empty.
+    With more groups than units, the last groups are empty.
 
     Parameters
     ----------
     n_rows, n_groups : int
+    unit : int
+        Rows that are not to be torn apart, since they take as long as one.
     order : int64 array, shape (n_rows,), optional
         The rows in the order in which they are neighbours (see `hashed_order`); ascending, unless given.
 
     Raises
     ------
     ValueError
-        If `n_groups` is below 1 or `n_rows` is negative.
+        If `n_groups` or `unit` is below 1 or `n_rows` is negative.
     """
-    if n_groups < 1 or n_rows < 0:
-        raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups")
-    bounds = even_bounds(n_rows, n_groups)
+    if n_groups < 1 or n_rows < 0 or unit < 1:
+        raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups of units of {unit}")
+    bounds = [min(bound * unit, n_rows) for bound in even_bounds(-(-n_rows // unit), n_groups)]
     rows = np.arange(n_rows, dtype=np.int64) if order is None else order
     groups = (RowGroup(i, np.sort(rows[start:stop])) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
     return Partition(n_rows, tuple(groups))
@@ -84,9 +86,9 @@ def alive_first(categories: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]
     return np.argsort(~alive, kind="stable").astype(np.int64)
 
 
-def largest_group(n_rows: int, n_groups: int) -> int:
+def largest_group(n_rows: int, n_groups: int, unit: int = 1) -> int:
     """Return how many rows the largest group of an even split has."""
-    return -(-n_rows // n_groups)
+    return min(-(-n_rows // unit // n_groups) * unit, n_rows)
 
 
 def even_bounds(n: int, n_parts: int) -> list[int]:

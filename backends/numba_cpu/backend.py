@@ -92,6 +92,10 @@ class NumbaBackend:
         """Count nonzeros with the plan of kernel udc_csc."""
         return count_nonzeros(plan, inputs, rows)
 
+    def row_unit(self, plan: Plan) -> int:
+        """See `Backend.row_unit`."""
+        return plan.row_unit
+
     def describe(self, plan: Plan) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
         return plan.describe()

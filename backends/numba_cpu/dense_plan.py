@@ -38,6 +38,8 @@ BLOCK_UNIT = 16
 class DensePlan(Plan):
     """Blocks of instances, depth first through the layers."""
 
+    row_unit = simd.LANES
+
     def order(self, options: KernelOptions) -> str:
         """As asked for, with sparse layers; dense layers share all their inputs."""
         return options.order if self.kernel != "udc_udc" else "given"

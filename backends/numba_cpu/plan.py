@@ -53,6 +53,9 @@ class Plan(ABC):
     streams = False
     """Whether the layers may be in files."""
 
+    row_unit = 1
+    """See `sparsednn.backend.Backend.row_unit`."""
+
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.kernel = kernel
         self.options = options

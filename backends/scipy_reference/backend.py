@@ -103,6 +103,10 @@ class ScipyReferenceBackend:
             counts.append(np.diff(activations.indptr))
         return np.array(counts, np.int32)
 
+    def row_unit(self, plan: Any) -> int:
+        """One: rows are independent of each other."""
+        return 1
+
     def describe(self, plan: ReferencePlan) -> dict[str, Any]:
         """The only kernel, without any optimisation."""
         return {"kernel": "csr_csr", "rows": "none", "columns": "none", "order": "given", "structure_aware": False}

@@ -62,3 +62,14 @@ def test_hashing_spreads_a_run_of_neighbours_over_all_groups() -> None:
 def test_alive_first_keeps_the_order_among_the_living_and_among_the_dead() -> None:
     assert alive_first(np.array([2, 5]), 6).tolist() == [1, 4, 0, 2, 3, 5]
     assert alive_first(np.array([], np.int64), 3).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_groups", "unit", "sizes"),
+    [(8, 2, 8, [8, 0]), (9, 2, 8, [8, 1]), (20, 2, 8, [16, 4]), (64, 3, 8, [24, 24, 16]), (0, 2, 8, [0, 0]), (7, 1, 8, [7])],
+)
+def test_units_are_not_torn_apart(n_rows: int, n_groups: int, unit: int, sizes: list[int]) -> None:
+    partition = split_evenly(n_rows, n_groups, unit=unit)
+    assert [len(group.rows) for group in partition.groups] == sizes
+    assert np.concatenate([group.rows for group in partition.groups]).tolist() == list(range(n_rows))
+    assert largest_group(n_rows, n_groups, unit) == max(sizes)

@@ -72,6 +72,7 @@ def test_a_backend_without_profiles_is_refused(small_network: sparsednn.Network,
         "open",
         "run",
         "close",
+        "row_unit",
         "describe",
     ):
         setattr(Plain, attribute, {})
