@@ -95,12 +95,24 @@ def number_alive(layer, n_rows, rows, reached, renumbered):
 
 
 @inline
-def renumber(first, last, ids, start, stop, renumbered):
-    """Bring the new numbers into columns ``first .. last``."""
+def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
+    """Bring the new numbers into columns ``first .. last``; one that holds all `n_rows` that are left is put in order.
+
+    It may have been stored in the order in which its rows were reached, when there were more of them.
+    """
     for j in range(first, last):
-        for p in range(start[j], stop[j]):
+        begin = start[j]
+        for p in range(begin, stop[j]):
             at = np.uint64(p)
             ids[at] = renumbered[np.uint64(ids[at])]
+        if stop[j] - begin != n_rows:
+            continue
+        for row in range(n_rows):
+            at = np.uint64(begin + row)
+            while ids[at] != row:
+                other = np.uint64(begin + np.int64(ids[at]))
+                ids[at], ids[other] = ids[other], ids[at]
+                values[at], values[other] = values[other], values[at]
 
 
 @inline

@@ -208,10 +208,10 @@ def next_step(net, prune, work, place, fresh):
 
 
 @inline
-def renumber_together(n_columns, ids, start, stop, work, place):
+def renumber_together(n_columns, ids, values, start, stop, work, place):
     """Bring new row numbers into all columns; False if everything is to stop."""
     first, last = share(n_columns, place.member, place.n_members), share(n_columns, place.member + 1, place.n_members)
-    renumber(first, last, ids, start, stop, work.renumbered)
+    renumber(first, last, work.state[N_ROWS], ids, values, start, stop, work.renumbered)
     return meet(place)
 
 
@@ -230,8 +230,8 @@ def run_columns(net, conn, is_dense, prune, full_columns, work, own, place):
         layer, side = state[LAYER], state[SIDE]
         if step >= DROP:
             step -= DROP
-            ids = work.ids0 if side == 0 else work.ids1
-            if not renumber_together(net.widths[layer], ids, work.start[side], work.stop[side], work, place):
+            ids, values = (work.ids0, work.values0) if side == 0 else (work.ids1, work.values1)
+            if not renumber_together(net.widths[layer], ids, values, work.start[side], work.stop[side], work, place):
                 return np.int64(STOPPED)
         if step != COMPUTE:
             return step
