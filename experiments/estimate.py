@@ -10,10 +10,10 @@ from sparsednn.config import Config
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.engine import default_threads
 from sparsednn.memory import GB, KEEP_FREE_BYTES, available_bytes
-from sparsednn.schema import ColumnWork, Executor, Residency
+from sparsednn.schema import ColumnWork, Executor, Residency, RowWork
 
-BLOCK_ROWS = 256
-"""Instances in a dense block, at the most."""
+BLOCK_ROWS = 128
+"""Instances in a dense block of a network whose blocks need much memory."""
 
 ENTRY_BYTES = {"scipy_reference": 8, "torch": 8, "graphblas": 12, "mkl": 16}
 """What a backend without a kernel of this project's own takes for each connection, at least."""
@@ -108,19 +108,26 @@ def _kernel(config: Config, backend: Backend, kernel: str) -> int:
         return (2 * ids + 4) * connections
     if config.network.residency is Residency.stream:
         return 0
-    merges = config.optimize.columns is ColumnWork.merge
-    outputs = config.neurons // config.network.dense_width if merges else config.neurons
     if kernel == "csc_csc":
         return (ids + 4 + 4) * distinct
-    return 2 * ids * distinct + ids * outputs * config.layers
+    return 2 * ids * distinct + ids * _outputs(config) * config.layers
+
+
+def _outputs(config: Config) -> int:
+    """Outputs of a layer that are computed."""
+    merges = config.optimize.columns is ColumnWork.merge
+    return config.neurons // config.network.dense_width if merges else config.neurons
 
 
 def _activations(config: Config, kernel: str, nonzeros: int) -> int:
-    """Two dense blocks a thread, or what a sparse kernel has of all instances at the beginning."""
+    """What threads work on: two dense blocks, and half of one at about two layers for every doubling of depth, where what is
+    left of blocks waits to be joined; or with a sparse kernel, what all instances have at the beginning."""
     if config.backend.name != "numba" or kernel.startswith("cs"):
         return (_id_bytes(config) + 4) * nonzeros
     threads = config.threads or default_threads()
-    return threads * 2 * 4 * config.neurons * (config.backend.block_rows or BLOCK_ROWS)
+    rows = min(config.backend.block_rows or BLOCK_ROWS, config.instances or N_INSTANCES)
+    pools = 0 if config.optimize.rows is RowWork.none else 2 * config.layers.bit_length()
+    return threads * 4 * rows * (2 * config.neurons + pools * _outputs(config) // 2)
 
 
 def _fits(config: Config, available: int) -> bool:

@@ -66,7 +66,8 @@ def test_what_just_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["kernel=csr_csr", "threads=2"], ["kernel=auto", "threads=2"], ["kernel=auto"]),
         (["kernel=csc_udc", "threads=2"], ["kernel=auto", "threads=2"], ["kernel=auto"]),
-        (["optimize.columns=none"], ["optimize.columns=merge"], ["optimize.columns=merge", "network.residency=stream"]),
+        (["optimize.columns=none"], ["optimize.columns=merge"], ["optimize.columns=merge"]),
+        (["optimize.columns=none"], ["optimize.columns=none", "network.residency=stream"], ["network.residency=stream"]),
         (["threads=100"], ["threads=50"], ["threads=50"]),
         (["instances=60000"], ["instances=30000"], ["instances=30000"]),
     ],
