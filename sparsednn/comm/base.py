@@ -1,10 +1,40 @@
-"""What the processes of a run say to each other. Inference itself exchanges nothing; results are gathered at the end."""
+"""What the processes of a run say to each other.
+
+Inference itself exchanges nothing, unless processes take from each other (`Counters`, `Exposed`) or are balanced anew; results
+are gathered at the end. All methods are collective, which means that every process calls them, in the same order, unless they
+say that they are not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
 T = TypeVar("T")
+
+
+class Counters(Protocol):
+    """One int64 for each process, which any process, and any thread of it, may read and add to at any time."""
+
+    def add(self, rank: int, value: int) -> int:
+        """Add to the counter of a process, at once; return what it was before. Not collective."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class Exposed(Protocol):
+    """The rows that each process has, for the others to fetch."""
+
+    def fetch(self, rank: int, first: int, last: int) -> sp.csr_array:
+        """Return a copy of rows ``first .. last`` of a process; safe in any thread. Not collective."""
+
+    def close(self) -> None:
+        """Give the memory back."""
 
 
 class Communicator(Protocol):
@@ -18,8 +48,61 @@ class Communicator(Protocol):
     def size(self) -> int:
         """Number of processes."""
 
+    @property
+    def node_rank(self) -> int:
+        """This process among those of its node."""
+
+    @property
+    def node_size(self) -> int:
+        """Number of processes on this process's node."""
+
     def barrier(self) -> None:
         """Wait until every process is here."""
 
     def gather(self, value: T) -> list[T] | None:
         """Return the values of all processes, by rank, on rank 0; None elsewhere."""
+
+    def all_gather(self, value: T) -> list[T]:
+        """Return the values of all processes, by rank."""
+
+    def broadcast(self, value: T | None) -> T:
+        """Return what rank 0 has; the others' values do not matter."""
+
+    def exchange(self, values: Sequence[T]) -> list[T]:
+        """Send ``values[r]`` to rank r; return what each rank sent here, by rank."""
+
+    def share(self, make: Callable[[], T]) -> T:
+        """Return what the first process of each node makes; its arrays are there once on each node, in shared memory.
+
+        Everybody may read and nobody may write to them. They live as long as the process.
+        """
+
+    def counters(self) -> Counters:
+        """Return new counters, all of them 0."""
+
+    def expose(self, rows: sp.csr_array) -> Exposed:
+        """Let the other processes fetch rows of this one's matrix (float32, int32 or int64 indices)."""
+
+    def abort(self, message: str, status: int = 1) -> None:
+        """Say which process fails and why, and end all of them with an exit status; does not return then. Not collective."""
+
+
+def rows_between(csr: sp.csr_array, first: int, last: int) -> sp.csr_array:
+    """Return rows ``first .. last`` of a matrix as views of its arrays, but for the row pointers."""
+    begin, end = int(csr.indptr[first]), int(csr.indptr[last])
+    return csr_of(csr.indptr[first : last + 1] - begin, csr.indices[begin:end], csr.data[begin:end], csr.shape[1])
+
+
+def csr_of(
+    indptr: NDArray[np.signedinteger], indices: NDArray[np.signedinteger], data: NDArray[np.float32], n: int
+) -> sp.csr_array:  # fmt: skip
+    """Return a matrix of `n` columns around arrays whose entries are sorted and unique, without looking at them.
+
+    Index arrays are int32 unless there are too many entries: kernels are compiled for that.
+    """
+    if len(indices) < 2**31:
+        indptr, indices = indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False)
+    csr = sp.csr_array((len(indptr) - 1, n), dtype=np.float32)
+    csr.data, csr.indices, csr.indptr = data, indices, indptr
+    csr.has_canonical_format = True
+    return csr

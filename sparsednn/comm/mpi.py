@@ -1,0 +1,236 @@
+"""Processes under MPI (mpi4py). The only file that imports it, and it does so when a communicator is made.
+
+What a node's processes share is pickled with its arrays apart (pickle protocol 5); these lie in one shared-memory window, and
+each process unpickles the rest around them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.comm.base import csr_of
+from sparsednn.memory import require
+
+T = TypeVar("T")
+EXTRA = "install the extra mpi: pip install 'sparsednn[mpi]' (in a clone: pip install -e '.[mpi]')"
+RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID")
+"""What an MPI launcher sets for each process: MPICH and Intel MPI, PMIx, Open MPI, MVAPICH, Cray PALS."""
+
+ALIGNMENT = 64
+SPINS, NAP_S = 200, 50e-6
+"""How often a process looks for the others before it sleeps between two looks, and for how long."""
+
+PASSING_ON_S = 0.3
+"""Time for the launcher to pass the last message on: after an abort it drops what it has not read."""
+
+SMALL_BYTES = 256
+"""Arrays smaller than this go with the rest."""
+
+
+def launched() -> bool:
+    """Whether an MPI launcher has started this process."""
+    return any(name in os.environ for name in RANK_VARIABLES)
+
+
+class MpiCommunicator:
+    """All processes that the launcher has started.
+
+    Raises
+    ------
+    ImportError
+        If mpi4py, or the MPI library that it needs, is not installed; the message says how to get them.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
+            raise ImportError(f"processes: mpi4py cannot be used ({error}); {EXTRA}") from error
+        self._mpi = MPI
+        self._world = MPI.COMM_WORLD.Dup()
+        self._node: Any = self._world.Split_type(MPI.COMM_TYPE_SHARED)
+        self.rank: int = self._world.rank
+        self.size: int = self._world.size
+        self.node_rank: int = self._node.rank
+        self.node_size: int = self._node.size
+        self._windows: list[Any] = []  # of what is shared: freed when the process ends
+
+    def barrier(self) -> None:
+        """See `Communicator.barrier`."""
+        _patiently(self._world.Ibarrier())
+
+    def gather(self, value: T) -> list[T] | None:
+        """See `Communicator.gather`."""
+        self.barrier()
+        return self._world.gather(value)
+
+    def all_gather(self, value: T) -> list[T]:
+        """See `Communicator.all_gather`."""
+        self.barrier()
+        return self._world.allgather(value)
+
+    def broadcast(self, value: T | None) -> T:
+        """See `Communicator.broadcast`."""
+        self.barrier()
+        return self._world.bcast(value)  # type: ignore[no-any-return]
+
+    def exchange(self, values: Sequence[T]) -> list[T]:
+        """See `Communicator.exchange`."""
+        self.barrier()
+        return self._world.alltoall(list(values))
+
+    def share(self, make: Callable[[], T]) -> T:
+        """See `Communicator.share`."""
+        if self.node_size == 1:
+            return make()
+        found: T | None = None
+        data, buffers = b"", list[pickle.PickleBuffer]()
+        if self.node_rank == 0:
+            found = make()
+            data, buffers = _pickled(found)
+            del found
+        _patiently(self._node.Ibarrier())
+        data, sizes = self._node.bcast((data, [_raw(buffer).nbytes for buffer in buffers]) if self.node_rank == 0 else None)
+        starts = np.concatenate([[0], np.cumsum([-(-size // ALIGNMENT) * ALIGNMENT for size in sizes])]).astype(np.int64)
+        memory = self._window(int(starts[-1]))
+        views = [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        for view, buffer in zip(views, buffers, strict=False):  # on other processes than the first there are none
+            view[:] = np.frombuffer(_raw(buffer), np.uint8)
+        del buffers
+        _patiently(self._node.Ibarrier())
+        return pickle.loads(data, buffers=views)  # type: ignore[no-any-return]
+
+    def _window(self, n_bytes: int) -> NDArray[np.uint8]:
+        """New memory that all processes of the node see."""
+        if self.node_rank == 0:
+            require(n_bytes, "the network shared by a node's processes", "use fewer layers or cluster.share_network=false")
+        window = self._mpi.Win.Allocate_shared(n_bytes + ALIGNMENT if self.node_rank == 0 else 0, 1, comm=self._node)
+        self._windows.append(window)
+        buffer: Any = window.Shared_query(0)[0]
+        memory: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
+        offset = -memory.ctypes.data % ALIGNMENT  # pages start alike in every process
+        return memory[offset : offset + n_bytes]
+
+    def counters(self) -> MpiCounters:
+        """See `Communicator.counters`."""
+        return MpiCounters(self._mpi, self._world)
+
+    def expose(self, rows: sp.csr_array) -> MpiRows:
+        """See `Communicator.expose`."""
+        return MpiRows(self._mpi, self._world, rows)
+
+    def abort(self, message: str, status: int = 1) -> None:
+        """See `Communicator.abort`."""
+        print(f"error: rank {self.rank} of {self.size}: {message}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        time.sleep(PASSING_ON_S)
+        try:
+            self._mpi.COMM_WORLD.Abort(status)
+        finally:
+            os._exit(status)  # MPI may take its time, and nothing here may go on meanwhile
+
+
+def _patiently(request: Any) -> None:
+    """Wait for the others without keeping a core busy that they may need: MPI's own blocking calls spin."""
+    for _ in range(SPINS):
+        if request.Test():
+            return
+    while not request.Test():
+        time.sleep(NAP_S)
+
+
+class MpiCounters:
+    """One int64 in each process's window."""
+
+    def __init__(self, mpi: Any, world: Any) -> None:
+        self._mpi = mpi
+        self._window = mpi.Win.Allocate(8, 8, comm=world)
+        np.frombuffer(self._window, np.int64)[:] = 0
+        world.Barrier()
+        self._window.Lock_all(mpi.MODE_NOCHECK)
+
+    def add(self, rank: int, value: int) -> int:
+        """See `Counters.add`."""
+        before = np.empty(1, np.int64)
+        self._window.Fetch_and_op(np.array([value], np.int64), before, rank, 0, self._mpi.SUM)
+        self._window.Flush(rank)
+        return int(before[0])
+
+    def close(self) -> None:
+        """See `Counters.close`."""
+        self._window.Unlock_all()
+        self._window.Free()
+
+
+class MpiRows:
+    """A window for each of the three arrays of every process's matrix."""
+
+    def __init__(self, mpi: Any, world: Any, rows: sp.csr_array) -> None:
+        self._mpi, self._n = mpi, rows.shape[1]
+        self._arrays = (rows.indptr, rows.indices, rows.data)
+        dtypes: list[tuple[np.dtype[Any], ...]] = world.allgather(tuple(array.dtype for array in self._arrays))
+        self._dtypes = dtypes
+        self._windows = [mpi.Win.Create(array, array.itemsize, comm=world) for array in self._arrays]
+        for window in self._windows:
+            window.Lock_all(mpi.MODE_NOCHECK)
+
+    def fetch(self, rank: int, first: int, last: int) -> sp.csr_array:
+        """See `Exposed.fetch`."""
+        indptr = self._get(0, rank, first, last + 1)
+        begin, end = int(indptr[0]), int(indptr[-1])
+        return csr_of(indptr - indptr[0], self._get(1, rank, begin, end), self._get(2, rank, begin, end), self._n)
+
+    def _get(self, which: int, rank: int, first: int, last: int) -> NDArray[Any]:
+        found = np.empty(last - first, self._dtypes[rank][which])
+        if len(found):
+            self._windows[which].Get(found, rank, target=(first, len(found), _datatype(self._mpi, found.dtype)))
+            self._windows[which].Flush(rank)
+        return found
+
+    def close(self) -> None:
+        """See `Exposed.close`."""
+        for window in self._windows:
+            window.Unlock_all()
+            window.Free()
+
+
+def _datatype(mpi: Any, dtype: np.dtype[Any]) -> Any:
+    return {"int32": mpi.INT32_T, "int64": mpi.INT64_T, "float32": mpi.FLOAT}[dtype.name]
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves arrays out; one that repeats a single value stays as small as it is."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, np.ndarray) and obj.size > 1 and not any(obj.strides):
+            return np.broadcast_to, (obj[(slice(0, 1),) * obj.ndim].copy(), obj.shape)
+        return NotImplemented
+
+
+def _pickled(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Return a value pickled, and its larger arrays, which are not in there."""
+    buffers: list[pickle.PickleBuffer] = []
+
+    def apart(buffer: pickle.PickleBuffer) -> bool:
+        if _raw(buffer).nbytes < SMALL_BYTES:
+            return True  # stays inside
+        buffers.append(buffer)
+        return False
+
+    stream = io.BytesIO()
+    _Pickler(stream, protocol=5, buffer_callback=apart).dump(value)
+    return stream.getvalue(), buffers
+
+
+def _raw(buffer: pickle.PickleBuffer) -> memoryview:
+    return buffer.raw()
