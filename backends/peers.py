@@ -96,6 +96,7 @@ class PeerBackend(ABC):
     schedulers: Mapping[str, tuple[str, ...]] = {"udc_csc": ("data",)}
     same_bits = False
     own_threads = True
+    plans_can_be_shared = False
 
     block_rows: int
     """Instances in a block unless told otherwise: the best for this library."""

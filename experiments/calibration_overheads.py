@@ -21,7 +21,7 @@ from sparsednn.backend import Backend, Control, Crew, KernelOptions
 from sparsednn.fitting import fit
 from sparsednn.network import Network
 from sparsednn.partition import split_evenly
-from sparsednn.tasks import GroupTasks, Prepared
+from sparsednn.tasks import GroupTasks, Prepared, row_sources
 
 MEETINGS = {"adaptive": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
 """Of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
@@ -46,7 +46,8 @@ def together(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores
     Returns what it took, with the workers in their order.
     """
     n_workers = sum(map(len, crews))
-    tasks = GroupTasks(job, split_evenly(n_rows * len(crews), len(crews)), Control.for_workers(n_workers), len(cores))
+    sources = row_sources(job.inputs, split_evenly(n_rows * len(crews), len(crews)))
+    tasks = GroupTasks(job, sources, Control.for_workers(n_workers), len(cores))
     ready = threading.Barrier(n_workers)
     spans: dict[int, tuple[float, float, float, float]] = {}
 

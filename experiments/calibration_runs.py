@@ -19,7 +19,7 @@ from sparsednn.fitting import Fit, fit
 from sparsednn.network import Network
 from sparsednn.partition import split_evenly
 from sparsednn.profiling import measure_profile
-from sparsednn.tasks import GroupTasks, Prepared
+from sparsednn.tasks import GroupTasks, Prepared, row_sources
 
 KERNELS = {
     "adaptive": KernelOptions("adaptive"),
@@ -77,7 +77,7 @@ class Sample:
 
 def cpu_s(job: Prepared) -> float:
     """Run all instances as one row group on this thread; return CPU seconds, so that other programs do not count."""
-    tasks = GroupTasks(job, split_evenly(job.inputs.shape[0], 1), Control.for_workers(1), 1)
+    tasks = GroupTasks(job, row_sources(job.inputs, split_evenly(job.inputs.shape[0], 1)), Control.for_workers(1), 1)
     started_s = thread_time()
     tasks.open(0, 0)
     tasks.run(0, tasks.crew((0,)), 0)

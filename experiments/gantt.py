@@ -43,6 +43,7 @@ _STYLES = {
     "data": _Style("own rows (data parallelism)", "#0072B2", ink="white"),
     "team": _Style("working in a team (model parallelism)", "#E69F00"),
     "barrier": _Style("waits for the team", "#000000", ink="white", top=0.25),
+    "fetch": _Style("takes row groups from processes", "#CC79A7", hatch="xx"),
     "probe": _Style("asks for helpers", "#882255", bottom=0.7),
     "wait": _Style("asleep, can be recruited", "#BFE3F7", hatch=".."),
     "idle": _Style("nothing left to do", "#F2F2F2", hatch="///"),

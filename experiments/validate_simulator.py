@@ -28,6 +28,7 @@ from sparsednn.calibration import read_calibration
 from sparsednn.cluster import Cluster
 from sparsednn.data.radixnet import CHALLENGE_SEED
 from sparsednn.network import Network
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
 from sparsednn.simulation import simulate
 
 THREADS = (1, 2, 4)
@@ -123,6 +124,7 @@ def validate(works: Sequence[Work], rounds: int, calibration: Path | None, quiet
         for kernel in work.instances
         for threads in THREADS
         for scheduler in schedulers[f"{kernel}_csc"]
+        if scheduler in ONE_PROCESS_SCHEDULERS
     ]
     cores = len(os.sched_getaffinity(0))
     for case in cases:

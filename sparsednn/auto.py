@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import scipy.sparse as sp
@@ -15,10 +15,13 @@ from sparsednn.cost_model import CostModel
 from sparsednn.network import Network
 from sparsednn.options import InferOptions
 from sparsednn.profiling import profile_as_run
-from sparsednn.schedulers import SCHEDULERS, STRATEGIES, SchedulerOptions
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, STRATEGIES, SchedulerOptions
 
 AUTO = "auto"
 """In place of a scheduler's name."""
+
+CHOSEN = (*(f.name for f in fields(SchedulerOptions)), "hashing")
+"""Options of an inference that are chosen."""
 
 SPLIT_FACTORS = (4, 8, 16)
 CLEARLY = 0.01
@@ -66,7 +69,7 @@ def choose(
     n_threads: int,
     options: SchedulerOptions | None = None,
     *,
-    schedulers: Sequence[str] = tuple(SCHEDULERS),
+    schedulers: Sequence[str] = ONE_PROCESS_SCHEDULERS,
     cluster: Cluster | None = None,
     row_order: str = "given",
     buckets: int = 1,
@@ -160,7 +163,7 @@ def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str,
     """All plans to try, the simplest first."""
     plans = []
     for hashes_rows in (False, True):
-        for name in (name for name in SCHEDULERS if name in schedulers):
+        for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers):
             if name == "model" and hashes_rows:
                 continue  # one row group a process, whatever the order
             plans += [Plan(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]

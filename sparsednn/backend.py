@@ -187,6 +187,9 @@ class Backend(Protocol):
     own_threads: bool
     """Whether there is one worker only, which calls a library that brings its own threads."""
 
+    plans_can_be_shared: bool
+    """Whether a plan is plain data that other processes can use (pickled, with its arrays in shared memory)."""
+
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Any:
         """Return a plan: the network in the layout that the kernels want. Sees no input.
 

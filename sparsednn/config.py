@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from sparsednn import submission
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.schema import GROUPS, ClusterConfig, Config, Executor, ExperimentConfig, Residency
@@ -36,15 +37,15 @@ def resolve(cfg: DictConfig) -> Config:
     Raises
     ------
     ConfigError
-        For an unknown key, a value outside its range, values that do not go together, or a feature that this version does not
-        have.
+        For an unknown key, a value outside its range, or values that do not go together.
     """
     _refuse_unknown(OmegaConf.to_container(cfg, resolve=False), Config, "")
     config: Any = OmegaConf.to_object(cfg)
     if not isinstance(config, Config):
         raise ConfigError("the composed configuration lacks the schema: conf/config.yaml must list schema/config first")
     _check_ranges(config)
-    _refuse_unbuilt(config)
+    if (refused := submission.refusal(config)) is not None:
+        raise ConfigError(refused)
     _check_executor(config)
     _check_sources(config)
     return config
@@ -81,6 +82,12 @@ def as_record(config: Config) -> dict[str, Any]:
     """Return a resolved configuration as plain values, ready for JSON."""
     plain = dataclasses.asdict(config)
     return _plain(plain)  # type: ignore[no-any-return]
+
+
+def from_record(record: dict[str, Any]) -> Config:
+    """Return the configuration that `as_record` has made plain."""
+    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), record))
+    return config  # type: ignore[no-any-return]
 
 
 def keys() -> list[str]:
@@ -132,6 +139,7 @@ def _check_ranges(config: Config) -> None:
         "cluster.nodes": config.cluster.nodes,
         "cluster.numa_domains": config.cluster.numa_domains,
         "cluster.cores_per_node": config.cluster.cores_per_node,
+        "cluster.max_nodes": config.cluster.max_nodes,
         "cluster.processes_per_node": config.cluster.processes_per_node,
     }
     for name, value in at_least_1.items():
@@ -157,21 +165,6 @@ def _check_ranges(config: Config) -> None:
             raise ConfigError(f"network.{name}={value}: must be finite")
 
 
-def _refuse_unbuilt(config: Config) -> None:
-    """Options whose names are fixed but whose features this version does not have."""
-    only = {
-        "processes": (config.processes or 1, 1),
-        "resume": (config.resume, False),
-        "rebalance_after": (config.rebalance_after, None),
-        "cluster.timeout_s": (config.cluster.timeout_s, None),
-        "cluster.mpiexec": (config.cluster.mpiexec, None),
-    }
-    for name, (value, built) in only.items():
-        if value != built:
-            shown, legal = (_shown(v) for v in (value, built))
-            raise ConfigError(f"{name}={shown}: this version does not have that yet; legal: {legal}")
-
-
 def _check_executor(config: Config) -> None:
     """A simulated cluster has its own size; real threads have no cluster."""
     cluster, simulated = config.cluster, config.executor is Executor.simulated
@@ -179,6 +172,8 @@ def _check_executor(config: Config) -> None:
         for name, value, alone in (
             ("threads", config.threads, None),
             ("processes", config.processes, None),
+            ("rebalance_after", config.rebalance_after, None),
+            ("partition.split", config.partition.split.value, "even"),
             ("repeats", config.repeats, 1),
             ("cluster.pin", cluster.pin, False),
             ("network.residency", config.network.residency, Residency.memory),
@@ -192,7 +187,8 @@ def _check_executor(config: Config) -> None:
     defaults = ClusterConfig()
     for name in ("nodes", "cores_per_node", "processes_per_node", "slow_core", "noisy_node"):
         value = getattr(cluster, name)
-        if value != getattr(defaults, name):
+        built = submission.submits(config) and name in submission.SIZES
+        if value != getattr(defaults, name) and not built:
             raise ConfigError(f"cluster.{name}={_shown(value)}: only for executor=simulated")
     if cluster.calibration is not None and config.scheduler.name != "auto":
         raise ConfigError(f"cluster.calibration={cluster.calibration}: only for executor=simulated or scheduler=auto")
@@ -204,7 +200,7 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value.value if isinstance(value, Enum) else value)
 
 
-SOURCES = {"network": ("radixnet", "files"), "input": ("challenge", "files"), "cluster": ("local",)}
+SOURCES = {"network": ("radixnet", "files"), "input": ("challenge", "files"), "cluster": ("local", submission.SLURM)}
 """Legal values of a group's `name`."""
 
 ONLY_FOR = {
@@ -216,6 +212,7 @@ ONLY_FOR = {
     "network.dense_width": "network=radixnet",
     "network.weight": "network=radixnet",
     "input.path": "input=files",
+    **{f"cluster.{name}": f"cluster={submission.SLURM}" for name in submission.FIELDS},
 }
 """Fields that only one choice of their group uses; with another choice a value would be ignored, and recorded all the same."""
 

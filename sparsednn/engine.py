@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -14,30 +13,27 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.auto import AUTO, choose_for
+from sparsednn.auto import AUTO, CHOSEN, Choice, choose_for
 from sparsednn.backend import (
     Backend,
-    Control,
-    GroupResult,
+    KernelOptions,
     kernel_name,
     load_backend,
     require_schedulable,
     workers_of,
 )
 from sparsednn.choices import unknown
-from sparsednn.executors import ThreadExecutor
 from sparsednn.hashing import hash_neurons
+from sparsednn.inference import Inference, Stage, stages_of
 from sparsednn.inputs import canonical_inputs
-from sparsednn.machine import worker_domains
-from sparsednn.measures import column_imbalance, imbalance, rates, worker_records
-from sparsednn.memory import peak_rss_bytes
+from sparsednn.measures import column_imbalance
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
-from sparsednn.partition import Partition, alive_first, hashed_order, largest_group, split_evenly
-from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
-from sparsednn.schedulers import SCHEDULERS, Job, Scheduler, SchedulerOptions
-from sparsednn.tasks import GroupTasks, Prepared
-from sparsednn.trace import Span, Trace
+from sparsednn.partition import alive_first, even_bounds, largest_group
+from sparsednn.recording import record_of, trace_of
+from sparsednn.result import Result
+from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
+from sparsednn.shares import Share, bounds_by_work, loaded, neighbours, redistribute, row_work
 
 
 def infer(
@@ -88,54 +84,47 @@ def infer(
         If activations have overflowed float32.
     """
     opts = infer_options(options)
-    n_threads = default_threads() if threads is None else operator.index(threads)
+    comm = opts.communicator
+    n_threads = max(default_threads() // comm.node_size, 1) if threads is None else operator.index(threads)
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str) and scheduler != AUTO:
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
-        make_scheduler(scheduler, opts.scheduler_options)  # refuse what cannot be before anything is loaded
+        _require_together(make_scheduler(scheduler, opts.scheduler_options), opts)  # refuse what cannot be before all else
     kernel_options = opts.kernel_options(kernel)
     n_workers = workers_of(backend, n_threads, opts.pin)
-    started_at = perf_counter()
+    clock = _Clock()
     rows = canonical_inputs(inputs, network.n_inputs)
-    loaded_at = perf_counter()
+    clock.lap("load")
     choice = None
     if scheduler == AUTO:
-        choice, opts = choose_for(network, rows, backend, kernel_options, n_threads, opts)
+        choice, opts = _choose(network, rows, backend, kernel_options, n_threads, opts)
         scheduler = choice.scheduler
     if isinstance(scheduler, str):
         scheduler = make_scheduler(scheduler, opts.scheduler_options)
-    chosen_at = perf_counter()
+    clock.lap("choose")
     as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
     layer_nnz = column_imbalance(as_run, n_workers)
-    hashed_at = perf_counter()
-    plan = backend.prepare(as_run, kernel_options, n_threads)
-    del as_run  # the plan has a copy of its own
-    prepared_at = perf_counter()
-    backend.warm_up(plan, largest_group(rows.shape[0], scheduler.n_row_groups(n_workers), backend.row_unit(plan)))
-    compiled_at = perf_counter()
-    job = _Inference(backend, plan, scheduler, network, rows, n_workers, output, opts)
+    share = _ordered(loaded(comm, rows, opts.row_ids), opts)
+    clock.lap("hash")
+    stages = stages_of(as_run, opts.rebalance_after, lambda part: _prepare(backend, part, kernel_options, n_threads, opts))
+    del as_run  # the plans have copies of their own
+    clock.lap("prepare")
+    _warm_up(backend, stages, len(share.ids), scheduler.n_row_groups(n_workers), opts)
+    clock.lap("compile")
+    job = Inference(backend, stages, scheduler, share, n_workers, default_threads(), output, opts)
     if opts.row_order == "alive_first":
-        job.row_order = alive_first(job.run().categories, job.n_rows)
+        job.share = _ordered(share, opts, alive_first(job.run().categories, share.n_instances))
     runs = [job.run() for _ in range(opts.repeats)]
-    seconds = {
-        "load": loaded_at - started_at,
-        "choose": chosen_at - loaded_at,
-        "hash": hashed_at - chosen_at,
-        "prepare": prepared_at - hashed_at,
-        "compile": compiled_at - prepared_at,
+    seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
         "inference_median": median(run.seconds for run in runs),
     }
     last = runs[-1]
-    record = job.record(last, seconds)
-    record["threads"] = n_threads
-    record["imbalance"]["layer_nnz"] = layer_nnz
-    if choice is not None:
-        record["auto"] = choice.record
-    return Result(last.categories, last.output, record, job.trace(last))
+    record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
+    return Result(last.categories, last.output, record, trace_of(job, last))
 
 
 def default_threads() -> int:
@@ -150,136 +139,62 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     return SCHEDULERS[name](options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One repeat: its seconds, results and workers."""
+class _Clock:
+    """Seconds of the parts of a run, one after the other."""
 
-    seconds: float
-    categories: NDArray[np.int64]
-    output: sp.csr_array | None
-    multiply_adds: int
-    workers: list[dict[str, Any]]
-    imbalance: dict[str, float]
-    spans: list[Span]
+    def __init__(self) -> None:
+        self.seconds: dict[str, Any] = {}
+        self._since = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """What has gone on since the last lap was this."""
+        now = perf_counter()
+        self.seconds[name], self._since = now - self._since, now
 
 
-class _Inference:
-    """A prepared inference that can be run again and again."""
+def _choose(
+    network: Network, rows: sp.csr_array, backend: Backend, kernel: KernelOptions, n_threads: int, options: InferOptions
+) -> tuple[Choice, InferOptions]:
+    """Let rank 0 choose by its own rows for all processes."""
+    comm, found = options.communicator, None
+    if comm.rank == 0:
+        choice, chosen = choose_for(network, rows, backend, kernel, n_threads, options)
+        found = choice, {name: getattr(chosen, name) for name in CHOSEN}
+    choice, values = comm.broadcast(found)
+    return choice, replace(options, **values)
 
-    def __init__(
-        self,
-        backend: Backend,
-        plan: Any,
-        scheduler: Scheduler,
-        network: Network,
-        inputs: sp.csr_array,
-        n_workers: int,
-        output: bool,
-        options: InferOptions,
-    ) -> None:
-        self.backend, self.plan, self.scheduler, self.network = backend, plan, scheduler, network
-        self.inputs, self.output, self.options = inputs, output, options
-        self.n_rows = inputs.shape[0]
-        self.prepared = Prepared(backend, plan, inputs, len(network.layers), output)
-        self.executor = ThreadExecutor(n_workers, pin=options.pin, trace=options.trace, process=options.communicator.rank)
-        self.domains = worker_domains(n_workers, options.pin, options.numa_domains)
-        self.row_order: NDArray[np.int64] | None = None
 
-    def run(self) -> _Run:
-        """Run it once; the clock is on from the input in memory until the categories are known."""
-        comm = self.options.communicator
+def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
+    """Refuse options that do not go together."""
+    if scheduler.takes_from_processes and options.rebalance_after is not None:
+        raise ValueError(
+            f"rebalance_after={options.rebalance_after}: not with scheduler={scheduler.name}, which goes on balancing by itself"
+        )
+
+
+def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
+    """Give each process its instances, in the order in which they are neighbours."""
+    comm, n = options.communicator, share.n_instances
+    order = neighbours(n, hashed=options.hashes_rows, buckets=options.buckets, first=first)
+    bounds = even_bounds(n, comm.size)
+    if options.split == "work":
+        bounds = bounds_by_work(row_work(comm, share)[order], comm.size)
+    return redistribute(comm, share, order, bounds)
+
+
+def _prepare(backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions) -> Any:
+    """Prepare a plan; where it can be, once on each node."""
+    comm = options.communicator
+    if not (options.share_network and backend.plans_can_be_shared and kernel.stream_from is None):
+        return backend.prepare(network, kernel, n_threads)
+    return comm.share(lambda: backend.prepare(network, kernel, n_threads))
+
+
+def _warm_up(backend: Backend, stages: list[Stage], n_rows: int, n_groups: int, options: InferOptions) -> None:
+    """Compile; where processes share a node, one first, so that the others find everything in the cache."""
+    comm = options.communicator
+    for turn in (True, False) if comm.size > 1 else (True,):
+        if turn == (comm.node_rank == 0):
+            for stage in stages:
+                backend.warm_up(stage.plan, largest_group(n_rows, n_groups, backend.row_unit(stage.plan)))
         comm.barrier()
-        started_at = perf_counter()
-        order = self.row_order
-        if self.options.hashes_rows:
-            hashed = hashed_order(self.n_rows, self.options.buckets)
-            order = hashed if order is None else order[hashed]
-        n_groups = self.scheduler.n_row_groups(self.executor.n_workers)
-        partition = split_evenly(self.n_rows, n_groups, order, self.backend.row_unit(self.plan))
-        control = Control.for_workers(self.executor.n_workers)
-        tasks = GroupTasks(self.prepared, partition, control, default_threads(), trace=self.options.trace)
-        job = Job(self.executor.n_workers, len(partition.groups), len(self.network.layers), self.domains)
-        timeline = self.executor.run(self.scheduler, job, tasks, self._watch(control))
-        results = tasks.finished()
-        sums = _in_order(partition, [result.sums for result in results])
-        _require_finite(sums)
-        categories = np.flatnonzero(sums > 0).astype(np.int64) + 1
-        seconds = perf_counter() - started_at
-        return _Run(
-            seconds,
-            categories,
-            _output_in_order(partition, results) if self.output else None,
-            sum(result.multiply_adds for result in results),
-            worker_records(comm, timeline.times),
-            imbalance(timeline.times, partition, self.inputs),
-            [span for spans in comm.gather(timeline.spans) or [] for span in spans],
-        )
-
-    def trace(self, run: _Run) -> Trace | None:
-        """Return what each worker did when, if the run was traced."""
-        if not self.options.trace:
-            return None
-        kernel = self.backend.describe(self.plan)["kernel"]
-        return Trace(run.spans, {"scheduler": self.scheduler.name, "kernel": kernel, "simulated": False})
-
-    def record(self, run: _Run, seconds: dict[str, Any]) -> dict[str, Any]:
-        """Return the part of a record that does not depend on where the data came from."""
-        described = self.backend.describe(self.plan)
-        streamed = {"stream": described.pop("stream")} if "stream" in described else {}
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "status": "complete",
-            "neurons": self.network.n_inputs,
-            "layers": len(self.network.layers),
-            "instances": self.n_rows,
-            "input_nnz": int(self.inputs.nnz),
-            "network_nnz": self.network.nnz,
-            "backend": self.backend.name,
-            "kernel": described.pop("kernel"),
-            "scheduler": self.scheduler.name,
-            "scheduler_options": asdict(self.scheduler.options),
-            "executor": self.executor.name,
-            "hashing": self.options.hashing,
-            "row_order": self.options.row_order,
-            "processes": self.options.communicator.size,
-            "optimizations": described,
-            "categories_count": len(run.categories),
-            "categories_sha256": categories_sha256(run.categories),
-            "truth": {"checked": False, "source": None, "match": None},
-            "seconds": seconds,
-            **rates(self.n_rows * self.network.nnz, run.multiply_adds, seconds["inference_median"]),
-            "peak_rss_bytes": peak_rss_bytes(),
-            "imbalance": run.imbalance,
-            "workers": run.workers,
-            **streamed,
-        }
-
-    def _watch(self, control: Control) -> Callable[[], None] | None:
-        progress, total = self.options.progress, self.n_rows * len(self.network.layers)
-        if progress is None:
-            return None
-        return lambda: progress(int(control.progress[:, 0].sum()), total)
-
-
-def _in_order(partition: Partition, parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    values = np.zeros(partition.n_rows)
-    for group, part in zip(partition.groups, parts, strict=True):
-        values[group.rows] = part
-    return values
-
-
-def _output_in_order(partition: Partition, results: list[GroupResult]) -> sp.csr_array:
-    stacked = sp.csr_array(sp.vstack([result.output for result in results], format="csr"))
-    ids = np.concatenate([group.rows for group in partition.groups])
-    if (np.diff(ids) > 0).all():
-        return stacked
-    return stacked[np.argsort(ids)]
-
-
-def _require_finite(sums: NDArray[np.float64]) -> None:
-    bad = np.flatnonzero(~np.isfinite(sums))
-    if bad.size:
-        raise FloatingPointError(
-            f"instance {bad[0] + 1}: the last activations are not finite; they have overflowed float32 on the way "
-            "(clipped_relu(max) bounds them)"
-        )

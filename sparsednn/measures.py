@@ -6,12 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from sparsednn.comm import Communicator
 from sparsednn.executors import WorkerTimes
 from sparsednn.network import Network
-from sparsednn.partition import Partition, even_bounds
+from sparsednn.partition import even_bounds
 
 
 def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, Any]:
@@ -24,22 +22,42 @@ def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, A
     }
 
 
-def worker_records(comm: Communicator, times: list[WorkerTimes]) -> list[dict[str, Any]]:
-    """Return a record for each worker of all processes, by rank and thread; on ranks other than 0, none."""
-    mine = [{"process": comm.rank, "thread": t.worker} | asdict(t) for t in times]
-    for worker in mine:
-        del worker["worker"]
-    gathered = comm.gather(mine)
-    return [worker for process in gathered or [] for worker in process]
+def worker_records(process: int, times: list[WorkerTimes]) -> list[dict[str, Any]]:
+    """Return a record for each worker of a process, by thread."""
+    records = [{"process": process, "thread": t.worker} | asdict(t) for t in times]
+    for record in records:
+        del record["worker"]
+    return records
 
 
-def imbalance(times: list[WorkerTimes], partition: Partition, inputs: sp.csr_array) -> dict[str, float]:
+def imbalance(busy_s: list[float], group_nnz: list[float]) -> dict[str, float]:
     """Largest over mean: of the workers' busy times, and of the input's nonzeros in the row groups. 1 is perfect balance."""
-    counts = np.diff(inputs.indptr)
-    return {
-        "busy": _largest_over_mean([t.busy_s for t in times]),
-        "input_nnz": _largest_over_mean([float(counts[group.rows].sum()) for group in partition.groups]),
-    }
+    return {"busy": _largest_over_mean(busy_s), "input_nnz": _largest_over_mean(group_nnz)}
+
+
+SPREAD_OF = ("load_s", "inference_s", "idle_s")
+"""Times of processes of which records say how they spread."""
+
+
+def spread(processes: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return min, max, mean and spread (largest over mean) of the times of all processes."""
+    found = {}
+    for name in SPREAD_OF:
+        values = [process[name] for process in processes]
+        mean = sum(values) / len(values)
+        found[name] = {"min": min(values), "max": max(values), "mean": mean, "spread": _largest_over_mean(values)}
+    return found
+
+
+def add_load_times(record: dict[str, Any], load_s: list[float] | None) -> None:
+    """Add what loading took before an inference, on each process by rank, to its record; None on other ranks than 0."""
+    if load_s is None:
+        return
+    record["seconds"]["load"] += load_s[0]
+    if "process_records" in record:  # simulated processes load nothing
+        for process, seconds in zip(record["process_records"], load_s, strict=True):
+            process["load_s"] += seconds
+        record["process_times"] = spread(record["process_records"])
 
 
 def column_imbalance(network: Network, n_workers: int) -> float:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparsednn.backend import LEGAL_OPTIONS, KernelOptions
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
@@ -17,6 +20,8 @@ ProgressCallback = Callable[[int, int], None]
 HASHINGS = ("none", "input", "layer", "both")
 RESIDENCIES = ("memory", "stream")
 ROW_ORDERS = ("given", "alive_first")
+SPLITS = ("even", "work")
+CHOICES = {"hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES, "split": SPLITS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class InferOptions:
         `sparsednn.hashing.hash_neurons`), or both, in ``buckets * 128`` parts. Results are in the original ids; with hashed
         neurons, csr_csr and the kernels with dense layers add in another order and so may differ in the last bits.
     buckets : int
+    split : {"even", "work"}
+        Whether processes get equally many instances, or equal estimated work (nonzeros of the input).
+    rebalance_after : int, optional
+        After so many layers, once, the instances that are left are spread evenly over all processes and their row groups.
     split_factor, strategy, recruiting_ratio, threshold, minimum_work
         See `sparsednn.schedulers.SchedulerOptions`.
     calibration : Path, optional
@@ -56,6 +65,11 @@ class InferOptions:
         Called a few times a second with (rows x layers finished, rows x layers in all).
     communicator : Communicator
         The processes that take part: this one alone, unless told otherwise.
+    share_network : bool
+        Keep one copy of the packed network on each node, in memory that its processes share.
+    row_ids : int64 array, optional
+        Ids of this process's instances, from 0 and ascending, among those of all processes, which have each once; one process's
+        after the other's, by rank, unless given.
     """
 
     repeats: int = 1
@@ -70,6 +84,8 @@ class InferOptions:
     row_order: str = "given"
     hashing: str = "none"
     buckets: int = 1
+    split: str = "even"
+    rebalance_after: int | None = None
     split_factor: int = 8
     strategy: str = "earliest_first"
     recruiting_ratio: float = 0.0
@@ -79,6 +95,8 @@ class InferOptions:
     trace: bool = False
     progress: ProgressCallback | None = None
     communicator: Communicator = field(default_factory=LocalCommunicator)
+    share_network: bool = True
+    row_ids: NDArray[np.int64] | None = None
 
     def kernel_options(self, kernel: str) -> KernelOptions:
         """Those that concern the kernel, whose full name is given."""
@@ -116,7 +134,7 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
     opts = InferOptions(**options)
     if opts.repeats < 1:
         raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES}.items():
+    for name, legal in {**LEGAL_OPTIONS, **CHOICES}.items():
         value = getattr(opts, name)
         if value not in legal:
             raise ValueError(unknown(name, value, legal))
@@ -124,6 +142,8 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
         raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
     if opts.buckets < 1:
         raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
+    if opts.rebalance_after is not None and opts.rebalance_after < 1:
+        raise ValueError(f"rebalance_after={opts.rebalance_after}: at least 1 is needed")
     if opts.numa_domains is not None and opts.numa_domains < 1:
         raise ValueError(f"numa_domains={opts.numa_domains}: at least 1 is needed")
     return opts

@@ -10,6 +10,7 @@ from typing import Any
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.data.radixnet import CHALLENGE_SEED
 from sparsednn.schedulers.base import MINIMUM_WORK
+from sparsednn.submission import Submission
 
 
 class Executor(Enum):
@@ -41,6 +42,13 @@ class RowOrder(Enum):
 
     given = "given"
     alive_first = "alive_first"
+
+
+class Split(Enum):
+    """What processes get equally much of."""
+
+    even = "even"
+    work = "work"
 
 
 class RowWork(Enum):
@@ -114,6 +122,7 @@ class PartitionConfig:
 
     hashing: Hashing = Hashing.none
     order: RowOrder = RowOrder.given
+    split: Split = Split.even
     buckets: int = 1
 
 
@@ -154,7 +163,7 @@ class InputConfig:
 
 
 @dataclass(slots=True)
-class ClusterConfig:
+class ClusterConfig(Submission):
     """The machines. `slow_core` and `noisy_node` are how many times as long one core, or everything on one node, takes."""
 
     name: str = "local"
@@ -165,6 +174,7 @@ class ClusterConfig:
     numa_domains: int | None = None
     timeout_s: float | None = None
     mpiexec: str | None = None
+    share_network: bool = True
     calibration: str | None = None
     slow_core: float | None = None
     noisy_node: float | None = None

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from sparsednn.auto import AUTO, choose_for
@@ -20,7 +21,7 @@ from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
 from sparsednn.profiling import profile_as_run
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
-from sparsednn.schedulers import SCHEDULERS
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
 from sparsednn.trace import Trace
 
 REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
@@ -51,7 +52,7 @@ def simulate(
     kernel : str
         One of the backend's kernels that is calibrated.
     scheduler : str
-        One of `sparsednn.schedulers.SCHEDULERS`, or "auto".
+        One of `sparsednn.schedulers.ONE_PROCESS_SCHEDULERS`, or "auto".
     cluster : Cluster, optional
         One core, unless given.
     n_threads : int
@@ -78,9 +79,9 @@ def simulate(
     opts, cluster = infer_options(options), cluster or Cluster()
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
-    if scheduler not in SCHEDULERS and scheduler != AUTO:
-        raise ValueError(unknown("scheduler", scheduler, [*SCHEDULERS, AUTO]))
-    require_schedulable(backend, kernel, scheduler, SCHEDULERS)
+    if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
+        raise ValueError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
+    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
     if network.layers[-1].activation.low < 0:
         raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
     model = CostModel(opts.calibration)
@@ -147,6 +148,7 @@ def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s:
         for process, timeline in enumerate(run.timelines)
         for times in timeline.times
     ]
+    counts = np.diff(inputs.indptr)
     for worker in workers:
         del worker["worker"]
     return {
@@ -160,6 +162,8 @@ def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s:
         },
         **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
         "peak_rss_bytes": peak_rss_bytes(),
-        "imbalance": imbalance([times for timeline in run.timelines for times in timeline.times], run.partition, inputs),
+        "imbalance": imbalance(
+            [worker["busy_s"] for worker in workers], [float(counts[g.rows].sum()) for g in run.partition.groups]
+        ),
         "workers": workers,
     }

@@ -9,10 +9,11 @@ from itertools import pairwise
 
 from sparsednn.choices import unknown
 
-KINDS = ("data", "team", "probe", "wait", "barrier", "idle")
+KINDS = ("data", "team", "probe", "wait", "barrier", "fetch", "idle")
 """data: runs a row group alone; team: works on one as a member of a team; probe: stands at a layer boundary and asks the
 scheduler; wait: asleep in the idle queue, may be recruited; barrier: waits for the team's other members (inside a team span);
-idle: stopped, nothing will come any more until the run ends."""
+fetch: takes a row group from a queue that processes share, with its rows if they are another's; idle: stopped, nothing will
+come any more until the run ends."""
 
 
 @dataclass(frozen=True, slots=True)

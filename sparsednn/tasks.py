@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from sparsednn.backend import STOP_FLAG, Backend, Control, Crew, GroupResult, Outcome
 from sparsednn.executors import Report
@@ -30,18 +34,60 @@ class Prepared:
     output: bool
 
 
-class GroupTasks:
-    """The row groups of one run, opened when first run and closed when through."""
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """The rows of a row group: these of the matrix, whose ids among the rows of all processes are given."""
 
-    def __init__(self, job: Prepared, partition: Partition, control: Control, n_cores: int, *, trace: bool = False) -> None:
+    inputs: sp.csr_array
+    rows: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+def row_sources(inputs: sp.csr_array, partition: Partition) -> list[RowSource]:
+    """Return the row groups of a partition of all rows of a matrix."""
+    return [RowSource(inputs, group.rows, group.rows) for group in partition.groups]
+
+
+Finished = tuple[RowSource, GroupResult]
+
+
+class Stealing(Protocol):
+    """The queues of row groups of all processes."""
+
+    def take(self, process: int) -> tuple[int, RowSource | None] | None:
+        """Take the head of a process's queue: its number there, and its rows if it is not this process's; None if empty."""
+
+
+class GroupTasks:
+    """The row groups that one process runs, opened when first run and closed when through.
+
+    Parameters
+    ----------
+    job : Prepared
+    sources : sequence of RowSource
+        The process's own row groups, by number.
+    control : Control
+    n_cores : int
+    stealing : Stealing, optional
+        The queues of all processes, if they take from each other: then only what has been taken is run here.
+    trace : bool
+    """
+
+    def __init__(
+        self, job: Prepared, sources: Sequence[RowSource], control: Control, n_cores: int, *, stealing: Stealing | None = None,
+        trace: bool = False,
+    ) -> None:  # fmt: skip
         n_workers = len(control.calls)
         self._job = job
-        self._partition = partition
         self._control = control
         self._spins = SPINS_WITH_CORES if n_workers <= n_cores else SPINS_WITHOUT
         self._log = LOGGED_WAITS if trace else 0
         self._open: dict[int, Any] = {}
-        self._results: list[GroupResult | None] = [None] * len(partition.groups)
+        self._stealing = stealing
+        self._lock = threading.Lock()
+        self._sources = dict(enumerate(sources))
+        self._expected = set() if stealing is not None else set(self._sources)
+        self._results: dict[int, GroupResult] = {}
 
     def crew(self, workers: tuple[int, ...]) -> Crew:
         """Return a new crew of one or more workers; the first one leads."""
@@ -50,9 +96,24 @@ class GroupTasks:
     def open(self, worker: int, row_group: int) -> None:
         """Get a row group ready, if it is not yet."""
         if row_group not in self._open:
-            job, rows = self._job, self._partition.groups[row_group].rows
-            self._open[row_group] = job.backend.open(job.plan, job.inputs, rows, worker, job.output)
+            job, source = self._job, self._sources[row_group]
+            self._open[row_group] = job.backend.open(job.plan, source.inputs, source.rows, worker, job.output)
             self._control.progress[worker, 1:] = 0
+
+    def take(self, worker: int, process: int) -> int | None:
+        """Take the next row group of a process's queue; return its number here, or None if there is none left."""
+        if self._stealing is None:
+            raise RuntimeError("the scheduler takes row groups from processes, but they share no queues")
+        taken = self._stealing.take(process)
+        if taken is None:
+            return None
+        number, source = taken
+        with self._lock:
+            if source is not None:
+                number = len(self._sources)
+                self._sources[number] = source
+            self._expected.add(number)
+        return number
 
     def run(self, row_group: int, crew: Crew, member: int) -> Report:
         """Take a row group on from where it is, as one member of its crew."""
@@ -87,10 +148,9 @@ class GroupTasks:
         """Ask all kernels to return at their next layer boundary."""
         self._control.flags[STOP_FLAG] = 1
 
-    def finished(self) -> list[GroupResult]:
-        """Return the results of all row groups."""
-        results = [result for result in self._results if result is not None]
-        if len(results) != len(self._results):
-            missing = [number for number, result in enumerate(self._results) if result is None]
+    def finished(self) -> list[Finished]:
+        """Return the results of all row groups that were to be run here, by number, with their rows."""
+        missing = sorted(self._expected - self._results.keys())
+        if missing:
             raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
-        return results
+        return [(self._sources[number], self._results[number]) for number in sorted(self._results)]

@@ -29,6 +29,7 @@ _COLOURS = {  # names that chrome://tracing knows; Perfetto picks its own colour
     "probe": "thread_state_unknown",
     "wait": "thread_state_uninterruptible",
     "barrier": "thread_state_iowait",
+    "fetch": "rail_load",
     "idle": "thread_state_sleeping",
 }
 

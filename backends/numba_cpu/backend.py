@@ -27,7 +27,7 @@ PLANS: dict[str, type[Plan]] = {
     "csr_csr": CsrPlan,
 }
 
-ALL_FIVE = ("data", "model", "data_then_model", "manager_worker", "work_stealing")
+ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
 OUTCOMES = {THROUGH: Outcome.THROUGH, STOPPED: Outcome.STOPPED, CALLED: Outcome.CALLED}
 
 
@@ -40,6 +40,7 @@ class NumbaBackend:
     name = "numba"
     same_bits = True
     own_threads = False
+    plans_can_be_shared = True
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
         **{name: name for name in PLANS},
@@ -48,12 +49,12 @@ class NumbaBackend:
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "adaptive": ALL_FIVE,
+        "adaptive": ALL_SIX,
         "udc_udc": ("data", "model"),
-        "udc_csc": ALL_FIVE,
+        "udc_csc": ALL_SIX,
         "csc_udc": ("data", "model"),
-        "csc_csc": ALL_FIVE,
-        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing"),
+        "csc_csc": ALL_SIX,
+        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
     }
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:

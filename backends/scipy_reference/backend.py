@@ -43,9 +43,10 @@ class ScipyReferenceBackend:
     name = "scipy_reference"
     same_bits = True
     own_threads = False
+    plans_can_be_shared = True
     kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
 
-    schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing")}
+    schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing", "global_work_stealing")}
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> ReferencePlan:
         """Convert the layers to csr_array; optimisations are not used here."""

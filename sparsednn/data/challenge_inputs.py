@@ -46,7 +46,9 @@ _LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
-def challenge_inputs(neurons: int, instances: int = N_INSTANCES, *, progress: Progress | None = None) -> sp.csr_array:
+def challenge_inputs(
+    neurons: int, instances: int = N_INSTANCES, *, ids: NDArray[np.int64] | None = None, progress: Progress | None = None
+) -> sp.csr_array:  # fmt: skip
     """Return the first `instances` inputs of the challenge.
 
     Built on first use (1024 neurons: seconds; 65536: minutes) and cached in the user's cache folder.
@@ -56,12 +58,14 @@ def challenge_inputs(neurons: int, instances: int = N_INSTANCES, *, progress: Pr
     neurons : {1024, 4096, 16384, 65536}
     instances : int
         From 1 to 60,000.
+    ids : int64 array, optional
+        Only these of the first `instances`, 0-based and ascending.
     progress : callable, optional
         Called with (rows of pixels built, rows of pixels in all) while building.
 
     Returns
     -------
-    csr_array of float32, shape (instances, neurons)
+    csr_array of float32, shape (instances or len(ids), neurons)
         Entries 0 or 1. Pixel (row, column) of an image is feature ``column * sqrt(neurons) + row``.
 
     Raises
@@ -84,7 +88,7 @@ def challenge_inputs(neurons: int, instances: int = N_INSTANCES, *, progress: Pr
     if bits is None:
         bits = _build(neurons, progress)
         _store(neurons, bits)
-    return _to_csr(bits[:instances], neurons)
+    return _to_csr(bits[:instances] if ids is None else bits[:instances][ids], neurons)
 
 
 def cache_path(neurons: int) -> Path:

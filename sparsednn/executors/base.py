@@ -58,6 +58,9 @@ class Tasks(Protocol):
     def work(self, worker: int) -> int:
         """Return the multiply-adds that the next layer of the worker's row group is expected to take."""
 
+    def take(self, worker: int, process: int) -> int | None:
+        """Take the next row group of a process's queue; return its number here, or None if there is none left."""
+
     def request_stop(self) -> None:
         """Ask all kernels to return at their next layer boundary."""
 
@@ -83,6 +86,8 @@ class WorkerTimes:
         Asleep in the idle queue.
     lock_s : float
         Waiting for the lock under which decisions are made.
+    fetch_s : float
+        Taking row groups from queues that processes share, and fetching the rows of another process's.
     idle_s : float
         The rest: starting, nothing left to do.
     locking_s : float
@@ -101,6 +106,7 @@ class WorkerTimes:
     meet_s: float = 0.0
     wait_s: float = 0.0
     lock_s: float = 0.0
+    fetch_s: float = 0.0
     idle_s: float = 0.0
     locking_s: float = 0.0
     row_groups: int = 0
@@ -109,7 +115,7 @@ class WorkerTimes:
     def close(self, elapsed_s: float) -> None:
         """Work out what follows from the rest, at the end of a run of `elapsed_s`."""
         self.locking_s = self.enlist_s + self.probe_s + self.recruit_s + self.meet_s + self.lock_s
-        self.idle_s = max(elapsed_s - self.busy_s - self.locking_s - self.wait_s, 0.0)
+        self.idle_s = max(elapsed_s - self.busy_s - self.locking_s - self.wait_s - self.fetch_s, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

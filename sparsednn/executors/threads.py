@@ -24,6 +24,8 @@ from sparsednn.schedulers.base import (
     Sleep,
     Started,
     Stop,
+    Take,
+    Taken,
     Team,
 )
 from sparsednn.trace import Span
@@ -108,6 +110,13 @@ class _Order:
     member: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What a worker may find there as well: take a row group from a process."""
+
+    process: int
+
+
 class _Log:
     """Where one worker's time goes; spans are kept only for a trace."""
 
@@ -154,7 +163,7 @@ class _Run:
         self.cores = cores
         self.error: BaseException | None = None
         self._decision = threading.Lock()
-        self._mailboxes: list[SimpleQueue[_Order | None]] = [SimpleQueue() for _ in logs]
+        self._mailboxes: list[SimpleQueue[_Order | _Errand | None]] = [SimpleQueue() for _ in logs]
         self._asleep = [False] * len(logs)
 
     def work(self, worker: int) -> None:
@@ -164,6 +173,9 @@ class _Run:
                 os.sched_setaffinity(0, {self.cores[worker % len(self.cores)]})  # 0: the calling thread
             self._report(worker, None, Started(worker))
             while (order := self._next_order(worker)) is not None:
+                if isinstance(order, _Errand):
+                    self._report(worker, None, self._take(worker, order.process))
+                    continue
                 report = self._carry_out(worker, order)
                 if report.outcome is Outcome.STOPPED:
                     return
@@ -186,7 +198,7 @@ class _Run:
         for mailbox in self._mailboxes:
             mailbox.put(None)
 
-    def _next_order(self, worker: int) -> _Order | None:
+    def _next_order(self, worker: int) -> _Order | _Errand | None:
         """Wait for the next order; None is the end."""
         log, came_at = self.logs[worker], perf_counter()
         order = self._mailboxes[worker].get()
@@ -195,10 +207,19 @@ class _Run:
             self._asleep[worker] = False
             log.times.wait_s += woken_at - came_at
             log.note("wait", came_at, woken_at)
-        elif order is not None and order.member > 0:  # it left a team with its leader, and is now back
+        elif isinstance(order, _Order) and order.member > 0:  # it left a team with its leader, and is now back
             log.times.probe_s += woken_at - came_at
             log.note("probe", came_at, woken_at)
         return order
+
+    def _take(self, worker: int, process: int) -> Taken:
+        """Take a row group from a queue that processes share; outside the lock, since it may have to come from afar."""
+        started_at = perf_counter()
+        row_group = self.tasks.take(worker, process)
+        stopped_at = perf_counter()
+        self.logs[worker].times.fetch_s += stopped_at - started_at
+        self.logs[worker].note("fetch", started_at, stopped_at)
+        return Taken(worker, process, row_group)
 
     def _carry_out(self, worker: int, order: _Order) -> Report:
         """Run a row group as a member of a crew; the leader gets it ready first, and only then calls the others."""
@@ -244,5 +265,7 @@ class _Run:
                 self.tasks.dismiss(worker)
             case Sleep(worker):
                 self._asleep[worker] = True
+            case Take(worker, process):
+                self._mailboxes[worker].put(_Errand(process))
             case Stop(worker):
                 self._mailboxes[worker].put(None)

@@ -17,14 +17,18 @@ from sparsednn.schedulers.base import (
     Sleep,
     Started,
     Stop,
+    Take,
+    Taken,
     Team,
 )
 from sparsednn.schedulers.data import DataScheduler
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
+from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
 from sparsednn.schedulers.model import ModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
 
 __all__ = [
+    "ONE_PROCESS_SCHEDULERS",
     "SCHEDULERS",
     "STRATEGIES",
     "Action",
@@ -40,10 +44,22 @@ __all__ = [
     "Sleep",
     "Started",
     "Stop",
+    "Take",
+    "Taken",
     "Team",
 ]
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
     scheduler.name: scheduler
-    for scheduler in (DataScheduler, ModelScheduler, DataThenModelScheduler, ManagerWorkerScheduler, WorkStealingScheduler)
+    for scheduler in (
+        DataScheduler,
+        ModelScheduler,
+        DataThenModelScheduler,
+        ManagerWorkerScheduler,
+        WorkStealingScheduler,
+        GlobalWorkStealingScheduler,
+    )
 }
+
+ONE_PROCESS_SCHEDULERS = tuple(name for name in SCHEDULERS if name != GlobalWorkStealingScheduler.name)
+"""Those that decide for one process by itself, which is what the simulator runs."""

@@ -47,7 +47,16 @@ class Boundary:
     work: int
 
 
-Event = Started | Finished | Boundary
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a `Take`: the number of the row group in this process, or None if that process has none left."""
+
+    worker: int
+    process: int
+    row_group: int | None
+
+
+Event = Started | Finished | Boundary | Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,15 @@ class Stop:
     worker: int
 
 
-Action = Run | Team | Call | Dismiss | Sleep | Stop
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The worker takes the next row group that nobody has taken yet from a process (its own, or another); then `Taken`."""
+
+    worker: int
+    process: int
+
+
+Action = Run | Team | Call | Dismiss | Sleep | Stop | Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +127,16 @@ class Job:
     n_workers, n_row_groups, n_layers : int
     domains : tuple of int
         The NUMA domain of each worker; all in one, unless given.
+    process, n_processes : int
+        Which of how many processes this is.
     """
 
     n_workers: int
     n_row_groups: int
     n_layers: int
     domains: tuple[int, ...] = field(default=())
+    process: int = 0
+    n_processes: int = 1
 
     def __post_init__(self) -> None:
         """Put all workers into one domain, or check that each has one."""
@@ -181,6 +202,8 @@ class Scheduler(ABC):
     """
 
     name: str
+    takes_from_processes = False
+    """Whether row groups are taken from queues that all processes share (`Take`)."""
 
     def __init__(self, options: SchedulerOptions | None = None) -> None:
         self.options = options or SchedulerOptions()

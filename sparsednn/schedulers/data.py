@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Run, Scheduler, Started, Stop
+from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Run, Scheduler, Started, Stop, Taken
 
 
 class DataScheduler(Scheduler):
@@ -24,6 +24,8 @@ class DataScheduler(Scheduler):
         match event:
             case Started(worker):
                 return [Run(worker, row_group=worker)]
+            case Taken():  # only if somebody has asked for that
+                return []
             case Finished(worker):
                 return [Stop(worker)]
             case Boundary(worker, row_group):  # only if somebody called it

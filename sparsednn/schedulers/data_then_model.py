@@ -23,6 +23,7 @@ from sparsednn.schedulers.base import (
     Sleep,
     Started,
     Stop,
+    Taken,
     Team,
 )
 
@@ -61,6 +62,8 @@ class DataThenModelScheduler(Scheduler):
         match event:
             case Started(worker):
                 return [Run(worker, row_group=worker), *self._call_or_dismiss()]
+            case Taken():  # only if somebody has asked for that
+                return []
             case Finished(worker):
                 return self._enlist(self.teams.pop(worker))
             case Boundary(worker, row_group):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Scheduler, Sleep, Started, Stop, Team
+from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Scheduler, Sleep, Started, Stop, Taken, Team
 
 
 class ModelScheduler(Scheduler):
@@ -29,6 +29,8 @@ class ModelScheduler(Scheduler):
                 if len(self.ready) < self.n_workers:
                     return [Sleep(worker)]
                 return [Team(0, tuple(range(self.n_workers)))]
+            case Taken():  # only if somebody has asked for that
+                return []
             case Finished():
                 return [Stop(worker) for worker in range(self.n_workers)]
             case Boundary():  # only if somebody called it

@@ -8,10 +8,14 @@ each layer boundary, after its first step, and a call may come, or be taken back
 from __future__ import annotations
 
 import copy
+import itertools
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsednn.schedulers import (
     SCHEDULERS,
@@ -28,8 +32,11 @@ from sparsednn.schedulers import (
     Sleep,
     Started,
     Stop,
+    Take,
+    Taken,
     Team,
 )
+from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
 
 
 @dataclass
@@ -53,6 +60,7 @@ class World:
     crews: dict[int, Crew] = field(default_factory=dict)
     events: dict[int, Event] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
+    taken: int = 0
 
     def movers(self, n_workers: int) -> list[int]:
         """Workers that can take a step: those that have not started, have something to report, or lead a crew."""
@@ -102,6 +110,11 @@ class World:
                 self.calls[worker] = from_layer
             case Dismiss(worker):
                 self.calls.pop(worker, None)
+            case Take(worker, process):
+                self.require_free(worker)
+                number = self.taken if self.taken < len(self.layers) else None
+                self.taken += number is not None
+                self.events[worker] = Taken(worker, process, number)
             case Sleep(worker):
                 self.require_free(worker)
             case Stop(worker):
@@ -188,3 +201,38 @@ def test_every_order_with_other_strategies(strategy: str, minimum_work: int) -> 
 def test_every_order_of_larger_runs(name: str, n_workers: int, n_layers: int) -> None:
     options = SchedulerOptions(split_factor=1, minimum_work=0)
     assert _explore(SCHEDULERS[name](options), n_workers, n_layers)[1] >= 1
+
+
+@given(
+    n_processes=st.integers(1, 4),
+    n_workers=st.integers(1, 3),
+    n_groups=st.lists(st.integers(0, 5), min_size=4, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_processes_that_steal_run_all_row_groups_once(n_processes: int, n_workers: int, n_groups: list[int], seed: int) -> None:
+    """Each process has a scheduler of its own; what they share is how many row groups of each queue are taken."""
+    rng, taken = random.Random(seed), [0] * n_processes
+    schedulers = [GlobalWorkStealingScheduler() for _ in range(n_processes)]
+    for process, scheduler in enumerate(schedulers):
+        scheduler.start(Job(n_workers, n_groups[process], 1, process=process, n_processes=n_processes))
+    starts = itertools.product(range(n_processes), range(n_workers))
+    events: list[tuple[int, Event]] = [(process, Started(worker)) for process, worker in starts]
+    ran: list[tuple[int, int]] = []
+    owner: dict[tuple[int, int], int] = {}
+    n_stopped = 0
+    while events:
+        process, event = events.pop(rng.randrange(len(events)))
+        (action,) = schedulers[process].on_event(event)
+        match action:
+            case Take(worker, victim):
+                number = taken[victim] if taken[victim] < n_groups[victim] else None
+                taken[victim] += number is not None
+                owner[process, worker] = victim
+                events.append((process, Taken(worker, victim, number)))
+            case Run(worker, row_group):
+                ran.append((owner[process, worker], row_group))
+                events.append((process, Finished(worker, row_group)))
+            case Stop():
+                n_stopped += 1
+    assert sorted(ran) == [(process, group) for process in range(n_processes) for group in range(n_groups[process])]
+    assert n_stopped == n_processes * n_workers

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sparsednn.cost import GroupCosts, Overheads
 from sparsednn.executors import SimulatedExecutor, Timeline
 from sparsednn.schedulers import (
+    ONE_PROCESS_SCHEDULERS,
     SCHEDULERS,
     STRATEGIES,
     Action,
@@ -188,7 +189,7 @@ def random_costs(seed: int, n_groups: int, n_layers: int) -> list[GroupCosts]:
 
 
 @given(
-    name=st.sampled_from(sorted(SCHEDULERS)),
+    name=st.sampled_from(sorted(ONE_PROCESS_SCHEDULERS)),
     strategy=st.sampled_from(STRATEGIES),
     seed=st.integers(0, 2**32 - 1),
     n_workers=st.integers(1, 6),

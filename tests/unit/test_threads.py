@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import os
 import random
 import threading
@@ -44,6 +45,7 @@ class Recorder:
         self.stopped = threading.Event()
         self._left: dict[int, tuple[threading.Barrier, threading.Event]] = {}
         self._running: set[int] = set()
+        self._numbers, self._taking, self.n_groups = itertools.count(), threading.Lock(), 0
 
     def crew(self, workers: tuple[int, ...]) -> Crew:
         crew = Crew.of(workers)
@@ -95,6 +97,11 @@ class Recorder:
 
     def work(self, worker: int) -> int:
         return 100
+
+    def take(self, worker: int, process: int) -> int | None:
+        with self._taking:
+            number = next(self._numbers)
+        return number if number < self.n_groups else None
 
     def request_stop(self) -> None:
         self.stopped.set()
@@ -259,6 +266,7 @@ def _stress(name: str, n_runs: int) -> None:
             n_workers = rng.randint(1, 8)
             n_groups = scheduler.n_row_groups(n_workers)
             tasks = Jittery(rng)
+            tasks.n_groups = n_groups
             domains = tuple(rng.randint(0, 1) for _ in range(n_workers))
             job = Job(n_workers, n_groups, tasks.n_layers, domains)
             timeline = ThreadExecutor(n_workers, trace=rng.random() < 0.5).run(scheduler, job, tasks)

@@ -125,7 +125,7 @@ def test_shares_of_all_workers_count_each_moment_once() -> None:
     shares = Trace(STRAGGLER, METADATA).shares()
     assert shares == {
         "data": 5 / 8, "team": pytest.approx(1.39996 / 8), "probe": pytest.approx(2e-5 / 8), "wait": pytest.approx(1.00002 / 8),
-        "barrier": 0.5 / 8, "idle": pytest.approx(0.1 / 8),
+        "barrier": 0.5 / 8, "fetch": 0.0, "idle": pytest.approx(0.1 / 8),
     }  # fmt: skip
     assert sum(shares.values()) == pytest.approx(1)
 

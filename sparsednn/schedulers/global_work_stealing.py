@@ -1,0 +1,40 @@
+"""Work stealing between processes: each has a queue of row groups, and who finds its own empty takes from the others'."""
+
+from __future__ import annotations
+
+from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Run, Scheduler, Started, Stop, Take, Taken
+
+
+class GlobalWorkStealingScheduler(Scheduler):
+    """A worker takes the head of its process's queue, and when that is empty, of the next process's that is not.
+
+    Beyond the paper, whose processes exchange nothing. What a queue's head is, only the process that has it knows: it is asked
+    with `Take`.
+    """
+
+    name = "global_work_stealing"
+    takes_from_processes = True
+
+    def n_row_groups(self, n_workers: int) -> int:
+        """`split_factor` row groups for each worker."""
+        return n_workers * self.options.split_factor
+
+    def start(self, job: Job) -> None:
+        """All queues may have something."""
+        self.processes = [(job.process + step) % job.n_processes for step in range(job.n_processes)]
+
+    def on_event(self, event: Event) -> list[Action]:
+        """Take from the first process that is not known to be empty; stop when all are."""
+        match event:
+            case Boundary(worker, row_group):  # only if somebody called it
+                return [Run(worker, row_group)]
+            case Taken(worker, process, row_group):
+                if row_group is not None:
+                    return [Run(worker, row_group)]
+                if process in self.processes:  # another worker may have found out as well
+                    self.processes.remove(process)
+            case Started() | Finished():
+                pass
+        if not self.processes:
+            return [Stop(event.worker)]
+        return [Take(event.worker, self.processes[0])]

@@ -1,0 +1,97 @@
+"""What every process checks, under mpiexec: all schedulers and ways to split rows give what one process gives, bit for bit."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsednn
+from sparsednn.comm.mpi import MpiCommunicator
+from sparsednn.data.challenge_inputs import challenge_inputs
+from sparsednn.data.radixnet import radixnet
+from sparsednn.partition import even_bounds
+from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
+from tests.backends import same_bits
+
+KERNELS = ("adaptive", "csc", "csr")
+SPLITS = (
+    {},
+    {"hashing": "input"},
+    {"hashing": "both"},
+    {"split": "work"},
+    {"row_order": "alive_first"},
+    {"row_order": "alive_first", "hashing": "input", "split": "work"},
+)
+
+
+def small() -> tuple[sparsednn.Network, sp.csr_array]:
+    """A network whose instances die, live and saturate, with random weights."""
+    rng = np.random.default_rng(1)
+    weights = [sp.csc_array(sp.random(40, 40, 0.2, random_state=rng, data_rvs=rng.standard_normal)) for _ in range(6)]
+    network = sparsednn.Network(weights, bias=-0.1, activation=sparsednn.clipped_relu(4.0))
+    rows = (rng.random((300, 40)) < np.linspace(0, 0.5, 300)[:, None]).astype(np.float32)
+    return network, sp.csr_array(rows)
+
+
+def check(comm: MpiCommunicator, network: sparsednn.Network, rows: sp.csr_array, **options: object) -> dict[str, object]:
+    """Run with all processes and with one; the same categories and bits."""
+    alone = {name: value for name, value in options.items() if name not in ("split", "rebalance_after", "threads", "scheduler")}
+    expected = sparsednn.infer(network, rows, output=True, threads=1, **alone)  # type: ignore[arg-type]
+    scheduler = SCHEDULERS[str(options.pop("scheduler", "data"))](
+        SchedulerOptions(minimum_work=0, recruiting_ratio=0.0, split_factor=3)
+    )
+    bounds = even_bounds(rows.shape[0], comm.size)
+    own = rows[bounds[comm.rank] : bounds[comm.rank + 1]]
+    found = sparsednn.infer(network, own, scheduler=scheduler, communicator=comm, output=True, **options)  # type: ignore[arg-type]
+    assert np.array_equal(found.categories, expected.categories), options
+    assert found.record["instances"] == rows.shape[0]
+    assert found.record["processes"] == comm.size
+    if comm.rank == 0:
+        assert found.output is not None
+        assert expected.output is not None
+        assert same_bits(found.output, expected.output), options
+    else:
+        assert found.output is None
+    return found.record
+
+
+def main(what: str) -> None:
+    """Run one group of checks."""
+    comm = MpiCommunicator()
+    network, rows = small()
+    if what == "schedulers":
+        for kernel, name, threads in product(KERNELS, SCHEDULERS, (1, 2)):
+            if not (kernel == "csr" and name == "model"):
+                record = check(comm, network, rows, kernel=kernel, scheduler=name, threads=threads)
+                assert len(record["workers"]) == comm.size * threads  # type: ignore[arg-type]
+        for n in (1, 2, 5):  # fewer instances than row groups, and than processes
+            for name in SCHEDULERS:
+                check(comm, network, rows[-n:], kernel="csc", scheduler=name, threads=2)
+    elif what == "splits":
+        for split, name in product(SPLITS, ("data", "data_then_model", "global_work_stealing")):
+            check(comm, network, rows, kernel="csc", scheduler=name, threads=2, **split)
+        for after, kernel in product((1, 3, 6, 99), ("adaptive", "csc", "csr")):
+            record = check(comm, network, rows, kernel=kernel, rebalance_after=after, threads=2)
+            assert record["rebalance_after"] == after
+        check(comm, network, rows, kernel="csc", share_network=False)
+    elif what == "hosts":
+        assert comm.node_size == 1, "the processes share a machine"
+        for name in SCHEDULERS:
+            check(comm, network, rows, kernel="csc", scheduler=name, threads=2, hashing="input")
+        check(comm, network, rows, rebalance_after=3, threads=2, split="work")
+    else:
+        record = check(comm, radixnet(1024, 120), challenge_inputs(1024, 700), threads=2)
+        check(comm, radixnet(1024, 120), challenge_inputs(1024, 700), rebalance_after=20, hashing="input")
+        assert record["categories_count"] > 0
+    print("right", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except BaseException as error:
+        MpiCommunicator().abort(repr(error))
+        raise
