@@ -39,6 +39,9 @@ def infer_arguments(config: Config) -> dict[str, Any]:
     return common_arguments(config) | {
         "threads": config.threads,
         "repeats": config.repeats,
+        "split": config.partition.split.value,
+        "rebalance_after": config.rebalance_after,
+        "share_network": config.cluster.share_network,
         "residency": config.network.residency.value,
         "pin": config.cluster.pin,
         "numa_domains": config.cluster.numa_domains,

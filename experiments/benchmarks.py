@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.display import Display
+from experiments.identity import config_hash
 from sparsednn.choices import unknown
-from sparsednn.config import Config, ConfigError
+from sparsednn.config import Config, ConfigError, as_record
 from sparsednn.engine import default_threads
 from sparsednn.schema import ExperimentConfig
 
@@ -67,4 +68,8 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
     with display.stage(f"benchmark {name}") as stage:
         figures = module.benchmark(config, experiment.toy, stage.update)
     threads = config.threads or default_threads()
-    return {"status": "complete", "executor": config.executor.value, "processes": 1, "threads": threads, name: figures}
+    digest = config_hash(as_record(config), experiment)
+    return {
+        "status": "complete", "config_hash": digest, "executor": config.executor.value, "processes": 1, "threads": threads,
+        name: figures,
+    }  # fmt: skip

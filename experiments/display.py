@@ -23,7 +23,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self.console.print(escape(text), highlight=False, soft_wrap=True)
+        self.console.print(escape(text), highlight=False, soft_wrap=True, emoji=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
@@ -75,7 +75,7 @@ def summary(record: dict[str, Any]) -> Table:
         "network": f"{record['neurons']:,} neurons x {record['layers']:,} layers, {record['network_nnz']:,} connections",
         "input": f"{record['instances']:,} instances, {record['input_nnz']:,} nonzeros",
         "run": f"{record['backend']} {record['kernel']}, scheduler {record['scheduler']}, "
-        f"{record['processes']} process x {record['threads']} threads{_note(record)}",
+        f"{_count(record['processes'], 'process')} x {_count(record['threads'], 'thread')}{_note(record)}",
         "optimizations": ", ".join(f"{key}={_shown(value)}" for key, value in record["optimizations"].items()),
         "categories": f"{record['categories_count']:,}  {verdict(truth)}",
         "inference": f"{seconds['inference_median']:.3f} s{spread}{_note(record)}",
@@ -87,6 +87,8 @@ def summary(record: dict[str, Any]) -> Table:
         "locking": locking(record["workers"]),
         "peak memory": f"{record['peak_rss_bytes'] / 1e9:.2f} GB",
     }
+    if record["processes"] > 1 and "process_times" in record:
+        rows["processes"] = processes(record["process_times"])
     if "stream" in record:
         rows["stream"] = streaming(record["stream"])
     if "auto" in record:
@@ -98,6 +100,20 @@ def summary(record: dict[str, Any]) -> Table:
 
 OTHER_TIMES = ("load", "choose", "hash", "prepare", "compile", "profile")
 MOST_WORKERS_SHOWN = 16
+
+
+def _count(n: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}{'es' if what.endswith('s') else 's'}"
+
+
+def processes(times: dict[str, dict[str, float]]) -> str:
+    """Say how the times of the processes spread."""
+    shown = []
+    for name, one in times.items():
+        spread = f"mean {one['mean']:.3f}, largest / mean {one['spread']:.2f}"
+        shown.append(f"{name.removesuffix('_s')} {one['min']:.3f} to {one['max']:.3f} s ({spread})")
+    return ", ".join(shown)
 
 
 def _note(record: dict[str, Any]) -> str:
@@ -165,7 +181,7 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
     for record, point in zip(records, points, strict=True):
         values = [point.get(key, "") for key in swept]
         if record["status"] != "complete":
-            table.add_row(*values, *[""] * 7, f"[red]failed[/]: {escape(record['error'].splitlines()[0])}")
+            table.add_row(*values, *[""] * 7, _without_result(record))
             continue
         table.add_row(
             *values,
@@ -179,6 +195,13 @@ def sweep_table(records: list[dict[str, Any]]) -> Table:
             verdict(record["truth"]),
         )
     return table
+
+
+def _without_result(record: dict[str, Any]) -> str:
+    """Say what has become of a point that is not complete."""
+    if record["status"] == "failed":
+        return f"[red]failed[/]: {escape(record['error'].splitlines()[0])}"
+    return f"submitted: job {escape(record['job_id'])}" if record["status"] == "submitted" else "not submitted (dry run)"
 
 
 def _job(record: dict[str, Any]) -> tuple[int, ...]:

@@ -14,11 +14,16 @@ from typing import Any
 import psutil
 
 PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
+CHANGED = "+changes"
+"""Ends the revision of code that differs from it."""
+
+CODE = (":/sparsednn", ":/backends", ":/experiments")
+"""Where a file that git does not know yet is code all the same."""
 
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Return git revision ("+changes" if files differ from it), versions, host, CPU, cores and memory."""
+    """Return git revision ("+changes" if files differ from it), versions, machine and the id of the Slurm job."""
     return {
         "git_revision": _git_revision(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -28,6 +33,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
     }
 
 
@@ -43,9 +49,10 @@ def _git_revision() -> str | None:
     try:
         revision = _git(folder, "rev-parse", "HEAD")
         changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        changes = changes or _git(folder, "ls-files", "--others", "--exclude-standard", *CODE)
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{revision}+changes" if changes else revision
+    return f"{revision}{CHANGED}" if changes else revision
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -15,9 +15,13 @@ from rich.console import Console
 from experiments import benchmarks, figures
 from experiments.bench import WIDTH
 from experiments.display import Display, sweep_table
-from experiments.launch import RESULT, run_point
+from experiments.elsewhere import DRY_RUN, SUBMITTED, Elsewhere
+from experiments.launch import run_point
+from experiments.measuring import RESULT
 from experiments.planning import PlannedPoint, plan
+from experiments.resume import is_complete
 from experiments.style import time_text
+from sparsednn.comm import Communicator
 from sparsednn.config import ConfigError, resolve
 from sparsednn.schema import ExperimentConfig
 
@@ -39,16 +43,24 @@ class ExperimentRun:
     console : rich.console.Console
     complain : callable
         Is told each error in one line.
+    elsewhere : Elsewhere
+        Has the records of points that need no run.
+    comm : Communicator, optional
+        The processes that an MPI launcher has started.
     """
 
     def __init__(
-        self, experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None]
-    ) -> None:
+        self, experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None],
+        elsewhere: Elsewhere,
+        comm: Communicator | None = None,
+    ) -> None:  # fmt: skip
         self.experiment = experiment
         self.folder = folder
         self.given = given
         self.console = console
         self.complain = complain
+        self.elsewhere = elsewhere
+        self.comm = comm
 
     def run(self) -> bool:
         """Run all points, going on past failed ones, and draw; return whether everything went well.
@@ -59,21 +71,26 @@ class ExperimentRun:
             Before anything is run, if the experiment or the user's overrides cannot be used.
         """
         figures.require(self.experiment.figure, "experiment.figure")
-        if any(self.folder.rglob(RESULT)):
-            raise ConfigError(f"{self.folder}: has records of another run; choose another folder with hydra.run.dir=FOLDER")
         points = plan(self.experiment, self.given)
         if self.experiment.benchmark:
             benchmarks.require(self.experiment, points[0].overrides)
         composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
         self._refuse_what_no_point_can_run(composed)
         rounds = self.experiment.rounds
+        self._refuse_other_records(points * rounds, composed * rounds)
         records = self._run_points(points * rounds, composed * rounds)
         if not self.experiment.benchmark:
             self.console.print(sweep_table(records))
-        failed = [(number, record) for number, record in enumerate(records) if record["status"] != "complete"]
+        failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
         if failed:
             lines = [f"{len(failed)} of {len(records)} points failed:"]
             self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record['error']}" for n, record in failed]))
+        statuses = {record["status"] for record in records}
+        if SUBMITTED in statuses:
+            command = f"python -m experiments.figures {self.experiment.figure} {self.folder}"
+            Display(self.console).say(f"figure: when the jobs are done, {command}")
+        if statuses & {SUBMITTED, DRY_RUN}:
+            return not failed
         return self._draw() and not failed
 
     def _refuse_what_no_point_can_run(self, composed: list[DictConfig]) -> None:
@@ -87,6 +104,23 @@ class ExperimentRun:
         if len(errors) == len(composed):
             raise errors[0]
 
+    def _refuse_other_records(self, points: list[PlannedPoint], composed: list[DictConfig]) -> None:
+        """Nothing is overwritten: what is complete in the folder must be what its point would take with resume=true."""
+        mine = {self.folder / str(number): number for number in range(len(points))}
+        for path in self.folder.rglob(RESULT):
+            number = mine.get(path.parent)
+            if number is None or not composed[number].resume or not self._is_mine(path, number, points, composed):
+                raise ConfigError(f"{self.folder}: has records of another run; choose another folder with hydra.run.dir=FOLDER")
+
+    def _is_mine(self, path: Path, number: int, points: list[PlannedPoint], composed: list[DictConfig]) -> bool:
+        """Whether a record in a point's folder is not complete, or the one that the point takes."""
+        try:
+            config = resolve(composed[number])
+        except ConfigError:
+            return not is_complete(path)
+        found = self.elsewhere.find(config, path.parent, self._about(number, points[number]), self.experiment)
+        return not is_complete(path) or (found is not None and found[0] == path.resolve())
+
     def _run_points(self, points: list[PlannedPoint], composed: list[DictConfig]) -> list[dict[str, Any]]:
         display, started_at, records = Display(self.console), monotonic(), []
         benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
@@ -96,9 +130,11 @@ class ExperimentRun:
             folder = self.folder / str(number)
             folder.mkdir(exist_ok=True)
             about = self._about(number, point)
-            record = run_point(partial(resolve, cfg), folder, list(point.overrides), self.console, about, benchmark)
+            again, overrides = partial(resolve, cfg), list(point.overrides)
+            found = self.elsewhere.record(again, folder, overrides, about, self.experiment)
+            record = found or run_point(again, folder, overrides, self.console, about, benchmark, self.comm)
             records.append(record)
-            if record["status"] != "complete":
+            if record["status"] == "failed":
                 self.complain(f"{record['error']} (record: {folder / RESULT})")
         return records
 

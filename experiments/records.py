@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.launch import RESULT, RUNNING
+from experiments.measuring import RESULT, RUNNING
+from experiments.resume import NOTE
 from sparsednn.choices import unknown
 from sparsednn.config import ConfigError
 
@@ -108,6 +110,9 @@ def read_points(figure: str, folders: Iterable[Path]) -> Points:
     if not found:
         hint = f" {unknown('figure', figure, sorted(others))}" if others else ""
         raise ConfigError(f"{shown}: no {RESULT} of an experiment with figure {figure}.{hint}")
+    found = [(folder, record) for folder, record in found if record["status"] != "submitted"]
+    if not found:
+        raise ConfigError(f"{shown}: all points are submitted, and none has been run yet; there is nothing to draw")
     if not complete:
         raise ConfigError(f"{shown}: all {len(found)} points failed; there is nothing to draw")
     kinds = {(record["experiment"]["name"], record["experiment"]["toy"]) for _, record in found}
@@ -148,17 +153,34 @@ def _read(figure: str, folders: Sequence[Path]) -> tuple[list[tuple[Path, Record
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
-        for path in sorted([*folder.rglob(RESULT), *folder.rglob(RUNNING)]):
-            record = _read_record(path)
-            if path.name == RUNNING:
-                record |= {"status": "failed", "error": f"it runs yet or died without a word, as it has no {RESULT}"}
+        paths = [path for name in (RESULT, RUNNING, NOTE) for path in folder.rglob(name)]
+        for path in sorted(paths):
+            where, record = _read_point(path)
             mine = record.get("experiment", {"figure": None})
             if mine["figure"] == figure:
-                found.append((path.parent, record))
+                found.append((path.parent.parent, where, record))
             elif mine["figure"]:
                 others.add(mine["figure"])
-    unique = {folder.resolve(): (folder, record) for folder, record in found}
-    return sorted(unique.values(), key=lambda item: (str(item[0].parent), item[1]["experiment"]["number"])), others
+    unique = {(where.resolve(), _name(record)): (run, where, record) for run, where, record in found}
+    in_order = sorted(unique.values(), key=lambda item: (str(item[0]), item[2]["experiment"]["number"]))
+    return [(where, record) for _, where, record in in_order], others
+
+
+def _read_point(path: Path) -> tuple[Path, Record]:
+    """Return a record and where it is: of a run, of one that is under way, or the one that a note leads to."""
+    record = _read_record(path)
+    if path.name == NOTE:
+        if "experiment" not in record:
+            return path.parent, {}
+        note, path = record, Path(os.path.normpath(path.parent / str(record["record"])))
+        if (path.parent / RUNNING).exists():
+            path = path.parent / RUNNING
+        if not path.exists():
+            raise ConfigError(f"{path}: is gone, and was to stand for {_name(note)}; run the experiment with resume=true")
+        record = _read_record(path) | {key: value for key, value in note.items() if key != "record"}
+    if path.name == RUNNING:
+        record |= {"status": "failed", "error": f"it runs yet or died without a word, as it has no {RESULT}"}
+    return path.parent, record
 
 
 def _read_record(path: Path) -> Record:

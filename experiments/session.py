@@ -13,11 +13,15 @@ from rich.console import Console
 
 from experiments import overrides
 from experiments.display import Display, sweep_table
+from experiments.elsewhere import Elsewhere
 from experiments.experiment import ExperimentRun
-from experiments.launch import RESULT, run_point
+from experiments.launch import run_point
+from experiments.measuring import INTERRUPTED, RESULT
+from experiments.ranks import follow
+from sparsednn.comm import Communicator
+from sparsednn.comm.mpi import MpiCommunicator, launched
 from sparsednn.config import ConfigError, chosen_experiment, resolve
 
-INTERRUPTED = 130
 PLAIN_WIDTH = 160
 
 
@@ -26,10 +30,12 @@ class Session:
 
     def __init__(self, conf: Path) -> None:
         self.conf = conf
+        self.comm: Communicator | None = None
         self.console = Console()
         if not self.console.is_terminal:
             self.console.width = PLAIN_WIDTH
         self.errors = Console(stderr=True)
+        self.elsewhere = Elsewhere(self.console)
         self.points: list[tuple[Path, dict[str, Any]]] = []
         self.failed = False  # an experiment
 
@@ -38,19 +44,40 @@ class Session:
         try:
             experiment = chosen_experiment(cfg)
             if experiment is not None:
-                self.failed |= not ExperimentRun(experiment, folder, given, self.console, self._complain).run()
+                run = ExperimentRun(experiment, folder, given, self.console, self._complain, self.elsewhere, self.comm)
+                self.failed |= not run.run()
                 return
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
             self.failed = True
             self._complain(_composition_error(error))
             return
-        record = run_point(lambda: resolve(cfg), folder, given, self.console)
+        found = self.elsewhere.record(lambda: resolve(cfg), folder, given)
+        record = found or run_point(lambda: resolve(cfg), folder, given, self.console, comm=self.comm)
         self.points.append((folder, record))
-        if record["status"] != "complete":
+        if record["status"] == "failed":
             self._complain(f"{record['error']} (record: {folder / RESULT})")
 
     def main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
-        """Let Hydra compose and run all points; return the exit code."""
+        """Let Hydra compose and run all points; return the exit code.
+
+        Under an MPI launcher, all of that is rank 0's; the others only run what it tells them.
+        """
+        if not launched():
+            return self._main(point, arguments)
+        try:
+            self.comm = MpiCommunicator()
+        except ImportError as error:
+            self._complain(str(error))
+            return 1
+        if self.comm.rank > 0:
+            follow(self.comm)
+            return 0
+        try:
+            return self._main(point, arguments)
+        finally:
+            self.comm.broadcast(None)
+
+    def _main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
         try:
             overrides.check(arguments, self.conf)
             point()
@@ -67,7 +94,7 @@ class Session:
 
     def _end(self) -> int:
         """Show a sweep's table and what failed in it."""
-        failed = [(folder, record) for folder, record in self.points if record["status"] != "complete"]
+        failed = [(folder, record) for folder, record in self.points if record["status"] == "failed"]
         if len(self.points) > 1:
             self.console.print(sweep_table([record for _, record in self.points]))
             if failed:

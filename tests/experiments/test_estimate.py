@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiments import estimate as estimating
-from experiments import launch
+from experiments import measuring
 from experiments.estimate import KEEP_FREE_BYTES, estimate, require_room
 from experiments.launch import run_point
 from sparsednn.config import Config, register, resolve
@@ -107,7 +107,7 @@ def test_what_only_the_data_tell_is_not_estimated(monkeypatch: pytest.MonkeyPatc
 
 def test_a_run_that_does_not_fit_fails_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded: list[Config] = []
-    monkeypatch.setattr(launch, "load", lambda config, display: loaded.append(config))
+    monkeypatch.setattr(measuring, "load", lambda config, *_: loaded.append(config))
     monkeypatch.setattr(estimating, "available_bytes", lambda: 2**30)
     config = composed("neurons=65536", "layers=1920")
     record = run_point(lambda: config, tmp_path, [], Console(quiet=True))

@@ -1,0 +1,151 @@
+"""A point on several processes, from outside: starts them with an MPI launcher, shows what rank 0 says, and sees how they end.
+
+This process never uses MPI itself: where a parent has, processes that it starts with another launcher fail without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.display import Display
+from experiments.measuring import INTERRUPTED, RESULT, ProcessError
+from sparsednn.comm.mpi import EXTRA
+from sparsednn.config import Config, ConfigError, as_record
+from sparsednn.engine import default_threads
+from sparsednn.result import SCHEMA_VERSION, write_json
+
+POINT, LOG = "point.json", "mpiexec.log"
+INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETMOD")
+"""Variables by which an MPI process finds its launcher begin so; those of another launcher would mislead ours."""
+
+GRACE_S = 5.0
+"""Time to end after being asked to."""
+
+
+def run_point(
+    config: Config, folder: Path, overrides: list[str], display: Display, about: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Run a point on ``config.processes`` processes; return its record, which they have written.
+
+    Raises
+    ------
+    ConfigError
+        If there is no MPI launcher.
+    ProcessError
+        If they have not written a record: one was killed, or all after `cluster.timeout_s`.
+    KeyboardInterrupt
+        After they have ended.
+    """
+    n = config.processes or 1
+    command = [*launcher(config.cluster.mpiexec), "-n", str(n), sys.executable, "-m", "experiments.rank", str(folder)]
+    threads = config.threads or max(default_threads() // n, 1)
+    if n * threads > default_threads():
+        display.say(f"note: {n} processes x {threads} threads on {default_threads()} cores: they take turns")
+    about = dict(about or {})
+    write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
+    status, timed_out = _run(command, folder, display, config.cluster.timeout_s)
+    record = _record(folder)
+    if status == 0 and record is not None:
+        return record
+    if timed_out:
+        raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {n} processes took longer and were ended")
+    if record is not None and record["status"] != "complete":
+        return record
+    raise ProcessError(
+        f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. "
+        "If a process was killed for lack of memory: fewer processes, or network.residency=stream"
+    )
+
+
+def launcher(given: str | None) -> list[str]:
+    """Return the command that starts MPI processes: the one that is given, or that beside this interpreter.
+
+    Raises
+    ------
+    ConfigError
+        If mpi4py is not installed, or there is no such command.
+    """
+    if importlib.util.find_spec("mpi4py") is None:
+        raise ConfigError(f"processes: mpi4py is not installed; {EXTRA}")
+    if given is not None:
+        words = given.split()
+        if not words or shutil.which(words[0]) is None:
+            raise ConfigError(f"cluster.mpiexec={given}: there is no such command; give its path, with options if need be")
+        return words
+    beside = Path(sys.executable).parent / "mpiexec"
+    if not beside.exists():
+        raise ConfigError(f"processes: there is no mpiexec beside {sys.executable}; {EXTRA}, or cluster.mpiexec=COMMAND")
+    return [str(beside)]
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what another MPI launcher has left in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+
+
+def _run(command: list[str], folder: Path, display: Display, timeout_s: float | None) -> tuple[int, bool]:
+    """Run to the end, or until the time is over; return the exit status, and whether it was."""
+    with (folder / LOG).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        shown = threading.Thread(target=_show, args=(process, display), daemon=True)
+        shown.start()
+        try:
+            status, timed_out = process.wait(timeout_s), False
+        except subprocess.TimeoutExpired:
+            _end(process)
+            status, timed_out = process.returncode, True
+        except BaseException:
+            _end(process)
+            raise
+        shown.join(GRACE_S)
+    return status, timed_out
+
+
+def _show(process: subprocess.Popen[str], display: Display) -> None:
+    for line in process.stdout or ():
+        display.say(line.rstrip())
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the launcher and all that it has started: ask, then force."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    process.wait()
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """The record that the processes have written, if they have."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RESULT).read_text())
+    except (OSError, ValueError):
+        return None
+    return record if record.get("schema_version") == SCHEMA_VERSION else None
+
+
+def _ending(status: int) -> str:
+    """Say what an exit status means."""
+    if status == INTERRUPTED:
+        return "they were interrupted"
+    number = -status if status < 0 else status % 128  # a shell adds 128; MPICH's launcher does not
+    if number == 1:  # what programs say when they fail, rather than SIGHUP
+        return f"they ended with status {status} and without a record"
+    with contextlib.suppress(ValueError):
+        return f"a process was ended by {signal.Signals(number).name}"
+    return f"they ended with status {status} and without a record"

@@ -1,0 +1,39 @@
+"""One of the processes of a point, as `experiments.mpiexec` starts them: ``python -m experiments.rank FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.launch import run_point
+from experiments.mpiexec import POINT
+from experiments.ranks import follow
+from experiments.session import PLAIN_WIDTH
+from sparsednn.comm.mpi import MpiCommunicator
+from sparsednn.config import from_record
+
+
+def main(folder: Path) -> int:
+    """Run the point that is described in the folder; return the exit status."""
+    comm = MpiCommunicator()
+    if comm.rank > 0:
+        follow(comm)
+        return 0
+    complete = False
+    try:
+        point = json.loads((folder / POINT).read_text())
+        console = Console(width=PLAIN_WIDTH)
+        record = run_point(
+            lambda: from_record(point["config"]), folder, point["overrides"], console, point["about"], comm=comm
+        )  # fmt: skip
+        complete = record["status"] == "complete"
+    finally:
+        comm.broadcast(None)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,74 @@
+"""A point on several processes, under an MPI launcher: rank 0 says what is to be run, all run it, and all end together.
+
+Rank 0 alone composes configurations and owns folders, records and the terminal. An error in any rank ends all of them: it is
+written into the point's record and said once, with the rank.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments.display import Display
+from experiments.measuring import EXPECTED, INTERRUPTED, check, measure, message, record_failure
+from sparsednn.comm import Communicator
+from sparsednn.config import Config, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What rank 0 tells the others to run: a configuration, the point's folder, and what its record has so far."""
+
+    config: Config
+    folder: Path
+    record: dict[str, Any]
+
+
+def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
+    """Run a point on all processes, as rank 0; return its record.
+
+    Raises
+    ------
+    ConfigError, ValueError, ...
+        Before the others are told, for what cannot be run. Afterwards no error comes out of here: all processes end.
+    """
+    wanted = order.config.processes
+    if wanted not in (None, comm.size):
+        raise ConfigError(
+            f"processes={wanted}: the MPI launcher has started {comm.size}; leave processes out, or start mpiexec -n {wanted}"
+        )
+    check(order.config)
+    comm.broadcast(order)
+    with ending_together(comm, order):
+        return measure(order.config, display, order.folder, comm)
+
+
+def follow(comm: Communicator) -> None:
+    """Run what rank 0 says, as another rank, until there is nothing more."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in an MPI call Python would not see it; rank 0 says what happened
+    nobody_looks = Display(Console(quiet=True))
+    nothing: Order | None = None
+    while (order := comm.broadcast(nothing)) is not None:
+        with ending_together(comm, order):
+            measure(order.config, nobody_looks, order.folder, comm)
+
+
+@contextmanager
+def ending_together(comm: Communicator, order: Order) -> Iterator[None]:
+    """End all processes if this one fails, with a record that says which and why."""
+    try:
+        yield
+    except BaseException as error:
+        cause = message(error)
+        if not isinstance(error, (*EXPECTED, KeyboardInterrupt)):
+            traceback.print_exc()
+        record_failure(order.record, f"rank {comm.rank} of {comm.size}: {cause}", order.folder)
+        comm.abort(cause, status=INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        raise
