@@ -22,7 +22,6 @@ from experiments.display import Display
 from experiments.measuring import INTERRUPTED, RESULT, ProcessError
 from sparsednn.comm.mpi import EXTRA
 from sparsednn.config import Config, ConfigError, as_record
-from sparsednn.engine import default_threads
 from sparsednn.result import SCHEMA_VERSION, write_json
 
 POINT, LOG = "point.json", "mpiexec.log"
@@ -49,9 +48,6 @@ def run_point(
     """
     n = config.processes or 1
     command = [*launcher(config.cluster.mpiexec), "-n", str(n), sys.executable, "-m", "experiments.rank", str(folder)]
-    threads = config.threads or max(default_threads() // n, 1)
-    if n * threads > default_threads():
-        display.say(f"note: {n} processes x {threads} threads on {default_threads()} cores: they take turns")
     about = dict(about or {})
     write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
     status, timed_out = _run(command, folder, display, config.cluster.timeout_s)

@@ -20,6 +20,7 @@ from experiments.display import Display
 from experiments.measuring import EXPECTED, INTERRUPTED, check, measure, message, record_failure
 from sparsednn.comm import Communicator
 from sparsednn.config import Config, ConfigError
+from sparsednn.engine import default_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
             f"processes={wanted}: the MPI launcher has started {comm.size}; leave processes out, or start mpiexec -n {wanted}"
         )
     check(order.config)
+    threads, cores = order.config.threads or 1, default_threads()
+    if comm.node_size * threads > cores:
+        display.say(f"note: {comm.node_size} processes of {threads} or more threads on {cores} cores: they take turns")
     comm.broadcast(order)
     with ending_together(comm, order):
         return measure(order.config, display, order.folder, comm)

@@ -85,7 +85,8 @@ def infer(
     """
     opts = infer_options(options)
     comm = opts.communicator
-    n_threads = max(default_threads() // comm.node_size, 1) if threads is None else operator.index(threads)
+    n_cores = max(default_threads() // comm.node_size, 1)
+    n_threads = n_cores if threads is None else operator.index(threads)
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
     backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -114,7 +115,7 @@ def infer(
     clock.lap("prepare")
     _warm_up(backend, stages, len(share.ids), scheduler.n_row_groups(n_workers), opts)
     clock.lap("compile")
-    job = Inference(backend, stages, scheduler, share, n_workers, default_threads(), output, opts)
+    job = Inference(backend, stages, scheduler, share, n_workers, n_cores, output, opts)
     if opts.row_order == "alive_first":
         job.share = _ordered(share, opts, alive_first(job.run().categories, share.n_instances))
     runs = [job.run() for _ in range(opts.repeats)]

@@ -107,8 +107,11 @@ class Inference:
         self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
         self.output, self.options, self.n_cores = output, options, n_cores
         self.comm = options.communicator
-        self.executor = ThreadExecutor(n_workers, pin=options.pin, trace=options.trace, process=self.comm.rank)
-        self.domains = worker_domains(n_workers, options.pin, options.numa_domains)
+        first_core = self.comm.node_rank * n_workers  # processes of a node are pinned side by side
+        self.executor = ThreadExecutor(
+            n_workers, pin=options.pin, trace=options.trace, process=self.comm.rank, first_core=first_core
+        )  # fmt: skip
+        self.domains = worker_domains(n_workers, options.pin, options.numa_domains, first_core)
 
     def run(self) -> Run:
         """Run it once; the clock is on from the input in memory until the categories are known. Collective.

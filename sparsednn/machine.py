@@ -29,7 +29,14 @@ def numa_domains(cores: Sequence[int], root: Path = NODES) -> tuple[int, ...]:
     return tuple(found[core] for core in cores)
 
 
-def worker_domains(n_workers: int, pinned: bool, override: int | None = None) -> tuple[int, ...]:
+def pinning_order(first: int = 0) -> list[int]:
+    """Return the cores that this process may use, in the order in which workers are pinned to them: from number `first` on."""
+    cores = sorted(os.sched_getaffinity(0))
+    first %= len(cores)
+    return cores[first:] + cores[:first]
+
+
+def worker_domains(n_workers: int, pinned: bool, override: int | None = None, first_core: int = 0) -> tuple[int, ...]:
     """Return the NUMA domain of each worker.
 
     Parameters
@@ -38,6 +45,8 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None) ->
     pinned : bool
         Whether worker i stays on the i-th core that this process may use (and around again), as `ThreadExecutor` pins it: then
         it is in that core's domain. Workers that may run anywhere are all in one.
+    first_core : int
+        Number of the first worker's core among those that this process may use.
     override : int, optional
         Take the workers for so many domains, in contiguous ranges whose sizes differ by at most one.
 
@@ -53,7 +62,7 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None) ->
         return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
     if not pinned:
         return (0,) * n_workers
-    cores = sorted(os.sched_getaffinity(0))
+    cores = pinning_order(first_core)
     return numa_domains([cores[worker % len(cores)] for worker in range(n_workers)])
 
 

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from sparsednn.backend import Crew, Outcome
 from sparsednn.executors.base import Report, Tasks, Timeline, WorkerTimes
+from sparsednn.machine import pinning_order
 from sparsednn.schedulers.base import (
     Action,
     Boundary,
@@ -38,14 +39,18 @@ class ThreadExecutor:
 
     The scheduler is called under one lock, so each decision is atomic; work goes on outside it, in kernels that have released
     the GIL. Orders reach a worker through a mailbox of its own. With `pin`, worker *i* stays on the *i*-th core that this
-    process may use (Linux), and around again where there are more workers than cores. With `trace`, the timeline has spans.
+    process may use (Linux), counted from `first_core` on, and around again where there are more workers than cores. With
+    `trace`, the timeline has spans.
     """
 
     name = "threads"
 
-    def __init__(self, n_workers: int, *, pin: bool = False, trace: bool = False, process: int = 0) -> None:
+    def __init__(
+        self, n_workers: int, *, pin: bool = False, trace: bool = False, process: int = 0, first_core: int = 0
+    ) -> None:
         self.n_workers = n_workers
         self.pin = pin
+        self.first_core = first_core
         self.trace = trace
         self.process = process
 
@@ -61,7 +66,7 @@ class ThreadExecutor:
         KeyboardInterrupt
             Likewise, after Ctrl-C.
         """
-        cores = sorted(os.sched_getaffinity(0)) if self.pin else []
+        cores = pinning_order(self.first_core) if self.pin else []
         scheduler.start(job)
         started_at = perf_counter()
         run = _Run(

@@ -81,6 +81,14 @@ def test_what_runs_nothing_releases_all_ranks(tmp_path: Path, arguments: list[st
     assert (done.stdout + done.stderr).count(said) == 1
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_more_threads_than_cores_are_noted(tmp_path: Path, inside: bool) -> None:
+    options = ["threads=50", "kernel=csc", "instances=6", f"hydra.run.dir={tmp_path}"]
+    done = mpirun(2, "run.py", *options) if inside else run(sys.executable, "run.py", "processes=2", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("note: 2 processes of 50 or more threads on") == 1
+
+
 def test_a_simulated_run_needs_one_rank_only(tmp_path: Path) -> None:
     done = mpirun(2, "run.py", "executor=simulated", "kernel=csc", HASH_600, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr

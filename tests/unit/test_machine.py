@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsednn import machine
-from sparsednn.machine import numa_domains, worker_domains
+from sparsednn.machine import numa_domains, pinning_order, worker_domains
 
 
 def tree(root: Path, **nodes: str) -> Path:
@@ -70,3 +70,8 @@ def test_pinned_workers_are_in_the_domain_of_their_core(tmp_path: Path, monkeypa
 def test_no_domains_are_refused() -> None:
     with pytest.raises(ValueError, match="numa_domains=0: at least 1"):
         worker_domains(2, False, 0)
+
+
+def test_processes_of_a_node_are_pinned_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 2, 3, 8})
+    assert [pinning_order(first) for first in (0, 2, 5)] == [[2, 3, 5, 8], [5, 8, 2, 3], [3, 5, 8, 2]]
