@@ -28,6 +28,9 @@ POINT, LOG = "point.json", "mpiexec.log"
 INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETMOD")
 """Variables by which an MPI process finds its launcher begin so; those of another launcher would mislead ours."""
 
+STEP_TASKS = "SLURM_STEP_NUM_TASKS"
+"""How many tasks srun has started beside this process, with it."""
+
 GRACE_S = 5.0
 """Time to end after being asked to."""
 
@@ -40,13 +43,14 @@ def run_point(
     Raises
     ------
     ConfigError
-        If there is no MPI launcher.
+        If there is no MPI launcher, or srun has started this process several times.
     ProcessError
         If they have not written a record: one was killed, or all after `cluster.timeout_s`.
     KeyboardInterrupt
         After they have ended.
     """
     n = config.processes or 1
+    _refuse_many_parents()
     command = [*launcher(config.cluster.mpiexec), "-n", str(n), sys.executable, "-m", "experiments.rank", str(folder)]
     about = dict(about or {})
     write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
@@ -62,6 +66,16 @@ def run_point(
         f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. "
         "If a process was killed for lack of memory: fewer processes, or network.residency=stream"
     )
+
+
+def _refuse_many_parents() -> None:
+    """Each of several tasks of srun would start all processes, if srun has not told them that they belong together."""
+    tasks = os.environ.get(STEP_TASKS, "1")
+    if tasks.isdecimal() and int(tasks) > 1:
+        raise ConfigError(
+            f"processes: this is one of {tasks} tasks of srun, which has not told them of each other; give it the kind of MPI: "
+            "cluster.srun_arguments=[--mpi=pmi2] (srun --mpi=list shows what there is)"
+        )
 
 
 def launcher(given: str | None) -> list[str]:

@@ -115,6 +115,14 @@ def test_without_a_launcher_it_is_said_what_to_install(tmp_path: Path) -> None:
     assert "cluster.mpiexec=/no/such/mpiexec: there is no such command" in done.stderr
 
 
+def test_tasks_of_srun_that_do_not_know_each_other_start_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    done = run(sys.executable, "run.py", "processes=2", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert "this is one of 2 tasks of srun" in done.stderr
+    assert not (tmp_path / "mpiexec.log").exists()
+
+
 def test_another_launcher_s_variables_do_not_reach_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from experiments.mpiexec import clean_environment
 
