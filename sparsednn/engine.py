@@ -48,6 +48,9 @@ def infer(
 ) -> Result:
     """Run inference of a sparse network on a batch of inputs.
 
+    With a `communicator` (see `InferOptions`) it is collective: every process calls it with its own instances and the same
+    options. After an error in one of them the others wait for it: end them all (``Communicator.abort``, ``python -m mpi4py``).
+
     Parameters
     ----------
     network : Network
@@ -60,17 +63,17 @@ def infer(
     scheduler : str or Scheduler
         The name of a scheduler, "auto" to have the simulator choose one with its parameters, or an object of your own.
     threads : int, optional
-        Worker threads, or threads of the library where the backend brings its own; as many as this process may use cores,
-        unless given.
+        Worker threads, or threads of the library where the backend brings its own; unless given, as many as this process may
+        use cores, shared with the other processes of its node.
     output : bool
-        Also return the last activations.
+        Also return the last activations; of all processes, on rank 0.
     **options
         See `InferOptions`.
 
     Returns
     -------
     Result
-        With ``.categories`` (1-based ids, ascending), ``.output`` (csr_array, if asked for) and ``.record``.
+        With ``.categories`` (1-based ids, ascending, of all processes), ``.output`` (csr_array, if asked for) and ``.record``.
 
     Raises
     ------

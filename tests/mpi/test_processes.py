@@ -12,7 +12,7 @@ import pytest
 
 from tests.mpi.conftest import mpirun, run
 
-HASH_600 = "instances=600"
+FEW = "instances=600"
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def test_all_processes_together_give_what_one_gives(n: int, what: str) -> None:
 
 def test_a_sweep_over_processes_starts_them_for_each_point(tmp_path: Path) -> None:
     done = run(
-        sys.executable, "run.py", "-m", "processes=1,2", "scheduler=data,global_work_stealing", "kernel=csc", HASH_600,
+        sys.executable, "run.py", "-m", "processes=1,2", "scheduler=data,global_work_stealing", "kernel=csc", FEW,
         f"hydra.sweep.dir={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,7 +46,7 @@ def test_a_sweep_over_processes_starts_them_for_each_point(tmp_path: Path) -> No
 
 
 def test_a_sweep_inside_the_ranks_it_was_given(tmp_path: Path) -> None:
-    done = mpirun(3, "run.py", "-m", "kernel=csc,udc", HASH_600, "trace=true", f"hydra.sweep.dir={tmp_path}")
+    done = mpirun(3, "run.py", "-m", "kernel=csc,udc", FEW, "trace=true", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr
     found = records(tmp_path)
     assert [record["processes"] for record in found] == [3, 3]
@@ -57,7 +57,7 @@ def test_a_sweep_inside_the_ranks_it_was_given(tmp_path: Path) -> None:
 
 def test_ranks_that_start_late_find_one_folder(tmp_path: Path) -> None:
     """Ranks one second apart: still one record, in one folder."""
-    script = f"import os, runpy, sys, time; time.sleep(int(os.environ['PMI_RANK'])); sys.argv = ['run.py', '{HASH_600}', "
+    script = f"import os, runpy, sys, time; time.sleep(int(os.environ['PMI_RANK'])); sys.argv = ['run.py', '{FEW}', "
     script += f"'hydra.run.dir={tmp_path}/${{now:%S-%f}}']; runpy.run_path('run.py', run_name='__main__')"
     done = mpirun(2, "-c", script)
     assert done.returncode == 0, done.stderr
@@ -90,12 +90,12 @@ def test_more_threads_than_cores_are_noted(tmp_path: Path, inside: bool) -> None
 
 
 def test_a_simulated_run_needs_one_rank_only(tmp_path: Path) -> None:
-    done = mpirun(2, "run.py", "executor=simulated", "kernel=csc", HASH_600, f"hydra.run.dir={tmp_path}")
+    done = mpirun(2, "run.py", "executor=simulated", "kernel=csc", FEW, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_processes_of_a_node_hold_one_copy_of_the_network(tmp_path: Path) -> None:
-    """Four processes: with the network shared, they hold together at least twice as much less as one network is."""
+    """Four processes: with the network shared, they hold less together."""
     held = {}
     for share in ("true", "false"):
         folder = tmp_path / share
