@@ -41,7 +41,7 @@ from typing import Any
 
 from rich.console import Console
 
-from backends.numba_cpu.jit import JIT_DISABLED
+from backends.jit import JIT_DISABLED
 from experiments.bench import benchmark_parser, check_common, write_figures
 from experiments.figures.roofline import draw_roofline
 from experiments.roofline_model import caches

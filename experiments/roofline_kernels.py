@@ -16,9 +16,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from backends.jit import inline, kernel
 from backends.numba_cpu.dense_columns import layer_on_block
 from backends.numba_cpu.dense_moves import slot
-from backends.numba_cpu.jit import inline, kernel
 
 N_CHAINS = 12
 """Independent sums held in registers: as many as hide the latency of a multiply and an add (two of each a cycle, three cycles)

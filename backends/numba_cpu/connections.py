@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from backends.jit import entry_or, inline
 from backends.numba_cpu.crews import cut, share
-from backends.numba_cpu.jit import entry_or, inline
 
 
 @inline

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.jit import atomic_add, atomic_load, atomic_store, clock_ns, inline, kernel, pause, yield_core
+from backends.jit import atomic_add, atomic_load, atomic_store, clock_ns, inline, kernel, pause, yield_core
 
 LINE = 8
 ARRIVED, MEETINGS, STEP, FIRST_MEMBER = 0, LINE, 2 * LINE, 3 * LINE

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.jit import inline, prefetch
+from backends.jit import inline, prefetch
 
 # Entries of ColumnWork.state
 LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.jit import inline, kernel
 from backends.numba_cpu.connections import first_column, stored_column
 from backends.numba_cpu.crews import (
     COMPUTE,
@@ -43,7 +44,6 @@ from backends.numba_cpu.csc_columns import (
     store_scanned,
     symbolic_column,
 )
-from backends.numba_cpu.jit import inline, kernel
 
 DROP = 16
 """Added to what the leader decides when rows have been numbered anew."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.jit import inline, kernel
 from backends.numba_cpu.crews import (
     COMPUTE,
     FIGURE,
@@ -31,7 +32,6 @@ from backends.numba_cpu.crews import (
     show,
 )
 from backends.numba_cpu.crews import MULTIPLY_ADDS as MEMBER_OPS
-from backends.numba_cpu.jit import inline, kernel
 
 # Entries of RowWork.state
 LAYER, N_ROWS, TOTAL_OPS, NEEDED, SIDE = range(5)

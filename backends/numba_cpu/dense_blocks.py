@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.jit import inline
 from backends.numba_cpu.crews import advance
 from backends.numba_cpu.dense_moves import clear_padding, copy_instances, pack_instances, padded, slot
-from backends.numba_cpu.jit import inline
 
 # Entries of BlockWork.state
 CURSOR, COUNT, STRIDE, LAYER, TOTAL_OPS, OUTPUT_ROWS, OUTPUT_NNZ, SIDE, GROUP_DONE, WAITED_NS = range(10)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.jit import inline
 from backends.numba_cpu.connections import stored_column
 from backends.numba_cpu.dense_moves import slot
-from backends.numba_cpu.jit import inline
 from backends.numba_cpu.simd import WIDEST_TILE, column_of_block, tile_width
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.jit import inline
 from backends.numba_cpu.dense_blocks import (
     COUNT,
     CURSOR,
@@ -15,7 +16,6 @@ from backends.numba_cpu.dense_blocks import (
     join_pool,
 )
 from backends.numba_cpu.dense_moves import clear_padding, padded, slot
-from backends.numba_cpu.jit import inline
 
 NEW, WAITED, NOTHING = range(3)
 

@@ -14,6 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.jit import (
+    atomic_load,
+    atomic_store,
+    clock_ns,
+    inline,
+    kernel,
+    pause,
+    yield_core,
+)
 from backends.numba_cpu.connections import first_column
 from backends.numba_cpu.crews import (
     COMPUTE,
@@ -48,15 +57,6 @@ from backends.numba_cpu.dense_blocks import (
 from backends.numba_cpu.dense_columns import layer_on_block
 from backends.numba_cpu.dense_filling import NEW, NOTHING, TILE, fill_block, fill_through_first_layer, next_block
 from backends.numba_cpu.dense_moves import slot
-from backends.numba_cpu.jit import (
-    atomic_load,
-    atomic_store,
-    clock_ns,
-    inline,
-    kernel,
-    pause,
-    yield_core,
-)
 from backends.numba_cpu.merging_rows import merge_instances
 
 SPINS = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.numba_cpu.jit import inline
+from backends.jit import inline
 from backends.numba_cpu.simd import LANES, SKEW_SHIFT, pick8
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.jit import inline
 from backends.numba_cpu.dense_blocks import COUNT, LAYER, SIDE, STRIDE, saves
 from backends.numba_cpu.dense_moves import pack_instances, padded, slot
-from backends.numba_cpu.jit import inline
 
 FACTOR = np.int32(-1640531527)
 """2**32 divided by the golden ratio, as int32 (Knuth, The Art of Computer Programming 3, 6.4)."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.ordering import stored_rank
+from backends.columns.ordering import stored_rank
 from backends.numba_cpu.stores import Store
 from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Network

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.columns.merging import MergedColumns, saturated_rows_stay
+from backends.columns.ordering import computing_order
 from backends.numba_cpu.crews import LINE, Place, hold_meeting
-from backends.numba_cpu.merging import MergedColumns, saturated_rows_stay
-from backends.numba_cpu.ordering import computing_order
 from backends.numba_cpu.packed_files import Packed, packed_files
 from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.reader import LayerReader

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.jit import inline, kernel
 from backends.numba_cpu.dense_blocks import COUNT, CURSOR, LAYER, SIDE, STRIDE, drop_finished
 from backends.numba_cpu.dense_columns import layer_on_block
 from backends.numba_cpu.dense_filling import load_block
 from backends.numba_cpu.dense_moves import slot
-from backends.numba_cpu.jit import inline, kernel
 
 
 @inline

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from backends.numba_cpu.jit import CPU_FEATURES, JIT_DISABLED, inline
+from backends.jit import CPU_FEATURES, JIT_DISABLED, inline
 
 LANES = 8
 """Blocks are padded to a multiple of so many floats: a vector of 256 bits."""

@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
+from backends.columns.ordering import computing_order
 from backends.numba_cpu.dense_plan import DensePlan
-from backends.numba_cpu.ordering import computing_order
 from backends.numba_cpu.packing import Connections, column_spans
 from sparsednn.backend import KernelOptions
 from sparsednn.memory import USUAL_CACHE_BYTES, cache_bytes

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backends.jit import kernel
 from backends.numba_cpu import simd
 from backends.numba_cpu.dense_moves import n_slots
-from backends.numba_cpu.jit import kernel
 from backends.numba_cpu.simd import column_of_block, tile_width
 
 N_NEURONS = 130

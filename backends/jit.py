@@ -2,7 +2,7 @@
 
 Kernels release the GIL, are cached on disk, and never reassociate or fuse floating-point operations, so that their results
 have the same bits as scipy's. Numba's cache does not notice an edit in another file; here its folder is named by a hash of
-the whole package's source, so that it cannot be stale.
+all kernels' source, so that it cannot be stale.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CPU_FEATURES: str = get_host_cpu_features() if _CONFIG.CPU_FEATURES is None else
 def cache_folder() -> Path:
     """Return the folder for compiled kernels of exactly this source and compiler."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in (Path(__file__), *sorted(here.glob("columns/*.py")), *sorted(here.glob("numba_cpu/*.py"))):
         digest.update(path.read_bytes())
     return Path(platformdirs.user_cache_dir("sparsednn")) / "kernels" / digest.hexdigest()[:16]
 

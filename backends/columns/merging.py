@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu import merging_kernels as kernels
+from backends.columns import merging_kernels as kernels
 from sparsednn.network import AnyLayer, Layer, Network
 
 
