@@ -112,13 +112,6 @@ class BlockGroup:
         return GroupResult(self._sums, self.multiply_adds, output)
 
 
-def checkpoints(n_layers: int) -> list[int]:
-    """Layers before which rests of blocks are joined: 0, 1, 2, 3, 4, 6, 8, 12, 16, ... and at the end `n_layers`."""
-    powers = 2 ** np.arange(n_layers.bit_length() + 1)
-    inner = np.unique(np.concatenate([powers, 3 * powers // 2]))
-    return [0, *inner[(inner > 0) & (inner < n_layers)].tolist(), n_layers]
-
-
 def with_bias(layer: AnyLayer, bias: Float32) -> sp.csr_array:
     """Return the transpose of a layer's weights with its bias as the last column, and a last row without entries.
 

@@ -17,7 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.peer_blocks import BlockGroup, Float32, checkpoints, with_bias
+from backends.peer_blocks import BlockGroup, Float32, with_bias
+from backends.rows import checkpoints
 from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
 from sparsednn.memory import require
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
@@ -94,9 +95,9 @@ class PeerBackend(ABC):
     name: str
     kernels: Mapping[str, str] = {"auto": "udc_csc", "udc_csc": "udc_csc", "udc": "udc_csc"}
     schedulers: Mapping[str, tuple[str, ...]] = {"udc_csc": ("data",)}
-    same_bits = False
+    same_bits: frozenset[str] = frozenset()
     own_threads = True
-    plans_can_be_shared = False
+    plans_can_be_shared: frozenset[str] = frozenset()
 
     block_rows: int
     """Instances in a block unless told otherwise: the best for this library."""
@@ -141,7 +142,7 @@ class PeerBackend(ABC):
             n_workers,
             options.rows != "none",
             network.zero_rows_stay_zero(),
-            checkpoints(len(layers)),
+            [0, *checkpoints(len(layers)).tolist(), len(layers)],
             options.block_rows or self.block_rows,
         )
 

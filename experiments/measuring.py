@@ -13,7 +13,7 @@ from experiments.environment import environment
 from experiments.estimate import require_room
 from experiments.gantt import draw_gantt
 from experiments.loading import Data, load
-from sparsednn.backend import kernel_name, load_backend, require_schedulable
+from sparsednn.backend import DeviceError, kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.config import Config, ConfigError
 from sparsednn.data import truth
@@ -38,7 +38,7 @@ class ProcessError(RuntimeError):
 
 
 EXPECTED = (
-    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError, ProcessError
+    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError, DeviceError, ProcessError
 )  # fmt: skip
 """Errors whose message says all that a user needs; anything else is shown with its traceback."""
 

@@ -144,6 +144,15 @@ class Crew:
         """Add to what a member has done, for backends that do not count in `shared` themselves."""
         self.shared[LINE * (self.HEAD + member) + self.MULTIPLY_ADDS] += multiply_adds
 
+    def wait(self, member: int, start_ns: int, stop_ns: int) -> None:
+        """Note that a member has waited for the others, for backends that do not note it in `shared` themselves."""
+        self.shared[LINE * (self.HEAD + member) + self.MEET_NS] += stop_ns - start_ns
+        log = self.logs[member]
+        at = 1 + 2 * int(log[0])
+        if at + 2 <= len(log):
+            log[at : at + 2] = start_ns, stop_ns
+            log[0] += 1
+
     def waits(self, member: int) -> tuple[tuple[float, float], ...]:
         """Return start and end of the waits that a member has logged, in seconds of `time.perf_counter`."""
         log = self.logs[member]
@@ -181,14 +190,15 @@ class Backend(Protocol):
     schedulers: Mapping[str, tuple[str, ...]]
     """For each kernel's own name, the schedulers that go with it."""
 
-    same_bits: bool
-    """Whether every result has the bits of the reference; otherwise sums may round in another way."""
+    same_bits: Collection[str]
+    """Kernels (full names) whose results have the bits of the reference; those of others may be rounded in another way."""
 
     own_threads: bool
     """Whether there is one worker only, which calls a library that brings its own threads."""
 
-    plans_can_be_shared: bool
-    """Whether a plan is plain data that other processes can use (pickled, with its arrays in shared memory)."""
+    plans_can_be_shared: Collection[str]
+    """With which residencies of the network ("memory", "stream") a plan is plain data that other processes can use (pickled,
+    with its arrays in shared memory)."""
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Any:
         """Return a plan: the network in the layout that the kernels want. Sees no input.
@@ -254,6 +264,19 @@ class ProfilingBackend(Backend, Protocol):
 
     def layer_sizes(self, plan: Any) -> LayerSizes:
         """Return how large the layers are as they are run."""
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
+
+    def place(self, node_rank: int, node_size: int) -> int:
+        """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
+        otherwise. Called before anything else."""
+
+
+class DeviceError(RuntimeError):
+    """A device cannot be used, or has failed; the message says which, why, and the way out."""
 
 
 def require_in_memory(backend: Backend, options: KernelOptions) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sparsednn.auto import AUTO, CHOSEN, Choice, choose_for
 from sparsednn.backend import (
     Backend,
+    DeviceBackend,
     KernelOptions,
     kernel_name,
     load_backend,
@@ -64,7 +65,7 @@ def infer(
         The name of a scheduler, "auto" to have the simulator choose one with its parameters, or an object of your own.
     threads : int, optional
         Worker threads, or threads of the library where the backend brings its own; unless given, as many as this process may
-        use cores, shared with the other processes of its node.
+        use cores, shared with the other processes of its node, or as a backend for devices wants.
     output : bool
         Also return the last activations; of all processes, on rank 0.
     **options
@@ -85,14 +86,17 @@ def infer(
         If the network does not fit in the kernel's layout.
     FloatingPointError
         If activations have overflowed float32.
+    DeviceError
+        If a device fails.
     """
     opts = infer_options(options)
     comm = opts.communicator
     n_cores = max(default_threads() // comm.node_size, 1)
-    n_threads = n_cores if threads is None else operator.index(threads)
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    usual = backend.place(comm.node_rank, comm.node_size) if isinstance(backend, DeviceBackend) else n_cores
+    n_threads = usual if threads is None else operator.index(threads)
     if n_threads < 1:
         raise ValueError(f"threads={n_threads}: at least 1 is needed")
-    backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str) and scheduler != AUTO:
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
@@ -189,7 +193,7 @@ def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | Non
 def _prepare(backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions) -> Any:
     """Prepare a plan; where it can be, once on each node."""
     comm = options.communicator
-    if not (options.share_network and backend.plans_can_be_shared and kernel.stream_from is None):
+    if not (options.share_network and options.residency in backend.plans_can_be_shared):
         return backend.prepare(network, kernel, n_threads)
     return comm.share(lambda: backend.prepare(network, kernel, n_threads))
 

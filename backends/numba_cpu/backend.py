@@ -38,9 +38,9 @@ class NumbaBackend:
     """
 
     name = "numba"
-    same_bits = True
+    same_bits = frozenset(PLANS)
     own_threads = False
-    plans_can_be_shared = True
+    plans_can_be_shared = frozenset({"memory"})
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
         **{name: name for name in PLANS},

@@ -16,6 +16,7 @@ from backends.numba_cpu.dense_filling import TILE
 from backends.numba_cpu.dense_moves import n_slots
 from backends.numba_cpu.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
+from backends.rows import checkpoints, in_row_order, origins
 from sparsednn.backend import GroupResult, KernelOptions
 from sparsednn.memory import cache_bytes
 from sparsednn.network import Network
@@ -59,7 +60,7 @@ class DensePlan(Plan):
         self.first_layer = self._first_layer(network)
         wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
-        self.checkpoints = _checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
+        self.checkpoints = checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
 
     def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
         """By columns, sparse or dense."""
@@ -121,7 +122,7 @@ class DensePlan(Plan):
         state, where, output = group.work.state, group.extra[0], None
         if self.reader is not None:
             self.reader.end(group.worker, float(state[blocks.WAITED_NS]) * 1e-9)
-        origin = _origins(where.twin, group.n_rows)
+        origin = origins(where.twin, group.n_rows)
         group.sums = group.sums[origin]
         if group.wants_output:
             output = self._rows_in_order(group)[origin]
@@ -133,10 +134,7 @@ class DensePlan(Plan):
         indptr = stored.indptr[: n_stored + 1]
         shape = (n_stored, len(self.neurons.last))
         finished = sp.csr_array((stored.values[: indptr[-1]], stored.indices[: indptr[-1]], indptr), shape=shape)
-        position = np.where(group.extra[0].retired, n_stored + 1, n_stored)
-        position[stored.ids[:n_stored]] = np.arange(n_stored)
-        empty, full = (sp.csr_array(np.full((1, shape[1]), value, np.float32)) for value in (0, self.neurons.high[-1]))
-        return sp.csr_array(sp.vstack([finished, empty, full], format="csr"))[position]
+        return in_row_order(finished, stored.ids[:n_stored], group.extra[0].retired != 0, float(self.neurons.high[-1]))
 
     def _memory(self, worker: int) -> blocks.BlockWork:
         if self.memory[worker] is None:
@@ -204,23 +202,6 @@ def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -
         vectors=np.empty((2, block_rows // simd.LANES), np.int32),
         state=np.zeros(blocks.N_STATE, np.int64),
     )
-
-
-def _origins(twin: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
-    """For each row, the one that went on for it in the end: itself, its twin, that one's twin, ..."""
-    origin = np.arange(n_rows)
-    merged = np.flatnonzero(twin >= 0)
-    while merged.size:
-        origin[merged] = twin[origin[merged]]
-        merged = merged[twin[origin[merged]] >= 0]
-    return origin
-
-
-def _checkpoints(n_layers: int) -> NDArray[np.int64]:
-    """Layers after which rests of blocks are joined: 1, 2, 3, 4, 6, 8, 12, 16, ... below `n_layers`."""
-    powers = 2 ** np.arange(n_layers.bit_length() + 1)
-    candidates = np.unique(np.concatenate([powers, 3 * powers // 2]))
-    return candidates[(candidates > 0) & (candidates < n_layers)].astype(np.int64)
 
 
 def _output(n_rows: int) -> kernels.Output:

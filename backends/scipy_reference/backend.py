@@ -41,9 +41,9 @@ class ScipyReferenceBackend:
     """``Y @ W`` a layer in float32; no optimisation."""
 
     name = "scipy_reference"
-    same_bits = True
+    same_bits = frozenset({"csr_csr"})
     own_threads = False
-    plans_can_be_shared = True
+    plans_can_be_shared = frozenset({"memory"})
     kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
 
     schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing", "global_work_stealing")}

@@ -1,0 +1,1 @@
+"""Inference on NVIDIA GPUs: cuSPARSE and a fused kernel through CuPy."""

@@ -1,0 +1,111 @@
+"""The CuPy backend: streams of NVIDIA GPUs as workers, with cuSPARSE or a fused kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.cupy_gpu.device import Device
+from backends.cupy_gpu.group import Group
+from backends.cupy_gpu.plan import GpuPlan, OnDevices
+from backends.cupy_gpu.teams import Team
+from backends.cupy_gpu.walk import Walk, follow
+from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
+from sparsednn.network import Network
+
+ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
+WITHOUT_TEAMS = ("data", "manager_worker", "work_stealing", "global_work_stealing")
+
+STREAMS = 2
+"""Workers on each device unless told otherwise: while one waits for the host to decide, the other computes."""
+
+
+class CupyBackend:
+    """Workers are streams, on the devices in turn.
+
+    Parameters
+    ----------
+    devices : sequence of Device, optional
+        All devices that CUDA shows, unless given.
+
+    Raises
+    ------
+    ImportError
+        If CuPy is not installed.
+    DeviceError
+        If there is no driver or no device.
+    """
+
+    name = "cupy"
+    same_bits = frozenset({"fused"})
+    own_threads = False
+    plans_can_be_shared = frozenset({"memory", "stream"})
+    kernels: Mapping[str, str] = {
+        "auto": "fused", "fused": "fused", "cusparse_spmm": "cusparse_spmm", "cusparse_spgemm": "cusparse_spgemm"
+    }  # fmt: skip
+    schedulers: Mapping[str, tuple[str, ...]] = {
+        "fused": ALL_SIX, "cusparse_spmm": WITHOUT_TEAMS, "cusparse_spgemm": WITHOUT_TEAMS
+    }  # fmt: skip
+
+    def __init__(self, devices: Sequence[Device] | None = None) -> None:
+        if devices is None:
+            from backends.cupy_gpu.cuda import cuda_devices
+
+            devices = cuda_devices()
+        self._devices = list(devices)
+
+    def place(self, node_rank: int, node_size: int) -> int:
+        """See `sparsednn.backend.DeviceBackend.place`: a process alone on its node takes all devices, others one each in turn."""
+        if node_size > 1:
+            self._devices = [self._devices[node_rank % len(self._devices)]]
+        return STREAMS * len(self._devices)
+
+    def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> GpuPlan:
+        """Pack the layers in host memory, in the kernel's layout."""
+        return GpuPlan(network, kernel_name(self, options.kernel), options, n_workers)
+
+    def warm_up(self, plan: GpuPlan, largest_group: int) -> None:
+        """Bring the layers to the devices, and compile and load all kernels by running a few rows on each of them."""
+        plan.on_devices = OnDevices(plan, self._devices, largest_group)
+        if largest_group == 0:
+            return
+        rows = sp.csr_array(np.eye(2, plan.network.layers[0].n_inputs, dtype=np.float32))
+        for worker in plan.on_devices.first_workers:
+            group = self.open(plan, rows, np.arange(2), worker, True)
+            self.run(plan, group, Control.for_workers(plan.n_workers), Crew.of((worker,)), 0)
+            self.close(plan, group)
+        plan.on_devices.forget_counts()
+
+    def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Point at the rows: they come to the device when their turn comes."""
+        if plan.on_devices is None:
+            plan.on_devices = OnDevices(plan, self._devices, len(rows))
+        return Group(inputs, rows, worker, output, bool(plan.prunes and plan.network.zeros_stay[0]))
+
+    def run(self, plan: GpuPlan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
+        """Put work into the member's stream until the group is through or the crew has to leave."""
+        assert plan.on_devices is not None
+        meeting = group.meeting(crew, control)
+        lanes = [plan.on_devices.lane(worker) for worker in (group.worker, *crew.workers[1:])]
+        lane = lanes[member]
+        with lane.at_work():
+            if member > 0:
+                return follow(meeting, lane, member)
+            meeting.team = Team(plan, crew, lanes)
+            return Walk(plan, group, lane, control, meeting, meeting.team).go()
+
+    def close(self, plan: GpuPlan, group: Group) -> GroupResult:
+        """Bring the rows into their order."""
+        return group.result(plan.network.layers[-1].high, len(plan.network.last))
+
+    def row_unit(self, plan: GpuPlan) -> int:
+        """See `sparsednn.backend.Backend.row_unit`."""
+        return int(plan.kernel.tile)
+
+    def describe(self, plan: GpuPlan) -> dict[str, Any]:
+        """Name the kernel, the optimisations that are on, and the devices."""
+        return plan.describe()

@@ -1,0 +1,92 @@
+"""The seam: all that this backend asks of a device. CuPy stands behind it, and in tests NumPy and a C++ compiler.
+
+Work is put into streams and carried out later, in the order of its stream; events order streams among each other. What a call
+takes from host memory is free again when it returns, but for `Device.copy_in`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+DeviceArray = Any
+"""An array in a device's memory, of the device's array module."""
+
+
+class Event(Protocol):
+    """A point in a stream."""
+
+    def synchronize(self) -> None:
+        """Wait, on the host, until the stream has come to it."""
+
+
+class Stream(Protocol):
+    """A queue of work."""
+
+    def record(self) -> Event:
+        """Return an event behind all that is in the queue."""
+
+    def wait(self, event: Event) -> None:
+        """Let nothing that comes later begin before the event."""
+
+    def synchronize(self) -> None:
+        """Wait, on the host, until all is done."""
+
+
+class Device(Protocol):
+    """One device."""
+
+    number: int
+    xp: Any
+    """The array module: numpy or cupy."""
+
+    sparse: Any
+    """The module of sparse matrices: scipy.sparse or cupyx.scipy.sparse."""
+
+    def new_stream(self) -> Stream:
+        """Return a stream of its own."""
+
+    def current(self, stream: Stream) -> AbstractContextManager[Any]:
+        """Make device and stream those that the array module uses in this thread."""
+
+    def errors(self) -> AbstractContextManager[Any]:
+        """Turn the library's errors into `DeviceError` and MemoryError that say what to do."""
+
+    def empty(self, n: int, dtype: Any) -> DeviceArray:
+        """Return `n` uninitialised entries."""
+
+    def upload(self, array: NDArray[Any], stream: Stream) -> DeviceArray:
+        """Return a copy of an array of the host."""
+
+    def download(self, array: DeviceArray, stream: Stream) -> NDArray[Any]:
+        """Return a copy for the host, when it is there."""
+
+    def zero(self, array: DeviceArray, stream: Stream) -> None:
+        """Fill with zeros."""
+
+    def pin(self, array: NDArray[np.uint8]) -> AbstractContextManager[Any]:
+        """Lock memory of the host, so that it can be copied from while kernels run; until the context is left."""
+
+    def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: Stream) -> None:
+        """Copy from pinned memory, which has to stay as it is until the stream has done it."""
+
+    def copy_across(self, source: DeviceArray, target: DeviceArray, stream: Stream) -> None:
+        """Copy from the memory of this or another device to this or another one's."""
+
+    def launch(
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: Stream, shared_bytes: int = 0
+    ) -> None:  # fmt: skip
+        """Run a kernel of `source.source` with arrays, None (no array) and NumPy scalars."""
+
+    def seconds_between(self, begin: Event, end: Event) -> float:
+        """Return the time from one event to the other, both of which are over."""
+
+    def free_bytes(self) -> int:
+        """Return how much of the device's memory may still be taken."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a record should say of the device."""

@@ -1,0 +1,243 @@
+// Kernels on dense blocks of activations. Element (neuron j, instance i) of a block is x[j * sj + i * si].
+//
+// Compiled by NVRTC with --fmad=false, and for the tests by a C++ compiler, with a shim for what CUDA brings. No kernel uses
+// atomics, and every sum is added by one thread in the order in which its terms are stored, multiply and add rounded
+// separately: results have the bits of the CPU kernels.
+
+#ifndef SHARED_FLOAT4
+#define SHARED_FLOAT4(name) extern __shared__ float4 name[]
+#endif
+
+typedef long long int64;
+typedef unsigned long long uint64;
+
+const int LANES = 32;           // threads of a warp; each has MINIBATCH instances
+const int MINIBATCH = 4;        // instances that a thread keeps in registers, so that it reads a weight once for them
+const int OUTPUTS = 4;          // outputs that a thread computes at a time
+const int WARPS = 8;
+const int SLICE = WARPS * OUTPUTS;  // outputs of a slice, which a block of threads computes
+
+template <class Id> struct Four;
+template <> struct Four<unsigned short> { typedef ushort4 type; };
+template <> struct Four<unsigned int> { typedef uint4 type; };
+
+__device__ inline float activated(float total, float bias, int bias_everywhere, float low, float high)
+{
+    float z = total != 0.0f ? __fadd_rn(total, bias) : (bias_everywhere ? bias : 0.0f);
+    z = z < low ? low : z;
+    return z > high ? high : z;
+}
+
+// Say of instance i that it is alive (not all zero), and that it is below the activation's maximum somewhere. Threads that
+// write at the same time write the same.
+__device__ inline void mark(float y, float high, int64 i, unsigned char *alive, unsigned char *below)
+{
+    if (y != 0.0f && !alive[i])
+        alive[i] = 1;
+    if (y != high && !below[i])
+        below[i] = 1;
+}
+
+__device__ inline void add(float4 &sum, float4 x, float weight)
+{
+    sum.x = __fadd_rn(sum.x, __fmul_rn(x.x, weight));
+    sum.y = __fadd_rn(sum.y, __fmul_rn(x.y, weight));
+    sum.z = __fadd_rn(sum.z, __fmul_rn(x.z, weight));
+    sum.w = __fadd_rn(sum.w, __fmul_rn(x.w, weight));
+}
+
+// Inputs of the connections of one slice, for one tile of 128 instances: in shared memory, or where they are.
+template <bool STAGED> struct Inputs {
+    const float4 *at;
+    int64 pitch;
+    __device__ float4 operator()(unsigned int id) const { return at[STAGED ? (int64)id * LANES : (int64)id * pitch]; }
+};
+
+template <class Id, bool UNIFORM, bool STAGED>
+__device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const float *weights, float weight, int degree[OUTPUTS],
+                             float4 sums[OUTPUTS])
+{
+    int common = degree[0], most = degree[0];
+    for (int r = 1; r < OUTPUTS; r++) {
+        common = degree[r] < common ? degree[r] : common;
+        most = degree[r] > most ? degree[r] : most;
+    }
+    for (int k = 0; k < most; k++, ids += SLICE) {
+        const typename Four<Id>::type id = *(const typename Four<Id>::type *)ids;
+        float4 w;
+        if (UNIFORM) {
+            w.x = w.y = w.z = w.w = weight;
+        } else {
+            w = *(const float4 *)(weights + (int64)k * SLICE);
+        }
+        if (k < common) {
+            add(sums[0], inputs(id.x), w.x);
+            add(sums[1], inputs(id.y), w.y);
+            add(sums[2], inputs(id.z), w.z);
+            add(sums[3], inputs(id.w), w.w);
+        } else {  // the same for all threads of a warp
+            if (k < degree[0]) add(sums[0], inputs(id.x), w.x);
+            if (k < degree[1]) add(sums[1], inputs(id.y), w.y);
+            if (k < degree[2]) add(sums[2], inputs(id.z), w.z);
+            if (k < degree[3]) add(sums[3], inputs(id.w), w.w);
+        }
+    }
+}
+
+// One layer on a block with si = 1: gather, multiply, add, bias, activation, and the flags of each instance, in one pass.
+//
+// Grid: (slices, tiles of 128 instances); threads: (32, 8). The layer is in sliced ELL: the ids of a slice's k-th terms lie side
+// by side, weights likewise; `degree` says how many terms an output has. Where it is STAGED, ids are positions in the slice's
+// `map` of inputs, which are brought into shared memory first.
+template <class Id, bool UNIFORM, bool STAGED>
+__device__ inline void layer(const float *x, float *y, int64 stride, const char *packed, int64 ids_at, int64 weights_at,
+                             int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at, float weight,
+                             int first_slice, int n_outputs, int bias_everywhere, float low, float high, unsigned char *alive,
+                             unsigned char *below)
+{
+    const int lane = threadIdx.x, first = threadIdx.y * OUTPUTS;
+    const int64 slice = first_slice + (int64)blockIdx.x, column = (int64)blockIdx.y * LANES + lane, pitch = stride / MINIBATCH;
+    const float4 *x4 = (const float4 *)x + column;
+    Inputs<STAGED> inputs = {x4, pitch};
+    if (STAGED) {
+        SHARED_FLOAT4(staged);
+        const int *maps = (const int *)(packed + maps_at);
+        const Id *map = (const Id *)(packed + map_at);
+        const int begin = maps[slice], end = maps[slice + 1];
+        for (int m = begin + threadIdx.y; m < end; m += WARPS)
+            staged[(m - begin) * LANES + lane] = x4[(int64)map[m] * pitch];
+        __syncthreads();
+        inputs.at = staged + lane;
+    }
+    const int64 at = ((const int64 *)(packed + slices_at))[slice] + first;
+    const int *degrees = (const int *)(packed + degrees_at) + slice * SLICE + first;
+    const float *biases = (const float *)(packed + bias_at) + slice * SLICE + first;
+    int degree[OUTPUTS];
+    float4 sums[OUTPUTS];
+    for (int r = 0; r < OUTPUTS; r++) {
+        degree[r] = degrees[r];
+        sums[r].x = sums[r].y = sums[r].z = sums[r].w = 0.0f;
+    }
+    const float *weights = UNIFORM ? (const float *)0 : (const float *)(packed + weights_at) + at;
+    terms<Id, UNIFORM, STAGED>(inputs, (const Id *)(packed + ids_at) + at, weights, weight, degree, sums);
+    for (int r = 0; r < OUTPUTS; r++) {
+        const int64 output = slice * SLICE + first + r;
+        if (output >= n_outputs)
+            break;
+        float4 z = sums[r];
+        z.x = activated(z.x, biases[r], bias_everywhere, low, high);
+        z.y = activated(z.y, biases[r], bias_everywhere, low, high);
+        z.z = activated(z.z, biases[r], bias_everywhere, low, high);
+        z.w = activated(z.w, biases[r], bias_everywhere, low, high);
+        ((float4 *)y)[output * pitch + column] = z;
+        if (alive) {
+            mark(z.x, high, MINIBATCH * column, alive, below);
+            mark(z.y, high, MINIBATCH * column + 1, alive, below);
+            mark(z.z, high, MINIBATCH * column + 2, alive, below);
+            mark(z.w, high, MINIBATCH * column + 3, alive, below);
+        }
+    }
+}
+
+#define LAYER(name, Id, UNIFORM, STAGED)                                                                                      \
+    extern "C" __global__ void name(const float *x, float *y, int64 stride, const char *packed, int64 ids_at,                 \
+                                    int64 weights_at, int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at,         \
+                                    int64 maps_at, float weight, int first_slice, int n_outputs, int bias_everywhere,         \
+                                    float low, float high, unsigned char *alive, unsigned char *below)                        \
+    {                                                                                                                         \
+        layer<Id, UNIFORM, STAGED>(x, y, stride, packed, ids_at, weights_at, slices_at, degrees_at, bias_at, map_at, maps_at,  \
+                                   weight, first_slice, n_outputs, bias_everywhere, low, high, alive, below);                 \
+    }
+
+LAYER(layer_16, unsigned short, false, false)
+LAYER(layer_16_uniform, unsigned short, true, false)
+LAYER(layer_16_staged, unsigned short, false, true)
+LAYER(layer_16_uniform_staged, unsigned short, true, true)
+LAYER(layer_32, unsigned int, false, false)
+LAYER(layer_32_uniform, unsigned int, true, false)
+LAYER(layer_32_staged, unsigned int, false, true)
+LAYER(layer_32_uniform_staged, unsigned int, true, true)
+
+// Bias, activation and flags where a library has made the products. Grid: (ceil(fast / 32), any); threads: (32, 8).
+extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neurons, int n, const float *bias,
+                                        int bias_everywhere, float low, float high, unsigned char *alive, unsigned char *below)
+{
+    const bool by_instance = si == 1;
+    const int fast = blockIdx.x * LANES + threadIdx.x, n_fast = by_instance ? n : n_neurons, n_slow = by_instance ? n_neurons : n;
+    if (fast >= n_fast)
+        return;
+    for (int slow = blockIdx.y * WARPS + threadIdx.y; slow < n_slow; slow += gridDim.y * WARPS) {
+        const int j = by_instance ? slow : fast, i = by_instance ? fast : slow;
+        const float y = activated(z[j * sj + i * si], bias[j], bias_everywhere, low, high);
+        z[j * sj + i * si] = y;
+        if (alive)
+            mark(y, high, i, alive, below);
+    }
+}
+
+// Spread instances out into a block of zeros. Grid: (ceil(n / 8)); threads: (32, 8).
+extern "C" __global__ void fill_rows(const int64 *indptr, const int *indices, const float *values, int n, float *x, int64 sj,
+                                     int64 si)
+{
+    const int i = blockIdx.x * WARPS + threadIdx.y;
+    if (i >= n)
+        return;
+    for (int64 k = indptr[i] + threadIdx.x; k < indptr[i + 1]; k += LANES)
+        x[indices[k] * sj + i * si] = values[k];
+}
+
+// Copy the instances `keep` into another block, whose instances beyond them become zero. Grid: (ceil(fast / 32), any); threads:
+// (32, 8).
+extern "C" __global__ void pick_rows(const float *x, int64 sj, int64 si, float *y, int64 tj, int64 ti, int n_neurons,
+                                     const int *keep, int n_keep, int n_padded)
+{
+    const bool by_instance = si == 1;
+    const int fast = blockIdx.x * LANES + threadIdx.x;
+    const int n_fast = by_instance ? n_padded : n_neurons, n_slow = by_instance ? n_neurons : n_padded;
+    if (fast >= n_fast)
+        return;
+    for (int slow = blockIdx.y * WARPS + threadIdx.y; slow < n_slow; slow += gridDim.y * WARPS) {
+        const int j = by_instance ? slow : fast, i = by_instance ? fast : slow;
+        y[j * tj + i * ti] = i < n_keep ? x[j * sj + keep[i] * si] : 0.0f;
+    }
+}
+
+// Hash the bits of each instance. Grid: (ceil(n / 256)); threads: (256).
+extern "C" __global__ void hash_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, int n, uint64 *digests)
+{
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    uint64 digest = 0xCBF29CE484222325ull;
+    for (int j = 0; j < n_neurons; j++) {
+        digest = (digest ^ bits[j * sj + i * si]) * 0x9E3779B97F4A7C15ull;
+        digest ^= digest >> 29;
+    }
+    digests[i] = digest;
+}
+
+// Say of each pair of instances whether their bits are the same. Grid: (ceil(n_pairs / 256)); threads: (256).
+extern "C" __global__ void same_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, const int *one,
+                                     const int *other, int n_pairs, unsigned char *same)
+{
+    const int pair = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pair >= n_pairs)
+        return;
+    const unsigned int *a = bits + one[pair] * si, *b = bits + other[pair] * si;
+    int j = 0;
+    while (j < n_neurons && a[j * sj] == b[j * sj])
+        j++;
+    same[pair] = j == n_neurons;
+}
+
+// Add up each instance, neuron by neuron in the order of `last`. Grid: (ceil(n / 256)); threads: (256).
+extern "C" __global__ void sum_rows(const float *x, int64 sj, int64 si, int n, const int *last, int n_last, double *sums)
+{
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    double sum = 0.0;
+    for (int j = 0; j < n_last; j++)
+        sum += (double)x[last[j] * sj + i * si];
+    sums[i] = sum;
+}

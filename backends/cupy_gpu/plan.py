@@ -1,0 +1,163 @@
+"""A network made ready for one kernel: plain data that processes can share, and what each process has of it on its devices."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from typing import Any
+import weakref
+
+import numpy as np
+
+from backends.cupy_gpu.cusparse import SpgemmKernel, SpmmKernel
+from backends.cupy_gpu.device import Device
+from backends.cupy_gpu.fused import FusedKernel
+from backends.cupy_gpu.lane import Lane
+from backends.cupy_gpu.layers import ResidentNetwork, StreamedLayers
+from backends.cupy_gpu.packing import PackedNetwork, pack_network
+from backends.cupy_gpu.source import TILE
+from backends.rows import checkpoints
+from sparsednn.backend import KernelOptions
+from sparsednn.memory import GB
+from sparsednn.network import Network
+
+KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel(), "cusparse_spgemm": SpgemmKernel()}
+
+MOST_ROWS = 2**16
+"""Instances that a worker takes at a time unless told otherwise, where there is room."""
+
+FREE_SHARE = 0.8
+"""How much of the free memory of a device activations may take."""
+
+
+class GpuPlan:
+    """A packed network, what is to be done with it, and (not shared with other processes) what of it is on devices."""
+
+    def __init__(self, network: Network, name: str, options: KernelOptions, n_workers: int) -> None:
+        self.name, self.options, self.n_workers = name, options, n_workers
+        self.streams = options.stream_from is not None
+        self.network: PackedNetwork = pack_network(network, options, self.kernel.fused)
+        n_layers, dense = len(self.network.layers), name != "cusparse_spgemm"
+        self.prunes = options.rows != "none"
+        self.merges = options.rows == "merge" and dense
+        retires = options.rows in ("retire", "merge") and dense
+        self.retires = self.network.full_stays if retires else np.zeros(n_layers + 1, np.bool_)
+        self.checks = np.zeros(n_layers + 1, np.bool_)
+        self.checks[checkpoints(n_layers)] = self.prunes and dense
+        self.checks &= self.network.zeros_stay
+        self.full_sum = float(np.full(len(self.network.last), self.network.layers[-1].high, np.float64).sum())
+        self.on_devices: OnDevices | None = None
+
+    @property
+    def kernel(self) -> Any:
+        """The arithmetic."""
+        return KERNELS[self.name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is on this process's devices."""
+        return {**self.__dict__, "on_devices": None}
+
+    def describe(self) -> dict[str, Any]:
+        """Name the kernel and the optimisations that are on."""
+        rows = self.options.rows if self.name != "cusparse_spgemm" or not self.prunes else "prune"
+        described: dict[str, Any] = {
+            "kernel": self.name,
+            "rows": rows,
+            "columns": self.options.columns,
+            "order": self.options.order if self.kernel.fused else "given",
+            "structure_aware": self.options.columns == "merge",
+            "residency": "stream" if self.streams else "memory",
+        }
+        found = self.on_devices
+        return described if found is None else {**described, "block_rows": found.block_rows, "device": found.describe()}
+
+
+class OnDevices:
+    """What one process has of a plan on its devices: the layers, and a lane for each worker.
+
+    Parameters
+    ----------
+    plan : GpuPlan
+    devices : list of Device
+        Workers take them in turn.
+    largest_group : int
+        Rows of the largest row group.
+
+    Raises
+    ------
+    MemoryError
+        If network and activations do not fit into a device's memory.
+    """
+
+    def __init__(self, plan: GpuPlan, devices: list[Device], largest_group: int) -> None:
+        self._plan, self._devices = plan, devices[: plan.n_workers]
+        self._lock = threading.Lock()
+        self._pinned = ExitStack()
+        self._residents: dict[int, ResidentNetwork] = {}
+        self._lanes: dict[int, Lane] = {}
+        per_device = -(-plan.n_workers // len(self._devices))
+        self.block_rows = min(self._fitting(device, per_device, largest_group) for device in self._devices)
+        if plan.streams:
+            self._pinned.enter_context(self._devices[0].pin(plan.network.store))
+        weakref.finalize(self, self._pinned.close)
+
+    @property
+    def first_workers(self) -> range:
+        """One worker of each device."""
+        return range(len(self._devices))
+
+    def forget_counts(self) -> None:
+        """Let what was copied so far not count."""
+        for layers in self._streamed():
+            layers.n_copied = layers.copied_bytes = 0
+
+    def lane(self, worker: int) -> Lane:
+        """Return a worker's lane."""
+        with self._lock:
+            if worker not in self._lanes:
+                device = self._devices[worker % len(self._devices)]
+                with device.errors():
+                    self._lanes[worker] = self._new_lane(device)
+            return self._lanes[worker]
+
+    def _new_lane(self, device: Device) -> Lane:
+        lane, plan = Lane(device, self.block_rows), self._plan
+        with device.current(lane.stream):
+            if plan.streams:
+                lane.layers = StreamedLayers(device, plan.network, plan.kernel.make, lane.stream)
+            else:
+                if device.number not in self._residents:
+                    self._residents[device.number] = ResidentNetwork(device, plan.network, plan.kernel.make, lane.stream)
+                lane.layers = self._residents[device.number]
+        return lane
+
+    def _fitting(self, device: Device, n_lanes: int, largest_group: int) -> int:
+        """How many instances each of some workers of a device takes at a time."""
+        plan, network = self._plan, self._plan.network
+        free = device.free_bytes()
+        layers = 2 * n_lanes * network.largest_layer_bytes if plan.streams else network.store.nbytes
+        per_row = 4 * network.widest * (2 if plan.kernel.fused else 3)
+        most = max(int((free * FREE_SHARE - layers) / (n_lanes * per_row)), 0)
+        wanted = min(plan.options.block_rows or MOST_ROWS, max(largest_group, 1))
+        wanted = -(-wanted // TILE) * TILE if plan.kernel.fused else wanted
+        rows = min(wanted, most // TILE * TILE if plan.kernel.fused else most)
+        if rows < 1:
+            ways = [] if plan.streams else ["network.residency=stream"]
+            ways += ["threads=1"] if n_lanes > 1 else []
+            raise MemoryError(
+                f"backend=cupy: device {device.number} has {free / GB:.2f} GB free, but the network takes {layers / GB:.2f} GB there "
+                f"and the fewest instances {n_lanes * per_row * plan.kernel.tile / GB:.2f}; use {' or '.join([*ways, 'backend=numba'])}"
+            )
+        return rows
+
+    def describe(self) -> dict[str, Any]:
+        """Say which devices these are, and what was copied to them."""
+        described: dict[str, Any] = {"devices": [device.describe() for device in self._devices]}
+        streamed = self._streamed()
+        if streamed:
+            described["layers_copied"] = sum(layers.n_copied for layers in streamed)
+            described["copied_bytes"] = sum(layers.copied_bytes for layers in streamed)
+        return described
+
+    def _streamed(self) -> list[StreamedLayers]:
+        return [lane.layers for lane in self._lanes.values() if isinstance(lane.layers, StreamedLayers)]

@@ -1,0 +1,34 @@
+"""The CUDA source of the kernels, and how it is to be compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PATH = Path(__file__).with_name("kernels.cu")
+OPTIONS = ("--std=c++17", "--fmad=false")
+"""What NVRTC is told: no multiply and add are to be fused, since results are to have the bits of the CPU kernels."""
+
+LANES, MINIBATCH, OUTPUTS, WARPS = 32, 4, 4, 8
+"""As in the source: threads of a warp, instances and outputs of a thread, warps of a block of threads."""
+
+TILE = LANES * MINIBATCH
+"""Instances that a block of threads takes at a time."""
+
+SLICE = WARPS * OUTPUTS
+"""Outputs that it computes."""
+
+SHARED_BYTES = 48 * 2**10
+"""Shared memory that a block of threads may use on every device without asking."""
+
+INPUT_BYTES = 4 * TILE
+"""Shared memory of one staged input."""
+
+
+def source() -> str:
+    """Return the text of all kernels."""
+    return PATH.read_text(encoding="utf-8")
+
+
+def layer_kernel(wide: bool, uniform: bool, staged: bool) -> str:
+    """Return the name of the fused kernel for ids of 4 bytes, one weight, inputs in shared memory."""
+    return f"layer_{32 if wide else 16}{'_uniform' if uniform else ''}{'_staged' if staged else ''}"

@@ -1,0 +1,82 @@
+"""The CUDA kernels, compiled for the host by a C++ compiler with a shim for what CUDA brings."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends.cupy_gpu.source import PATH
+
+SHIM = Path(__file__).with_name("shim.h")
+COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC")
+_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+_C_TYPES = {"int": ctypes.c_int, "int64": ctypes.c_longlong, "float": ctypes.c_float}
+SCALARS = {"int": np.int32, "int64": np.int64, "float": np.float32}
+"""What each of C's types is passed as."""
+
+
+def signatures(source: str) -> dict[str, list[tuple[str, str]]]:
+    """Return type and name of each kernel's parameters; the source's macros are expanded."""
+    plain = "#define SHARED_FLOAT4(name)\n" + source
+    command = [str(COMPILER), "-E", "-P", "-x", "c++", "-"]
+    expanded = subprocess.run(command, input=plain, capture_output=True, text=True, check=True).stdout
+    found = {}
+    for name, parameters in _KERNEL.findall(expanded):
+        split = [re.fullmatch(r"(.*?[ *])(\w+)", parameter.strip()) for parameter in parameters.split(",")]
+        found[name] = [(match[1].strip(), match[2]) for match in split if match]
+    return found
+
+
+@cache
+def library() -> tuple[ctypes.CDLL, dict[str, list[tuple[str, str]]]]:
+    """Compile all kernels; return the library and the kernels' parameters."""
+    source = PATH.read_text()
+    kernels = signatures(source)
+    wrappers = []
+    for name, parameters in kernels.items():
+        declared, names = ", ".join(f"{kind} {p}" for kind, p in parameters), ", ".join(p for _, p in parameters)
+        barriers = "true" if "staged" in name else "false"
+        wrappers.append(
+            f'extern "C" void host_{name}(const unsigned int *dims, size_t shared_bytes, {declared})\n'
+            f"{{ shim::launch(dims, shared_bytes, {barriers}, [=] {{ {name}({names}); }}); }}\n"
+        )
+    folder = Path(tempfile.mkdtemp(prefix="sparsednn-kernels-"))
+    try:
+        text, shared = folder / "host.cpp", folder / "host.so"
+        text.write_text(f'#include "{SHIM}"\n#line 1 "kernels.cu"\n{source}\n{"".join(wrappers)}')
+        subprocess.run([str(COMPILER), *FLAGS, str(text), "-o", str(shared)], check=True)
+        return ctypes.CDLL(str(shared)), kernels
+    finally:
+        shutil.rmtree(folder)
+
+
+def call(kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int) -> None:
+    """Run a kernel now."""
+    compiled, kernels = library()
+    parameters = kernels[kernel]
+    assert len(arguments) == len(parameters), f"{kernel} takes {len(parameters)} arguments, not {len(arguments)}"
+    function: Callable[..., None] = getattr(compiled, f"host_{kernel}")
+    dims = (ctypes.c_uint * 6)(*(*grid, *(1,) * (3 - len(grid))), *(*block, *(1,) * (3 - len(block))))
+    values = [_value(kernel, kind, name, value) for (kind, name), value in zip(parameters, arguments, strict=True)]
+    function(dims, ctypes.c_size_t(shared_bytes), *values)
+
+
+def _value(kernel: str, kind: str, name: str, value: Any) -> Any:
+    """An argument as ctypes passes it; its type must be the parameter's."""
+    if "*" in kind:
+        assert value is None or isinstance(value, np.ndarray), f"{kernel}: {name} is {type(value)}"
+        assert value is None or value.flags.c_contiguous, f"{kernel}: {name} is not contiguous"
+        return ctypes.c_void_p(None if value is None else value.ctypes.data)
+    kind = kind.removeprefix("const ").strip()
+    assert type(value) is SCALARS[kind], f"{kernel}: {name} is {type(value)}, the kernel takes {kind}"
+    return _C_TYPES[kind](value)
