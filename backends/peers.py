@@ -8,7 +8,7 @@ adds it; activation and dropping of dead instances are passes over a block in th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -95,9 +95,9 @@ class PeerBackend(ABC):
     name: str
     kernels: Mapping[str, str] = {"auto": "udc_csc", "udc_csc": "udc_csc", "udc": "udc_csc"}
     schedulers: Mapping[str, tuple[str, ...]] = {"udc_csc": ("data",)}
-    same_bits: frozenset[str] = frozenset()
+    same_bits: Collection[str] = ()
     own_threads = True
-    plans_can_be_shared: frozenset[str] = frozenset()
+    plans_can_be_shared: Collection[str] = ()
 
     block_rows: int
     """Instances in a block unless told otherwise: the best for this library."""

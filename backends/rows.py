@@ -1,4 +1,4 @@
-"""What backends that drop rows on the way have in common: where they look for them, and how results come back into their order."""
+"""What backends that drop rows on the way have in common: where they look for them, and how results come into their order."""
 
 from __future__ import annotations
 

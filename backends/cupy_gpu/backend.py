@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.cupy_gpu.cuda import cuda_devices
 from backends.cupy_gpu.device import Device
 from backends.cupy_gpu.group import Group
 from backends.cupy_gpu.plan import GpuPlan, OnDevices
@@ -41,9 +42,9 @@ class CupyBackend:
     """
 
     name = "cupy"
-    same_bits = frozenset({"fused"})
+    same_bits: Collection[str] = ("fused",)
     own_threads = False
-    plans_can_be_shared = frozenset({"memory", "stream"})
+    plans_can_be_shared: Collection[str] = ("memory", "stream")
     kernels: Mapping[str, str] = {
         "auto": "fused", "fused": "fused", "cusparse_spmm": "cusparse_spmm", "cusparse_spgemm": "cusparse_spgemm"
     }  # fmt: skip
@@ -52,14 +53,10 @@ class CupyBackend:
     }  # fmt: skip
 
     def __init__(self, devices: Sequence[Device] | None = None) -> None:
-        if devices is None:
-            from backends.cupy_gpu.cuda import cuda_devices
-
-            devices = cuda_devices()
-        self._devices = list(devices)
+        self._devices: list[Device] = [*cuda_devices()] if devices is None else [*devices]
 
     def place(self, node_rank: int, node_size: int) -> int:
-        """See `sparsednn.backend.DeviceBackend.place`: a process alone on its node takes all devices, others one each in turn."""
+        """See `sparsednn.backend.DeviceBackend.place`: a process alone on its node takes all devices, others one each."""
         if node_size > 1:
             self._devices = [self._devices[node_rank % len(self._devices)]]
         return STREAMS * len(self._devices)

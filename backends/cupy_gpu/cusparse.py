@@ -18,7 +18,7 @@ from backends.cupy_gpu.source import LANES, WARPS
 
 @dataclass(frozen=True, slots=True)
 class LibraryLayer:
-    """A layer in the library's own form: the transpose of its weights, csr_matrix of shape (n_outputs, n_inputs), and its bias."""
+    """A layer in the library's own form: the transpose of its weights as csr_matrix, (n_outputs, n_inputs), and its bias."""
 
     weights: Any
     bias: DeviceArray
@@ -32,8 +32,10 @@ def library_layer(device: Device, layer: PackedLayer, data: DeviceArray) -> Libr
         return data[parts[name] : parts[name] + n * np.dtype(dtype).itemsize].view(dtype)
 
     arrays = (
-        part("values", layer.nnz, np.float32), part("indices", layer.nnz, np.int32), part("indptr", layer.n_outputs + 1, np.int32)
-    )  # fmt: skip
+        part("values", layer.nnz, np.float32),
+        part("indices", layer.nnz, np.int32),
+        part("indptr", layer.n_outputs + 1, np.int32),
+    )
     weights = device.sparse.csr_matrix(arrays, shape=(layer.n_outputs, layer.n_inputs))
     weights.has_canonical_format = True
     return LibraryLayer(weights, part("bias", layer.n_outputs, np.float32))
@@ -61,15 +63,16 @@ class SpmmKernel:
         return pick(lane, block, keep, lane.device.empty(block.n_neurons * len(keep), np.float32))
 
     def advance(
-        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: LibraryLayer, block: DenseBlock, flags: tuple[Any, Any]
+        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: LibraryLayer, block: DenseBlock,
+        flags: tuple[Any, Any],
     ) -> tuple[DenseBlock, int]:  # fmt: skip
         """Put a layer into the stream; return the next block and the multiply-adds."""
         x = block.x[: block.size].reshape(block.n, block.n_neurons)
         z = lane.device.xp.ascontiguousarray((made.weights @ x.T).T).reshape(-1)
         after = DenseBlock(z, layer.n_outputs, block.n, block.n, False)
         lane.launch(
-            "finish_layer", after.grid(), (LANES, WARPS), z, *after.strides, np.int32(layer.n_outputs), np.int32(block.n), made.bias,
-            np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,
+            "finish_layer", after.grid(), (LANES, WARPS), z, *after.strides, np.int32(layer.n_outputs), np.int32(block.n),
+            made.bias, np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,
         )  # fmt: skip
         return after, block.n * layer.nnz
 
@@ -100,14 +103,16 @@ class SpgemmKernel:
         )
 
     def advance(
-        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: LibraryLayer, block: SparseBlock, flags: tuple[Any, Any]
+        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: LibraryLayer, block: SparseBlock,
+        flags: tuple[Any, Any],
     ) -> tuple[SparseBlock, int]:  # fmt: skip
         """Put a layer into the stream; return the next activations and the multiply-adds."""
         xp, x = lane.device.xp, block.matrix
         per_input = xp.bincount(made.weights.indices, minlength=layer.n_inputs)
         n_ops = int((per_input * xp.diff(x.indptr)).sum())
         low, high = np.float32(layer.low), np.float32(layer.high)
-        z = made.weights @ x
+        empty = not made.weights.nnz or not x.nnz
+        z = lane.device.sparse.csr_matrix((layer.n_outputs, block.n), dtype=np.float32) if empty else made.weights @ x
         if network.bias_everywhere:
             dense = xp.clip(z.toarray() + made.bias[:, None], low, high)
             return SparseBlock(lane.device.sparse.csr_matrix(dense), block.n), n_ops

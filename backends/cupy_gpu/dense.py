@@ -54,8 +54,8 @@ class DenseBlock:
         return self.n_neurons * self.n_padded
 
     def grid(self) -> tuple[int, int]:
-        """Blocks of 32 x 8 threads that go over all entries."""
-        n_fast, n_slow = (self.n_padded, self.n_neurons) if self.by_instance else (self.n_neurons, self.n_padded)
+        """Blocks of 32 x 8 threads that go over all entries: along what lies side by side, as the kernels see it."""
+        n_fast, n_slow = (self.n_padded, self.n_neurons) if self.strides[1] == 1 else (self.n_neurons, self.n_padded)
         return max(-(-n_fast // LANES), 1), min(max(-(-n_slow // WARPS), 1), MOST_BLOCKS)
 
 

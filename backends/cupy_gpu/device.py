@@ -30,7 +30,7 @@ class Stream(Protocol):
     def record(self) -> Event:
         """Return an event behind all that is in the queue."""
 
-    def wait(self, event: Event) -> None:
+    def wait(self, event: Any) -> None:
         """Let nothing that comes later begin before the event."""
 
     def synchronize(self) -> None:
@@ -47,10 +47,10 @@ class Device(Protocol):
     sparse: Any
     """The module of sparse matrices: scipy.sparse or cupyx.scipy.sparse."""
 
-    def new_stream(self) -> Stream:
+    def new_stream(self) -> Any:
         """Return a stream of its own."""
 
-    def current(self, stream: Stream) -> AbstractContextManager[Any]:
+    def current(self, stream: Any) -> AbstractContextManager[Any]:
         """Make device and stream those that the array module uses in this thread."""
 
     def errors(self) -> AbstractContextManager[Any]:
@@ -59,30 +59,31 @@ class Device(Protocol):
     def empty(self, n: int, dtype: Any) -> DeviceArray:
         """Return `n` uninitialised entries."""
 
-    def upload(self, array: NDArray[Any], stream: Stream) -> DeviceArray:
+    def upload(self, array: NDArray[Any], stream: Any) -> DeviceArray:
         """Return a copy of an array of the host."""
 
-    def download(self, array: DeviceArray, stream: Stream) -> NDArray[Any]:
+    def download(self, array: DeviceArray, stream: Any) -> NDArray[Any]:
         """Return a copy for the host, when it is there."""
 
-    def zero(self, array: DeviceArray, stream: Stream) -> None:
+    def zero(self, array: DeviceArray, stream: Any) -> None:
         """Fill with zeros."""
 
     def pin(self, array: NDArray[np.uint8]) -> AbstractContextManager[Any]:
         """Lock memory of the host, so that it can be copied from while kernels run; until the context is left."""
 
-    def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: Stream) -> None:
+    def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: Any) -> None:
         """Copy from pinned memory, which has to stay as it is until the stream has done it."""
 
-    def copy_across(self, source: DeviceArray, target: DeviceArray, stream: Stream) -> None:
+    def copy_across(self, source: DeviceArray, target: DeviceArray, stream: Any) -> None:
         """Copy from the memory of this or another device to this or another one's."""
 
     def launch(
-        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: Stream, shared_bytes: int = 0
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: Any,
+        shared_bytes: int = 0,
     ) -> None:  # fmt: skip
         """Run a kernel of `source.source` with arrays, None (no array) and NumPy scalars."""
 
-    def seconds_between(self, begin: Event, end: Event) -> float:
+    def seconds_between(self, begin: Any, end: Any) -> float:
         """Return the time from one event to the other, both of which are over."""
 
     def free_bytes(self) -> int:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from backends.cupy_gpu.dense import DenseBlock, fill, padded, pick
 from backends.cupy_gpu.device import Device, DeviceArray
 from backends.cupy_gpu.lane import Lane
 from backends.cupy_gpu.packing import PackedLayer, PackedNetwork
 from backends.cupy_gpu.source import LANES, SLICE, TILE, WARPS
-from numpy.typing import NDArray
 
 PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps")
 
@@ -59,11 +59,15 @@ class FusedKernel:
         first, last = slices
         if last > first:
             lane.launch(
-                layer.kernel, (last - first, block.n_padded // TILE), (LANES, WARPS), block.x, y, np.int64(block.n_padded), made,
-                *(np.int64(layer.parts[part]) for part in PARTS), np.float32(layer.weight), np.int32(first),
-                np.int32(layer.n_outputs), np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,
+                layer.kernel,
+                (last - first, block.n_padded // TILE),
+                (LANES, WARPS),
+                *(block.x, y, np.int64(block.n_padded), made),
+                *(np.int64(layer.parts[part]) for part in PARTS),
+                *(np.float32(layer.weight), np.int32(first), np.int32(layer.n_outputs), np.int32(network.bias_everywhere)),
+                *(np.float32(layer.low), np.float32(layer.high), *flags),
                 shared_bytes=layer.shared_bytes,
-            )  # fmt: skip
+            )
         return block.n * int(layer.slice_work[last] - layer.slice_work[first])
 
     def rows_of(self, layer: PackedLayer, block: DenseBlock, slices: tuple[int, int]) -> slice:

@@ -147,7 +147,7 @@ class _Blobs:
         for start, array in zip(starts, arrays.values(), strict=False):
             blob[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         parts = dict(zip(arrays, map(int, starts), strict=False))
-        digest = hashlib.blake2b(blob).digest()
+        digest = hashlib.blake2b(blob.data).digest()
         if digest not in self._known:
             require(2 * len(blob), "the network in the GPU kernels' layout", WAY_OUT)
             self._known[digest] = self._size
@@ -256,5 +256,3 @@ def _packed(
     return PackedLayer(
         at, n_bytes, parts, layer.n_inputs, layer.n_outputs, layer.nnz, kernel, weight, act.low, act.high, work, shared
     )
-
-

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from contextlib import ExitStack
 from typing import Any
-import weakref
 
 import numpy as np
 
@@ -144,9 +144,10 @@ class OnDevices:
         if rows < 1:
             ways = [] if plan.streams else ["network.residency=stream"]
             ways += ["threads=1"] if n_lanes > 1 else []
+            fewest = n_lanes * per_row * plan.kernel.tile
             raise MemoryError(
-                f"backend=cupy: device {device.number} has {free / GB:.2f} GB free, but the network takes {layers / GB:.2f} GB there "
-                f"and the fewest instances {n_lanes * per_row * plan.kernel.tile / GB:.2f}; use {' or '.join([*ways, 'backend=numba'])}"
+                f"backend=cupy: device {device.number} has {free / GB:.2f} GB free, but the network takes {layers / GB:.2f} GB "
+                f"there and the fewest instances {fewest / GB:.2f}; use {' or '.join([*ways, 'backend=numba'])}"
             )
         return rows
 

@@ -75,7 +75,9 @@ class Team:
         if self._plan.kernel.has_teams:
             self._side ^= 1
             for number, lane in self._homes.items():
-                step.replicas[number] = (block.x, self._plan.kernel.other(leader, block)) if lane is leader else self._replica(lane)
+                step.replicas[number] = (
+                    (block.x, self._plan.kernel.other(leader, block)) if lane is leader else self._replica(lane)
+                )
             if not self._everywhere:
                 self._spread(step)
             step.ready = leader.stream.record() if n > 1 else None
@@ -143,4 +145,5 @@ class Team:
 def combined(flags: list[NDArray[np.uint8] | None]) -> NDArray[np.bool_]:
     """Return what all members have found together: bool, shape (2, n)."""
     found = [np.asarray(flag) for flag in flags]
-    return np.bitwise_or.reduce(found).astype(np.bool_)
+    together: NDArray[np.bool_] = np.bitwise_or.reduce(found).astype(np.bool_)
+    return together

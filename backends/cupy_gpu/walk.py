@@ -1,8 +1,7 @@
 """How a row group goes through the layers: put into streams by its crew, a few layers ahead of the device.
 
-The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does this
-for all members; each of them computes its share of the outputs in its own stream, on its own device, and copies it to the other
-devices of the crew. All bookkeeping of what is on which device is in `teams`.
+The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does
+this for all members; what they do on which device is in `teams`.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from backends.cupy_gpu.teams import Step, Team, combined
 from sparsednn.backend import STOP_FLAG, Control, Outcome
 
 RUN_AHEAD = 4
-"""Layers that are put into a stream before the first of them is waited for: the device is never idle, and counts of what is done
-are not far ahead of it."""
+"""Layers that are put into a stream before the first of them is waited for: so the device need not wait for the host, and
+counts of what is done are not far ahead of it."""
 
 
 @dataclass(slots=True)
@@ -45,7 +44,9 @@ class Walk:
             outcome = self._decide(fresh)
             if outcome is not None:
                 self._catch_up()
-            step = Step(outcome) if outcome is not None else self.team.begin(self.group.layer, self.group.block, self._flagged())
+            step = (
+                Step(outcome) if outcome is not None else self.team.begin(self.group.layer, self.group.block, self._flagged())
+            )
             self.meeting.step = step
             if not self.meeting.meet(0):
                 return Outcome.STOPPED

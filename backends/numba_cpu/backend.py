@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ class NumbaBackend:
     """
 
     name = "numba"
-    same_bits = frozenset(PLANS)
+    same_bits: Collection[str] = tuple(PLANS)
     own_threads = False
-    plans_can_be_shared = frozenset({"memory"})
+    plans_can_be_shared: Collection[str] = ("memory",)
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
         **{name: name for name in PLANS},

@@ -6,7 +6,7 @@ separately, and sorting the row's entries makes that order ascending: the order 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +41,9 @@ class ScipyReferenceBackend:
     """``Y @ W`` a layer in float32; no optimisation."""
 
     name = "scipy_reference"
-    same_bits = frozenset({"csr_csr"})
+    same_bits: Collection[str] = ("csr_csr",)
     own_threads = False
-    plans_can_be_shared = frozenset({"memory"})
+    plans_can_be_shared: Collection[str] = ("memory",)
     kernels: Mapping[str, str] = {"auto": "csr_csr", "csr": "csr_csr", "csr_csr": "csr_csr"}
 
     schedulers: Mapping[str, tuple[str, ...]] = {"csr_csr": ("data", "manager_worker", "work_stealing", "global_work_stealing")}

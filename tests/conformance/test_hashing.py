@@ -15,7 +15,7 @@ from tests.conformance.test_backend import REFERENCE, reference
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
-SAME_BITS = ("adaptive", "udc_csc", "csc_csc")
+SAME_BITS = ("adaptive", "udc_csc", "csc_csc", "fused")
 """Kernels that add up a column's entries as they are stored: in the order of the original ids."""
 
 pytestmark = pytest.mark.skipif(
@@ -29,7 +29,7 @@ SCALES = (0.02, 0.05)
 
 def check(result: sparsednn.Result, expected: sparsednn.Result, backend: str, kernel: str, hashing: str) -> None:
     assert np.array_equal(result.categories, expected.categories)
-    if USABLE[backend].same_bits and (hashing in ("none", "input") or kernel in SAME_BITS):
+    if kernel in USABLE[backend].same_bits and (hashing in ("none", "input") or kernel in SAME_BITS):
         assert same_bits(result.output, expected.output)
     else:
         assert nearly_equal(result.output, expected.output)
@@ -48,7 +48,7 @@ def test_every_kernel_gives_the_same_with_every_hashing(
     backend: str, kernel: str, hashing: str, case: Case, buckets: int, threads: int, order: str, rows: str
 ) -> None:
     result = sparsednn.infer(
-        case.network, case.inputs, backend=backend, kernel=kernel, hashing=hashing, buckets=buckets, threads=threads,
+        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, hashing=hashing, buckets=buckets, threads=threads,
         order=order, rows=rows, output=True,
     )  # fmt: skip
     check(result, reference(case), backend, kernel, hashing)
@@ -63,7 +63,11 @@ def test_the_challenge_with_hashed_neurons(
 ) -> None:
     rows = challenge_rows[:300]
     expected = sparsednn.infer(challenge_network, rows, backend=REFERENCE, threads=1, output=True)
-    result = sparsednn.infer(challenge_network, rows, backend=backend, kernel=kernel, hashing=hashing, threads=2, output=True)
+    result = sparsednn.infer(
+        challenge_network, rows, backend=USABLE[backend], kernel=kernel, hashing=hashing, threads=2, output=True
+    )
     check(result, expected, backend, kernel, hashing)
     assert 0 < len(result.categories) < 300
-    assert result.record["performed_edges"] == expected.record["performed_edges"] or kernel.startswith(("udc", "adaptive"))
+    assert result.record["performed_edges"] == expected.record["performed_edges"] or kernel.startswith(
+        ("udc", "adaptive", "fused", "cusparse")
+    )

@@ -150,7 +150,8 @@ class HostDevice:
         stream.put(f"copy {source.number} to {target.number}", lambda: np.copyto(target, source))
 
     def launch(
-        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: HostStream, shared_bytes: int = 0
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: HostStream,
+        shared_bytes: int = 0,
     ) -> None:  # fmt: skip
         assert all(0 < size <= limit for size, limit in zip(grid, (2**31 - 1, 65535, 65535), strict=False)), (kernel, grid)
         assert np.prod(block) <= 1024
