@@ -37,7 +37,7 @@ def record_of(
     """Return the part of a record that does not depend on where the data came from."""
     options, backend, scheduler = job.options, job.backend, job.scheduler
     described = backend.describe(job.stages[0].plan)
-    streamed = {"stream": described.pop("stream")} if "stream" in described else {}
+    apart: dict[str, Any] = {name: described.pop(name) for name in ("stream", "device") if name in described}
     n_instances = job.share.n_instances
     workers = [worker for one in run.processes for worker in worker_records(one["process"], one["times"])]
     multiply_adds = sum(one["multiply_adds"] for one in run.processes)
@@ -74,5 +74,5 @@ def record_of(
         "process_records": process_records(run, seconds["load"]),
         "threads": n_threads,
         **({} if choice is None else {"auto": choice.record}),
-        **streamed,
+        **apart,
     }

@@ -26,6 +26,9 @@ ALIGNMENT = 256
 REUSE = 2
 """Inputs are staged in shared memory where each is used so often by its slice, on average."""
 
+WIDE = 2**16
+"""Ids have 2 bytes up to so many neurons."""
+
 WAY_OUT = "use fewer neurons or layers, or optimize.columns=merge"
 
 
@@ -110,7 +113,7 @@ def pack_network(network: Network, options: KernelOptions, fused: bool) -> Packe
     """
     merged = MergedColumns(network) if options.columns == "merge" else None
     layers = (layer.expanded() for layer in (network.layers if merged is None else merged.layers()))
-    wide = max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) > 2**16
+    wide = max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) > WIDE
     blobs = _Blobs()
     packed: list[PackedLayer] = []
     rank: NDArray[np.int64] | None = None

@@ -18,7 +18,6 @@ from backends.cupy_gpu.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.source import TILE
 from backends.rows import checkpoints
 from sparsednn.backend import KernelOptions
-from sparsednn.memory import GB
 from sparsednn.network import Network
 
 KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel(), "cusparse_spgemm": SpgemmKernel()}
@@ -26,6 +25,7 @@ KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel()
 MOST_ROWS = 2**16
 """Instances that a worker takes at a time unless told otherwise, where there is room."""
 
+MB = 1e6
 FREE_SHARE = 0.8
 """How much of the free memory of a device activations may take."""
 
@@ -69,7 +69,7 @@ class GpuPlan:
             "residency": "stream" if self.streams else "memory",
         }
         found = self.on_devices
-        return described if found is None else {**described, "block_rows": found.block_rows, "device": found.describe()}
+        return described if found is None else {**described, "device": found.describe()}
 
 
 class OnDevices:
@@ -146,14 +146,15 @@ class OnDevices:
             ways += ["threads=1"] if n_lanes > 1 else []
             fewest = n_lanes * per_row * plan.kernel.tile
             raise MemoryError(
-                f"backend=cupy: device {device.number} has {free / GB:.2f} GB free, but the network takes {layers / GB:.2f} GB "
-                f"there and the fewest instances {fewest / GB:.2f}; use {' or '.join([*ways, 'backend=numba'])}"
+                f"backend=cupy: device {device.number} has {free / MB:.1f} MB free, but the network takes {layers / MB:.1f} MB "
+                f"there and the fewest instances {fewest / MB:.1f}; use {' or '.join([*ways, 'backend=numba'])}"
             )
         return rows
 
     def describe(self) -> dict[str, Any]:
         """Say which devices these are, and what was copied to them."""
-        described: dict[str, Any] = {"devices": [device.describe() for device in self._devices]}
+        devices = [device.describe() for device in self._devices]
+        described: dict[str, Any] = {"devices": devices, "block_rows": self.block_rows}
         streamed = self._streamed()
         if streamed:
             described["layers_copied"] = sum(layers.n_copied for layers in streamed)

@@ -1,7 +1,8 @@
 """A device that is none: NumPy and scipy.sparse for the array modules, and kernels compiled for the host.
 
 It can be lazy: then work waits in its stream until somebody waits for it, and streams know of each other only what events tell
-them. That is the latest that a device may do it; who relies on more order than events give finds wrong results.
+them. That is the latest that a device may do it. Some streams may be early instead: what is put into them is done at once,
+unless they were told to wait for an event that is not over. Who relies on more order than events give finds wrong results.
 """
 
 from __future__ import annotations
@@ -41,20 +42,25 @@ class HostEvent:
     def synchronize(self) -> None:
         self.stream.flush(self.position)
 
+    def is_over(self) -> bool:
+        return self.stream.is_at(self.position)
+
 
 class HostStream:
-    """Work in its order; done at once, or, if lazy, when it is waited for."""
+    """Work in its order: done at once, or, if its device is lazy, as late as it may be, or as early."""
 
-    def __init__(self, device: HostDevice, name: str) -> None:
-        self.device, self.name = device, name
-        self._queue: list[tuple[str, Callable[[], None]]] = []
+    def __init__(self, device: HostDevice, name: str, early: bool) -> None:
+        self.device, self.name, self.early = device, name, early
+        self._queue: list[tuple[str, Callable[[], None], HostEvent | None]] = []
         self._n_done = 0
+        self._busy = False
 
-    def put(self, what: str, work: Callable[[], None]) -> None:
+    def put(self, what: str, work: Callable[[], None], after: HostEvent | None = None) -> None:
         with _LOCK if self.device.lazy else _nothing():
             self.device.log.append((self.name, "put", what))
             if self.device.lazy:
-                self._queue.append((what, work))
+                self._queue.append((what, work, after))
+                self.hurry()
             else:
                 work()
 
@@ -63,18 +69,36 @@ class HostStream:
             return HostEvent(self, self._n_done + len(self._queue))
 
     def wait(self, event: HostEvent) -> None:
-        self.put(f"wait for {event.stream.name}", event.synchronize)
+        self.put(f"wait for {event.stream.name}", event.synchronize, event)
 
     def synchronize(self) -> None:
         self.flush(None)
 
     def flush(self, position: int | None) -> None:
+        """Do what is in the queue, up to a position."""
         with _LOCK:
-            while self._queue and (position is None or self._n_done < position):
-                what, work = self._queue.pop(0)
-                self._n_done += 1
-                work()
-                self.device.log.append((self.name, "did", what))
+            while self._queue and not self.is_at(position):
+                assert not self._busy, f"stream {self.name} waits for itself"
+                self._do_first()
+            for stream in self.device.streams:
+                stream.hurry()
+
+    def hurry(self) -> None:
+        """Do what may be done already, if it is an early stream."""
+        while self.early and not self._busy and self._queue and (self._queue[0][2] is None or self._queue[0][2].is_over()):
+            self._do_first()
+
+    def is_at(self, position: int | None) -> bool:
+        return position is not None and self._n_done >= position
+
+    def _do_first(self) -> None:
+        what, work, _ = self._queue[0]
+        self._busy = True
+        work()
+        self._busy = False
+        self._queue.pop(0)
+        self._n_done += 1
+        self.device.log.append((self.name, "did", what))
 
 
 @contextmanager
@@ -89,20 +113,25 @@ class HostDevice:
     ----------
     number : int
     lazy : bool
+    early : callable
+        Says by their numbers, from 1 in the order in which they are made, which of a lazy device's streams are early.
     free : int
         Bytes of its memory.
     """
 
-    def __init__(self, number: int = 0, lazy: bool = False, free: int = 2**30) -> None:
-        self.number, self.lazy, self.free = number, lazy, free
+    def __init__(
+        self, number: int = 0, lazy: bool = False, free: int = 2**30, early: Callable[[int], bool] = lambda n: False
+    ) -> None:
+        self.number, self.lazy, self.free, self.early = number, lazy, free, early
         self.xp, self.sparse = np, scipy.sparse
         self.log: list[tuple[str, str, str]] = []
         self.fails: str | None = None
-        self._n_streams = 0
+        self.streams: list[HostStream] = []
 
     def new_stream(self) -> HostStream:
-        self._n_streams += 1
-        return HostStream(self, f"{self.number}.{self._n_streams}")
+        number = len(self.streams) + 1
+        self.streams.append(HostStream(self, f"{self.number}.{number}", self.lazy and self.early(number)))
+        return self.streams[-1]
 
     @contextmanager
     def current(self, stream: HostStream) -> Iterator[None]:

@@ -1,0 +1,295 @@
+"""Order, overlap and release: devices that do everything as late as events allow give the same bits, and forget nothing."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sparsednn
+from backends.cupy_gpu.backend import STREAMS, CupyBackend
+from backends.cupy_gpu.layers import StreamedLayers
+from sparsednn.backend import Control, Crew, DeviceBackend, DeviceError, KernelOptions, Outcome
+from tests.backends import same_bits
+from tests.conformance.test_backend import REFERENCE, ROWS, reference
+from tests.conformance.test_schedulers import eager
+from tests.gpu import host_device, host_kernels
+from tests.gpu.host_device import HostDevice, HostStream
+from tests.networks import Case, cases
+
+pytestmark = pytest.mark.skipif(host_kernels.COMPILER is None, reason="no C++ compiler for the GPU kernels")
+
+
+EARLY = {
+    "none": lambda n: False,
+    "every other": lambda n: n % 2 == 0,
+    "the others": lambda n: n % 2 == 1,
+    "all": lambda n: True,
+}
+"""Which streams of a lazy device do all as early as they may, and not as late. With streamed layers every other one copies."""
+
+
+def lazy(n: int, early: str = "none") -> CupyBackend:
+    return CupyBackend([HostDevice(number, lazy=True, early=EARLY[early]) for number in range(n)])
+
+
+@pytest.mark.parametrize("residency", ["memory", "stream"])
+@pytest.mark.parametrize("scheduler", ["data", "model", "data_then_model", "work_stealing"])
+@settings(max_examples=25)
+@given(
+    case=cases(), n_devices=st.integers(1, 3), threads=st.integers(1, 5), rows=ROWS, block_rows=st.sampled_from([None, 1]),
+    early=st.sampled_from([*EARLY]),
+)  # fmt: skip
+def test_devices_that_are_as_late_or_early_as_they_may_be_give_the_bits_of_the_reference(
+    residency: str, scheduler: str, case: Case, n_devices: int, threads: int, rows: str, block_rows: int | None, early: str
+) -> None:
+    expected = reference(case)
+    result = sparsednn.infer(
+        case.network, case.inputs, backend=lazy(n_devices, early), scheduler=eager(scheduler), threads=threads,
+        residency=residency, rows=rows, block_rows=block_rows, output=True,
+    )  # fmt: skip
+    assert result.output is not None
+    assert expected.output is not None
+    assert same_bits(result.output, expected.output)
+    assert np.array_equal(result.categories, expected.categories)
+
+
+def deep(rng: np.random.Generator, n_layers: int = 9) -> tuple[sparsednn.Network, sp.csr_array]:
+    """Layers with the same connections (any can be taken for another) and other weights, in which no instance ends early."""
+    connected = rng.random((40, 40)) < 0.3
+    weights = [sp.csc_array(connected * (rng.random((40, 40)) + 0.1)) for _ in range(n_layers)]
+    return sparsednn.Network(weights), sp.csr_array(rng.random((300, 40)).astype(np.float32))
+
+
+LOST = {
+    "a layer is used before it has come": ("take", "_stream", "none"),
+    "a layer is overwritten while it is used": ("_fetch", "_copies", "every other"),
+}
+
+
+def zeroed(device: HostDevice, n: int, dtype: Any) -> Any:
+    """Memory that is safe to take for a layer: one without connections."""
+    array = np.zeros(n, dtype).view(host_device.OnDevice)
+    array.number = device.number
+    return array
+
+
+class Deaf:
+    """A stream that waits for no other."""
+
+    def __init__(self, stream: HostStream) -> None:
+        self._stream = stream
+
+    def wait(self, event: object) -> None:
+        """Not done."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@pytest.mark.parametrize(("method", "stream", "early"), LOST.values(), ids=LOST.keys())
+def test_a_missing_wait_would_be_found(
+    method: str, stream: str, early: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The devices of these tests are late and early enough: without one of the waits the results are wrong."""
+    network, inputs = deep(rng)
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output
+    original = getattr(StreamedLayers, method)
+
+    def deaf(self: Any, number: int) -> Any:
+        kept = getattr(self, stream)
+        setattr(self, stream, Deaf(kept))
+        try:
+            return original(self, number)
+        finally:
+            setattr(self, stream, kept)
+
+    options = {"backend": lazy(1, early), "residency": "stream", "threads": 1, "output": True, "rows": "none"}
+    assert same_bits(sparsednn.infer(network, inputs, **options).output, expected)
+    monkeypatch.setattr(StreamedLayers, method, deaf)
+    monkeypatch.setattr(HostDevice, "empty", zeroed)
+    options["backend"] = lazy(1, early)
+    with np.errstate(all="ignore"):
+        try:
+            wrong = sparsednn.infer(network, inputs, **options).output
+        except FloatingPointError:
+            return
+    assert not same_bits(wrong, expected)
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_a_member_that_does_not_wait_for_the_others_would_be_found(
+    n_devices: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, inputs = deep(rng)
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output
+    options = {"scheduler": eager("model"), "threads": 2, "output": True, "rows": "none"}
+    assert same_bits(sparsednn.infer(network, inputs, backend=lazy(n_devices), **options).output, expected)
+    monkeypatch.setattr(HostStream, "wait", lambda self, event: None)
+    monkeypatch.setattr(HostDevice, "empty", zeroed)
+    with np.errstate(all="ignore"):
+        try:
+            wrong = sparsednn.infer(network, inputs, backend=lazy(n_devices), **options).output
+        except FloatingPointError:
+            return
+    assert not same_bits(wrong, expected)
+
+
+def run(backend: CupyBackend, plan: Any, inputs: sp.csr_array, crew: Crew | None = None) -> Outcome:
+    group = backend.open(plan, inputs, np.arange(inputs.shape[0]), 0, False)
+    outcome = backend.run(plan, group, Control.for_workers(1), crew or Crew.of((0,)), 0)
+    backend.close(plan, group)
+    return outcome
+
+
+def test_a_layer_is_copied_while_the_one_before_is_computed(rng: np.random.Generator) -> None:
+    network, inputs = deep(rng)
+    device = HostDevice(lazy=True)
+    backend = CupyBackend([device])
+    options = KernelOptions(columns="none", rows="none", stream_from=host_kernels.SHIM.parent)
+    plan = backend.prepare(network, options, 1)
+    backend.warm_up(plan, inputs.shape[0])
+    device.log.clear()
+    run(backend, plan, inputs)
+    put = [(kind, what.split()[0]) for _, kind, what in device.log if what.startswith(("layer", "copy"))]
+    is_put = [what.split("_")[0] for kind, what in put if kind == "put"]
+    assert is_put == ["copy", "copy", "layer", *["copy", "layer"] * 7, "layer"], (
+        "a copy is under way before its forerunner's use"
+    )
+    done = [what.split("_")[0] for kind, what in put if kind == "did"]
+    for n in range(2, 9):
+        third_copy = [i for i, what in enumerate(done) if what == "copy"][n]
+        first_use = [i for i, what in enumerate(done) if what == "layer"][n - 2]
+        assert first_use < third_copy, "a layer's place is taken when it has been used, not before"
+    streams = {name for name, _, what in device.log if what.startswith("copy")}
+    assert streams.isdisjoint(name for name, _, what in device.log if what.startswith("layer"))
+    assert plan.describe()["device"]["layers_copied"] == 9
+    assert plan.describe()["device"]["copied_bytes"] == plan.network.store.nbytes
+
+
+def test_few_layers_are_ahead_of_the_device(rng: np.random.Generator) -> None:
+    """What is put into a stream is waited for a few layers later, so that progress and calls are true."""
+    network, inputs = deep(rng, 20)
+    device = HostDevice(lazy=True)
+    backend = CupyBackend([device])
+    plan = backend.prepare(network, KernelOptions(columns="none", rows="none"), 1)
+    backend.warm_up(plan, inputs.shape[0])
+    device.log.clear()
+    run(backend, plan, inputs)
+    ahead, most = 0, 0
+    for _, kind, what in device.log:
+        if what.startswith("layer"):
+            ahead += 1 if kind == "put" else -1
+            most = max(most, ahead)
+    assert 2 <= most <= 6
+
+
+def test_memory_is_given_back_with_the_plan(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = deep(rng)
+    arrays: list[weakref.ref[Any]] = []
+    empty = HostDevice.empty
+
+    def counted(self: HostDevice, n: int, dtype: Any) -> Any:
+        array = empty(self, n, dtype)
+        arrays.append(weakref.ref(array.base if array.base is not None else array))
+        return array
+
+    monkeypatch.setattr(HostDevice, "empty", counted)
+    for residency in ("memory", "stream"):
+        sparsednn.infer(network, inputs, backend=lazy(2), threads=3, residency=residency, output=True)
+        gc.collect()
+        assert arrays
+        assert not [array for array in arrays if array() is not None]
+        assert not host_device.PINNED
+
+
+def test_a_group_goes_on_where_a_called_crew_has_left_it(rng: np.random.Generator) -> None:
+    network, inputs = deep(rng)
+    backend, control = CupyBackend([HostDevice()]), Control.for_workers(2)
+    plan = backend.prepare(network, KernelOptions(), 2)
+    group = backend.open(plan, inputs, np.arange(300), 0, True)
+    control.calls[0, 0] = 1
+    layers = []
+    while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:
+        layers.append(int(control.progress[0, 1]))
+    assert layers == list(range(1, 9))
+    assert control.progress[0, :2].tolist() == [300 * 9, 9]
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output
+    assert same_bits(backend.close(plan, group).output, expected)
+
+
+def test_all_is_counted_in_parts_that_fit_into_little_memory(rng: np.random.Generator) -> None:
+    """300 instances where 128 fit: three blocks, whose progress adds up."""
+    network, inputs = deep(rng)
+    packed = CupyBackend([HostDevice()]).prepare(network, KernelOptions(), 1).network
+    rows_bytes = 2 * 4 * packed.widest * 200
+    backend = CupyBackend([HostDevice(free=int((packed.store.nbytes + rows_bytes) / 0.8))])
+    found: list[tuple[int, int]] = []
+    result = sparsednn.infer(
+        network, inputs, backend=backend, threads=1, output=True, progress=lambda done, all_: found.append((done, all_))
+    )
+    assert result.record["device"]["block_rows"] == 128
+    assert found[-1] == (2700, 2700)
+    assert same_bits(result.output, sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output)
+
+
+@pytest.mark.parametrize(
+    ("free", "options", "ways"),
+    [
+        pytest.param(2**15, {}, "network.residency=stream or backend=numba", id="all in memory"),
+        pytest.param(2**15, {"threads": 2}, "network.residency=stream or threads=1 or backend=numba", id="two workers"),
+        pytest.param(2**14, {"residency": "stream"}, "backend=numba", id="streamed"),
+    ],
+)
+def test_a_device_with_too_little_memory_is_named_with_the_ways_out(
+    free: int, options: dict[str, Any], ways: str, rng: np.random.Generator
+) -> None:
+    network, inputs = deep(rng)
+    backend = CupyBackend([HostDevice(free=free)])
+    with pytest.raises(MemoryError, match=rf"backend=cupy: device 0 has [0-9.]+ MB free, .*; use {ways}$"):
+        sparsednn.infer(network, inputs, backend=backend, **{"threads": 1, **options})
+
+
+def test_a_device_that_fails_ends_the_run(rng: np.random.Generator) -> None:
+    network, inputs = deep(rng)
+    devices = [HostDevice(0), HostDevice(1)]
+    plain_launch = devices[1].launch
+
+    def failing(kernel: str, *arguments: Any, **options: Any) -> None:
+        if kernel == "sum_rows":
+            raise DeviceError("backend=cupy: device 1 failed")
+        plain_launch(kernel, *arguments, **options)
+
+    backend = CupyBackend(devices)
+    plan = backend.prepare(network, KernelOptions(), 2)
+    backend.warm_up(plan, 150)
+    devices[1].launch = failing  # type: ignore[method-assign]
+    with pytest.raises(DeviceError, match="device 1 failed"):
+        sparsednn.infer(network, inputs, backend=backend, threads=2)
+
+
+@pytest.mark.parametrize(
+    ("node_rank", "node_size", "numbers"),
+    [
+        pytest.param(0, 1, [0, 1, 2], id="alone: all devices"),
+        pytest.param(1, 3, [1], id="one device a process"),
+        pytest.param(4, 5, [1], id="more processes than devices: they share"),
+    ],
+)
+def test_processes_of_a_node_take_devices_in_turn(node_rank: int, node_size: int, numbers: list[int]) -> None:
+    backend = CupyBackend([HostDevice(number) for number in range(3)])
+    assert isinstance(backend, DeviceBackend)
+    assert backend.place(node_rank, node_size) == STREAMS * len(numbers)
+    assert [device.number for device in backend._devices] == numbers
+
+
+def test_workers_are_streams_unless_told_otherwise(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    record = sparsednn.infer(small_network, small_inputs, backend=CupyBackend([HostDevice(0), HostDevice(1)])).record
+    assert record["threads"] == len(record["workers"]) == 2 * STREAMS
+    assert [device["number"] for device in record["device"]["devices"]] == [0, 1]
