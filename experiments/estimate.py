@@ -100,6 +100,9 @@ def _kernel(config: Config, backend: Backend, kernel: str) -> int:
     """The network in the kernel's format; arrays that are joined of one part a layer are there twice for a moment."""
     distinct, ids = _distinct(config), _id_bytes(config)
     connections = distinct * config.network.dense_width
+    if backend.name == "cupy":  # in host memory; what is on the device is refused there
+        kept = distinct if config.optimize.columns is ColumnWork.merge else connections
+        return 2 * (ids if kernel == "fused" else 8) * kept
     if backend.name != "numba":
         return ENTRY_BYTES.get(backend.name, 0) * connections
     if kernel.endswith("_udc"):

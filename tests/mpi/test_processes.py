@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.gpu.host_kernels import COMPILER
 from tests.mpi.conftest import mpirun, run
 
 FEW = "instances=600"
@@ -25,6 +26,14 @@ def test_all_processes_together_give_what_one_gives(n: int, what: str) -> None:
     done = mpirun(n, "-m", "tests.mpi.check_infer", what, timeout_s=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("right") == n
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler for the GPU kernels")
+def test_processes_with_a_device_each_give_what_one_process_gives() -> None:
+    """Three, so that two share a device."""
+    done = mpirun(3, "-m", "tests.mpi.check_gpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("right") == 3
 
 
 def test_a_sweep_over_processes_starts_them_for_each_point(tmp_path: Path) -> None:
