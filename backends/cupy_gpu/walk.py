@@ -99,6 +99,9 @@ class Walk:
         elif step.flagged:
             self._catch_up()
             self._drop(combined(step.flags)[:, :n])
+        if group.block is not None:
+            next_work = group.block.n * plan.network.layers[group.layer].nnz
+            self.control.progress[self.meeting.crew.workers[0], 2] = next_work
 
     def _note(self, n: int) -> None:
         """Count instances that have gone through a layer, when the device has come so far."""
@@ -108,9 +111,6 @@ class Walk:
             event, n_done = group.pending.popleft()
             event.synchronize()
             self._count(n_done)
-        leader = self.meeting.crew.workers[0]
-        if group.layer < len(self.plan.network.layers):
-            self.control.progress[leader, 2] = n * self.plan.network.layers[group.layer].nnz
 
     def _catch_up(self) -> None:
         """Wait for all that is in the stream, and count it."""

@@ -123,6 +123,21 @@ def test_a_missing_wait_would_be_found(
     assert not same_bits(wrong, expected)
 
 
+@pytest.mark.parametrize("early", EARLY)
+@pytest.mark.parametrize(("n_devices", "threads"), [(1, 2), (1, 3), (2, 2), (2, 3), (3, 3)])
+def test_teams_on_one_and_several_devices(early: str, n_devices: int, threads: int, rng: np.random.Generator) -> None:
+    """Many layers without a look at the instances in between: only events hold the members together."""
+    network, inputs = deep(rng, 30)
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output
+    for residency in ("memory", "stream"):
+        result = sparsednn.infer(
+            network, inputs, backend=lazy(n_devices, early), scheduler=eager("model"), threads=threads, rows="none",
+            residency=residency, output=True,
+        )  # fmt: skip
+        assert same_bits(result.output, expected)
+        assert sum(worker["multiply_adds"] > 0 for worker in result.record["workers"]) == 2, "two slices: two members work"
+
+
 @pytest.mark.parametrize("n_devices", [1, 2])
 def test_a_member_that_does_not_wait_for_the_others_would_be_found(
     n_devices: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
