@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -152,7 +152,8 @@ class CudaDevice:
             yield
         finally:
             if array.nbytes:
-                runtime.hostUnregister(pointer)
+                with suppress(Exception):  # a device that has failed unpins nothing, and what it said is known by then
+                    runtime.hostUnregister(pointer)
 
     def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: CudaStream) -> None:
         """See `device.Device.copy_in`."""

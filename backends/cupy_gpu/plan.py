@@ -26,6 +26,9 @@ MOST_ROWS = 2**16
 """Instances that a worker takes at a time unless told otherwise, where there is room."""
 
 MB = 1e6
+MOST_TILES = 2**15
+"""Tiles along a grid's second axis, which has 65,535 places."""
+
 FREE_SHARE = 0.8
 """How much of the free memory of a device activations may take."""
 
@@ -138,7 +141,7 @@ class OnDevices:
         layers = 2 * n_lanes * network.largest_layer_bytes if plan.streams else network.store.nbytes
         per_row = 4 * network.widest * (2 if plan.kernel.fused else 3)
         most = max(int((free * FREE_SHARE - layers) / (n_lanes * per_row)), 0)
-        wanted = min(plan.options.block_rows or MOST_ROWS, max(largest_group, 1))
+        wanted = min(plan.options.block_rows or MOST_ROWS, max(largest_group, 1), MOST_TILES * TILE)
         wanted = -(-wanted // TILE) * TILE if plan.kernel.fused else wanted
         rows = min(wanted, most // TILE * TILE if plan.kernel.fused else most)
         if rows < 1:
