@@ -189,6 +189,11 @@ class CudaDevice:
         with self.errors(), self._cupy.cuda.Device(self.number):
             return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(self._cupy.get_default_memory_pool().free_bytes())
 
+    def used_bytes(self) -> int:
+        """See `device.Device.used_bytes`; what CuPy keeps for itself counts: this is the most that was needed at once."""
+        with self.errors(), self._cupy.cuda.Device(self.number):
+            return int(self._cupy.get_default_memory_pool().total_bytes())
+
     def describe(self) -> dict[str, Any]:
         """See `device.Device.describe`."""
         runtime = self._cupy.cuda.runtime

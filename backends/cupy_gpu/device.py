@@ -89,5 +89,8 @@ class Device(Protocol):
     def free_bytes(self) -> int:
         """Return how much of the device's memory may still be taken."""
 
+    def used_bytes(self) -> int:
+        """Return how much of the device's memory this process holds."""
+
     def describe(self) -> dict[str, Any]:
         """Return what a record should say of the device."""

@@ -42,6 +42,7 @@ class Group:
         self.n_finished = 0
         self.multiply_adds = 0
         self.pending: deque[tuple[Event, int]] = deque()
+        self.began: Event | None = None
         self._sums = np.zeros(len(rows))
         self._twin = np.full(len(rows), -1)
         self._retired = np.zeros(len(rows), np.bool_)

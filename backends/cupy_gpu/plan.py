@@ -98,6 +98,7 @@ class OnDevices:
         self._pinned = ExitStack()
         self._residents: dict[int, ResidentNetwork] = {}
         self._lanes: dict[int, Lane] = {}
+        self.group_s: list[float] = []
         per_device = -(-plan.n_workers // len(self._devices))
         self.block_rows = min(self._fitting(device, per_device, largest_group) for device in self._devices)
         if plan.streams:
@@ -110,7 +111,8 @@ class OnDevices:
         return range(len(self._devices))
 
     def forget_counts(self) -> None:
-        """Let what was copied so far not count."""
+        """Let what was done so far not count."""
+        self.group_s.clear()
         for layers in self._streamed():
             layers.n_copied = layers.copied_bytes = 0
 
@@ -155,9 +157,13 @@ class OnDevices:
         return rows
 
     def describe(self) -> dict[str, Any]:
-        """Say which devices these are, and what was copied to them."""
-        devices = [device.describe() for device in self._devices]
-        described: dict[str, Any] = {"devices": devices, "block_rows": self.block_rows}
+        """Say which devices these are, and what was done there in all repeats: by their clocks, row group by row group."""
+        described: dict[str, Any] = {
+            "devices": [device.describe() | {"used_bytes": device.used_bytes()} for device in self._devices],
+            "block_rows": self.block_rows,
+            "row_groups": len(self.group_s),
+            "row_groups_s": sum(self.group_s),
+        }
         streamed = self._streamed()
         if streamed:
             described["layers_copied"] = sum(layers.n_copied for layers in streamed)

@@ -51,6 +51,7 @@ class Walk:
             if not self.meeting.meet(0):
                 return Outcome.STOPPED
             if outcome is not None:
+                self._take_time(outcome)
                 return outcome
             fresh = False
             after = self.team.compute(self.lane, step, 0)
@@ -77,9 +78,18 @@ class Walk:
         group, plan = self.group, self.plan
         if len(group.waiting) == 0:
             return False
+        group.began = group.began or self.lane.stream.record()
         group.block = plan.kernel.load(self.lane, plan.network, group.next_inputs(self.lane.block_rows))
         self.team.moved()
         return True
+
+    def _take_time(self, outcome: Outcome) -> None:
+        """Note what a group that is through has taken on the device."""
+        if outcome is Outcome.THROUGH and self.group.began is not None:
+            ended = self.lane.stream.record()
+            ended.synchronize()
+            assert self.plan.on_devices is not None
+            self.plan.on_devices.group_s.append(self.lane.device.seconds_between(self.group.began, ended))
 
     def _flagged(self) -> bool:
         """Whether it is worth to look for instances to drop before the next layer."""

@@ -1,0 +1,127 @@
+"""CuPy as it is installed, without a GPU: it has what the backend calls, with these parameters."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gpu.fake_cupy import Fake
+
+pytestmark = pytest.mark.cupy
+
+ROOT = Path(__file__).parents[2]
+
+CALLS = {
+    "empty": "shape dtype",
+    "RawModule": "code options",
+    "RawModule.get_function": "name",
+    "RawKernel.__call__": "grid block args",
+    "ndarray.set": "arr stream",
+    "ndarray.get": "stream",
+    "cuda.Device": "",
+    "cuda.Stream": "non_blocking",
+    "cuda.Stream.record": "event",
+    "cuda.Stream.wait_event": "event",
+    "cuda.Stream.synchronize": "",
+    "cuda.Event": "",
+    "cuda.Event.synchronize": "",
+    "cuda.get_elapsed_time": "start_event end_event",
+    "cuda.MemoryPointer.memset_async": "value size stream",
+    "cuda.runtime.getDeviceCount": "",
+    "cuda.runtime.memGetInfo": "",
+    "cuda.runtime.getDeviceProperties": "device",
+    "cuda.runtime.driverGetVersion": "",
+    "cuda.runtime.runtimeGetVersion": "",
+    "cuda.runtime.hostRegister": "ptr size flags",
+    "cuda.runtime.hostUnregister": "ptr",
+    "cuda.runtime.memcpyAsync": "dst src size kind stream",
+    "cuda.runtime.memcpyPeerAsync": "dst dstDevice src srcDevice size stream",
+    "get_default_memory_pool": "",
+    "cuda.MemoryPool.free_bytes": "",
+    "cuda.MemoryPool.total_bytes": "",
+}
+"""What `backends.cupy_gpu.cuda` calls, and the names of what it passes, in their order."""
+
+ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff")
+"""What the cuSPARSE kernels take from the array module."""
+
+
+def found(path: str) -> Any:
+    """One of CuPy's attributes."""
+    value: Any = importlib.import_module("cupy")
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize(("path", "parameters"), CALLS.items(), ids=CALLS.keys())
+def test_cupy_has_what_is_called(path: str, parameters: str) -> None:
+    """Compiled functions tell their parameters in the first line of their docstrings, and classes in that of __init__."""
+    call = found(path)
+    assert callable(call)
+    try:
+        said = str(inspect.signature(call))
+    except ValueError:
+        documented = f"{call.__doc__ or ''} {getattr(call.__init__, '__doc__', '') or ''}"
+        said = " ".join(documented.split())
+    at = -1
+    for name in parameters.split():
+        at = said.find(name, at + 1)
+        assert at >= 0, f"{path} has no {name} there: {said[:300]}"
+
+
+@pytest.mark.parametrize("name", ARRAY_MODULE)
+def test_cupy_has_the_functions_of_numpy(name: str) -> None:
+    assert callable(found(name))
+
+
+@pytest.mark.parametrize("name", ["data", "device", "nbytes", "reshape", "view", "flags"])
+def test_arrays_have_what_is_used(name: str) -> None:
+    assert hasattr(found("ndarray"), name)
+
+
+def test_sparse_matrices_have_what_is_used() -> None:
+    matrix = importlib.import_module("cupyx.scipy.sparse").csr_matrix
+    constructors = [inspect.signature(base.__init__).parameters for base in matrix.__mro__ if "__init__" in vars(base)]
+    assert any({"arg1", "shape"} <= set(parameters) for parameters in constructors)
+    for name in ("__matmul__", "eliminate_zeros", "toarray", "nnz"):
+        assert hasattr(matrix, name)
+    assert matrix.has_canonical_format.fset is not None
+
+
+def test_errors_are_known_by_their_modules() -> None:
+    error, memory = found("cuda.runtime.CUDARuntimeError"), found("cuda.memory.OutOfMemoryError")
+    assert error.__module__.startswith("cupy_backends.")
+    assert memory.__module__.startswith("cupy.")
+    assert issubclass(memory, MemoryError)
+
+
+def test_the_fake_has_nothing_that_cupy_has_not() -> None:
+    fake = Fake()
+    for name in vars(fake.cuda):
+        assert hasattr(found("cuda"), name)
+    for name in vars(fake.cuda.runtime):
+        assert hasattr(found("cuda.runtime"), name)
+
+
+def test_run_py_without_a_driver_says_one_line(tmp_path: Path) -> None:
+    count = "import cupy; print(cupy.cuda.runtime.getDeviceCount())"
+    probe = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "run.py", "backend=cupy", "instances=60", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if probe.returncode == 0 and int(probe.stdout) > 0:
+        assert done.returncode == 0, "there is a GPU: it runs"
+        return
+    assert done.returncode == 1
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "backend=cupy: no " in line]
+    assert len(said) == 1, done.stdout + done.stderr
+    assert "use backend=numba" in said[0]
+    assert "Traceback" not in done.stdout + done.stderr
