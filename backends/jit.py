@@ -39,7 +39,8 @@ def cache_folder() -> Path:
     """Return the folder for compiled kernels of exactly this source and compiler."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     here = Path(__file__).parent
-    for path in (Path(__file__), *sorted(here.glob("columns/*.py")), *sorted(here.glob("numba_cpu/*.py"))):
+    kernels = ("columns/*.py", "cupy_gpu/packing_kernels.py", "numba_cpu/*.py")
+    for path in (Path(__file__), *(path for pattern in kernels for path in sorted(here.glob(pattern)))):
         digest.update(path.read_bytes())
     return Path(platformdirs.user_cache_dir("sparsednn")) / "kernels" / digest.hexdigest()[:16]
 

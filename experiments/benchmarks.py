@@ -1,7 +1,9 @@
 """Benchmarks that an experiment can run in place of inferences: ``benchmark: NAME`` in its file, where others have sweeps.
 
 A benchmark's module has ``require_usable()``, which raises ConfigError where it cannot be run, and ``benchmark(config, toy,
-progress)``, which returns its figures as plain values; ``progress(done, total)`` is told how far it is.
+progress)``, which returns its figures as plain values; ``progress(done, total)`` is told how far it is. If ``failed`` is among
+the figures (a list of lines) and not empty, the point has failed. It may have ``report(figures)``, which returns the name and
+the text of a file for the point's folder.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from typing import Any
 
 from experiments.display import Display
 from experiments.identity import config_hash
+from experiments.measuring import fail
 from sparsednn.choices import unknown
 from sparsednn.config import Config, ConfigError, as_record
 from sparsednn.engine import default_threads
+from sparsednn.result import atomic_path
 from sparsednn.schema import ExperimentConfig
 
 
@@ -28,7 +32,10 @@ class Benchmark:
     uses: tuple[str, ...]
 
 
-BENCHMARKS = {"roofline": Benchmark("experiments.roofline", ("threads", "repeats"))}
+BENCHMARKS = {
+    "gpu_check": Benchmark("experiments.gpu_check", ("threads", "repeats", "instances")),
+    "roofline": Benchmark("experiments.roofline", ("threads", "repeats")),
+}
 
 
 def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:
@@ -67,9 +74,17 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
     module = importlib.import_module(BENCHMARKS[name].module)
     with display.stage(f"benchmark {name}") as stage:
         figures = module.benchmark(config, experiment.toy, stage.update)
+    if hasattr(module, "report"):
+        file, text = module.report(figures)
+        with atomic_path(folder / file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        display.say(f"report: {folder / file}")
     threads = config.threads or default_threads()
     digest = config_hash(as_record(config), experiment)
-    return {
+    record = {
         "status": "complete", "config_hash": digest, "executor": config.executor.value, "processes": 1, "threads": threads,
         name: figures,
     }  # fmt: skip
+    if figures.get("failed"):
+        fail(record, "; ".join(figures["failed"]))
+    return record

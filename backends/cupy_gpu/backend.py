@@ -53,13 +53,13 @@ class CupyBackend:
     }  # fmt: skip
 
     def __init__(self, devices: Sequence[Device] | None = None) -> None:
-        self._devices: list[Device] = [*cuda_devices()] if devices is None else [*devices]
+        self.devices: list[Device] = [*cuda_devices()] if devices is None else [*devices]
 
     def place(self, node_rank: int, node_size: int) -> int:
         """See `sparsednn.backend.DeviceBackend.place`: a process alone on its node takes all devices, others one each."""
         if node_size > 1:
-            self._devices = [self._devices[node_rank % len(self._devices)]]
-        return STREAMS * len(self._devices)
+            self.devices = [self.devices[node_rank % len(self.devices)]]
+        return STREAMS * len(self.devices)
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> GpuPlan:
         """Pack the layers in host memory, in the kernel's layout."""
@@ -67,7 +67,7 @@ class CupyBackend:
 
     def warm_up(self, plan: GpuPlan, largest_group: int) -> None:
         """Bring the layers to the devices, and compile and load all kernels by running a few rows on each of them."""
-        plan.on_devices = OnDevices(plan, self._devices, largest_group)
+        plan.on_devices = OnDevices(plan, self.devices, largest_group)
         if largest_group == 0:
             return
         rows = sp.csr_array(np.eye(2, plan.network.layers[0].n_inputs, dtype=np.float32))
@@ -80,7 +80,7 @@ class CupyBackend:
     def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Point at the rows: they come to the device when their turn comes."""
         if plan.on_devices is None:
-            plan.on_devices = OnDevices(plan, self._devices, len(rows))
+            plan.on_devices = OnDevices(plan, self.devices, len(rows))
         return Group(inputs, rows, worker, output, bool(plan.prunes and plan.network.zeros_stay[0]))
 
     def run(self, plan: GpuPlan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from backends.columns.merging import MergedColumns, saturated_rows_stay
 from backends.columns.ordering import computing_order
+from backends.cupy_gpu.packing_kernels import fill_slices
 from backends.cupy_gpu.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
 from sparsednn.backend import KernelOptions
 from sparsednn.memory import require
@@ -194,42 +195,33 @@ def _one_weight(layer: Layer) -> np.float32 | None:
 
 def _sliced_ell(layer: Layer, wide: bool, blobs: _Blobs) -> PackedLayer:
     """Slices of outputs as wide as their longest column; the k-th terms of a slice lie side by side."""
-    n, degrees = layer.n_outputs, np.diff(layer.indptr)
-    n_slices = -(-n // SLICE)
-    padded = np.zeros(n_slices * SLICE, np.int32)
-    padded[:n] = degrees
-    widths = padded.reshape(-1, SLICE).max(axis=1, initial=0)
+    n_slices = -(-layer.n_outputs // SLICE)
+    degrees, bias = np.zeros(n_slices * SLICE, np.int32), np.zeros(n_slices * SLICE, np.float32)
+    degrees[: layer.n_outputs], bias[: layer.n_outputs] = np.diff(layer.indptr), layer.bias
+    widths = degrees.reshape(-1, SLICE).max(axis=1, initial=0)
     slices = np.concatenate([[0], np.cumsum(widths.astype(np.int64) * SLICE)])
-    output = np.repeat(np.arange(n), degrees)
-    term = np.arange(layer.nnz) - np.repeat(layer.indptr[:-1], degrees)
-    at = slices[output // SLICE] + term * SLICE + output % SLICE
-    inputs, maps, local = _footprints(layer.indices, output // SLICE, n_slices, layer.n_inputs)
+    n_terms, id_type, weight = int(slices[-1]), np.uint32 if wide else np.uint16, _one_weight(layer)
+    ids, local = np.zeros(n_terms, id_type), np.zeros(n_terms, id_type)
+    weights = np.zeros(n_terms if weight is None else 0, np.float32)
+    maps, inputs = np.zeros(n_slices + 1, np.int32), np.empty(layer.nnz, np.int32)
+    stamp, place = np.full(layer.n_inputs, -1, np.int32), np.empty(layer.n_inputs, np.int32)
+    n_inputs = fill_slices(
+        layer.indptr, layer.indices, layer.values, SLICE, slices, ids, local, weights, maps, inputs, stamp, place
+    )  # fmt: skip
     largest = int(np.diff(maps).max(initial=0)) * INPUT_BYTES
-    staged = 0 < largest <= SHARED_BYTES and layer.nnz >= REUSE * len(inputs)
-    id_type, weight = np.uint32 if wide else np.uint16, _one_weight(layer)
-    ids = np.zeros(int(slices[-1]), id_type)
-    ids[at] = local if staged else layer.indices
-    bias = np.zeros(n_slices * SLICE, np.float32)
-    bias[:n] = layer.bias
-    arrays: dict[str, NDArray[Any]] = {"ids": ids, "weights": np.zeros(0, np.float32), "slices": slices, "degrees": padded}
-    if weight is None:
-        arrays["weights"] = np.zeros(len(ids), np.float32)
-        arrays["weights"][at] = layer.values
-    none = np.zeros(0, id_type)
-    arrays |= {"bias": bias, "map": inputs.astype(id_type) if staged else none, "maps": maps if staged else none}
-    where = blobs.add(arrays)
+    staged = 0 < largest <= SHARED_BYTES and layer.nnz >= REUSE * n_inputs
+    arrays: dict[str, NDArray[Any]] = {
+        "ids": local if staged else ids,
+        "weights": weights,
+        "slices": slices,
+        "degrees": degrees,
+        "bias": bias,
+        "map": inputs[: n_inputs if staged else 0].astype(id_type),
+        "maps": maps if staged else maps[:0],
+    }
+    work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
     kernel = layer_kernel(wide, weight is not None, staged)
-    work = np.concatenate([[0], np.cumsum(padded.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
-    return _packed(layer, where, kernel, float(weight or 0), work, largest if staged else 0)
-
-
-def _footprints(
-    indices: NDArray[np.int32], slice_of: NDArray[np.int64], n_slices: int, n_inputs: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Return the inputs of each slice one after the other, where each slice's start, and each connection's place there."""
-    keys, place = np.unique(slice_of * n_inputs + indices, return_inverse=True)
-    maps = np.searchsorted(keys, np.arange(n_slices + 1) * n_inputs)
-    return keys % max(n_inputs, 1), maps.astype(np.int32), place - maps[slice_of]
+    return _packed(layer, blobs.add(arrays), kernel, float(weight or 0), work, largest if staged else 0)
 
 
 def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:

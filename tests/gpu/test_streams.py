@@ -301,7 +301,7 @@ def test_processes_of_a_node_take_devices_in_turn(node_rank: int, node_size: int
     backend = CupyBackend([HostDevice(number) for number in range(3)])
     assert isinstance(backend, DeviceBackend)
     assert backend.place(node_rank, node_size) == STREAMS * len(numbers)
-    assert [device.number for device in backend._devices] == numbers
+    assert [device.number for device in backend.devices] == numbers
 
 
 def test_workers_are_streams_unless_told_otherwise(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:

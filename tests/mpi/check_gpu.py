@@ -28,8 +28,8 @@ def main() -> None:
                 network, own, backend=backend, communicator=comm, scheduler=scheduler, residency=residency, output=True
             )
             assert np.array_equal(found.categories, expected.categories)
-            assert [device.number for device in backend._devices] == ([comm.rank % 2] if comm.size > 1 else [0, 1])
-            assert len(found.record["workers"]) == comm.size * STREAMS * len(backend._devices)
+            assert [device.number for device in backend.devices] == ([comm.rank % 2] if comm.size > 1 else [0, 1])
+            assert len(found.record["workers"]) == comm.size * STREAMS * len(backend.devices)
             if found.output is not None:
                 assert expected.output is not None
                 assert same_bits(found.output, expected.output)

@@ -1,0 +1,52 @@
+"""What a GPU takes for the networks of the challenge: bars, with and without merging of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.records import Points
+from sparsednn.config import ConfigError
+
+COLUMNS = ("merge", "none")
+
+
+def draw(points: Points) -> Drawing:
+    """Draw the inference times that a record of the benchmark holds; of several records, the first."""
+    record = points.points[0].record
+    if "gpu_check" not in record:
+        raise ConfigError(f"experiment {points.name}: its records hold no gpu_check; only a benchmark of that name makes them")
+    rows = [row for row in record["gpu_check"]["networks"] if "seconds_median" in row]
+    names = list(dict.fromkeys(f"{row['neurons']:,} x {row['layers']:,}" for row in rows))
+    figure = style.new_figure(9.0, 1.8 + 0.5 * len(names))
+    axes = figure.subplots()
+    for number, columns in enumerate(COLUMNS):
+        found = [row for row in rows if row["columns"] == columns]
+        at = [names.index(f"{row['neurons']:,} x {row['layers']:,}") + 0.38 * number - 0.19 for row in found]
+        looks = style.bar(number, simulated=False)
+        axes.barh(at, [row["seconds_median"] for row in found], height=0.36, label=f"columns={columns}", **looks)
+        for place, row in zip(at, found, strict=True):
+            axes.text(row["seconds_median"], place, f"  {style.time_text(row['seconds_median'])}", va="center", size=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("inference time (s, logarithmic)")
+    axes.legend(loc="lower right")
+    devices = ", ".join(dict.fromkeys(str(device["name"]) for device in record["gpu_check"]["devices"]))
+    style.entitle(figure, f"The networks of the challenge on {devices}", points, "medians of the repeats")
+    data = pd.DataFrame([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+    return Drawing(figure, data, _table(record["gpu_check"]))
+
+
+def _table(found: dict[str, Any]) -> Table:
+    table = Table(title="GPU check")
+    for head in ("neurons", "layers", "columns", "result", "inference s"):
+        table.add_column(head, justify="right")
+    for row in found["networks"]:
+        seconds = f"{row['seconds_median']:.4f}" if "seconds_median" in row else ""
+        table.add_row(f"{row['neurons']:,}", f"{row['layers']:,}", row["columns"], row["status"], seconds)
+    return table
