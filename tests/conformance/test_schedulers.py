@@ -168,4 +168,4 @@ def test_an_error_of_one_member_ends_the_whole_team(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(type(backend), "run", failing)
     with pytest.raises(MemoryError, match="no room for an accumulator"):
-        sparsednn.infer(small_network, np.ones((50, 12)), backend=USABLE[backend], kernel="csc", scheduler="model", threads=3)
+        sparsednn.infer(small_network, np.ones((50, 12)), backend=backend, kernel="csc", scheduler="model", threads=3)
