@@ -189,8 +189,13 @@ class CudaDevice:
         with self.errors(), self._cupy.cuda.Device(self.number):
             return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(self._cupy.get_default_memory_pool().free_bytes())
 
+    def release_unused(self) -> None:
+        """See `device.Device.release_unused`."""
+        with self.errors(), self._cupy.cuda.Device(self.number):
+            self._cupy.get_default_memory_pool().free_all_blocks()
+
     def used_bytes(self) -> int:
-        """See `device.Device.used_bytes`; what CuPy keeps for itself counts: this is the most that was needed at once."""
+        """See `device.Device.used_bytes`; what CuPy keeps for itself counts: the most that was needed at once."""
         with self.errors(), self._cupy.cuda.Device(self.number):
             return int(self._cupy.get_default_memory_pool().total_bytes())
 

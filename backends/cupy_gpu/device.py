@@ -89,6 +89,9 @@ class Device(Protocol):
     def free_bytes(self) -> int:
         """Return how much of the device's memory may still be taken."""
 
+    def release_unused(self) -> None:
+        """Give back what the library keeps for itself of this process's memory on the device."""
+
     def used_bytes(self) -> int:
         """Return how much of the device's memory this process holds."""
 

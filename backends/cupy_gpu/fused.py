@@ -2,8 +2,8 @@
 
 Ideas of two champions of the Graph Challenge: Hidayetoglu et al., "At-Scale Sparse Deep Neural Network Inference With Efficient
 GPU Implementation", HPEC 2020 (sliced ELL with small ids, a minibatch in registers, inputs staged in shared memory, layers
-streamed from the host); Xin et al., "Fast Sparse Deep Neural Network Inference with Flexible SpMM Optimization Space Exploration",
-HPEC 2021 (variants of one kernel for what a layer is like).
+streamed from the host); Xin et al., "Fast Sparse Deep Neural Network Inference with Flexible SpMM Optimization Space
+Exploration", HPEC 2021 (variants of one kernel for what a layer is like).
 """
 
 from __future__ import annotations

@@ -93,14 +93,18 @@ class OnDevices:
     """
 
     def __init__(self, plan: GpuPlan, devices: list[Device], largest_group: int) -> None:
-        self._plan, self._devices = plan, devices[: plan.n_workers]
+        self._network, self._kernel, self._streams = plan.network, plan.kernel, plan.streams  # not the plan, which has this
+        self._devices = devices[: plan.n_workers]
+        for device in self._devices:
+            device.release_unused()
         self._lock = threading.Lock()
         self._pinned = ExitStack()
         self._residents: dict[int, ResidentNetwork] = {}
         self._lanes: dict[int, Lane] = {}
         self.group_s: list[float] = []
         per_device = -(-plan.n_workers // len(self._devices))
-        self.block_rows = min(self._fitting(device, per_device, largest_group) for device in self._devices)
+        wanted = min(plan.options.block_rows or MOST_ROWS, max(largest_group, 1), MOST_TILES * TILE)
+        self.block_rows = min(self._fitting(device, per_device, wanted) for device in self._devices)
         if plan.streams:
             self._pinned.enter_context(self._devices[0].pin(plan.network.store))
         weakref.finalize(self, self._pinned.close)
@@ -126,30 +130,29 @@ class OnDevices:
             return self._lanes[worker]
 
     def _new_lane(self, device: Device) -> Lane:
-        lane, plan = Lane(device, self.block_rows), self._plan
+        lane, network, make = Lane(device, self.block_rows), self._network, self._kernel.make
         with device.current(lane.stream):
-            if plan.streams:
-                lane.layers = StreamedLayers(device, plan.network, plan.kernel.make, lane.stream)
+            if self._streams:
+                lane.layers = StreamedLayers(device, network, make, lane.stream)
             else:
                 if device.number not in self._residents:
-                    self._residents[device.number] = ResidentNetwork(device, plan.network, plan.kernel.make, lane.stream)
+                    self._residents[device.number] = ResidentNetwork(device, network, make, lane.stream)
                 lane.layers = self._residents[device.number]
         return lane
 
-    def _fitting(self, device: Device, n_lanes: int, largest_group: int) -> int:
-        """How many instances each of some workers of a device takes at a time."""
-        plan, network = self._plan, self._plan.network
+    def _fitting(self, device: Device, n_lanes: int, wanted: int) -> int:
+        """How many of the instances that are wanted each of some workers of a device takes at a time."""
+        network, fused = self._network, self._kernel.fused
         free = device.free_bytes()
-        layers = 2 * n_lanes * network.largest_layer_bytes if plan.streams else network.store.nbytes
-        per_row = 4 * network.widest * (2 if plan.kernel.fused else 3)
+        layers = 2 * n_lanes * network.largest_layer_bytes if self._streams else network.store.nbytes
+        per_row = 4 * network.widest * (2 if fused else 3)
         most = max(int((free * FREE_SHARE - layers) / (n_lanes * per_row)), 0)
-        wanted = min(plan.options.block_rows or MOST_ROWS, max(largest_group, 1), MOST_TILES * TILE)
-        wanted = -(-wanted // TILE) * TILE if plan.kernel.fused else wanted
-        rows = min(wanted, most // TILE * TILE if plan.kernel.fused else most)
+        wanted = -(-wanted // TILE) * TILE if fused else wanted
+        rows = min(wanted, most // TILE * TILE if fused else most)
         if rows < 1:
-            ways = [] if plan.streams else ["network.residency=stream"]
+            ways = [] if self._streams else ["network.residency=stream"]
             ways += ["threads=1"] if n_lanes > 1 else []
-            fewest = n_lanes * per_row * plan.kernel.tile
+            fewest = n_lanes * per_row * self._kernel.tile
             raise MemoryError(
                 f"backend=cupy: device {device.number} has {free / MB:.1f} MB free, but the network takes {layers / MB:.1f} MB "
                 f"there and the fewest instances {fewest / MB:.1f}; use {' or '.join([*ways, 'backend=numba'])}"

@@ -168,7 +168,7 @@ class Fake:
         return SimpleNamespace(get_function=self._function)
 
     def get_default_memory_pool(self) -> Any:
-        return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 5, total_bytes=lambda: 7)
+        return SimpleNamespace(free_bytes=lambda: 0, total_bytes=lambda: 7, free_all_blocks=lambda: None)
 
     def _function(self, name: str) -> Callable[..., None]:
         def kernel(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], shared_mem: int = 0) -> None:

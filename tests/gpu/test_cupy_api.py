@@ -45,6 +45,7 @@ CALLS = {
     "get_default_memory_pool": "",
     "cuda.MemoryPool.free_bytes": "",
     "cuda.MemoryPool.total_bytes": "",
+    "cuda.MemoryPool.free_all_blocks": "",
 }
 """What `backends.cupy_gpu.cuda` calls, and the names of what it passes, in their order."""
 
