@@ -13,6 +13,7 @@ from experiments.records import Points
 from sparsednn.config import ConfigError
 
 COLUMNS = ("merge", "none")
+ROOM = 3.0  # right of the longest bar, for the text beside it
 
 
 def draw(points: Points) -> Drawing:
@@ -21,6 +22,8 @@ def draw(points: Points) -> Drawing:
     if "gpu_check" not in record:
         raise ConfigError(f"experiment {points.name}: its records hold no gpu_check; only a benchmark of that name makes them")
     rows = [row for row in record["gpu_check"]["networks"] if "seconds_median" in row]
+    if not rows:
+        raise ConfigError(f"experiment {points.name}: no network ran; the report says why")
     names = list(dict.fromkeys(f"{row['neurons']:,} x {row['layers']:,}" for row in rows))
     figure = style.new_figure(9.0, 1.8 + 0.5 * len(names))
     axes = figure.subplots()
@@ -33,9 +36,12 @@ def draw(points: Points) -> Drawing:
             axes.text(row["seconds_median"], place, f"  {style.time_text(row['seconds_median'])}", va="center", size=8)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    style.logarithmic(axes, "x")
+    times_s = [row["seconds_median"] for row in rows]
+    axes.set_xlim(min(times_s) / 2, max(times_s) * ROOM)
     axes.set_xlabel("inference time (s, logarithmic)")
-    axes.legend(loc="lower right")
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside upper right", ncols=2)
     devices = ", ".join(dict.fromkeys(str(device["name"]) for device in record["gpu_check"]["devices"]))
     style.entitle(figure, f"The networks of the challenge on {devices}", points, "medians of the repeats")
     data = pd.DataFrame([{key: value for key, value in row.items() if key != "seconds"} for row in rows])

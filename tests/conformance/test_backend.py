@@ -14,7 +14,7 @@ import sparsednn
 from sparsednn.backend import Backend
 from sparsednn.schedulers import Action, Event, Finished, Job, Run, Scheduler, Started, Stop
 from tests import oracle
-from tests.backends import KERNELS, NAMES, USABLE, agree
+from tests.backends import KERNELS, NAMES, ON_HOST, USABLE, agree
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
@@ -123,10 +123,13 @@ def test_ids_of_more_than_sixteen_bits(backend: str, kernel: str, rng: np.random
     wide = sp.csr_array((rng.normal(size=3000), (rows, columns)), shape=(n, 4))
     network = sparsednn.Network([wide, sp.csr_array(rng.normal(size=(4, 3)))], bias=0.1)
     inputs = sp.csr_array((np.ones(n), (np.arange(n), rng.permutation(n))), shape=(n, n))
+    inputs = inputs[
+        :: 10 if backend == ON_HOST else 1
+    ]  # whose kernels are slow, and whose ids of instances have 32 bits anyway
     expected = sparsednn.infer(network, inputs, backend=REFERENCE, threads=1, output=True)
     result = sparsednn.infer(network, inputs, backend=USABLE[backend], kernel=kernel, threads=1, output=True)
     assert agree(backend, kernel, result.output, expected.output)
-    assert 0 < len(result.categories) < n
+    assert 0 < len(result.categories) < inputs.shape[0]
 
 
 @pytest.mark.parametrize(("backend", "kernel"), KERNELS)
