@@ -86,14 +86,15 @@ def pick(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], x: DeviceArray)
     return picked
 
 
-def digests(lane: Lane, block: DenseBlock) -> NDArray[np.uint64]:
-    """Return a hash of each instance's bits."""
+def digests(lane: Lane, block: DenseBlock) -> DeviceArray:
+    """Return a hash of each instance's bits: uint64, on the device, where it is there."""
     found = lane.device.empty(block.n, np.uint64)
     lane.launch(
         "hash_rows", (-(-block.n // THREADS),), (THREADS,), block.x, *block.strides, np.int32(block.n_neurons),
         np.int32(block.n), found,
     )  # fmt: skip
-    return lane.download(found)
+    lane.stream.synchronize()
+    return found
 
 
 def same(lane: Lane, block: DenseBlock, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:

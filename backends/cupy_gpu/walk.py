@@ -148,7 +148,7 @@ class Walk:
         keep = np.flatnonzero(alive & ~retired)
         twins: dict[int, int] = {}
         if plan.merges and len(keep) > 1:
-            twins = find_twins(self.lane, block, keep)
+            twins = find_twins(self.lane, block, keep, plan.kernel.tile)
             keep = keep[[i not in twins for i in keep.tolist()]] if twins else keep
         if not saves(len(keep), block.n, plan.kernel.tile):
             return
@@ -181,9 +181,15 @@ def follow(meeting: Meeting, lane: Lane, member: int) -> Outcome:
             return Outcome.STOPPED
 
 
-def find_twins(lane: Lane, block: DenseBlock, keep: NDArray[np.int64]) -> dict[int, int]:
-    """Return, of the instances `keep`, those that have the bits of an earlier one, and which one that is."""
-    hashes = digests(lane, block)[keep]
+def find_twins(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], tile: int) -> dict[int, int]:
+    """Return, of the instances `keep`, those that have the bits of an earlier one, and which one that is; none if they are too
+    few to be worth it, which the device finds out.
+    """
+    found = digests(lane, block)
+    in_order = lane.device.xp.sort(found)
+    if not saves(len(keep) - int((in_order[1:] == in_order[:-1]).sum()), block.n, tile):
+        return {}
+    hashes = lane.download(found)[keep]
     _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
     candidates = np.flatnonzero(first[group] != np.arange(len(keep)))
     if not candidates.size:

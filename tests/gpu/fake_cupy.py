@@ -135,6 +135,7 @@ class Fake:
         self.failures: dict[str, Exception] = {}
         self.registered: dict[int, int] = {}
         self.launched: list[str] = []
+        self._allocated: list[tuple[int, int, int]] = []
         runtime = {
             "getDeviceCount": lambda: self.n_devices,
             "memGetInfo": lambda: (self.free, 2 * self.free),
@@ -161,7 +162,12 @@ class Fake:
         self._may_fail("empty")
         array = np.empty(shape, dtype).view(Array)
         array.number = current_device()
+        self._allocated.append((array.ctypes.data, array.ctypes.data + max(array.nbytes, 1), array.number))
         return array
+
+    def _owner(self, pointer: int) -> int:
+        """The device whose memory a pointer points into; what was allocated last counts."""
+        return next(number for begin, end, number in reversed(self._allocated) if begin <= pointer < end)
 
     def RawModule(self, code: str, options: tuple[str, ...]) -> Any:  # noqa: N802
         assert "--fmad=false" in options
@@ -205,4 +211,5 @@ class Fake:
 
     def _copy_peer(self, target: int, to: int, source: int, of: int, size: int, stream: int) -> None:
         assert to != of
+        assert (self._owner(target), self._owner(source)) == (to, of), "memory of another device"
         ctypes.memmove(target, source, size)

@@ -145,6 +145,22 @@ def test_errors_of_cuda(
 
 
 @needs_compiler
+def test_memory_that_cannot_be_unpinned_says_no_more(
+    fake: Fake, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that has failed unpins nothing; its one line is not followed by the traceback of a finalizer."""
+    network, inputs = deep(rng)
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    broken = CUDARuntimeError("cudaErrorIllegalAddress")
+    fake.failures = {"sum_rows": broken, "hostUnregister": broken}
+    with pytest.raises(DeviceError):
+        infer(network, inputs, residency="stream")
+    gc.collect()
+    assert not unraisable
+
+
+@needs_compiler
 def test_a_cuda_library_is_missing(fake: Fake, rng: np.random.Generator) -> None:
     """CuPy loads cuSPARSE when it is first used."""
     network, inputs = deep(rng)

@@ -49,7 +49,7 @@ CALLS = {
 }
 """What `backends.cupy_gpu.cuda` calls, and the names of what it passes, in their order."""
 
-ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff")
+ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff", "sort")
 """What the cuSPARSE kernels take from the array module."""
 
 

@@ -112,7 +112,7 @@ def test_instances_come_in_are_picked_compared_and_added_up(
         assert np.array_equal(values(picked), rows[keep])
         rest = np.asarray(picked.x[: picked.size])
         assert not by_instance or not rest.reshape(n_neurons, -1)[:, len(keep) :].any(), "what fills up a tile is zero"
-    digests = dense.digests(on, block)
+    digests = np.asarray(dense.digests(on, block))
     assert len(np.unique(digests)) == len(np.unique(rows.view(np.uint32), axis=0))
     others = rng.integers(0, n, n)
     assert np.array_equal(dense.same(on, block, np.arange(n), others), (rows == rows[others]).all(axis=1))

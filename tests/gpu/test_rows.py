@@ -11,6 +11,8 @@ import scipy.sparse as sp
 import sparsednn
 from backends.cupy_gpu import walk
 from backends.cupy_gpu.backend import CupyBackend
+from backends.cupy_gpu.dense import DenseBlock
+from backends.cupy_gpu.lane import Lane
 from backends.cupy_gpu.walk import find_twins, saves
 from sparsednn.backend import Control, Crew, KernelOptions, Outcome
 from tests.backends import agree, nearly_equal
@@ -70,7 +72,7 @@ def test_instances_with_the_same_bits_are_computed_once(kernel: str, rng: np.ran
 
 
 def test_hashes_that_collide_merge_nothing_that_differs(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "digests", lambda lane, block: np.zeros(block.n, np.uint64))
+    monkeypatch.setattr(walk, "digests", lambda lane, block: lane.upload(np.zeros(block.n, np.uint64)))
     network = sparsednn.Network([sp.csr_array(rng.random((8, 8)))] * 3)
     inputs = rng.random((300, 8)).astype(np.float32)
     result = run(network, sp.csr_array(inputs), "fused", "merge")
@@ -79,11 +81,14 @@ def test_hashes_that_collide_merge_nothing_that_differs(rng: np.random.Generator
 
 
 def test_twins_are_found_by_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "digests", lambda lane, block: np.array([7, 5, 7, 5, 7, 1], np.uint64))
+    lane = Lane(HostDevice(), 6)
+    block = DenseBlock(None, 1, 6, 6, False)
+    monkeypatch.setattr(walk, "digests", lambda lane, block: lane.upload(np.array([7, 5, 7, 5, 7, 1], np.uint64)))
     monkeypatch.setattr(walk, "same", lambda lane, block, one, other: np.array([True, False, True]))
-    assert find_twins(None, None, np.arange(6)) == {2: 0, 4: 0}  # type: ignore[arg-type]
+    assert find_twins(lane, block, np.arange(6), 1) == {2: 0, 4: 0}
     monkeypatch.setattr(walk, "same", lambda lane, block, one, other: np.array([True]))
-    assert find_twins(None, None, np.array([0, 3, 4])) == {4: 0}, "ids are those of the block"  # type: ignore[arg-type]
+    assert find_twins(lane, block, np.array([0, 3, 4]), 1) == {4: 0}, "ids are those of the block"
+    assert find_twins(lane, block, np.arange(6), 128) == {}, "not worth it"
 
 
 @pytest.mark.parametrize(
