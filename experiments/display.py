@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -91,6 +92,8 @@ def summary(record: dict[str, Any]) -> Table:
         rows["processes"] = processes(record["process_times"])
     if "stream" in record:
         rows["stream"] = streaming(record["stream"])
+    if "device" in record:
+        rows["devices"] = devices(record["device"])
     if "auto" in record:
         rows["chosen"] = record["auto"]["reason"]
     for name, text in rows.items():
@@ -154,6 +157,18 @@ def streaming(stream: dict[str, Any]) -> str:
         f"{stream['bytes_read'] / 1e9:.2f} GB in {stream['read_s']:.2f} s; workers waited {stream['waited_s']:.2f} s for them"
     )
     return text if stream["overlap"] is None else f"{text} ({100 * stream['overlap']:.0f} % of the reading while computing)"
+
+
+def devices(device: dict[str, Any]) -> str:
+    """Say which devices were used, and what they did by their own clocks in all repeats."""
+    names = Counter(str(one["name"]) for one in device["devices"])
+    shown = ", ".join(f"{n} x {name}" if n > 1 else name for name, n in names.items())
+    held = max(one["used_bytes"] for one in device["devices"]) / 1e9
+    text = (
+        f"{shown}; {_count(device['row_groups'], 'row group')} in {device['row_groups_s']:.3f} s of their own clocks, "
+        f"at most {device['block_rows']:,} instances at a time, {held:.2f} GB held"
+    )
+    return f"{text}; {device['layers_copied']:,} layers copied" if "layers_copied" in device else text
 
 
 def verdict(truth: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from sparsednn.backend import Backend, KernelOptions
+from sparsednn.backend import Backend, KernelOptions, ProfilingBackend
 from sparsednn.cluster import Cluster, ClusterSimulator, Plan
 from sparsednn.cost import WorkProfile
 from sparsednn.cost_model import CostModel
@@ -136,6 +136,8 @@ def choose_for(
     ValueError
         If the kernel is not calibrated, or the backend cannot count the work.
     """
+    if not isinstance(backend, ProfilingBackend):
+        raise ValueError(f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba")
     model = CostModel(options.calibration)
     model.require_calibrated(kernel)
     profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)

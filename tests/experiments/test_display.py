@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from experiments import display
-from experiments.display import Display, inference_note, sweep_table, verdict
+from experiments.display import Display, devices, inference_note, sweep_table, verdict
 
 
 def test_the_note_says_instances_layers_and_the_nominal_rate() -> None:
@@ -91,3 +92,14 @@ def test_a_sweep_table_compares_points_with_the_fastest_of_the_same_job() -> Non
         ["numba", "10", "1.000", "1.00"],
     ]
     assert any("failed: no torch" in line for line in lines)
+
+
+def test_devices_are_said_with_what_they_did() -> None:
+    device: dict[str, Any] = {
+        "devices": [{"name": "H200", "used_bytes": 2e9}, {"name": "H200", "used_bytes": 1e9}],
+        "row_groups": 4, "row_groups_s": 0.5, "block_rows": 65_536,
+    }  # fmt: skip
+    said = "2 x H200; 4 row groups in 0.500 s of their own clocks, at most 65,536 instances at a time, 2.00 GB held"
+    assert devices(device) == said
+    assert devices({**device, "layers_copied": 1920}) == f"{said}; 1,920 layers copied"
+    assert devices({**device, "devices": device["devices"][:1]}).startswith("H200; ")
