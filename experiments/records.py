@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,29 @@ def read_points(figure: str, folders: Iterable[Path]) -> Points:
     return Points(name, toy, tuple(_grouped(complete)), tuple(failed))
 
 
+def read_all(folders: Iterable[Path]) -> list[tuple[Path, Record]]:
+    """Return every record below `folders`, of experiments or not, each once, with the folder that it is in.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or a file is not a whole record.
+    OSError
+        If a folder or file cannot be read.
+    """
+    found: dict[Path, tuple[Path, Record]] = {}
+    folders = list(folders)
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder")
+        for path in sorted(path for name in (RESULT, RUNNING) for path in folder.rglob(name)):
+            where, record = _read_point(path)
+            found.setdefault(path.resolve(), (where, record))
+    if not found:
+        raise ConfigError(f"{', '.join(str(folder) for folder in folders)}: no {RESULT}")
+    return list(found.values())
+
+
 def frame(points: Iterable[Point]) -> pd.DataFrame:
     """Return points as a table: one row each, with times in seconds over all repeats and the sizes of its job."""
     return pd.DataFrame([_row(point) for point in points])
@@ -240,3 +264,9 @@ def _row(point: Point) -> dict[str, Any]:
 
 def _name(record: Record) -> str:
     return f"{record['experiment']['sweep']} / {record['experiment']['point']}"
+
+
+if __name__ == "__main__":
+    from experiments.compare import main  # which reads with this module
+
+    sys.exit(main())
