@@ -109,7 +109,7 @@ def test_challenge_rows_have_the_same_bits(
 ) -> None:  # fmt: skip
     rows = challenge_rows[:700]
     expected = challenge_reference(challenge_network, rows)
-    for threads in (3,) if backend == ON_HOST else (1, 2, 3, 8, 16):
+    for threads in (3,) if backend == ON_HOST else (2, 3, 16):
         result = sparsednn.infer(
             challenge_network, rows, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler), hashing=hashing,
             threads=threads, output=True,
