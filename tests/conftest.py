@@ -14,8 +14,8 @@ import sparsednn
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large], "database": None}
-settings.register_profile("default", max_examples=20, derandomize=True, **_common)
-settings.register_profile("without_jit", max_examples=3, derandomize=True, **_common)
+settings.register_profile("default", max_examples=15, derandomize=True, **_common)
+settings.register_profile("without_jit", max_examples=2, derandomize=True, **_common)
 settings.load_profile("without_jit" if JIT_DISABLED else "default")
 
 
