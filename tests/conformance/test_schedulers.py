@@ -23,8 +23,6 @@ PAIRS = of(
     for kernel, legal in backend.schedulers.items()
     for scheduler in legal
 ) + skipped("auto", "data")
-TEAM_PAIRS = [pair for pair in PAIRS if pair.values[0] != ON_HOST or pair.values[1] in ("fused", "auto")]
-"""Without the kernels of cuSPARSE on the host, which have no teams."""
 ILLEGAL = of(
     (name, kernel, scheduler)
     for name, backend in USABLE.items()
@@ -59,7 +57,7 @@ def test_schedulers_and_hashing_change_no_bit(
     assert result.record["hashing"] == hashing
 
 
-@pytest.mark.parametrize(("backend", "kernel", "scheduler"), TEAM_PAIRS)
+@pytest.mark.parametrize(("backend", "kernel", "scheduler"), PAIRS)
 @given(
     case=cases(),
     rows=ROWS,
