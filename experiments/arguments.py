@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,5 +60,6 @@ def simulate_arguments(config: Config) -> dict[str, Any]:
         slow_core=cluster.slow_core,
         noisy_node=cluster.noisy_node,
         seed=config.seed,
+        assume={name: value for name, value in asdict(cluster.assume).items() if value is not None},
     )
     return common_arguments(config) | {"cluster": machines, "n_threads": default_threads()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from experiments.elsewhere import DRY_RUN, SUBMITTED, Elsewhere
 from experiments.launch import run_point
 from experiments.measuring import RESULT
 from experiments.planning import PlannedPoint, plan
+from experiments.requirements import missing_package
 from experiments.resume import is_complete
 from experiments.style import time_text
 from sparsednn.comm import Communicator
 from sparsednn.config import ConfigError, resolve
-from sparsednn.schema import ExperimentConfig
+from sparsednn.engine import default_threads
+from sparsednn.schema import Executor, ExperimentConfig
 
 CONFIG_NAME = "config"
 
@@ -71,14 +74,14 @@ class ExperimentRun:
             Before anything is run, if the experiment or the user's overrides cannot be used.
         """
         figures.require(self.experiment.figure, "experiment.figure")
-        points = plan(self.experiment, self.given)
+        points = plan(self.experiment, self.given, default_threads())
         if self.experiment.benchmark:
             benchmarks.require(self.experiment, points[0].overrides)
         composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
         self._refuse_what_no_point_can_run(composed)
-        rounds = self.experiment.rounds
-        self._refuse_other_records(points * rounds, composed * rounds)
-        records = self._run_points(points * rounds, composed * rounds)
+        points, composed = self._in_turn(*self._that_can_be_run(points, composed))
+        self._refuse_other_records(points, composed)
+        records = self._run_points(points, composed)
         if not self.experiment.benchmark:
             self.console.print(sweep_table(records))
         failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
@@ -103,6 +106,24 @@ class ExperimentRun:
                 errors.append(error)
         if len(errors) == len(composed):
             raise errors[0]
+
+    def _that_can_be_run(
+        self, points: list[PlannedPoint], composed: list[DictConfig]
+    ) -> tuple[list[PlannedPoint], list[DictConfig]]:  # fmt: skip
+        """Leave out what is optional and needs a package that is not installed, with a word for each reason."""
+        missing = [missing_package(cfg) if point.optional else None for point, cfg in zip(points, composed, strict=True)]
+        for reason, n_points in Counter(filter(None, missing)).items():
+            Display(self.console).say(f"left out: {n_points} of {len(points)} points: {reason}")
+        kept = [number for number, reason in enumerate(missing) if reason is None]
+        return [points[number] for number in kept], [composed[number] for number in kept]
+
+    def _in_turn(
+        self, points: list[PlannedPoint], composed: list[DictConfig]
+    ) -> tuple[list[PlannedPoint], list[DictConfig]]:  # fmt: skip
+        """All points, then in further rounds those that are measured: what is simulated is the same in each."""
+        again = [number for number, cfg in enumerate(composed) if cfg.executor is not Executor.simulated]
+        order = [*range(len(points)), *again * (self.experiment.rounds - 1)]
+        return [points[number] for number in order], [composed[number] for number in order]
 
     def _refuse_other_records(self, points: list[PlannedPoint], composed: list[DictConfig]) -> None:
         """Nothing is overwritten: what is complete in the folder must be what its point would take with resume=true."""

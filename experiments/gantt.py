@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -92,6 +93,18 @@ def gantt_figure(trace: Trace) -> Figure:
     _write_heading(figure, trace, height)
     _draw_legend(figure, trace)
     return figure
+
+
+def draw_chart(axes: Axes, trace: Trace, end_s: float) -> None:
+    """Draw the bars of a trace alone into an axes that ends at `end_s`, seconds."""
+    unit, per_second = _unit(end_s)
+    _prepare_axes(axes, trace.workers(), end_s * per_second, unit)
+    _draw_bars(axes, trace, per_second)
+
+
+def legend_handles(kinds: Iterable[str]) -> list[Patch]:
+    """Return a patch for each of some kinds of spans, with what it means."""
+    return [_patch(kind, style.text, detailed=True) for kind, style in _STYLES.items() if kind in set(kinds)]
 
 
 def _unit(elapsed_s: float) -> tuple[str, float]:
@@ -212,10 +225,13 @@ def _draw_legend(figure: Figure, trace: Trace) -> None:
     shares, detailed = trace.shares(), len(trace.workers()) <= MOST_WITH_DETAIL
     kinds = {span.kind for span in trace.spans}
     handles = [
-        Patch(
-            facecolor=style.colour, edgecolor="#999999", hatch=style.hatch if detailed else "", linewidth=0.5,
-            label=f"{style.text}: {_percent(shares[kind])}",
-        )
-        for kind, style in _STYLES.items() if kind in kinds
-    ]  # fmt: skip
+        _patch(kind, f"{style.text}: {_percent(shares[kind])}", detailed) for kind, style in _STYLES.items() if kind in kinds
+    ]
     figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=9.5, handlelength=2.6, handleheight=1.1)
+
+
+def _patch(kind: str, label: str, detailed: bool) -> Patch:
+    style = _STYLES[kind]
+    return Patch(
+        facecolor=style.colour, edgecolor="#999999", hatch=style.hatch if detailed else "", linewidth=0.5, label=label
+    )  # fmt: skip

@@ -14,9 +14,9 @@ from rich.console import Console
 from experiments import overrides
 from experiments.display import Display, sweep_table
 from experiments.elsewhere import Elsewhere
-from experiments.experiment import ExperimentRun
 from experiments.launch import run_point
 from experiments.measuring import INTERRUPTED, RESULT
+from experiments.members import run_experiment
 from experiments.ranks import follow
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
@@ -44,8 +44,8 @@ class Session:
         try:
             experiment = chosen_experiment(cfg)
             if experiment is not None:
-                run = ExperimentRun(experiment, folder, given, self.console, self._complain, self.elsewhere, self.comm)
-                self.failed |= not run.run()
+                arguments = (experiment, folder, given, self.console, self._complain, self.elsewhere, self.comm)
+                self.failed |= not run_experiment(*arguments)
                 return
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
             self.failed = True

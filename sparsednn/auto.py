@@ -9,6 +9,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend
+from sparsednn.calibration import assuming, read_calibration
 from sparsednn.cluster import Cluster, ClusterSimulator, Plan
 from sparsednn.cost import WorkProfile
 from sparsednn.cost_model import CostModel
@@ -138,7 +139,8 @@ def choose_for(
     """
     if not isinstance(backend, ProfilingBackend):
         raise ValueError(f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba")
-    model = CostModel(options.calibration)
+    assumed = {} if cluster is None else cluster.assume
+    model = CostModel(assuming(read_calibration(options.calibration), assumed))
     model.require_calibrated(kernel)
     profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
     choice = choose(

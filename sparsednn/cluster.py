@@ -6,7 +6,7 @@ simulated one after the other, and a run takes as long as the slowest of them, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.backend import KernelOptions
-from sparsednn.cost import GroupCosts, WorkProfile
+from sparsednn.cost import GroupCosts, GroupWork, WorkProfile
 from sparsednn.cost_model import CostModel
 from sparsednn.executors import SimulatedExecutor, Timeline
 from sparsednn.machine import worker_domains
 from sparsednn.partition import Partition, RowGroup, alive_first, even_bounds, hashed_order
 from sparsednn.schedulers import SCHEDULERS, Job, SchedulerOptions
 from sparsednn.trace import Span
+from sparsednn.traffic import Traffic, estimate
 
 NOISE_SPANS = 16
 """A noisy node changes its speed so often during a row group."""
@@ -47,6 +48,8 @@ class Cluster:
         layers of each row group.
     seed : int
         Of the noise.
+    assume : mapping of float
+        What to assume in place of the calibration's assumed parameters (see `sparsednn.calibration.assuming`).
     """
 
     nodes: int = 1
@@ -57,6 +60,7 @@ class Cluster:
     slow_core: float | None = None
     noisy_node: float | None = None
     seed: int = 0
+    assume: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -126,6 +130,8 @@ class ClusterRun:
     timelines : list of Timeline, one for each process
     partition : Partition
         The row groups of all processes, process after process.
+    traffic : Traffic, optional
+        Of the process that has the most to do, if it was asked for.
     """
 
     elapsed_s: float
@@ -133,6 +139,7 @@ class ClusterRun:
     gather_s: float
     timelines: list[Timeline]
     partition: Partition
+    traffic: Traffic | None = None
 
     @property
     def multiply_adds(self) -> int:
@@ -170,8 +177,8 @@ class ClusterSimulator:
         self._slowdown = model.slowdown(options, n_workers, n_cores, cluster.processes_per_node)
         self._domains = worker_domains(n_workers, False, cluster.numa_domains)
 
-    def run(self, plan: Plan, *, trace: bool = False) -> ClusterRun:
-        """Run all processes; deterministic."""
+    def run(self, plan: Plan, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
+        """Run all processes; deterministic. With `traffic`, estimate that of the one that has the most to do."""
         n_groups = SCHEDULERS[plan.scheduler](plan.options).n_row_groups(self.cluster.n_workers)
         shares = self._split(plan, n_groups)
         works = self.profile.partition_work([rows for share in shares for rows in share])
@@ -185,7 +192,19 @@ class ClusterSimulator:
         gather_s = self.model.gather_s(self.cluster.n_processes, n_bytes)
         groups = (RowGroup(number, rows) for number, rows in enumerate(rows for share in shares for rows in share))
         partition = Partition(self.profile.n_instances, tuple(groups))
-        return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition)
+        moved = None
+        if traffic:
+            done = np.array([work.multiply_adds.sum() for work in works]).reshape(len(shares), n_groups).sum(axis=1)
+            busiest = int(np.argmax(done))  # the same one with all schedulers
+            own = slice(busiest * n_groups, (busiest + 1) * n_groups)
+            moved = self._traffic(busiest, plan, works[own], costs[own])
+        return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition, moved)
+
+    def _traffic(self, process: int, plan: Plan, works: Sequence[GroupWork], costs: Sequence[GroupCosts]) -> Traffic:
+        """Run a process again, for what it did when; it has its share of its node's cache."""
+        spans = self._run_process(process, plan, costs, True).spans
+        llc_bytes = self.model.calibration.value("assumed", "llc_bytes") / self.cluster.processes_per_node
+        return estimate(process, spans, works, costs, llc_bytes)
 
     def _split(self, plan: Plan, n_groups: int) -> list[list[NDArray[np.int64]]]:
         """Contiguous rows for each process, and of these for each of its row groups."""

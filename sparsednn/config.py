@@ -26,6 +26,10 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the option and the way out."""
 
 
+KINDS_OF_EXPERIMENT = ("sweeps", "benchmark", "members", "report")
+"""Fields of an experiment of which it has one."""
+
+
 def register() -> None:
     """Make the schema known to Hydra as ``schema/config``."""
     ConfigStore.instance().store(group="schema", name="config", node=Config)
@@ -62,20 +66,21 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
         If it is not a whole one.
     """
     experiment: Any = OmegaConf.to_object(cfg.experiment)
-    if experiment.sweeps or experiment.benchmark:
-        if experiment.name == "none":
-            raise ConfigError("experiment.sweeps, .benchmark: an experiment needs a name other than none")
-        if experiment.sweeps and experiment.benchmark:
-            raise ConfigError(f"experiment.benchmark={experiment.benchmark}: experiment={experiment.name} has sweeps, not that")
-        if experiment.rounds < 1:
-            raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
-        return experiment  # type: ignore[no-any-return]
-    if experiment != ExperimentConfig():
-        raise ConfigError(
-            f"experiment.name={experiment.name}: only a file of conf/experiment has sweeps or a benchmark; "
-            "experiment=NAME takes it"
-        )
-    return None
+    given = [name for name in KINDS_OF_EXPERIMENT if getattr(experiment, name)]
+    if not given:
+        if experiment != ExperimentConfig():
+            raise ConfigError(
+                f"experiment.name={experiment.name}: only a file of conf/experiment has {', '.join(KINDS_OF_EXPERIMENT)}; "
+                "experiment=NAME takes it"
+            )
+        return None
+    if experiment.name == "none":
+        raise ConfigError(f"experiment.{given[0]}: an experiment needs a name other than none")
+    if len(given) > 1:
+        raise ConfigError(f"experiment.{given[1]}: experiment={experiment.name} has {given[0]}, not that")
+    if experiment.rounds < 1:
+        raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
+    return experiment  # type: ignore[no-any-return]
 
 
 def as_record(config: Config) -> dict[str, Any]:
@@ -159,6 +164,9 @@ def _check_ranges(config: Config) -> None:
         value = getattr(config.cluster, name)
         if value is not None and not 1 <= value < math.inf:
             raise ConfigError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
+    for name, value in dataclasses.asdict(config.cluster.assume).items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"cluster.assume.{name}={value}: must be above 0")
     for name in ("bias", "weight", "maximum"):
         value = getattr(config.network, name)
         if value is not None and not math.isfinite(value):
@@ -185,6 +193,9 @@ def _check_executor(config: Config) -> None:
                 )
         return
     defaults = ClusterConfig()
+    for name, value in dataclasses.asdict(cluster.assume).items():
+        if value is not None:
+            raise ConfigError(f"cluster.assume.{name}={value}: only for executor=simulated")
     for name in ("nodes", "cores_per_node", "processes_per_node", "slow_core", "noisy_node"):
         value = getattr(cluster, name)
         built = submission.submits(config) and name in submission.SIZES

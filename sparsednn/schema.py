@@ -163,6 +163,19 @@ class InputConfig:
 
 
 @dataclass(slots=True)
+class AssumeConfig:
+    """What to assume in place of the calibration file's assumed parameters; None: what it says."""
+
+    core_speed: float | None = None
+    slowdown: float | None = None
+    barrier_s: float | None = None
+    network_latency_s: float | None = None
+    network_bytes_per_s: float | None = None
+    llc_bytes: float | None = None
+    memory_bytes_per_s: float | None = None
+
+
+@dataclass(slots=True)
 class ClusterConfig(Submission):
     """The machines. `slow_core` and `noisy_node` are how many times as long one core, or everything on one node, takes."""
 
@@ -178,13 +191,15 @@ class ClusterConfig(Submission):
     calibration: str | None = None
     slow_core: float | None = None
     noisy_node: float | None = None
+    assume: AssumeConfig = field(default_factory=AssumeConfig)
 
 
 @dataclass(slots=True)
 class SweepConfig:
-    """Some points of an experiment: every combination of a grid's values, or those that are listed.
+    """Some points of an experiment: every combination of a grid's values and, if there are any, the listed points.
 
-    A listed point is a mapping of overrides, with a `label` if its overrides are not to be its name.
+    A listed point is a mapping of overrides, with a `label` if its overrides are not to be its name. Points of an `optional`
+    sweep are left out where a package that they need is not installed.
     """
 
     name: str = ""
@@ -193,13 +208,19 @@ class SweepConfig:
     points: list[dict[str, Any]] = field(default_factory=list)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
     toy_grid: dict[str, list[Any]] = field(default_factory=dict)
+    toy_points: list[dict[str, Any]] = field(default_factory=list)
+    optional: bool = False
 
 
 @dataclass(slots=True)
 class ExperimentConfig:
-    """A named experiment: sweeps or a benchmark, and the figure that is drawn of their records. Without both it is a plain run.
+    """A named experiment, without which a run is a plain one.
 
-    In each of the `rounds` all points take turns, so that all see a machine whose speed changes. `toy_...` count at toy size.
+    It has sweeps or a benchmark, and the figure that is drawn of their records; or `members`, other experiments that are run
+    one after the other; or `report`, folders whose records a report is made of.
+
+    In each of the `rounds` all measured points take turns, so that all see a machine whose speed changes; simulated ones are
+    run once. `toy_...` count at toy size.
     """
 
     name: str = "none"
@@ -211,6 +232,8 @@ class ExperimentConfig:
     toy_overrides: dict[str, Any] = field(default_factory=dict)
     sweeps: list[SweepConfig] = field(default_factory=list)
     benchmark: str = ""
+    members: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

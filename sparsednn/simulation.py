@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from sparsednn.auto import AUTO, choose_for
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
+from sparsednn.calibration import assuming, read_calibration
 from sparsednn.choices import unknown
 from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
-from sparsednn.cost_model import CostModel
+from sparsednn.cost_model import BLOCK_KERNELS, CostModel
 from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import imbalance, rates
 from sparsednn.memory import peak_rss_bytes
@@ -84,7 +85,7 @@ def simulate(
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
     if network.layers[-1].activation.low < 0:
         raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
-    model = CostModel(opts.calibration)
+    model = CostModel(assuming(read_calibration(opts.calibration), cluster.assume))
     kernel_options = opts.kernel_options(kernel)
     model.require_calibrated(kernel_options)
     rows = canonical_inputs(inputs, network.n_inputs)
@@ -97,7 +98,7 @@ def simulate(
         scheduler = choice.scheduler
     plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
     simulator = ClusterSimulator(profile, model, kernel_options, cluster)
-    run = simulator.run(plan, trace=opts.trace)
+    run = simulator.run(plan, trace=opts.trace, traffic=kernel not in BLOCK_KERNELS)
     categories = profile.alive_at_end()
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
     record = {
@@ -109,6 +110,8 @@ def simulate(
         "truth": {"checked": False, "source": None, "match": None},
         **_outcome(run, network, rows, profile_s),
     }
+    if run.traffic is not None:
+        record["traffic"] = _traffic(run, model)
     if choice is not None:
         record["auto"] = choice.record
     return Result(categories, None, record, trace)
@@ -138,6 +141,20 @@ def _what(
         "row_order": options.row_order,
         "processes": cluster.n_processes,
         "threads": cluster.n_workers,
+    }
+
+
+def _traffic(run: ClusterRun, model: CostModel) -> dict[str, Any]:
+    """The estimate of what the process that has the most to do moves between memory and its last-level cache."""
+    traffic = run.traffic
+    assert traffic is not None
+    rate = model.calibration.value("assumed", "memory_bytes_per_s")
+    return {
+        "estimated": True,
+        **asdict(traffic),
+        "from_cache": traffic.from_cache,
+        "memory_bytes_per_s": rate,
+        "memory_s": traffic.memory_bytes / rate,
     }
 
 

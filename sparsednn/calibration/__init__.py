@@ -10,6 +10,7 @@ each of some numbers, as in ``{"1024": {...}, "4096": {...}}``.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -38,6 +39,18 @@ KERNEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 
 OVERHEADS = ("decision_s", "wake_s", "start_s", "barrier_s", "barrier_shared_core_s", "run_s", "row_s")
 ASSUMED = ("core_speed", "network_latency_s", "network_bytes_per_s")
+MEMORY: Mapping[str, dict[str, Any]] = {
+    "llc_bytes": {
+        "value": 70e6, "unit": "bytes per node", "source": "assumed",
+        "note": "two Xeon E5-2690 v4 (14 cores, 2.6 GHz) with 35 MB of last-level cache each, taken as one",
+    },
+    "memory_bytes_per_s": {
+        "value": 120e9, "unit": "bytes/s per node", "source": "assumed",
+        "note": "about four fifths of the 153.6 GB/s of two processors with four channels of DDR4-2400 each",
+    },
+}  # fmt: skip
+"""Of the nodes' memory: only the estimate of its traffic uses it. Files of earlier versions lack it and get this."""
+
 TABLES = ("barrier_s", "slowdown")
 """Parameters that are always tables, by the number of members or active cores; the others may be, by the number of neurons."""
 
@@ -117,11 +130,46 @@ def check_calibration(content: Any, source: str) -> Calibration:
             raise ValueError(f"{source}: {unknown('kernels', kernel, KERNEL_PARAMETERS)}")
         _check_section(source, f"kernels.{kernel}", parameters, KERNEL_PARAMETERS[kernel])
     _check_section(source, "overheads", content["overheads"], OVERHEADS)
-    _check_section(source, "assumed", content["assumed"], ASSUMED)
-    for name in ("core_speed", "network_bytes_per_s"):
+    if isinstance(content["assumed"], dict):
+        content = {**content, "assumed": {**MEMORY, **content["assumed"]}}
+    _check_section(source, "assumed", content["assumed"], (*ASSUMED, *MEMORY))
+    for name in ("core_speed", "network_bytes_per_s", *MEMORY):
         if content["assumed"][name].get("value", 1) <= 0:
             raise ValueError(f"{source}: assumed.{name}: value must be above 0")
     return Calibration(content, source)
+
+
+def assuming(calibration: Calibration, values: Mapping[str, float]) -> Calibration:
+    """Return a calibration with other values in place of its assumed ones; what was measured stays.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    values : mapping of float
+        By name: a parameter of ``assumed``; or ``slowdown`` or ``barrier_s``, for all assumed entries of these tables.
+
+    Raises
+    ------
+    ValueError
+        For a name that has nothing assumed, or a value that is not above 0.
+    """
+    content = copy.deepcopy(calibration.content)
+    tables = {
+        "slowdown": [kernel["slowdown"] for kernel in content["kernels"].values()],
+        "barrier_s": [content["overheads"]["barrier_s"]],
+    }
+    for name, value in values.items():
+        if name not in (*ASSUMED, *MEMORY, *tables):
+            raise ValueError(unknown("assume", name, (*ASSUMED, *MEMORY, *tables)))
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"assume.{name}={value}: must be above 0")
+        places = (
+            [content["assumed"][name]] if name in content["assumed"] else [e for table in tables[name] for e in table.values()]
+        )
+        for entry in places:
+            if entry["source"] == "assumed":
+                entry |= {"value": float(value), "note": f"assumed for this run in place of {entry['value']:g}"}
+    return Calibration(content, calibration.source)
 
 
 def _check_section(source: str, where: str, parameters: Any, names: tuple[str, ...]) -> None:

@@ -1,0 +1,133 @@
+"""Hashing of instances and neurons; and whether more nodes are super-linearly faster, by time and by estimated traffic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+from rich.console import Group
+from rich.table import Table
+
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.figures import _groups
+from experiments.figures._groups import Groups, grouped, network, scheduler
+from experiments.figures._scaling import cores
+from experiments.records import Point, Points, frame
+from sparsednn.config import ConfigError
+
+TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluster"}
+NODES = "simulated_nodes"
+BASE = "none"
+WAYS = ("none", "input", "layer", "both")
+
+
+def hashed(point: Point) -> str:
+    """Name what a point hashes."""
+    return str(point.record["hashing"])
+
+
+def job(point: Point) -> str:
+    """Name a point's network and scheduler."""
+    return f"{network(point)} {scheduler(point)}"
+
+
+def lines(points: Points) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each scheduler, a row for each number of nodes: cores, seconds, speed-up, and the traffic with its share.
+
+    ``traffic_of_all`` is the estimated traffic of all nodes, if all have as much as the busiest, over that of the fewest nodes:
+    where it falls below 1, caches hold more of the work, and time may fall more than in proportion.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for point in sorted(points.of(NODES), key=cores):
+        record = point.record
+        row = {"cores": cores(point), "nodes": int(record["processes"]), "seconds": point.median_s}
+        if "traffic" in record:
+            row |= {key: record["traffic"][key] for key in ("memory_bytes", "from_cache", "memory_s")}
+        found.setdefault(scheduler(point), []).append(row)
+    for rows in found.values():
+        first = rows[0]
+        for row in rows:
+            row["speed_up"] = first["seconds"] / row["seconds"]
+            row["efficiency"] = row["speed_up"] / (row["cores"] / first["cores"])
+            if first.get("memory_bytes"):
+                row["traffic_of_all"] = row["memory_bytes"] * row["nodes"] / (first["memory_bytes"] * first["nodes"])
+    return found
+
+
+def draw(points: Points) -> Drawing:
+    """Draw bars for each kind of hashing, and lines over nodes."""
+    groups = {sweep: grouped(points.of(sweep), job, hashed) for sweep in TITLES if points.of(sweep)}
+    if not groups:
+        raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(TITLES)}")
+    heights = [found.n_bars * _groups.BAR_INCHES + 0.6 for found in groups.values()]
+    over_nodes = lines(points)
+    figure = style.new_figure(9.0, sum(heights) + 1.8 + (3.4 if over_nodes else 0))
+    grid = figure.add_gridspec(len(heights) + bool(over_nodes), 2, height_ratios=[*heights, *([3.2] if over_nodes else [])])
+    for row, (sweep, found) in enumerate(groups.items()):
+        axes = figure.add_subplot(grid[row, :])
+        _groups.draw(axes, found, BASE, WAYS)
+        axes.set_title(TITLES[sweep])
+        axes.set_xlabel("inference time (s, logarithmic); x: times as long as without hashing")
+        _groups.legend(axes, WAYS, points.of(sweep)[0].simulated)
+    if over_nodes:
+        left, right = (figure.add_subplot(grid[-1, column]) for column in (0, 1))
+        _draw_lines(left, over_nodes, "efficiency", "efficiency (above 1: super-linear)")
+        _draw_lines(right, over_nodes, "traffic_of_all", "estimated traffic of all nodes, of 1 node: 1")
+        record = points.of(NODES)[0].record
+        left.set_title(f"Simulated nodes, {record['neurons']:,} x {record['layers']:,}")
+        right.set_title("Below 1: caches hold more")
+    style.entitle(figure, "Hashing", points)
+    data = frame(points.points)
+    data["hashing"] = [hashed(point) for point in points.points]
+    data["ratio_to_none"] = _groups.ratio_column(list(groups.values()), points.points, BASE)
+    data["imbalance"] = [point.record["imbalance"]["busy"] for point in points.points]
+    for key in ("from_cache", "memory_bytes"):
+        data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
+    tables = [_groups.table("Hashing (x none: times as long)", list(groups.items()), BASE, "network, scheduler")]
+    return Drawing(figure, data, Group(*tables, *([_nodes_table(over_nodes)] if over_nodes else [])))
+
+
+def _draw_lines(axes: Axes, over_nodes: dict[str, list[dict[str, Any]]], key: str, label: str) -> None:
+    for number, (name, rows) in enumerate(over_nodes.items()):
+        known = [row for row in rows if key in row]
+        looks = style.series(name, number, simulated=True)
+        axes.plot([row["cores"] for row in known], [row[key] for row in known], **looks)
+    axes.axhline(1, color=style.GREY, linestyle=":")
+    style.logarithmic(axes, "x")
+    sizes = sorted({row["cores"] for rows in over_nodes.values() for row in rows})
+    axes.xaxis.set_major_locator(NullLocator())
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xlabel("cores")
+    axes.set_ylabel(label, fontsize=9)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=7)
+
+
+def _nodes_table(over_nodes: dict[str, list[dict[str, Any]]]) -> Table:
+    table = Table(title="More nodes (simulated; traffic estimated, of the busiest node)")
+    for name in ("scheduler", "nodes", "cores", "inference s", "efficiency", "traffic GB a node", "of all, of 1 node: 1"):
+        table.add_column(name, justify="left" if name == "scheduler" else "right")
+    for name, rows in over_nodes.items():
+        for row in rows:
+            known = "memory_bytes" in row
+            table.add_row(
+                name,
+                f"{row['nodes']:,}",
+                f"{row['cores']:,}",
+                style.labelled(f"{row['seconds']:.4g}", simulated=True),
+                f"{row['efficiency']:.2f}",
+                f"{row['memory_bytes'] / 1e9:,.2f}" if known else "",
+                f"{row['traffic_of_all']:.2f}" if "traffic_of_all" in row else "",
+            )
+    return table
+
+
+def mean_ratios(points: Points, sweep: str) -> dict[str, dict[str, float]]:
+    """Return for each scheduler how many times as long each kind of hashing takes as none, on average."""
+    found = {}
+    for name in dict.fromkeys(scheduler(point) for point in points.of(sweep)):
+        own: Groups = grouped([point for point in points.of(sweep) if scheduler(point) == name], job, hashed)
+        found[name] = own.mean_ratios(BASE)
+    return found

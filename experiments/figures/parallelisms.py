@@ -1,0 +1,92 @@
+"""The five parallelisms on the challenge's networks: measured here, on the simulated cluster, and under other assumptions."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.figures import _groups
+from experiments.figures._groups import PARALLELISMS, Groups, grouped, network, scheduler
+from experiments.records import Points, frame
+from sparsednn.config import ConfigError
+
+BASE = "data_then_model"
+MEASURED, SIMULATED, ASSUMPTIONS = "measured", "simulated", "assumptions"
+TITLES = {MEASURED: "Measured, all cores here", SIMULATED: "Simulated cluster"}
+CLAIMED = (1.10, 1.65)
+"""The paper: data_then_model is 10 to 65 % faster on average than each of the others."""
+
+
+def by_network(points: Points, sweep: str) -> Groups:
+    """Return the points of a sweep by network and scheduler."""
+    return grouped(points.of(sweep), network, scheduler)
+
+
+def by_assumption(points: Points) -> dict[str, Groups]:
+    """Return the points under each assumption, by network and scheduler."""
+    found = points.of(ASSUMPTIONS)
+    names = list(dict.fromkeys(point.label.partition(", neurons=")[0] for point in found))
+    return {
+        name: grouped([p for p in found if p.label.partition(", neurons=")[0] == name], network, scheduler) for name in names
+    }
+
+
+def draw(points: Points) -> Drawing:
+    """Draw bars for each network, and the mean ratios to data_then_model under each assumption."""
+    groups = {sweep: by_network(points, sweep) for sweep in TITLES if points.of(sweep)}
+    if not any(BASE in cell for found in groups.values() for cell in found.cells.values()):
+        raise ConfigError(f"experiment {points.name}: no record of scheduler={BASE} to compare with")
+    means = _mean_rows(points, groups)
+    heights = [*(found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values()), 0.3 * len(means) + 0.6]
+    figure = style.new_figure(9.0, sum(heights) + 1.6)
+    panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for axes, (sweep, found) in zip(panels, groups.items(), strict=False):
+        _groups.draw(axes, found, BASE, PARALLELISMS)
+        axes.set_title(TITLES[sweep])
+        axes.set_xlabel(f"inference time (s, logarithmic); x: times as long as {BASE}")
+        _groups.legend(axes, PARALLELISMS, points.of(sweep)[0].simulated)
+    _draw_means(panels[-1], means)
+    style.entitle(figure, "The five parallelisms, kernel csc", points)
+    data = frame(points.points)
+    by_job = [*groups.values(), *by_assumption(points).values()]
+    data[f"ratio_to_{BASE}"] = _groups.ratio_column(by_job, points.points, BASE)
+    parts = [*groups.items()]
+    parts += [(f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items()]
+    return Drawing(figure, data, _groups.table(f"The five parallelisms (x {BASE}: times as long)", parts, BASE))
+
+
+def _mean_rows(points: Points, groups: dict[str, Groups]) -> list[tuple[str, dict[str, float], bool]]:
+    """Return rows of mean ratios: their names, the ratios by scheduler, and whether they are simulated."""
+    rows = [
+        (
+            f"{sweep}, {len(found.cells)} network{'s' if len(found.cells) > 1 else ''}",
+            found.mean_ratios(BASE),
+            sweep != MEASURED,
+        )
+        for sweep, found in groups.items()
+    ]
+    return rows + [(name, found.mean_ratios(BASE), True) for name, found in by_assumption(points).items()]
+
+
+def _draw_means(axes: Axes, rows: list[tuple[str, dict[str, float], bool]]) -> None:
+    others = [name for name in PARALLELISMS if name != BASE]
+    for row, (_, means, simulated) in enumerate(rows):
+        for way, ratio in means.items():
+            if way in others:
+                looks = style.series(way, PARALLELISMS.index(way), simulated) | {"linestyle": "none", "label": None}
+                axes.plot([ratio], [row], markersize=6, **looks)
+    axes.axvspan(*CLAIMED, color="#EEEEEE", zorder=0)
+    axes.axvline(1, color=style.INK, linewidth=0.8)
+    style.logarithmic(axes, "x")
+    ticks = [t for t in (0.2, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20) if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(f"mean over networks: times as long as {BASE} (shaded: the paper's claim, 1.10 to 1.65)")
+    axes.set_title(f"How many times as long as {BASE}, on average")
+    handles = [
+        Line2D([], [], **style.series(way, PARALLELISMS.index(way), simulated=False) | {"linestyle": "none"}) for way in others
+    ]
+    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=7.5, columnspacing=1.0)

@@ -1,0 +1,71 @@
+"""What every thread does when: Gantt charts of the points' traces, one below the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from experiments import style
+from experiments.drawing import Drawing
+from experiments.gantt import draw_chart, legend_handles
+from experiments.measuring import TRACE
+from experiments.records import Point, Points, frame
+from sparsednn.config import ConfigError
+from sparsednn.trace import KINDS, Trace, read_trace
+
+TITLES = {"measured": "measured, all cores here", "simulated": "simulated node"}
+
+
+def trace_of(folder: Path) -> Trace:
+    """Read the trace beside a record.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it is malformed.
+    """
+    try:
+        return read_trace(folder / TRACE)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: the trace of this point cannot be read: {error}; run the experiment again") from error
+
+
+def draw(points: Points) -> Drawing:
+    """Draw a chart for each point; those of the same sweep have the same axis."""
+    found = [(point, trace_of(point.folders[0])) for point in points.points]
+    rows = [0.28 * min(max(len(trace.workers()), 2), 28) ** 0.8 + 0.85 for _, trace in found]
+    figure = style.new_figure(10.0, sum(rows) + 1.9)
+    panels = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"height_ratios": rows})[:, 0]
+    for axes, (point, trace) in zip(panels, found, strict=True):
+        end_s = max(other.elapsed_s for same, other in found if same.sweep == point.sweep)
+        draw_chart(axes, trace, end_s)
+        axes.set_title(f"{point.record['scheduler']} ({TITLES.get(point.sweep, point.sweep)}): {_said(trace)}", fontsize=10)
+    kinds = {span.kind for _, trace in found for span in trace.spans}
+    figure.legend(handles=legend_handles(kinds), loc="outside lower center", ncols=3, fontsize=8)
+    record = found[0][0].record
+    job = f"{record['neurons']:,} x {record['layers']:,}, {record['instances']:,} instances"
+    style.entitle(figure, f"Stragglers, and their cure: {job}", points, "one run each")
+    data = frame(points.points)
+    for kind in KINDS:
+        data[f"{kind}_share"] = [trace.shares()[kind] for _, trace in found]
+    return Drawing(figure, data, _table(found))
+
+
+def _said(trace: Trace) -> str:
+    shares = trace.shares()
+    return f"{style.time_text(trace.elapsed_s)}, busy {100 * (shares['data'] + shares['team']):.0f} %"
+
+
+def _table(found: list[tuple[Point, Trace]]) -> Table:
+    table = Table(title="Shares of the workers' time (%)")
+    for name in ("", "point"):
+        table.add_column(name)
+    for name in ("elapsed s", *KINDS):
+        table.add_column(name, justify="right")
+    for point, trace in found:
+        shares = [f"{100 * trace.shares()[kind]:.1f}" for kind in KINDS]
+        elapsed = style.labelled(f"{trace.elapsed_s:.4g}", point.simulated)
+        table.add_row(escape(TITLES.get(point.sweep, point.sweep)), escape(point.label), elapsed, *shares)
+    return table

@@ -1,0 +1,19 @@
+"""As many instances for each core, on more and more cores."""
+
+from __future__ import annotations
+
+from experiments.drawing import Drawing
+from experiments.figures import _scaling
+from experiments.records import Points
+
+EFFICIENCY = _scaling.Kind(
+    "Weak scaling: as many instances for each core",
+    "efficiency (time on the fewest cores / time)",
+    lambda first, point: first.median_s / point.median_s,
+    lambda _: 1.0,
+)
+
+
+def draw(points: Points) -> Drawing:
+    """Draw how much of the rate of each core is left with more of them."""
+    return _scaling.draw(points, EFFICIENCY)

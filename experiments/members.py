@@ -1,0 +1,46 @@
+"""Experiments that are made of others, and what a call of run.py does with the experiment that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra import compose
+from rich.console import Console
+
+from experiments.display import Display
+from experiments.elsewhere import Elsewhere
+from experiments.experiment import CONFIG_NAME, ExperimentRun
+from sparsednn.comm import Communicator
+from sparsednn.config import ConfigError, chosen_experiment
+from sparsednn.schema import ExperimentConfig
+
+
+def run_experiment(
+    experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None],
+    elsewhere: Elsewhere, comm: Communicator | None = None,
+) -> bool:  # fmt: skip
+    """Run an experiment into `folder`, or those that it is made of, or write its report; return whether all went well.
+
+    Parameters, errors: see `ExperimentRun`.
+    """
+    if not experiment.members:
+        return ExperimentRun(experiment, folder, given, console, complain, elsewhere, comm).run()
+    members = [_composed(name, experiment, given) for name in experiment.members]
+    display, well = Display(console), True
+    for number, member in enumerate(members):
+        display.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}")
+        own = folder / member.name
+        own.mkdir(exist_ok=True)
+        well &= ExperimentRun(member, own, given, console, complain, elsewhere, comm).run()
+    return well
+
+
+def _composed(name: str, experiment: ExperimentConfig, given: list[str]) -> ExperimentConfig:
+    """Return a member: at toy size, and in one round, if the whole is."""
+    size = ["experiment.toy=true", "experiment.rounds=1"] if experiment.toy else []
+    rounds = [text for text in given if text.partition("=")[0] == "experiment.rounds"]
+    member = chosen_experiment(compose(CONFIG_NAME, overrides=[f"experiment={name}", *size, *rounds]))
+    if member is None or member.members or member.report:
+        raise ConfigError(f"experiment.members: {name} has no sweeps and no benchmark of its own; leave it out")
+    return member
