@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -125,6 +126,16 @@ def provenance(points: Points, shown: str | None = None) -> str:
     if points.failed:
         parts.append(f"{len(points.failed)} failed points are not shown")
     return "; ".join(parts)
+
+
+LEGEND_INCHES = 0.32
+"""Height of a row of panels that holds a legend alone."""
+
+
+def legend_row(axes: Axes, handles: Sequence[Artist], n_columns: int) -> None:
+    """Make a panel a legend and nothing else: beside panels, legends cover titles and captions."""
+    axes.axis("off")
+    axes.legend(handles=handles, loc="center", ncols=n_columns, fontsize=8, columnspacing=1.2, borderpad=0)
 
 
 def limits_around(axes: Axes, points: Iterable[Point], room: float) -> None:

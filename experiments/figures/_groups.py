@@ -93,10 +93,11 @@ def draw(axes: Axes, groups: Groups, base: str | None, ways: Sequence[str] = ())
     axes.grid(visible=False, axis="y")
 
 
-def legend(axes: Axes, ways: Sequence[str], simulated: bool) -> None:
-    """Explain the colours above an axes."""
-    handles = [Patch(**style.bar(number, simulated), label=way) for number, way in enumerate(ways)]
-    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(ways), fontsize=7.5, columnspacing=1.0)
+def legend(axes: Axes, ways: Sequence[str]) -> None:
+    """Explain the colours, in a panel of its own; and what is simulated, if anything can be."""
+    handles = [Patch(**style.bar(number, simulated=False), label=way) for number, way in enumerate(ways)]
+    hatched = Patch(facecolor="white", edgecolor=style.INK, hatch="///", label=style.SIMULATED)
+    style.legend_row(axes, [*handles, hatched], len(ways) + 1)
 
 
 def _text(point: Point, base: Point | None) -> str:

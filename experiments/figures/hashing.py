@@ -61,16 +61,16 @@ def draw(points: Points) -> Drawing:
     groups = {sweep: grouped(points.of(sweep), job, hashed) for sweep in TITLES if points.of(sweep)}
     if not groups:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(TITLES)}")
-    heights = [found.n_bars * _groups.BAR_INCHES + 0.6 for found in groups.values()]
+    heights = [style.LEGEND_INCHES, *(found.n_bars * _groups.BAR_INCHES + 0.6 for found in groups.values())]
     over_nodes = lines(points)
     figure = style.new_figure(9.0, sum(heights) + 1.8 + (3.4 if over_nodes else 0))
     grid = figure.add_gridspec(len(heights) + bool(over_nodes), 2, height_ratios=[*heights, *([3.2] if over_nodes else [])])
-    for row, (sweep, found) in enumerate(groups.items()):
+    _groups.legend(figure.add_subplot(grid[0, :]), WAYS)
+    for row, (sweep, found) in enumerate(groups.items(), start=1):
         axes = figure.add_subplot(grid[row, :])
         _groups.draw(axes, found, BASE, WAYS)
         axes.set_title(TITLES[sweep])
         axes.set_xlabel("inference time (s, logarithmic); x: times as long as without hashing")
-        _groups.legend(axes, WAYS, points.of(sweep)[0].simulated)
     if over_nodes:
         left, right = (figure.add_subplot(grid[-1, column]) for column in (0, 1))
         _draw_lines(left, over_nodes, "efficiency", "efficiency (above 1: super-linear)")

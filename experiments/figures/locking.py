@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from rich.markup import escape
 from rich.table import Table
 
@@ -36,15 +37,15 @@ def draw(points: Points) -> Drawing:
     sweeps = {sweep: found for sweep in TITLES if (found := points.of(sweep))}
     if not sweeps:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(TITLES)}")
-    figure = style.new_figure(9.0, 2.0 + 0.3 * sum(len(found) + 2 for found in sweeps.values()))
-    ratios = [len(found) + 1 for found in sweeps.values()]
-    panels = figure.subplots(len(sweeps), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})[:, 0]
-    for axes, (sweep, found) in zip(panels, sweeps.items(), strict=True):
+    heights = [2 * style.LEGEND_INCHES, *(0.3 * (len(found) + 1) for found in sweeps.values())]
+    figure = style.new_figure(9.0, sum(heights) + 1.7)
+    panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    handles = [Patch(**style.bar(number, simulated=False), label=text) for number, text in enumerate(PARTS.values())]
+    style.legend_row(panels[0], handles, 4)
+    for axes, (sweep, found) in zip(panels[1:], sweeps.items(), strict=True):
         _draw_bars(axes, found)
-        axes.set_title(style.labelled(TITLES[sweep], found[0].simulated))
+        axes.set_title(TITLES[sweep])
     panels[-1].set_xlabel("share of all workers' time that is not spent on layers (%)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     style.entitle(figure, "What the mechanisms between threads take", points, "means over workers and runs")
     data = frame(points.points)
     for part in PARTS:
@@ -56,13 +57,12 @@ def draw(points: Points) -> Drawing:
 def _draw_bars(axes: Axes, found: list[Point]) -> None:
     for row, point in enumerate(found):
         start = 0.0
-        for number, (part, share) in enumerate(shares(point).items()):
-            looks = style.bar(number, point.simulated) | {"label": PARTS[part] if row == 0 else None}
-            axes.barh(row, 100 * share, left=100 * start, height=0.7, **looks)
+        for number, share in enumerate(shares(point).values()):
+            axes.barh(row, 100 * share, left=100 * start, height=0.7, **style.bar(number, point.simulated))
             start += share
         axes.text(100 * start, row, f"  {_amount(start)}", va="center", size=8)
     axes.set_yticks(range(len(found)), [f"{network(point)} {scheduler(point)}" for point in found], fontsize=8)
-    axes.set_xlim(0, 112)
+    axes.set_xlim(0, 118 * max(sum(shares(point).values()) for point in found))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from experiments import style
 from experiments.drawing import Drawing
 from experiments.figures import _groups
 from experiments.figures._groups import PARALLELISMS, Groups, grouped, network, scheduler
-from experiments.records import Points, frame
+from experiments.records import Point, Points, frame
 from sparsednn.config import ConfigError
 
 BASE = "data_then_model"
-MEASURED, SIMULATED, ASSUMPTIONS = "measured", "simulated", "assumptions"
-TITLES = {MEASURED: "Measured, all cores here", SIMULATED: "Simulated cluster"}
+MEASURED, PRUNED, SIMULATED, ASSUMPTIONS, CACHES = "measured", "measured_pruned", "simulated", "assumptions", "caches"
+TITLES = {
+    MEASURED: "Measured, all cores here",
+    PRUNED: "Measured, all cores here, with what the paper lacks (dead rows dropped, full columns as vectors)",
+    SIMULATED: "Simulated cluster",
+}
 CLAIMED = (1.10, 1.65)
 """The paper: data_then_model is 10 to 65 % faster on average than each of the others."""
 
@@ -27,10 +30,13 @@ def by_network(points: Points, sweep: str) -> Groups:
 def by_assumption(points: Points) -> dict[str, Groups]:
     """Return the points under each assumption, by network and scheduler."""
     found = points.of(ASSUMPTIONS)
-    names = list(dict.fromkeys(point.label.partition(", neurons=")[0] for point in found))
-    return {
-        name: grouped([p for p in found if p.label.partition(", neurons=")[0] == name], network, scheduler) for name in names
-    }
+    names = list(dict.fromkeys(assumption(point) for point in found))
+    return {name: grouped([point for point in found if assumption(point) == name], network, scheduler) for name in names}
+
+
+def assumption(point: Point) -> str:
+    """Name what a point assumes."""
+    return point.label.partition(", neurons=")[0]
 
 
 def draw(points: Points) -> Drawing:
@@ -39,18 +45,21 @@ def draw(points: Points) -> Drawing:
     if not any(BASE in cell for found in groups.values() for cell in found.cells.values()):
         raise ConfigError(f"experiment {points.name}: no record of scheduler={BASE} to compare with")
     means = _mean_rows(points, groups)
-    heights = [*(found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values()), 0.3 * len(means) + 0.6]
+    bars = [found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values()]
+    heights = [style.LEGEND_INCHES, *bars, 0.28 * len(means) + 0.6]
     figure = style.new_figure(9.0, sum(heights) + 1.6)
     panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, (sweep, found) in zip(panels, groups.items(), strict=False):
+    _groups.legend(panels[0], PARALLELISMS)
+    for axes, (sweep, found) in zip(panels[1:], groups.items(), strict=False):
         _groups.draw(axes, found, BASE, PARALLELISMS)
         axes.set_title(TITLES[sweep])
         axes.set_xlabel(f"inference time (s, logarithmic); x: times as long as {BASE}")
-        _groups.legend(axes, PARALLELISMS, points.of(sweep)[0].simulated)
     _draw_means(panels[-1], means)
     style.entitle(figure, "The five parallelisms, kernel csc", points)
     data = frame(points.points)
     by_job = [*groups.values(), *by_assumption(points).values()]
+    data["assumption"] = [assumption(point) if point.sweep in (ASSUMPTIONS, CACHES) else "" for point in points.points]
+    data["from_cache"] = [point.record.get("traffic", {}).get("from_cache") for point in points.points]
     data[f"ratio_to_{BASE}"] = _groups.ratio_column(by_job, points.points, BASE)
     parts = [*groups.items()]
     parts += [(f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items()]
@@ -86,7 +95,3 @@ def _draw_means(axes: Axes, rows: list[tuple[str, dict[str, float], bool]]) -> N
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(f"mean over networks: times as long as {BASE} (shaded: the paper's claim, 1.10 to 1.65)")
     axes.set_title(f"How many times as long as {BASE}, on average")
-    handles = [
-        Line2D([], [], **style.series(way, PARALLELISMS.index(way), simulated=False) | {"linestyle": "none"}) for way in others
-    ]
-    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=7.5, columnspacing=1.0)

@@ -33,14 +33,14 @@ def draw(points: Points) -> Drawing:
     if not groups:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(TITLES)}")
     ways = list(dict.fromkeys(way for found in groups.values() for way in found.ways))
-    heights = [found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values()]
+    heights = [style.LEGEND_INCHES, *(found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values())]
     figure = style.new_figure(9.0, sum(heights) + 1.8)
     panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, (sweep, found) in zip(panels, groups.items(), strict=True):
+    _groups.legend(panels[0], ways)
+    for axes, (sweep, found) in zip(panels[1:], groups.items(), strict=True):
         _groups.draw(axes, found, BASE, ways)
         axes.set_title(TITLES[sweep])
         axes.set_xlabel("inference time (s, logarithmic); x: times as long as data parallelism")
-        _groups.legend(axes, ways, points.of(sweep)[0].simulated)
     style.entitle(figure, "Who recruits helpers (data_then_model)", points)
     data = frame(points.points)
     data["strategy"] = [strategy(point) for point in points.points]

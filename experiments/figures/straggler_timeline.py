@@ -35,15 +35,15 @@ def trace_of(folder: Path) -> Trace:
 def draw(points: Points) -> Drawing:
     """Draw a chart for each point; those of the same sweep have the same axis."""
     found = [(point, trace_of(point.folders[0])) for point in points.points]
-    rows = [0.28 * min(max(len(trace.workers()), 2), 28) ** 0.8 + 0.85 for _, trace in found]
-    figure = style.new_figure(10.0, sum(rows) + 1.9)
-    panels = figure.subplots(len(rows), 1, squeeze=False, gridspec_kw={"height_ratios": rows})[:, 0]
-    for axes, (point, trace) in zip(panels, found, strict=True):
+    charts = [0.28 * min(max(len(trace.workers()), 2), 28) ** 0.8 + 0.85 for _, trace in found]
+    heights = [2 * style.LEGEND_INCHES, *charts]
+    figure = style.new_figure(10.0, sum(heights) + 1.5)
+    panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    style.legend_row(panels[0], legend_handles({span.kind for _, trace in found for span in trace.spans}), 3)
+    for axes, (point, trace) in zip(panels[1:], found, strict=True):
         end_s = max(other.elapsed_s for same, other in found if same.sweep == point.sweep)
         draw_chart(axes, trace, end_s)
         axes.set_title(f"{point.record['scheduler']} ({TITLES.get(point.sweep, point.sweep)}): {_said(trace)}", fontsize=10)
-    kinds = {span.kind for _, trace in found for span in trace.spans}
-    figure.legend(handles=legend_handles(kinds), loc="outside lower center", ncols=3, fontsize=8)
     record = found[0][0].record
     job = f"{record['neurons']:,} x {record['layers']:,}, {record['instances']:,} instances"
     style.entitle(figure, f"Stragglers, and their cure: {job}", points, "one run each")
