@@ -40,7 +40,7 @@ class _Style:
     top: float = 1.0
 
 
-_STYLES = {
+STYLES = {
     "data": _Style("own rows (data parallelism)", "#0072B2", ink="white"),
     "team": _Style("working in a team (model parallelism)", "#E69F00"),
     "barrier": _Style("waits for the team", "#000000", ink="white", top=0.25),
@@ -104,7 +104,7 @@ def draw_chart(axes: Axes, trace: Trace, end_s: float) -> None:
 
 def legend_handles(kinds: Iterable[str]) -> list[Patch]:
     """Return a patch for each of some kinds of spans, with what it means."""
-    return [_patch(kind, style.text, detailed=True) for kind, style in _STYLES.items() if kind in set(kinds)]
+    return [_patch(kind, style.text, detailed=True) for kind, style in STYLES.items() if kind in set(kinds)]
 
 
 def _unit(elapsed_s: float) -> tuple[str, float]:
@@ -156,7 +156,7 @@ def _draw_bars(axes: Axes, trace: Trace, per_second: float) -> None:
     by_kind = defaultdict(list)
     for span in trace.spans:
         by_kind[span.kind].append(span)
-    for order, (kind, style) in enumerate(_STYLES.items()):
+    for order, (kind, style) in enumerate(STYLES.items()):
         spans = by_kind[kind]
         boxes = []
         for span in spans:
@@ -183,7 +183,7 @@ def _write_into_bars(axes: Axes, trace: Trace, per_second: float) -> None:
         for _, same in groupby(mine, key=lambda span: (span.kind, span.row_group)):
             span = max(same, key=lambda span: span.duration_s)
             text = _fitting(_texts(span, leaders), span.duration_s * inches_per_second)
-            style = _STYLES[span.kind]
+            style = STYLES[span.kind]
             middle = (span.start_s + span.stop_s) / 2 * per_second
             box = {"facecolor": style.colour, "edgecolor": "none", "pad": 1.0} if style.hatch and text else None
             axes.text(middle, row, text, color=style.ink, fontsize=_FONT_POINTS, ha="center", va="center", bbox=box, zorder=4)
@@ -192,7 +192,7 @@ def _write_into_bars(axes: Axes, trace: Trace, per_second: float) -> None:
 def _texts(span: Span, leaders: dict[tuple[int, int], int]) -> tuple[str, ...]:
     """Return what may be written into a span, longest first; the worker that has run a row group alone leads its team."""
     if span.kind in ("wait", "idle"):
-        return (_STYLES[span.kind].text, {"wait": "asleep", "idle": "nothing left"}[span.kind])
+        return (STYLES[span.kind].text, {"wait": "asleep", "idle": "nothing left"}[span.kind])
     if span.row_group < 0:
         return ()
     helps = span.kind == "team" and leaders.get((span.process, span.row_group), span.worker) != span.worker
@@ -225,13 +225,13 @@ def _draw_legend(figure: Figure, trace: Trace) -> None:
     shares, detailed = trace.shares(), len(trace.workers()) <= MOST_WITH_DETAIL
     kinds = {span.kind for span in trace.spans}
     handles = [
-        _patch(kind, f"{style.text}: {_percent(shares[kind])}", detailed) for kind, style in _STYLES.items() if kind in kinds
+        _patch(kind, f"{style.text}: {_percent(shares[kind])}", detailed) for kind, style in STYLES.items() if kind in kinds
     ]
     figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=9.5, handlelength=2.6, handleheight=1.1)
 
 
 def _patch(kind: str, label: str, detailed: bool) -> Patch:
-    style = _STYLES[kind]
+    style = STYLES[kind]
     return Patch(
         facecolor=style.colour, edgecolor="#999999", hatch=style.hatch if detailed else "", linewidth=0.5, label=label
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra import compose
 from rich.console import Console
 
+from experiments import report
 from experiments.display import Display
 from experiments.elsewhere import Elsewhere
 from experiments.experiment import CONFIG_NAME, ExperimentRun
@@ -24,6 +25,8 @@ def run_experiment(
 
     Parameters, errors: see `ExperimentRun`.
     """
+    if experiment.report:
+        return report.run(experiment, folder, given, console)
     if not experiment.members:
         return ExperimentRun(experiment, folder, given, console, complain, elsewhere, comm).run()
     members = [_composed(name, experiment, given) for name in experiment.members]

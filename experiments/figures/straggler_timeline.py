@@ -32,6 +32,21 @@ def trace_of(folder: Path) -> Trace:
         raise ConfigError(f"{folder}: the trace of this point cannot be read: {error}; run the experiment again") from error
 
 
+def moved_row_groups(trace: Trace) -> tuple[int, int]:
+    """Return how many row groups went on without the worker that had them first, and how many there are."""
+    owners: dict[tuple[int, int], int] = {}
+    teams: dict[tuple[int, int, int], set[int]] = {}
+    for span in sorted(trace.spans, key=lambda span: span.start_s):
+        group = (span.process, span.row_group)
+        if span.kind == "data":
+            owners.setdefault(group, span.worker)
+            teams.setdefault((*group, span.first_layer), set()).add(span.worker)
+        elif span.kind == "team":
+            teams.setdefault((*group, span.first_layer), set()).add(span.worker)
+    moved = {group[:2] for group, workers in teams.items() if owners.get(group[:2], min(workers)) not in workers}
+    return len(moved), len({group[:2] for group in teams})
+
+
 def draw(points: Points) -> Drawing:
     """Draw a chart for each point; those of the same sweep have the same axis."""
     found = [(point, trace_of(point.folders[0])) for point in points.points]

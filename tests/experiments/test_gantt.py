@@ -41,15 +41,15 @@ def texts(trace: Trace) -> list[str]:
 
 
 def test_every_kind_has_its_own_look() -> None:
-    assert set(gantt._STYLES) == set(KINDS)
-    assert len({style.colour for style in gantt._STYLES.values()}) == len(KINDS)
+    assert set(gantt.STYLES) == set(KINDS)
+    assert len({style.colour for style in gantt.STYLES.values()}) == len(KINDS)
 
 
 def test_kinds_can_be_told_apart_in_grey() -> None:
     """Bars of the full height, at the weights of ITU-R BT.601; two that are near one another are hatched."""
     looks = sorted(
         (float(np.dot(to_rgb(style.colour), (0.299, 0.587, 0.114))), style.hatch)
-        for style in gantt._STYLES.values() if (style.bottom, style.top) == (0, 1)
+        for style in gantt.STYLES.values() if (style.bottom, style.top) == (0, 1)
     )  # fmt: skip
     for (darker, hatch), (lighter, other_hatch) in pairwise(looks):
         assert lighter - darker > 0.2 or hatch != other_hatch
@@ -79,14 +79,14 @@ def test_colours_cover_as_much_of_the_bars_as_kinds_take_of_the_time(tmp_path: P
     image = drawn(trace, tmp_path)
     bars = 0.86 * 12 * DPI * 10 * DPI
     for kind in ("data", "wait", "team", "idle"):
-        assert pixels_of(image, gantt._STYLES[kind].colour) / bars == pytest.approx(trace.shares()[kind], abs=0.025)
+        assert pixels_of(image, gantt.STYLES[kind].colour) / bars == pytest.approx(trace.shares()[kind], abs=0.025)
 
 
 def test_the_bar_of_each_worker_is_where_its_name_is(tmp_path: Path) -> None:
     """Just behind 0.55 s, workers 0 and 2 are through, and 1 and 3 at work; from the top down."""
     image = drawn(straggler(), tmp_path)
     x = round((0.12 + 0.86 * 0.55 / 1.2) * 12 * DPI)
-    blue = np.rint(np.array(to_rgb(gantt._STYLES["data"].colour)) * 255)
+    blue = np.rint(np.array(to_rgb(gantt.STYLES["data"].colour)) * 255)
     ys = [round((0.95 + (worker + 0.5) * 0.42) * DPI) for worker in range(4)]
     assert [bool((image[y, x] == blue).all()) for y in ys] == [False, True, False, True]
     names = [(label.get_position()[1], label.get_text()) for label in gantt_figure(straggler()).axes[0].get_yticklabels()]

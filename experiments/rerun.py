@@ -1,0 +1,122 @@
+"""Runs points again from their records alone, and compares: ``python -m experiments.rerun FOLDER...``.
+
+A point must find the same categories again, and a simulated one must take exactly the same virtual seconds. Measured times are
+shown beside each other, and nothing is asked of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.bench import WIDTH
+from experiments.display import Display
+from experiments.launch import run_point
+from experiments.records import Record, read_all
+from sparsednn.config import ConfigError, from_record
+
+EXACT = ("categories_count", "categories_sha256", "performed_edges")
+"""What is the same in every run of a configuration; work that is avoided by chance, as in teams, is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A record and what its configuration gave now: ``differs`` names what should be the same and is not."""
+
+    folder: Path
+    before: Record
+    now: Record
+    differs: tuple[str, ...]
+
+
+def rerun(folder: Path, record: Record, into: Path, console: Console) -> Comparison:
+    """Run the configuration of a record again, with its record and traces in the folder `into`.
+
+    Raises
+    ------
+    ConfigError
+        If the record has no configuration, or that of another version.
+    """
+    config = _config(folder, record)
+    into.mkdir(parents=True, exist_ok=True)
+    now = run_point(lambda: config, into, list(record.get("overrides", [])), console)
+    if now["status"] != "complete":
+        return Comparison(folder, record, now, (f"failed: {now.get('error', 'unknown')}",))
+    return Comparison(folder, record, now, tuple(_differences(record, now)))
+
+
+def _config(folder: Path, record: Record) -> Any:
+    if "config" not in record:
+        raise ConfigError(f"{folder}: its record has no configuration; only points of inferences can be run again")
+    try:
+        return from_record(record["config"])
+    except Exception as error:  # OmegaConf has many kinds
+        raise ConfigError(f"{folder}: its configuration is of another version of sparsednn: {error}") from error
+
+
+def _differences(before: Record, now: Record) -> list[str]:
+    """Name what should be the same and is not."""
+    simulated = before["executor"] == "simulated"
+    keys = EXACT if simulated else EXACT[:2]
+    found = [key for key in keys if before.get(key) != now.get(key)]
+    if simulated:
+        found += [
+            f"seconds.{key}" for key in ("inference", "processes", "gather") if before["seconds"][key] != now["seconds"][key]
+        ]
+        found += [key for key in ("workers", "traffic") if before.get(key) != now.get(key)]
+    return found
+
+
+def table(comparisons: Sequence[Comparison]) -> Table:
+    """Return a table of all comparisons."""
+    found = Table(title="Run again from their records")
+    for name in ("record", "executor", "categories"):
+        found.add_column(name)
+    for name in ("s before", "s now"):
+        found.add_column(name, justify="right")
+    found.add_column("")
+    for one in comparisons:
+        said = "the same" if not one.differs else f"DIFFERS: {', '.join(one.differs)}"
+        times = [f"{r['seconds']['inference_median']:.6g}" if "seconds" in r else "" for r in (one.before, one.now)]
+        found.add_row(str(one.folder), one.before["executor"], f"{one.before['categories_count']:,}", *times, escape(said))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run again and compare; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.rerun", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="where the records are, or folders above it")
+    parser.add_argument("--into", type=Path, help="keep the new records in this folder (default: they are thrown away)")
+    args = parser.parse_args(arguments)
+    display, complaints = Display(Console()), Display(Console(stderr=True))
+    try:
+        records = [(where, record) for where, record in read_all(args.folders) if record.get("status") == "complete"]
+        records = [(where, record) for where, record in records if "seconds" in record]
+        if not records:
+            raise ConfigError(f"{', '.join(map(str, args.folders))}: no complete record of an inference")
+        for folder, record in records:
+            _config(folder, record)
+        with tempfile.TemporaryDirectory() as temporary:
+            into = args.into or Path(temporary)
+            done = [rerun(folder, record, into / str(n), display.console) for n, (folder, record) in enumerate(records)]
+    except (ConfigError, OSError) as error:
+        complaints.say(f"error: {error}")
+        return 1
+    Console(width=max(display.console.width, WIDTH)).print(table(done))
+    different = [one for one in done if one.differs]
+    for one in different:
+        complaints.say(f"error: {one.folder}: {', '.join(one.differs)}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
