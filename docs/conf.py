@@ -6,6 +6,7 @@ the pages on keys and records from `generated`, and three pages are the reposito
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from sphinx.environment import BuildEnvironment
 import sparsednn.result
 import sparsednn.trace
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(ROOT)]
 import generated  # noqa: E402 - beside this file
@@ -55,23 +56,27 @@ FILES = {"guide": "README.md", "contributing": "CONTRIBUTING.md", "changelog": "
 """Pages that are files of the repository."""
 
 
-def _read_file(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the text of a file in its page's place, with links that lead on from there."""
-    if name not in FILES:
-        return
-    path = ROOT / FILES[name]
-    app.env.note_dependency(str(path))
-    source[0] = re.sub(r"\[([^][]*)\]\((?![a-z]+:|#)([^)#]+)(#[^)]*)?\)", _link, path.read_text(encoding="utf-8"))
+_LINK = re.compile(r"\[([^][]*)\]\((?![a-z]+:|#)([^)#]+)(#[^)]*)?\)")
 
 
-def _link(found: re.Match[str]) -> str:
-    """Return a link from the top of the repository as one from the pages: to a page, or to a file to download."""
-    text, target, anchor = found[1], found[2], found[3] or ""
-    if (ROOT / target).is_dir():
+def _read(app: Sphinx, name: str, source: list[str]) -> None:
+    """Put the text of a file in its page's place; let all links that lead to such a file lead to its page."""
+    place = DOCS
+    if name in FILES:
+        path = ROOT / FILES[name]
+        app.env.note_dependency(str(path))
+        source[0], place = path.read_text(encoding="utf-8"), ROOT
+    if app.env.doc2path(name).suffix == ".md" and "/" not in name:
+        source[0] = _LINK.sub(lambda found: _link(found, place), source[0])
+
+
+def _link(found: re.Match[str], place: Path) -> str:
+    """Return a link of a text in the folder `place` as one of a page: to a page, or to a file to download."""
+    text, target, anchor = found[1], (place / found[2]).resolve(), found[3] or ""
+    if target.is_dir():
         return text  # there is nothing to show
-    pages = {file: f"{page}.md" for page, file in FILES.items()}
-    inside = target.removeprefix("docs/")
-    return f"[{text}]({pages.get(target) or (inside if inside != target else f'../{target}')}{anchor})"
+    pages = {ROOT / file: f"{page}.md" for page, file in FILES.items()}
+    return f"[{text}]({pages.get(target) or os.path.relpath(target, DOCS)}{anchor})"
 
 
 def _documented_elsewhere(app: Sphinx, env: BuildEnvironment, node: Element, contnode: Element) -> Element | None:
@@ -106,6 +111,6 @@ def _signature(
 
 def setup(app: Sphinx) -> None:
     """Tell Sphinx what is done otherwise than usual."""
-    app.connect("source-read", _read_file)
+    app.connect("source-read", _read)
     app.connect("missing-reference", _documented_elsewhere)
     app.connect("autodoc-process-signature", _signature)

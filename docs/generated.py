@@ -22,7 +22,10 @@ from sparsednn.config import GROUPS, as_record, register, resolve
 from sparsednn.schema import Config
 
 HELP = Path("hydra", "help", "sparsednn.yaml")
-TOY = "neurons=12 layers=4 network.radices=[2,3] network.dense_width=2 network.bias=0 network.weight=0.5 instances=null".split()
+TOY = [
+    "neurons=12", "layers=4", "network.radices=[2,3]", "network.dense_width=2", "network.bias=0", "network.weight=0.5",
+    "instances=null",
+]  # fmt: skip
 MACHINE = ("environment", "host", "process_id")
 """Fields whose values say something of the machine on which the documentation is built: they are not shown."""
 
