@@ -26,6 +26,7 @@ TOY = [
     "neurons=12", "layers=4", "network.radices=[2,3]", "network.dense_width=2", "network.bias=0", "network.weight=0.5",
     "instances=null",
 ]  # fmt: skip
+WIDTH = 50
 MACHINE = ("environment", "host", "process_id")
 """Fields whose values say something of the machine on which the documentation is built: they are not shown."""
 
@@ -100,7 +101,7 @@ def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         else:
             of_machine = name in MACHINE or prefix.startswith(MACHINE)
             shown = "" if of_machine else f"{value:.3g}" if isinstance(value, float) else json.dumps(value)
-            yield _code(prefix + name), type(value).__name__.replace("NoneType", "null"), _code(shown)
+            yield _code(prefix + name), type(value).__name__.replace("NoneType", "null"), _code(_short(shown))
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -111,6 +112,10 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _fenced(text: str, language: str) -> str:
     return f"```{language}\n{text.rstrip()}\n```"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
 
 
 def _code(text: str) -> str:
