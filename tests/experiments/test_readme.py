@@ -29,9 +29,3 @@ def test_the_two_commands_are_there(name: str) -> None:
     )
     assert done.stdout.startswith("python3 -m venv .venv && ")
     assert done.stdout.count("\n") == 1
-
-
-def test_links_to_files_lead_somewhere() -> None:
-    for page in ("README.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!https?://|#)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), target
