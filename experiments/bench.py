@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from experiments.environment import environment
 from sparsednn.result import write_json
@@ -53,5 +53,5 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     middle = float(np.median(values))
     if len(values) < 2:
         return middle, middle, middle
-    found = stats.bootstrap((values,), np.median, method="percentile", rng=np.random.default_rng(0), n_resamples=5000)
+    found = scipy.stats.bootstrap((values,), np.median, method="percentile", rng=np.random.default_rng(0), n_resamples=5000)
     return middle, float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -15,7 +15,6 @@ from experiments.display import Display
 from sparsednn.comm import Communicator
 from sparsednn.config import Config
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
-from sparsednn.data.files import read_inputs, read_network, read_truth
 from sparsednn.data.radixnet import challenge_bias, radixnet
 from sparsednn.inputs import canonical_inputs
 from sparsednn.network import Activation, Network, clipped_relu, identity, relu
@@ -45,6 +44,9 @@ class Data:
     seconds: float
 
 
+# `sparsednn.data.files` is imported where files are read: with it comes pandas, for which other runs need not wait.
+
+
 def load(config: Config, display: Display, comm: Communicator) -> Data:
     """Load or generate network, inputs and truth; each process its own instances, and on each node one network. Collective."""
     started_at = perf_counter()
@@ -65,6 +67,8 @@ def load(config: Config, display: Display, comm: Communicator) -> Data:
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
     given = None
     if config.input.truth is not None and comm.rank == 0:
+        from sparsednn.data.files import read_truth
+
         given = read_truth(Path(config.input.truth), config.neurons, config.layers)
         if config.instances is not None:
             given = given[given <= config.instances]
@@ -83,6 +87,8 @@ def _load_network(config: Config, progress: Callable[[int, int], None]) -> Netwo
             weight=net.weight,
             bias=net.bias,
         )
+    from sparsednn.data.files import read_network
+
     return read_network(
         Path(str(net.path)),
         config.neurons,
@@ -109,6 +115,8 @@ def _load_inputs(
         return np.sort(order[bounds[comm.rank] : bounds[comm.rank + 1]])
 
     if config.input.name != "challenge":
+        from sparsednn.data.files import read_inputs
+
         rows = read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
         ids = own(rows.shape[0])
         return (rows, ids) if comm.size == 1 else (canonical_inputs(rows[ids], config.neurons), ids)

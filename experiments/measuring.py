@@ -11,7 +11,6 @@ from experiments.arguments import infer_arguments, simulate_arguments
 from experiments.display import Display, Stage, inference_note
 from experiments.environment import environment
 from experiments.estimate import require_room
-from experiments.gantt import draw_gantt
 from experiments.loading import Data, load
 from sparsednn.backend import DeviceError, kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
@@ -71,6 +70,8 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
     if comm.rank > 0:
         return record
     if result.trace is not None:
+        from experiments.gantt import draw_gantt  # Matplotlib: most runs draw nothing, and need not wait for it
+
         result.trace.write(folder / TRACE)
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")

@@ -16,7 +16,6 @@ from experiments.display import Display, sweep_table
 from experiments.elsewhere import Elsewhere
 from experiments.launch import run_point
 from experiments.measuring import INTERRUPTED, RESULT
-from experiments.members import run_experiment
 from experiments.ranks import follow
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
@@ -44,6 +43,8 @@ class Session:
         try:
             experiment = chosen_experiment(cfg)
             if experiment is not None:
+                from experiments.members import run_experiment  # with Matplotlib and pandas: plain runs need not wait
+
                 arguments = (experiment, folder, given, self.console, self._complain, self.elsewhere, self.comm)
                 self.failed |= not run_experiment(*arguments)
                 return

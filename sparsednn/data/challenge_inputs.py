@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
+import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
