@@ -59,7 +59,8 @@ def draw(points: Points) -> Drawing:
     data = frame(points.points)
     by_job = [*groups.values(), *by_assumption(points).values()]
     data["assumption"] = [assumption(point) if point.sweep in (ASSUMPTIONS, CACHES) else "" for point in points.points]
-    data["from_cache"] = [point.record.get("traffic", {}).get("from_cache") for point in points.points]
+    for key in ("memory_bytes", "from_cache"):
+        data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
     data[f"ratio_to_{BASE}"] = _groups.ratio_column(by_job, points.points, BASE)
     parts = [*groups.items()]
     parts += [(f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items()]

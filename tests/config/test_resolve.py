@@ -22,7 +22,7 @@ FIXED_KEYS = (
     "scheduler.strategy scheduler.recruiting_ratio scheduler.threshold scheduler.split_factor scheduler.minimum_work "
     "network.path network.residency input.path cluster.nodes cluster.cores_per_node cluster.processes_per_node cluster.pin "
     "cluster.numa_domains cluster.timeout_s cluster.mpiexec cluster.calibration "
-    "cluster.slow_core cluster.noisy_node"
+    "cluster.slow_core cluster.noisy_node cluster.assume.slowdown cluster.assume.llc_bytes"
 ).split()
 
 
@@ -120,6 +120,11 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         ),
         pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
         pytest.param(["cluster.slow_core=0.5"], "cluster.slow_core=0.5: .*at least 1", id="a slow core that is fast"),
+        pytest.param(
+            ["cluster.assume.core_speed=0", "executor=simulated"], "assume.core_speed=0.0: must be above 0", id="assume"
+        ),
+        pytest.param(["cluster.assume.slowdown=2"], "assume.slowdown=2.0: only for executor=simulated", id="assume, real"),
+        pytest.param(["+cluster.assume.slwdown=2"], "did you mean cluster.assume.slowdown", id="assume, misspelt"),
         pytest.param(["cluster.slow_core=2"], "cluster.slow_core=2.0: only for executor=simulated", id="slow core"),
         pytest.param(["cluster.noisy_node=2"], "cluster.noisy_node=2.0: only for executor=simulated", id="noisy node"),
         pytest.param(["+nuerons=3"], "unknown key nuerons: did you mean neurons", id="a key added by force"),

@@ -2,106 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
 from experiments.figures.__main__ import main as redraw
-from experiments.planning import plan
-from sparsednn.config import as_record, chosen_experiment, register, resolve
-from sparsednn.schema import ExperimentConfig
-from tests.conftest import JIT_DISABLED
-
-ROOT = Path(__file__).parents[2]
-CONF = ROOT / "conf"
-NOT_RUN_HERE = {"none", "gpu_check"}  # test_gpu_check runs it on devices that are none
-EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem not in NOT_RUN_HERE)
-SMALL = ["instances=100"]
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "run.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
-
-
-def at_toy_size(name: str) -> ExperimentConfig:
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
-    assert experiment is not None
-    return experiment
-
-
-SWEEPS = [name for name in EXPERIMENTS if at_toy_size(name).sweeps]
-COMPILED_ONLY = pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
-RUNNABLE = [pytest.param(name, marks=() if name in SWEEPS else COMPILED_ONLY) for name in EXPERIMENTS]
-
-
-def sweeps(text: str) -> str:
-    return f"experiment.sweeps=[{text}]"
-
-
-def record(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return found
-
-
-@pytest.fixture(scope="module")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of an experiment at toy size, which is run once."""
-
-    @functools.cache
-    def toy(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        done = run(f"experiment={name}", "experiment.toy=true", f"hydra.run.dir={folder}")
-        assert done.returncode == 0, done.stderr
-        (folder / "stdout").write_text(done.stdout)
-        return folder
-
-    return toy
-
-
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable[[str], Path]) -> None:
-    experiment = at_toy_size(name)
-    points, folder = plan(experiment, []), toys(name)
-    n_runs = len(points) * experiment.rounds
-    assert f"point {n_runs} of {n_runs}" in (folder / "stdout").read_text()
-    figure = folder / experiment.figure
-    assert figure.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert figure.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    drawn = pd.read_csv(figure.with_suffix(".csv"))
-    in_order = list(dict.fromkeys(zip(drawn["sweep"], drawn["point"], strict=True)))
-    assert in_order == [(point.sweep, point.label) for point in points]
-    records = [record(folder / str(number)) for number in range(n_runs)]
-    assert [found["overrides"] for found in records] == [list(point.overrides) for point in points] * experiment.rounds
-    sources = json.loads(figure.with_suffix(".sources.json").read_text())
-    assert sorted(source["record"]["experiment"]["number"] for source in sources) == list(range(n_runs))
-    assert all(source["record"] in records for source in sources)
-    assert all(found["experiment"]["toy"] for found in records)
-    assert all({"schema_version", "status", "environment", "config"} <= found.keys() for found in records)
-
-
-@pytest.mark.parametrize("name", SWEEPS)
-def test_a_figure_of_inferences_shows_the_median_of_each_points_times(name: str, toys: Callable[[str], Path]) -> None:
-    experiment, folder = at_toy_size(name), toys(name)
-    drawn = pd.read_csv((folder / experiment.figure).with_suffix(".csv"))
-    n_points = len(plan(experiment, []))
-    assert len(drawn) == n_points
-    records = [record(folder / str(number)) for number in range(n_points * experiment.rounds)]
-    for number, shown in enumerate(drawn["seconds_median"]):
-        times_s = [time for found in records[number::n_points] for time in found["seconds"]["inference"]]
-        assert shown == pytest.approx(median(times_s))
+from tests.experiments.toys import (
+    COMPILED_ONLY,
+    ROOT,
+    SMALL,
+    record,
+    run,
+    sweeps,
+)
 
 
 @COMPILED_ONLY
@@ -154,20 +73,13 @@ def test_a_benchmark_needs_the_compiler(tmp_path: Path) -> None:
     assert not (tmp_path / "0").exists()
 
 
-def test_an_ablation_goes_from_the_paper_to_everything_exactly(toys: Callable[[str], Path]) -> None:
-    folder = toys("ablation")
-    assert "What each optimisation brings" in (folder / "stdout").read_text()
-    records = [record(folder / str(number)) for number in range(14)]
-    assert len({found["categories_sha256"] for found in records}) == 1
-    assert all(found["truth"]["match"] is True for found in records)
-    first, *_, last = records[:7]
-    done = [found["performed_edges"] for found in records[:7]]
-    assert done == sorted(done, reverse=True), "each optimisation avoids work, or does the same faster"
-    assert first["performed_edges"] == 600 * first["network_nnz"], "the paper's algorithm does all of the work"
-    assert first["config"]["optimize"] == {"rows": "none", "columns": "none", "order": "given", "full_columns": False}
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert last["config"]["optimize"] == as_record(resolve(compose("config")))["optimize"], "the default"
+def test_simulated_points_are_run_in_one_round_only(tmp_path: Path) -> None:
+    both = sweeps("{name:layers,overrides:{kernel:csc},grid:{executor:[threads,simulated]}}")
+    done = run("experiment=linear_cost", "experiment.rounds=3", both, "layers=6", *SMALL, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    executors = [record(tmp_path / str(number))["executor"] for number in range(4)]
+    assert executors == ["threads", "simulated", "threads", "threads"]
+    assert not (tmp_path / "4").exists()
 
 
 def test_it_goes_on_past_a_failed_point_and_draws_the_others(tmp_path: Path) -> None:
@@ -232,6 +144,11 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
         pytest.param(["experiment=roofline", "experiment.same_categories=true"], "roofline finds no categ", id="categories"),
         pytest.param(["experiment=ablation", "experiment.benchmark=roofline"], "experiment=ablation has sweeps", id="both"),
         pytest.param(["experiment.name=ablation"], "experiment=NAME takes it", id="only the name"),
+        pytest.param(["experiment=ablation", "experiment.members=[locking]"], "ablation has sweeps, not that", id="members"),
+        pytest.param(["experiment=smoke", "experiment.members=[nosuch]"], "nosuch", id="unknown member"),
+        pytest.param(["experiment=smoke", "experiment.members=[smoke]"], "smoke has no sweeps and no bench", id="itself"),
+        pytest.param(["experiment=report", "experiment.report=[/nowhere]"], "/nowhere: no such folder", id="no records"),
+        pytest.param(["experiment=report", "neurons=4096"], "neurons=4096: a report runs nothing", id="report of a key"),
         pytest.param(["experiment=ablation", sweeps("{name:a,grid:{nuerons:[1]}}")], "nuerons", id="a sweep of an unknown key"),
     ],
 )  # fmt: skip

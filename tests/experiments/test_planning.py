@@ -48,6 +48,32 @@ def test_listed_points_are_run_as_they_are_and_named_by_their_labels() -> None:
     assert points[1].overrides == ("seed=1", "layers=6", "optimize=paper", "optimize.rows=prune", "threads=null")
 
 
+def test_each_listed_point_is_run_with_every_combination_of_a_grid() -> None:
+    both = SweepConfig("both", points=[{"label": "few", "instances": 3}, {"instances": 9}], grid={"threads": [1, 2]})
+    points = plan(experiment(both), [])
+    assert [point.label for point in points] == [
+        "few, threads=1", "few, threads=2", "instances=9, threads=1", "instances=9, threads=2",
+    ]  # fmt: skip
+    assert points[1].overrides == ("seed=1", "layers=6", "optimize=paper", "instances=3", "threads=2")
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "expected"),
+    [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (28, [1, 2, 4, 8, 16, 28])],
+)
+def test_up_to_cores_is_powers_of_two_and_all_cores(n_cores: int, expected: list[int]) -> None:
+    points = plan(experiment(grid(grid={"threads": ["up_to_cores"]})), [], n_cores)
+    assert [point.label for point in points] == [f"threads={n}" for n in expected]
+    with_more = plan(experiment(grid(grid={"threads": [2, "up_to_cores"]})), [], n_cores)
+    assert len(with_more) == len({2, *expected}), "each once"
+
+
+def test_toy_points_stand_for_the_listed_ones_at_toy_size_and_optional_ones_are_marked() -> None:
+    sweep = SweepConfig("a", points=[{"layers": 9}, {"layers": 12}], toy_points=[{"layers": 3}], optional=True)
+    assert [point.label for point in plan(experiment(sweep, toy=True), [])] == ["layers=3"]
+    assert [point.optional for point in plan(experiment(sweep, grid()), [])] == [True, True, False, False]
+
+
 def test_several_sweeps_are_run_one_after_the_other() -> None:
     config = experiment(grid(), SweepConfig("more", grid={"layers": [9]}))
     assert [(point.sweep, point.label) for point in plan(config, [])] == [
@@ -106,8 +132,7 @@ def test_what_an_experiment_varies_is_not_the_users_to_change(given: str, swept:
 @pytest.mark.parametrize(
     ("sweeps", "message"),
     [
-        pytest.param([SweepConfig("a")], "sweep a: a sweep has a name, and either a grid or points", id="nothing to run"),
-        pytest.param([grid(points=[{}])], "either a grid or points", id="both"),
+        pytest.param([SweepConfig("a")], "sweep a: a sweep has a name, and a grid or points", id="nothing to run"),
         pytest.param([SweepConfig("", points=[{}])], r"sweep \(without a name\)", id="no name"),
         pytest.param([grid(grid={"threads": []})], "threads has no values", id="no values"),
         pytest.param([grid(), grid()], "2 points are threads / threads=1; give them labels", id="the same twice"),
@@ -156,7 +181,7 @@ def test_values_reach_hydra_as_they_are(value: Any) -> None:
 
 def test_every_experiment_can_be_planned_and_every_point_of_it_resolved() -> None:
     register()
-    names = [path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem != "none"]
+    names = [path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem not in ("none", "smoke", "report")]
     assert {"ablation", "linear_cost", "roofline"} <= set(names)
     for name in names:
         for toy in ("true", "false"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sparsednn.calibration import DEFAULT, KERNEL_PARAMETERS, Calibration, check_calibration, read_calibration
+from sparsednn.calibration import DEFAULT, KERNEL_PARAMETERS, MEMORY, Calibration, assuming, check_calibration, read_calibration
 from tests.unit.calibrations import calibration, content, parameter
 
 
@@ -35,7 +35,9 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(content(wake_s=0.5)))
     found = read_calibration(path)
-    assert found == Calibration(content(wake_s=0.5), str(path))
+    expected = content(wake_s=0.5)
+    expected["assumed"] |= MEMORY
+    assert found == Calibration(expected, str(path))
     assert found.value("overheads", "wake_s") == 0.5
 
 
@@ -118,3 +120,31 @@ def test_files_that_are_no_object() -> None:
 def test_files_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.json"):
         read_calibration(tmp_path / "none.json")
+
+
+def test_what_is_assumed_can_be_assumed_otherwise_and_what_is_measured_stays() -> None:
+    default = read_calibration()
+    found = assuming(default, {"slowdown": 2.5, "barrier_s": 1e-4, "core_speed": 0.5, "llc_bytes": 1e6})
+    for name, kernel in found.content["kernels"].items():
+        before = default.content["kernels"][name]["slowdown"]
+        for number, entry in kernel["slowdown"].items():
+            assert entry["value"] == (2.5 if before[number]["source"] == "assumed" else before[number]["value"])
+    barriers = found.content["overheads"]["barrier_s"]
+    assert (barriers["2"], barriers["28"]["value"]) == (default.content["overheads"]["barrier_s"]["2"], 1e-4)
+    assert barriers["28"]["note"] == "assumed for this run in place of 2.185e-06"
+    assert (found.value("assumed", "core_speed"), found.value("assumed", "llc_bytes")) == (0.5, 1e6)
+    assert default.value("assumed", "core_speed") == 1, "the other is left as it was"
+    assert assuming(default, {}) == default
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param({"core_sped": 1.0}, "did you mean core_speed", id="unknown"),
+        pytest.param({"core_speed": 0.0}, "assume.core_speed=0.0: must be above 0", id="zero"),
+        pytest.param({"slowdown": float("nan")}, "assume.slowdown=nan", id="not a number"),
+    ],
+)
+def test_what_cannot_be_assumed_is_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        assuming(read_calibration(), values)

@@ -154,7 +154,7 @@ def test_a_simulated_record_says_so_and_has_all_that_a_real_one_has(
     record = json.loads(json.dumps(found.record))
     only_real = {"process_records", "split", "rebalance_after"}  # simulated processes differ in nothing but their rows
     assert set(real.record) - set(record) == only_real
-    assert {"simulated", "cluster", "calibration"} == set(record) - set(real.record)
+    assert {"simulated", "cluster", "calibration", "traffic"} == set(record) - set(real.record)
     assert record["simulated"] is True
     assert record["performed_edges"] == real.record["performed_edges"]
     assert record["executor"] == "simulated"
@@ -225,3 +225,33 @@ def test_the_record_says_which_optimisations_the_kernel_has(
     real = sparsednn.infer(small_network, small_inputs, **asked).record
     assert simulated["optimizations"] == real["optimizations"]
     assert simulated["optimizations"]["columns"] == "none"
+
+
+def test_other_assumptions_change_times_and_are_in_the_record() -> None:
+    network, inputs = sparsednn.radixnet(1024, 12), sparsednn.challenge_inputs(1024, 300)
+    options: dict[str, Any] = {"kernel": "csc", "scheduler": "model"}
+
+    def simulated(**assume: float) -> dict[str, Any]:
+        return simulate(network, inputs, cluster=Cluster(2, 1, 28, assume=assume), **options).record
+
+    plain, slow = simulated(), simulated(core_speed=0.5, slowdown=3.0)
+    assert slow["seconds"]["inference_median"] > 1.5 * plain["seconds"]["inference_median"]
+    assert slow["cluster"]["assume"] == {"core_speed": 0.5, "slowdown": 3.0}
+    assert slow["calibration"]["assumed"]["core_speed"]["value"] == 0.5
+    assert slow["categories_sha256"] == plain["categories_sha256"]
+    small, large = simulated(llc_bytes=1e5)["traffic"], simulated(llc_bytes=1e9)["traffic"]
+    assert small["memory_bytes"] > large["memory_bytes"] > 0
+    assert small["touched_bytes"] == large["touched_bytes"]
+    assert small["memory_s"] == pytest.approx(small["memory_bytes"] / small["memory_bytes_per_s"])
+
+
+def test_traffic_is_estimated_for_the_same_rows_with_each_scheduler() -> None:
+    network, inputs = sparsednn.radixnet(1024, 12), sparsednn.challenge_inputs(1024, 600)
+    small_cache = Cluster(3, 1, 4, assume={"llc_bytes": 1e5})
+    found = {
+        scheduler: simulate(network, inputs, kernel="csc", scheduler=scheduler, cluster=small_cache).record["traffic"]
+        for scheduler in ("data", "model", "data_then_model", "work_stealing")
+    }
+    assert len({traffic["process"] for traffic in found.values()}) == 1
+    assert found["model"]["memory_bytes"] < found["data"]["memory_bytes"], "one layer in use at a time"
+    assert "traffic" not in simulate(network, inputs, kernel="udc", cluster=Cluster()).record, "blocks go depth first"

@@ -1,0 +1,74 @@
+"""Experiments at toy size, as a user starts them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.planning import PlannedPoint, plan
+from sparsednn.config import chosen_experiment, register
+from sparsednn.engine import default_threads
+from sparsednn.schema import ExperimentConfig
+from tests.conftest import JIT_DISABLED
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+FOUND = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check"}  # test_gpu_check runs it on devices that are none
+EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE)
+NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
+"""What optional points need, by an override of theirs."""
+
+SMALL = ["instances=100"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "run.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def at_toy_size(name: str) -> ExperimentConfig:
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
+    assert experiment is not None
+    return experiment
+
+
+SWEEPS = [name for name in EXPERIMENTS if at_toy_size(name).sweeps]
+COMPILED_ONLY = pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
+RUNNABLE = [pytest.param(name, marks=() if name in SWEEPS else COMPILED_ONLY) for name in EXPERIMENTS]
+
+
+def sweeps(text: str) -> str:
+    return f"experiment.sweeps=[{text}]"
+
+
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+def planned(name: str) -> list[PlannedPoint]:
+    """The points of an experiment at toy size that can be run with what is installed here."""
+    points = plan(at_toy_size(name), [], default_threads())
+    missing = {override for override, package in NEEDS.items() if importlib.util.find_spec(package) is None}
+    return [point for point in points if not (point.optional and missing & set(point.overrides))]
+
+
+def chromium() -> str | None:
+    """Return the path of an installed Chromium, which looks at the report."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
