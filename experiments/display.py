@@ -64,6 +64,21 @@ def inference_note(done: int, n_layers: int, n_instances: int, connections: int,
     return f"{done // n_layers:,}/{n_instances:,} instances x {n_layers} layers, {rate / 1e9:,.0f}e9 edges/s"
 
 
+def time_text(seconds: float) -> str:
+    """Return a time with its unit and three digits."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:,.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:,.0f} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def time_left(elapsed_s: float, n_done: int, n_points: int) -> str:
+    """Say how long the rest takes if its points take as long as those before."""
+    if n_done == 0:
+        return ""
+    return f" ({time_text(elapsed_s)} so far, about {time_text(elapsed_s / n_done * (n_points - n_done))} left)"
+
+
 def summary(record: dict[str, Any]) -> Table:
     """Return a complete record as a readable table."""
     seconds, truth = record["seconds"], record["truth"]

@@ -15,14 +15,13 @@ from rich.console import Console
 
 from experiments import benchmarks, figures
 from experiments.bench import WIDTH
-from experiments.display import Display, sweep_table
+from experiments.display import Display, sweep_table, time_left
 from experiments.elsewhere import DRY_RUN, SUBMITTED, Elsewhere
 from experiments.launch import run_point
 from experiments.measuring import RESULT
 from experiments.planning import PlannedPoint, plan
 from experiments.requirements import missing_package
 from experiments.resume import is_complete
-from experiments.style import time_text
 from sparsednn.comm import Communicator
 from sparsednn.config import ConfigError, resolve
 from sparsednn.engine import default_threads
@@ -147,7 +146,7 @@ class ExperimentRun:
         benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
         for number, (point, cfg) in enumerate(zip(points, composed, strict=True)):
             done = f"experiment {self.experiment.name}, point {number + 1} of {len(points)}: {point.sweep} / {point.label}"
-            display.say(f"{done}{_time_left(monotonic() - started_at, number, len(points))}")
+            display.say(f"{done}{time_left(monotonic() - started_at, number, len(points))}")
             folder = self.folder / str(number)
             folder.mkdir(exist_ok=True)
             about = self._about(number, point)
@@ -185,10 +184,3 @@ class ExperimentRun:
         Console(file=self.console.file, width=max(self.console.width, WIDTH)).print(table)
         display.say(f"figure: {', '.join(str(path) for path in paths)}")
         return True
-
-
-def _time_left(elapsed_s: float, n_done: int, n_points: int) -> str:
-    """Say how long the rest takes if its points take as long as those before."""
-    if n_done == 0:
-        return ""
-    return f" ({time_text(elapsed_s)} so far, about {time_text(elapsed_s / n_done * (n_points - n_done))} left)"

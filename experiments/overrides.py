@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from sparsednn.choices import unknown, unknown_key
 from sparsednn.config import GROUPS, ConfigError, keys
@@ -34,6 +38,19 @@ def check(arguments: Iterable[str], conf: Path) -> None:
             raise ConfigError(f"{argument}: keys cannot be removed")
         if name in GROUPS and _PLAIN_VALUES.fullmatch(value):
             _check_names(name, value.split(","), conf)
+
+
+def n_points(arguments: Iterable[str]) -> int | None:
+    """Return how many points a call sweeps over; None where it sweeps over nothing, or Hydra alone can count them."""
+    arguments = list(arguments)
+    if not {"-m", "--multirun"} & set(arguments):
+        return None
+    given = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    try:
+        parsed = OverridesParser.create().parse_overrides(given)
+        return math.prod(len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override())
+    except (HydraException, AssertionError, ValueError):  # patterns over files, and what Hydra will refuse by itself
+        return None
 
 
 def _check_names(group: str, names: list[str], conf: Path) -> None:

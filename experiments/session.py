@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from hydra.errors import HydraException
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from experiments import overrides
-from experiments.display import Display, sweep_table
+from experiments.display import Display, sweep_table, time_left
 from experiments.elsewhere import Elsewhere
 from experiments.launch import run_point
 from experiments.measuring import INTERRUPTED, RESULT
@@ -37,9 +38,16 @@ class Session:
         self.elsewhere = Elsewhere(self.console)
         self.points: list[tuple[Path, dict[str, Any]]] = []
         self.failed = False  # an experiment
+        self.n_points: int | None = None  # of a sweep
+        self.n_begun, self.started_at = 0, monotonic()
 
     def run(self, cfg: DictConfig, folder: Path, given: list[str]) -> None:
         """Run what Hydra has composed into `folder`: one point, or an experiment; `given` are the user's overrides."""
+        if self.n_points is not None:
+            done = f"point {self.n_begun + 1} of {self.n_points}"
+            left = time_left(monotonic() - self.started_at, self.n_begun, self.n_points)
+            Display(self.console).say(f"{done}: {' '.join(given)}{left}")
+        self.n_begun += 1
         try:
             experiment = chosen_experiment(cfg)
             if experiment is not None:
@@ -81,6 +89,7 @@ class Session:
     def _main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
         try:
             overrides.check(arguments, self.conf)
+            self.n_points = overrides.n_points(arguments)
             point()
         except KeyboardInterrupt:
             self._complain("interrupted")

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from experiments.display import time_text as time_text  # figures take it from here
 from experiments.records import Point, Points
 from sparsednn.result import atomic_path
 
@@ -88,14 +89,6 @@ def spread(points: Iterable[Point]) -> list[list[float]]:
     """Return how far the fastest and the slowest repeat are from the median, in seconds, as error bars take it."""
     points = list(points)
     return [[p.median_s - min(p.times_s) for p in points], [max(p.times_s) - p.median_s for p in points]]
-
-
-def time_text(seconds: float) -> str:
-    """Return a time with its unit and three digits."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:,.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:,.0f} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
 
 
 def entitle(figure: Figure, title: str, points: Points, shown: str | None = None) -> None:

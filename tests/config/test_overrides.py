@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.overrides import check
+from experiments.overrides import check, n_points
 from sparsednn.config import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -43,3 +43,18 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
 def test_illegal_overrides_are_refused_with_what_is_near_and_legal(argument: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check([argument], CONF)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["neurons=1024,4096"], None, id="no sweep"),
+        pytest.param(["-m", "neurons=1024,4096", "layers=120,480,1920", "kernel=csc"], 6, id="a product"),
+        pytest.param(["--multirun", "threads=range(1,5)", "experiment=ablation"], 4, id="a range"),
+        pytest.param(["-m", "optimize.rows=choice(none,prune)", "network.radices=[2,2]", "hydra.sweep.dir=x"], 2, id="a list"),
+        pytest.param(["-m", "scheduler=glob(*)"], None, id="only Hydra knows"),
+        pytest.param(["-m", "threads=1,,"], None, id="malformed"),
+    ],
+)
+def test_points_of_a_sweep_are_counted(arguments: list[str], expected: int | None) -> None:
+    assert n_points(arguments) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def test_a_sweep_goes_on_past_a_failed_point_and_tells_at_the_end(tmp_path: Path
     statuses = [record(tmp_path / str(number))["status"] for number in range(4)]
     assert statuses == ["failed", "failed", "complete", "complete"]
     assert "2 of 4 points failed" in done.stderr
+    assert "point 1 of 4: " in done.stdout
+    assert re.search(r"point 4 of 4: .*layers=120 backend=scipy_reference .*so far, about .* left\)", done.stdout)
     assert "layers=7: networks of 1024 neurons come in blocks of 6" in record(tmp_path / "0")["error"]
     assert record(tmp_path / "2")["categories_sha256"] == record(tmp_path / "3")["categories_sha256"]
 
