@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 from hydra import compose
 from rich.console import Console
 
-from experiments import report
-from experiments.display import Display
+from experiments.display import Display, time_left
 from experiments.elsewhere import Elsewhere
 from experiments.experiment import CONFIG_NAME, ExperimentRun
+from experiments.planning import plan
 from sparsednn.comm import Communicator
 from sparsednn.config import ConfigError, chosen_experiment
 from sparsednn.schema import ExperimentConfig
@@ -26,16 +27,25 @@ def run_experiment(
     Parameters, errors: see `ExperimentRun`.
     """
     if experiment.report:
+        from experiments import report  # with Plotly, which only it needs
+
         return report.run(experiment, folder, given, console)
     if not experiment.members:
         return ExperimentRun(experiment, folder, given, console, complain, elsewhere, comm).run()
     members = [_composed(name, experiment, given) for name in experiment.members]
-    display, well = Display(console), True
+    for member in members:
+        plan(member, given)  # a mistake in what is given is one error, before anything is run
+    display, started_at, well = Display(console), monotonic(), True
     for number, member in enumerate(members):
-        display.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}")
+        left = time_left(monotonic() - started_at, number, len(members))
+        display.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}{left}")
         own = folder / member.name
         own.mkdir(exist_ok=True)
-        well &= ExperimentRun(member, own, given, console, complain, elsewhere, comm).run()
+        try:
+            well &= ExperimentRun(member, own, given, console, complain, elsewhere, comm).run()
+        except ConfigError as error:  # the others go on
+            complain(str(error))
+            well = False
     return well
 
 
