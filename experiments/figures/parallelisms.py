@@ -45,16 +45,24 @@ def draw(points: Points) -> Drawing:
     if not any(BASE in cell for found in groups.values() for cell in found.cells.values()):
         raise ConfigError(f"experiment {points.name}: no record of scheduler={BASE} to compare with")
     means = _mean_rows(points, groups)
-    bars = [found.n_bars * _groups.BAR_INCHES + 0.5 for found in groups.values()]
-    heights = [style.LEGEND_INCHES, *bars, 0.28 * len(means) + 0.6]
-    figure = style.new_figure(9.0, sum(heights) + 1.6)
-    panels = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    _groups.legend(panels[0], PARALLELISMS)
-    for axes, (sweep, found) in zip(panels[1:], groups.items(), strict=False):
-        _groups.draw(axes, found, BASE, PARALLELISMS)
-        axes.set_title(TITLES[sweep])
-        axes.set_xlabel(f"inference time (s, logarithmic); x: times as long as {BASE}")
-    _draw_means(panels[-1], means)
+    columns = [[(sweep, found) for sweep, found in groups.items() if (sweep == SIMULATED) is right] for right in (False, True)]
+    inches = [[found.n_bars * _groups.BAR_INCHES + 0.6 for _, found in column] for column in columns]
+    inches[0].append(0.28 * len(means) + 0.7)
+    tallest = max(map(sum, inches))
+    figure = style.new_figure(8.5 * sum(map(bool, inches)), tallest + style.LEGEND_INCHES + 1.3)
+    grid = figure.add_gridspec(2, sum(map(bool, inches)), height_ratios=[style.LEGEND_INCHES, tallest])
+    _groups.legend(figure.add_subplot(grid[0, :]), PARALLELISMS)
+    for number, (column, heights) in enumerate(zip(columns, inches, strict=True)):
+        if not heights:
+            continue
+        parts = grid[1, number].subgridspec(len(heights), 1, height_ratios=heights)
+        panels = [figure.add_subplot(parts[row, 0]) for row in range(len(heights))]
+        for axes, (sweep, found) in zip(panels, column, strict=False):
+            _groups.draw(axes, found, BASE, PARALLELISMS)
+            axes.set_title(TITLES[sweep])
+            axes.set_xlabel(f"inference time (s, logarithmic); x: times as long as {BASE}")
+        if number == 0:
+            _draw_means(panels[-1], means)
     style.entitle(figure, "The five parallelisms, kernel csc", points)
     data = frame(points.points)
     by_job = [*groups.values(), *by_assumption(points).values()]
@@ -91,5 +99,5 @@ def _draw_means(axes: Axes, rows: list[tuple[str, dict[str, float], bool]]) -> N
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(f"mean over networks: times as long as {BASE} (shaded: the paper's claim, 1.10 to 1.65)")
+    axes.set_xlabel("mean over networks of the ratios; shaded: the paper's claim, 1.10 to 1.65")
     axes.set_title(f"How many times as long as {BASE}, on average")

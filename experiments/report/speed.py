@@ -32,6 +32,8 @@ def faster_on_average(runs: Runs) -> Claim:
         if (values := [means[way] for means in assumed.values() if way in means])
     ]
     ratios = list(there.mean_ratios(base).values())
+    inside = [name for name, means in assumed.items() if means and all(low <= ratio <= high for ratio in means.values())]
+    only = f" All four ratios are inside the claimed range with: {', '.join(inside) or 'none of these assumptions'}."
     measured = f"times as long, mean of {len(here.cells)}: {named(here.mean_ratios(base))}"
     if pruned.cells:
         measured += f". With dead rows dropped, mean of {len(pruned.cells)}: {named(pruned.mean_ratios(base))}"
@@ -41,7 +43,7 @@ def faster_on_average(runs: Runs) -> Claim:
         f"times as long, mean of {len(there.cells)}: {named(there.mean_ratios(base))}",
         f"{'; '.join(spread) or NONE} (over {len(assumed)} assumptions, up to 16,384 neurons x 120)",
         within(ratios, low, high) if ratios else UNTESTED,
-        _why_faster(points, there),
+        f"{_why_faster(points, there)}.{only if assumed else ''}",
         ("parallelisms",),
     )
 
