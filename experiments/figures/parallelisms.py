@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.axes import Axes
 
 from experiments import style
@@ -55,8 +56,8 @@ def draw(points: Points) -> Drawing:
     for number, (column, heights) in enumerate(zip(columns, inches, strict=True)):
         if not heights:
             continue
-        parts = grid[1, number].subgridspec(len(heights), 1, height_ratios=heights)
-        panels = [figure.add_subplot(parts[row, 0]) for row in range(len(heights))]
+        places = grid[1, number].subgridspec(len(heights), 1, height_ratios=heights)
+        panels = [figure.add_subplot(places[row, 0]) for row in range(len(heights))]
         for axes, (sweep, found) in zip(panels, column, strict=False):
             _groups.draw(axes, found, BASE, PARALLELISMS)
             axes.set_title(TITLES[sweep])
@@ -64,15 +65,18 @@ def draw(points: Points) -> Drawing:
         if number == 0:
             _draw_means(panels[-1], means)
     style.entitle(figure, "The five parallelisms, kernel csc", points)
+    parts = [*groups.items(), *((f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items())]
+    table = _groups.table(f"The five parallelisms (x {BASE}: times as long)", parts, BASE)
+    return Drawing(figure, _data(points, [found for _, found in parts]), table)
+
+
+def _data(points: Points, groups: list[Groups]) -> pd.DataFrame:
     data = frame(points.points)
-    by_job = [*groups.values(), *by_assumption(points).values()]
     data["assumption"] = [assumption(point) if point.sweep in (ASSUMPTIONS, CACHES) else "" for point in points.points]
     for key in ("memory_bytes", "from_cache"):
         data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
-    data[f"ratio_to_{BASE}"] = _groups.ratio_column(by_job, points.points, BASE)
-    parts = [*groups.items()]
-    parts += [(f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items()]
-    return Drawing(figure, data, _groups.table(f"The five parallelisms (x {BASE}: times as long)", parts, BASE))
+    data[f"ratio_to_{BASE}"] = _groups.ratio_column(groups, points.points, BASE)
+    return data
 
 
 def _mean_rows(points: Points, groups: dict[str, Groups]) -> list[tuple[str, dict[str, float], bool]]:
