@@ -13,12 +13,16 @@ from experiments.records import Point, Points, frame
 from sparsednn.config import ConfigError
 
 BASE = "data_then_model"
-MEASURED, PRUNED, SIMULATED, ASSUMPTIONS, CACHES = "measured", "measured_pruned", "simulated", "assumptions", "caches"
+MEASURED, HERE, PRUNED, SIMULATED = "measured", "simulated_here", "measured_pruned", "simulated"
+ASSUMPTIONS, CACHES = "assumptions", "caches"
 TITLES = {
     MEASURED: "Measured, all cores here",
     PRUNED: "Measured, dead rows dropped and full columns as vectors",
     SIMULATED: "Simulated cluster",
 }
+ROWS = (MEASURED, HERE, PRUNED, SIMULATED)
+"""Sweeps in the order in which their means are shown."""
+
 CLAIMED = (1.10, 1.65)
 """The paper: data_then_model is 10 to 65 % faster on average than each of the others."""
 
@@ -66,6 +70,8 @@ def draw(points: Points) -> Drawing:
             _draw_means(panels[-1], means)
     style.entitle(figure, "The five parallelisms, kernel csc", points)
     parts = [*groups.items(), *((f"{ASSUMPTIONS}: {name}", found) for name, found in by_assumption(points).items())]
+    if points.of(HERE):
+        parts.append((HERE, by_network(points, HERE)))
     table = _groups.table(f"The five parallelisms (x {BASE}: times as long)", parts, BASE)
     return Drawing(figure, _data(points, [found for _, found in parts]), table)
 
@@ -82,10 +88,11 @@ def _data(points: Points, groups: list[Groups]) -> pd.DataFrame:
 def _mean_rows(points: Points, groups: dict[str, Groups]) -> list[tuple[str, dict[str, float], bool]]:
     """Return rows of mean ratios: their names, the ratios by scheduler, and whether they are simulated."""
     rows = []
-    for sweep, found in groups.items():
+    here = {HERE: by_network(points, HERE)} if points.of(HERE) else {}
+    for sweep, found in sorted((groups | here).items(), key=lambda item: ROWS.index(item[0])):
         n = len(found.cells)
         name = f"{sweep.replace('_', ', ')}, {n} network{'s' if n > 1 else ''}"
-        rows.append((name, found.mean_ratios(BASE), sweep == SIMULATED))
+        rows.append((name, found.mean_ratios(BASE), sweep in (HERE, SIMULATED)))
     return rows + [(name, found.mean_ratios(BASE), True) for name, found in by_assumption(points).items()]
 
 

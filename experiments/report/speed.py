@@ -37,6 +37,9 @@ def faster_on_average(runs: Runs) -> Claim:
     measured = f"times as long, mean of {len(here.cells)}: {named(here.mean_ratios(base))}"
     if pruned.cells:
         measured += f". With dead rows dropped, mean of {len(pruned.cells)}: {named(pruned.mean_ratios(base))}"
+    believed = parallelisms.by_network(points, parallelisms.HERE)
+    if believed.cells:
+        measured += f". Simulated on as many cores: {named(believed.mean_ratios(base))}; {_errors(here, believed)}"
     return Claim(
         text,
         measured,
@@ -46,6 +49,17 @@ def faster_on_average(runs: Runs) -> Claim:
         f"{_why_faster(points, there)}.{only if assumed else ''}",
         ("parallelisms",),
     )
+
+
+def _errors(measured: Groups, simulated: Groups) -> str:
+    """Say how far simulated times are off measured ones of the same job."""
+    errors = [
+        simulated.cells[job][way].median_s / point.median_s - 1
+        for job, cell in measured.cells.items()
+        for way, point in cell.items()
+        if way in simulated.cells.get(job, {})
+    ]
+    return f"times {100 * min(errors):+.0f} to {100 * max(errors):+.0f} % off" if errors else "times not compared"
 
 
 def _why_faster(points: Points, there: Groups) -> str:

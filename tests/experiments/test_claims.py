@@ -25,7 +25,7 @@ OTHERS = ("data", "model", "manager_worker", "work_stealing")
 
 def point(sweep: str, seconds: float, label: str = "", **changes: Any) -> Point:
     """A point of one record, by default simulated if its sweep's name says so."""
-    simulated = sweep in ("simulated", "assumptions", "caches", "simulated_nodes")
+    simulated = sweep in ("simulated", "simulated_here", "assumptions", "caches", "simulated_nodes")
     worker = {f"{kind}_s": changes.pop(kind, 0.0) for kind in KINDS}
     found = made_up(
         sweep, label or f"{sweep} {changes}", [seconds], executor="simulated" if simulated else "threads",
@@ -70,6 +70,13 @@ def test_data_then_model_is_judged_by_the_simulated_means(ratios: list[float], v
     assert claim.measured == "times as long, mean of 1: " + "; ".join(f"{name} 9.00" for name in OTHERS)
     for name, ratio in told.items():
         assert (f"{name}, {ratio:.2f}: " in claim.why) == (not 1.1 <= ratio <= 1.65), "each deviation is explained"
+
+
+def test_the_simulator_is_held_against_what_is_measured() -> None:
+    both = [*five("measured", dict.fromkeys(OTHERS, 2.0)), *five("simulated_here", dict.fromkeys(OTHERS, 1.5))]
+    claim = faster_on_average(runs("parallelisms", both))
+    assert "Simulated on as many cores: data 1.50" in claim.measured
+    assert claim.measured.endswith("times -25 to +0 % off")
 
 
 def test_means_are_over_networks_and_the_sensitivity_is_the_range_over_assumptions() -> None:

@@ -81,7 +81,7 @@ def test_the_five_parallelisms_are_compared_with_data_then_model(toys: Callable[
         assert set(job["scheduler"]) == five
         base = job.loc[job["scheduler"] == "data_then_model", "seconds_median"].item()
         assert job["ratio_to_data_then_model"].tolist() == pytest.approx((job["seconds_median"] / base).tolist())
-    assert set(compared.loc[compared["simulated"], "sweep"]) == {"simulated", "assumptions"}
+    assert set(compared.loc[compared["simulated"], "sweep"]) == {"simulated", "simulated_here", "assumptions"}
     assert drawn.loc[drawn["simulated"], "traffic_from_cache"].between(0, 1).all()
 
 
