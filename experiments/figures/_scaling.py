@@ -89,7 +89,7 @@ def _draw_panel(axes: Axes, found: list[Point], kind: Kind, names: list[str]) ->
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.set_xlabel("cores")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, loc="best")
 
 
 def _table(points: Points, kind: Kind) -> Table:

@@ -18,7 +18,7 @@ from experiments.records import Point, Points, frame
 from sparsednn.config import ConfigError
 
 TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluster"}
-NODES = "simulated_nodes"
+NODES, THREADS = "simulated_nodes", "measured_threads"
 BASE = "none"
 WAYS = ("none", "input", "layer", "both")
 
@@ -33,14 +33,14 @@ def job(point: Point) -> str:
     return f"{network(point)} {scheduler(point)}"
 
 
-def lines(points: Points) -> dict[str, list[dict[str, Any]]]:
-    """Return, for each scheduler, a row for each number of nodes: cores, seconds, speed-up, and the traffic with its share.
+def lines(points: Points, sweep: str = NODES) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each scheduler, a row for each number of nodes (or threads): cores, seconds, speed-up, and the traffic.
 
     ``traffic_of_all`` is the estimated traffic of all nodes, if all have as much as the busiest, over that of the fewest nodes:
     where it falls below 1, caches hold more of the work, and time may fall more than in proportion.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    for point in sorted(points.of(NODES), key=cores):
+    for point in sorted(points.of(sweep), key=cores):
         record = point.record
         row = {"cores": cores(point), "nodes": int(record["processes"]), "seconds": point.median_s}
         if "traffic" in record:
@@ -62,7 +62,7 @@ def draw(points: Points) -> Drawing:
     if not groups:
         raise ConfigError(f"experiment {points.name}: none of its points are of the sweeps {', '.join(TITLES)}")
     heights = [style.LEGEND_INCHES, *(found.n_bars * _groups.BAR_INCHES + 0.6 for found in groups.values())]
-    over_nodes = lines(points)
+    over_nodes, over_threads = lines(points), lines(points, THREADS)
     figure = style.new_figure(9.0, sum(heights) + 1.8 + (3.4 if over_nodes else 0))
     grid = figure.add_gridspec(len(heights) + bool(over_nodes), 2, height_ratios=[*heights, *([3.2] if over_nodes else [])])
     _groups.legend(figure.add_subplot(grid[0, :]), WAYS)
@@ -73,11 +73,11 @@ def draw(points: Points) -> Drawing:
         axes.set_xlabel("inference time (s, logarithmic); x: times as long as without hashing")
     if over_nodes:
         left, right = (figure.add_subplot(grid[-1, column]) for column in (0, 1))
-        _draw_lines(left, over_nodes, "efficiency", "efficiency (above 1: super-linear)")
-        _draw_lines(right, over_nodes, "traffic_of_all", "estimated traffic of all nodes, of 1 node: 1")
+        _draw_lines(left, over_nodes, over_threads, "efficiency", "efficiency (above 1: super-linear)")
+        _draw_lines(right, over_nodes, {}, "traffic_of_all", "estimated traffic of all nodes, of 1 node: 1")
         record = points.of(NODES)[0].record
-        left.set_title(f"Simulated nodes, {record['neurons']:,} x {record['layers']:,}")
-        right.set_title("Below 1: caches hold more")
+        left.set_title(f"Scaling with hashing: nodes of {record['threads']} cores, {network(points.of(NODES)[0])}", fontsize=9)
+        right.set_title("Below 1: caches hold more", fontsize=9)
     style.entitle(figure, "Hashing", points)
     data = frame(points.points)
     data["hashing"] = [hashed(point) for point in points.points]
@@ -89,16 +89,21 @@ def draw(points: Points) -> Drawing:
     return Drawing(figure, data, Group(*tables, *([_nodes_table(over_nodes)] if over_nodes else [])))
 
 
-def _draw_lines(axes: Axes, over_nodes: dict[str, list[dict[str, Any]]], key: str, label: str) -> None:
-    for number, (name, rows) in enumerate(over_nodes.items()):
-        known = [row for row in rows if key in row]
-        looks = style.series(name, number, simulated=True)
-        axes.plot([row["cores"] for row in known], [row[key] for row in known], **looks)
+def _draw_lines(
+    axes: Axes, over_nodes: dict[str, list[dict[str, Any]]], over_threads: dict[str, list[dict[str, Any]]], key: str, label: str
+) -> None:
+    """Draw simulated nodes, and what was measured with threads here, on one axis of cores."""
+    sizes = set()
+    for simulated, over in ((True, over_nodes), (False, over_threads)):
+        for number, (name, rows) in enumerate(over.items()):
+            known = [row for row in rows if key in row]
+            looks = style.series(name if simulated else f"{name}, threads here", number, simulated)
+            axes.plot([row["cores"] for row in known], [row[key] for row in known], **looks)
+            sizes |= {row["cores"] for row in known}
     axes.axhline(1, color=style.GREY, linestyle=":")
     style.logarithmic(axes, "x")
-    sizes = sorted({row["cores"] for rows in over_nodes.values() for row in rows})
     axes.xaxis.set_major_locator(NullLocator())
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xticks(sorted(sizes), [f"{size:,}" for size in sorted(sizes)], fontsize=8)
     axes.set_xlabel("cores")
     axes.set_ylabel(label, fontsize=9)
     axes.set_ylim(bottom=0)

@@ -122,7 +122,20 @@ def test_super_linear_is_more_than_in_proportion(last_s: tuple[float, float], ve
     claim = super_linear(runs("hashing", found))
     assert claim.verdict == verdict
     assert f"data {4 / last_s[0] / 2:.2f}" in claim.simulated
+    assert claim.measured == "largest efficiency over threads: -"
     assert "data: 0.40 of that of 1 node with 2" in claim.simulated
+
+
+def test_super_linear_over_threads_counts_as_well() -> None:
+    measured = [
+        point("measured_threads", seconds, scheduler="data", processes=1, threads=n) for n, seconds in ((1, 4.0), (2, 1.6))
+    ]
+    simulated = [
+        point("simulated_nodes", seconds, scheduler="data", processes=n, threads=28) for n, seconds in ((1, 4.0), (2, 3.0))
+    ]
+    claim = super_linear(runs("hashing", [*measured, *simulated]))
+    assert (claim.verdict, claim.measured) == (PARTLY, "largest efficiency over threads: data 1.25")
+    assert super_linear(runs("hashing", measured)).verdict == HOLDS
 
 
 @pytest.mark.parametrize(("data", "larger_cache", "verdict"), [(300, 200, HOLDS), (300, 100, PARTLY), (100, 100, NOT)])
