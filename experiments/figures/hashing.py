@@ -12,13 +12,13 @@ from rich.table import Table
 from experiments import style
 from experiments.drawing import Drawing
 from experiments.figures import _groups
-from experiments.figures._groups import Groups, grouped, network, scheduler
+from experiments.figures._groups import grouped, network, scheduler
 from experiments.figures._scaling import cores
 from experiments.records import Point, Points, frame
 from sparsednn.config import ConfigError
 
 TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluster"}
-NODES, THREADS = "simulated_nodes", "measured_threads"
+NODES, THREADS, KERNELS = "simulated_nodes", "measured_threads", "simulated_kernels"
 BASE = "none"
 WAYS = ("none", "input", "layer", "both")
 
@@ -56,6 +56,14 @@ def lines(points: Points, sweep: str = NODES) -> dict[str, list[dict[str, Any]]]
     return found
 
 
+def by_kernel(points: Points) -> dict[str, dict[str, float]]:
+    """Return the seconds of this project's kernels on the most nodes, by kernel and scheduler."""
+    found: dict[str, dict[str, float]] = {}
+    for point in points.of(KERNELS):
+        found.setdefault(point.label.partition(", scheduler=")[0], {})[scheduler(point)] = point.median_s
+    return found
+
+
 def draw(points: Points) -> Drawing:
     """Draw bars for each kind of hashing, and lines over nodes."""
     groups = {sweep: grouped(points.of(sweep), job, hashed) for sweep in TITLES if points.of(sweep)}
@@ -86,7 +94,8 @@ def draw(points: Points) -> Drawing:
     for key in ("from_cache", "memory_bytes"):
         data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
     tables = [_groups.table("Hashing (x none: times as long)", list(groups.items()), BASE, "network, scheduler")]
-    return Drawing(figure, data, Group(*tables, *([_nodes_table(over_nodes)] if over_nodes else [])))
+    more = ([_nodes_table(over_nodes)] if over_nodes else []) + ([_kernels_table(points)] if points.of(KERNELS) else [])
+    return Drawing(figure, data, Group(*tables, *more))
 
 
 def _draw_lines(
@@ -129,10 +138,12 @@ def _nodes_table(over_nodes: dict[str, list[dict[str, Any]]]) -> Table:
     return table
 
 
-def mean_ratios(points: Points, sweep: str) -> dict[str, dict[str, float]]:
-    """Return for each scheduler how many times as long each kind of hashing takes as none, on average."""
-    found = {}
-    for name in dict.fromkeys(scheduler(point) for point in points.of(sweep)):
-        own: Groups = grouped([point for point in points.of(sweep) if scheduler(point) == name], job, hashed)
-        found[name] = own.mean_ratios(BASE)
-    return found
+def _kernels_table(points: Points) -> Table:
+    nodes = points.of(KERNELS)[0].record["processes"]
+    table = Table(title=f"This project's kernels on {nodes} nodes (simulated)")
+    for name in ("kernel", "scheduler", "inference s"):
+        table.add_column(name, justify="right" if name == "inference s" else "left")
+    for kernel, times in by_kernel(points).items():
+        for name, seconds in times.items():
+            table.add_row(kernel, name, style.labelled(f"{seconds:.4g}", simulated=True))
+    return table

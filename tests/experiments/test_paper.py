@@ -99,7 +99,7 @@ def test_hashing_and_scaling_have_a_line_for_each_kind(toys: Callable[[str], Pat
         assert set(zip(shown["scheduler"], shown["hashing"], strict=True)) == {
             (scheduler, kind) for scheduler in ("data", "model") for kind in ("none", "input", "layer", "both")
         }
-    assert set(hashing["sweep"]) == {"measured", "measured_threads", "simulated", "simulated_nodes"}
+    assert set(hashing["sweep"]) == {"measured", "measured_threads", "simulated", "simulated_nodes", "simulated_kernels"}
     strong = pd.read_csv(toys("strong_scaling") / "strong_scaling.csv")
     for (sweep, scheduler), line in strong.groupby(["sweep", "scheduler"]):
         line = line.sort_values("cores")
