@@ -84,7 +84,7 @@ def draw(points: Points) -> Drawing:
         _draw_lines(left, over_nodes, over_threads, "efficiency", "efficiency (above 1: super-linear)")
         _draw_lines(right, over_nodes, {}, "traffic_of_all", "estimated traffic of all nodes, of 1 node: 1")
         record = points.of(NODES)[0].record
-        left.set_title(f"Scaling with hashing: nodes of {record['threads']} cores, {network(points.of(NODES)[0])}", fontsize=9)
+        left.set_title(f"Nodes of {record['threads']} cores, {network(points.of(NODES)[0])}", fontsize=9)
         right.set_title("Below 1: caches hold more", fontsize=9)
     style.entitle(figure, "Hashing", points)
     data = frame(points.points)

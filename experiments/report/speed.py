@@ -46,7 +46,7 @@ def faster_on_average(runs: Runs) -> Claim:
         f"times as long, mean of {len(there.cells)}: {named(there.mean_ratios(base))}",
         f"{'; '.join(spread) or NONE} (over {len(assumed)} assumptions, up to 16,384 neurons x 120)",
         within(ratios, low, high) if ratios else UNTESTED,
-        f"{_why_faster(points, there)}.{only if assumed else ''}",
+        f"{_why_faster(points, there)}.{only if assumed else ''}{_row_group_size(runs)}",
         ("parallelisms",),
     )
 
@@ -93,6 +93,24 @@ def _why_faster(points: Points, there: Groups) -> str:
         "row groups are large (see measured)",
     )
     return ". ".join(f"{way}, {ratio:.2f}: {texts[way][ratio > high]}" for way, ratio in outside.items())
+
+
+def _row_group_size(runs: Runs) -> str:
+    """Say what smaller row groups bring to one thread alone, which no parallelism can explain."""
+    points = points_of(runs, "strong_scaling")
+    alone = {scheduler(p): p for p in (points.of("measured_threads") if points else ()) if cores(p) == 1}
+    if not {"data", "manager_worker"} <= alone.keys():
+        return ""
+    whole, parts = alone["data"], alone["manager_worker"]
+    return (
+        f" Measured, the size of row groups counts as well: one thread alone takes {time_text(whole.median_s)} with its "
+        f"{whole.record['instances']:,} instances in one row group and {time_text(parts.median_s)} with {_split(parts)}, as "
+        "less has to stay in the caches. The simulator's costs do not know that; on many nodes all row groups are small."
+    )
+
+
+def _split(point: Point) -> int:
+    return int(point.record["scheduler_options"]["split_factor"])
 
 
 def _connection_ns(point: Point) -> str:

@@ -79,6 +79,17 @@ def test_the_simulator_is_held_against_what_is_measured() -> None:
     assert claim.measured.endswith("times -25 to +0 % off")
 
 
+def test_the_size_of_row_groups_is_told_from_one_thread_alone() -> None:
+    found = runs("parallelisms", five("simulated", dict.fromkeys(OTHERS, 1.2)))
+    assert "Measured, the size of row groups" not in faster_on_average(found).why
+    alone = [
+        point("measured_threads", seconds, scheduler=name, processes=1, threads=1)
+        for name, seconds in (("data", 14.0), ("manager_worker", 8.0))
+    ]
+    told = faster_on_average(found | runs("strong_scaling", alone)).why
+    assert "one thread alone takes 14 s with its 60,000 instances in one row group and 8 s with 8" in told
+
+
 def test_means_are_over_networks_and_the_sensitivity_is_the_range_over_assumptions() -> None:
     one = five("simulated", dict.fromkeys(OTHERS, 1.2))
     other = five("simulated", dict.fromkeys(OTHERS, 1.6), layers=480)
