@@ -78,6 +78,10 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
         raise ConfigError(f"experiment.{given[0]}: an experiment needs a name other than none")
     if len(given) > 1:
         raise ConfigError(f"experiment.{given[1]}: experiment={experiment.name} has {given[0]}, not that")
+    if given[0] in ("members", "report"):
+        for name in ("figure", "overrides", "toy_overrides", "same_categories"):
+            if getattr(experiment, name) != getattr(ExperimentConfig(), name):
+                raise ConfigError(f"experiment.{name}: experiment={experiment.name} has {given[0]} and no points of its own")
     if experiment.rounds < 1:
         raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
     return experiment  # type: ignore[no-any-return]

@@ -148,6 +148,7 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
         pytest.param(["experiment=smoke", "experiment.members=[nosuch]"], "nosuch", id="unknown member"),
         pytest.param(["experiment=smoke", "experiment.members=[smoke]"], "smoke has no sweeps and no bench", id="itself"),
         pytest.param(["experiment=report", "experiment.report=[/nowhere]"], "/nowhere: no such folder", id="no records"),
+        pytest.param(["experiment=smoke", "experiment.figure=x"], "smoke has members and no points", id="smoke's figure"),
         pytest.param(["experiment=smoke", "neurons=4096"], "neurons=4096: experiment=dataset_table varies", id="smoke's own"),
         pytest.param(["experiment=report", "neurons=4096"], "neurons=4096: a report runs nothing", id="report of a key"),
         pytest.param(["experiment=ablation", sweeps("{name:a,grid:{nuerons:[1]}}")], "nuerons", id="a sweep of an unknown key"),
