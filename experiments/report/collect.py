@@ -30,7 +30,6 @@ class _Folder:
     path: Path
     figure: str
     written_s: float
-    toy: bool
 
 
 def newest_runs(folders: Iterable[Path], toy: bool) -> tuple[dict[str, Run], list[str]]:
@@ -56,7 +55,7 @@ def newest_runs(folders: Iterable[Path], toy: bool) -> tuple[dict[str, Run], lis
         written_s = max(path.stat().st_mtime for path in folder.iterdir())
         known = found[about["name"]].get(run)
         latest_s = max(written_s, known.written_s) if known else written_s
-        found[about["name"]][run] = _Folder(run, about["figure"], latest_s, toy)
+        found[about["name"]][run] = _Folder(run, about["figure"], latest_s)
     runs, unusable = {}, []
     for name, members in sorted(found.items()):
         newest = max(members.values(), key=lambda member: member.written_s)

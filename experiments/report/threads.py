@@ -55,15 +55,25 @@ def _locking_claim(
     points = points_of(runs, "locking")
     if points is None:
         return untested(text, "locking")
-    here, there = ({scheduler(p): value(p) for p in points.of(sweep)} for sweep in ("measured", "simulated"))
+    here = {scheduler(point): value(point) for point in points.of("measured")}
     by_network: dict[str, list[float]] = {}
     for point in points.of("simulated"):
         by_network.setdefault(scheduler(point), []).append(value(point))
     there = {name: fmean(values) for name, values in by_network.items()}
     verdicts = {judge(found) for found in (here, there) if found}
     verdict = verdicts.pop() if len(verdicts) == 1 else PARTLY if verdicts else UNTESTED
-    spread = "; ".join(f"{name} {100 * min(v):.2f} to {100 * max(v):.2f} %" for name, v in by_network.items())
-    return Claim(text, _shares(here), _shares(there), f"by network: {spread or NONE}", verdict, why, ("locking",))
+    return Claim(text, _shares(here), _shares(there), _over_assumptions(runs, value), verdict, why, ("locking",))
+
+
+def _over_assumptions(runs: Runs, value: Callable[[Point], float]) -> str:
+    """Say between what a share of the workers' time lies over all assumptions, with the two parallelisms that have teams."""
+    points = points_of(runs, "parallelisms")
+    found: dict[str, list[float]] = {}
+    for point in points.of(parallelisms.ASSUMPTIONS) if points else ():
+        if scheduler(point) in ("model", "data_then_model"):
+            found.setdefault(scheduler(point), []).append(value(point))
+    spread = [f"{name} {100 * min(v):.2f} to {100 * max(v):.2f} %" for name, v in found.items()]
+    return f"over all assumptions of parallelisms: {'; '.join(spread)}" if spread else NONE
 
 
 def _shares(found: Mapping[str, float]) -> str:

@@ -187,6 +187,17 @@ def test_locking_is_judged_by_shares_of_the_workers_time(claim: Any, parts: dict
     assert (only_measured.verdict, only_measured.simulated) == (verdict, "-")
 
 
+def test_the_sensitivity_of_locking_is_told_from_the_assumptions_of_parallelisms() -> None:
+    both = [point("simulated", 1.0, scheduler=name, meet=0.1) for name in ("model", "data_then_model")]
+    assert less_synchronisation(runs("locking", both)).sensitivity == "-"
+    assumed = [
+        point("assumptions", 1.0, f"{label}, neurons=1024", scheduler=name, meet=share)
+        for label, name, share in (("a", "model", 0.2), ("b", "model", 0.4), ("a", "data", 0.9), ("a", "data_then_model", 0.01))
+    ]
+    told = less_synchronisation(runs("locking", both) | runs("parallelisms", assumed)).sensitivity
+    assert told == "over all assumptions of parallelisms: model 20.00 to 40.00 %; data_then_model 1.00 to 1.00 %"
+
+
 def test_what_is_measured_and_simulated_differently_holds_in_part() -> None:
     both = [
         point("measured", 1.0, scheduler="data_then_model", lock=0.5), point("simulated", 1.0, scheduler="data_then_model")
