@@ -12,11 +12,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from experiments.display import Display
+from sparsednn.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.config import Config
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
 from sparsednn.data.radixnet import challenge_bias, radixnet
-from sparsednn.inputs import canonical_inputs
 from sparsednn.network import Activation, Network, clipped_relu, identity, relu
 from sparsednn.partition import even_bounds
 from sparsednn.shares import neighbours

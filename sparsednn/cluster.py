@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.backend import KernelOptions
+from sparsednn.checks import real_number, whole_number
 from sparsednn.cost import GroupCosts, GroupWork, WorkProfile
 from sparsednn.cost_model import CostModel
 from sparsednn.executors import SimulatedExecutor, Timeline
@@ -65,17 +66,19 @@ class Cluster:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for name in ("nodes", "processes_per_node", "cores_per_node", "threads", "numa_domains"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"cluster.{name}={value}: at least 1 is needed")
+            if getattr(self, name) is not None or name != "threads":
+                object.__setattr__(self, name, whole_number(f"cluster.{name}", getattr(self, name), 1))
+        object.__setattr__(self, "seed", whole_number("cluster.seed", self.seed, 0))
         if self.processes_per_node > self.cores_per_node and self.threads is None:
             raise ValueError(
                 f"cluster.processes_per_node={self.processes_per_node}: more than cores_per_node={self.cores_per_node}; "
                 "give the threads of a process"
             )
         for name in ("slow_core", "noisy_node"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value < np.inf:
+            if getattr(self, name) is None:
+                continue
+            object.__setattr__(self, name, value := real_number(f"cluster.{name}", getattr(self, name)))
+            if not 1 <= value < np.inf:
                 raise ValueError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
 
     @property

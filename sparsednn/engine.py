@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import operator
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -13,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arrays import canonical_inputs
 from sparsednn.auto import AUTO, CHOSEN, Choice, choose_for
 from sparsednn.backend import (
     Backend,
@@ -23,10 +26,10 @@ from sparsednn.backend import (
     require_schedulable,
     workers_of,
 )
+from sparsednn.checks import flag, instance_of, whole_number
 from sparsednn.choices import unknown
 from sparsednn.hashing import hash_neurons
 from sparsednn.inference import Inference, Stage, stages_of
-from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import column_imbalance
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
@@ -79,9 +82,11 @@ def infer(
     Raises
     ------
     TypeError
-        For an unknown option or an input that is no matrix.
+        For an unknown option, a value of the wrong type, or an input that is no matrix.
     ValueError
         For a shape that does not match, NaN or infinite inputs, or an unknown name; the message has the legal ones.
+    RuntimeError
+        If the scheduler is an object that is at work in another call, of another thread.
     MemoryError
         If the network does not fit in the kernel's layout.
     FloatingPointError
@@ -89,14 +94,13 @@ def infer(
     DeviceError
         If a device fails.
     """
-    opts = infer_options(options)
+    _check_arguments(network, backend, kernel, scheduler)
+    opts, output = infer_options(options), flag("output", output)
     comm = opts.communicator
     n_cores = max(default_threads() // comm.node_size, 1)
     backend = load_backend(backend) if isinstance(backend, str) else backend
     usual = backend.place(comm.node_rank, comm.node_size) if isinstance(backend, DeviceBackend) else n_cores
-    n_threads = usual if threads is None else operator.index(threads)
-    if n_threads < 1:
-        raise ValueError(f"threads={n_threads}: at least 1 is needed")
+    n_threads = usual if threads is None else whole_number("threads", threads, 1)
     kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str) and scheduler != AUTO:
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)
@@ -123,9 +127,10 @@ def infer(
     _warm_up(backend, stages, len(share.ids), scheduler.n_row_groups(n_workers), opts)
     clock.lap("compile")
     job = Inference(backend, stages, scheduler, share, n_workers, n_cores, output, opts)
-    if opts.row_order == "alive_first":
-        job.share = _ordered(share, opts, alive_first(job.run().categories, share.n_instances))
-    runs = [job.run() for _ in range(opts.repeats)]
+    with _alone_with(scheduler):
+        if opts.row_order == "alive_first":
+            job.share = _ordered(share, opts, alive_first(job.run().categories, share.n_instances))
+        runs = [job.run() for _ in range(opts.repeats)]
     seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
         "inference_median": median(run.seconds for run in runs),
@@ -133,6 +138,32 @@ def infer(
     last = runs[-1]
     record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
     return Result(last.categories, last.output, record, trace_of(job, last))
+
+
+def _check_arguments(network: Any, backend: Any, kernel: Any, scheduler: Any) -> None:
+    """Refuse what is of the wrong type by its name; what is in it is checked where it is used."""
+    instance_of("network", network, Network, "a sparsednn.Network is needed")
+    instance_of("backend", backend, (str, Backend), "the name of a backend, or a sparsednn.backend.Backend is needed")
+    instance_of("kernel", kernel, str, "the name of a kernel is needed")
+    instance_of("scheduler", scheduler, (str, Scheduler), "the name of a scheduler, or an object of Scheduler is needed")
+
+
+_AT_WORK: set[int] = set()
+_AT_WORK_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone_with(scheduler: Scheduler) -> Iterator[None]:
+    """Keep a scheduler for one call: it has the state of one run."""
+    with _AT_WORK_LOCK:
+        if id(scheduler) in _AT_WORK:
+            raise RuntimeError(f"scheduler={scheduler.name}: this object is at work in another call; give each one of its own")
+        _AT_WORK.add(id(scheduler))
+    try:
+        yield
+    finally:
+        with _AT_WORK_LOCK:
+            _AT_WORK.remove(id(scheduler))
 
 
 def default_threads() -> int:

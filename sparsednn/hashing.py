@@ -39,7 +39,7 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
     ----------
     network : Network
     inputs : csr_array of float32, shape (instances, network.n_inputs)
-        Canonical (see `sparsednn.inputs.canonical_inputs`); so are those returned.
+        Canonical (see `sparsednn.arrays.canonical_inputs`); so are those returned.
     buckets : int
         Neurons are dealt out to ``buckets * 128`` parts; widths below twice as many stay as they are.
 

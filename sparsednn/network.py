@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,17 +19,38 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from sparsednn.arrays import LARGEST, canonical_csc, finite_bias
+from sparsednn.checks import instance_of, real_number
+
 BiasOn = Literal["nonzero", "all"]
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """An activation that clamps: ``y = min(max(z, low), high)``."""
+    """An activation that clamps: ``y = min(max(z, low), high)``, for every neuron, whatever its sum.
+
+    Raises
+    ------
+    TypeError
+        If a limit is no real number.
+    ValueError
+        If a limit is NaN or beyond float32, no number lies between them, or `name` is empty.
+    """
 
     name: str
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """Check the limits, and keep them as plain numbers."""
+        for end in ("low", "high"):
+            limit = real_number(f"Activation({self.name!r}): {end}", getattr(self, end))
+            if math.isfinite(limit) and abs(limit) > LARGEST:
+                raise ValueError(f"Activation({self.name!r}): {end}={limit}: beyond float32; use math.inf for no limit")
+            object.__setattr__(self, end, limit)
+        if not np.float32(self.low) <= np.float32(self.high) or self.low == math.inf or self.high == -math.inf:
+            raise ValueError(f"Activation({self.name!r}): low={self.low}, high={self.high}: no finite number lies between them")
 
     def __call__(self, z: Float32) -> Float32:
         """Apply it to an array of float32; NaN stays NaN."""
@@ -46,12 +67,14 @@ def clipped_relu(maximum: float) -> Activation:
 
     Raises
     ------
-    ValueError
-        If `maximum` is not a positive number.
+    TypeError, ValueError
+        If `maximum` is not a positive number that float32 has.
     """
-    if not np.float32(maximum) > 0:
-        raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
-    return Activation("clipped_relu", 0.0, float(maximum))
+    limit = real_number("clipped_relu: maximum", maximum)
+    with np.errstate(under="ignore"):
+        if not np.float32(min(limit, LARGEST)) > 0:
+            raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
+    return Activation("clipped_relu", 0.0, limit)
 
 
 def identity() -> Activation:
@@ -201,7 +224,8 @@ class Network:
     ValueError
         If there are no layers, shapes do not match, or a weight or bias is NaN or infinite.
     TypeError
-        If a weight matrix is not a scipy.sparse matrix of real numbers, or the activation is not an Activation.
+        If a weight matrix is not a scipy.sparse matrix of real numbers, a bias is no number or array of real numbers, or the
+        activation is not an Activation.
     """
 
     layers: tuple[AnyLayer, ...]
@@ -216,11 +240,14 @@ class Network:
         bias_on: BiasOn = "nonzero",
         activation: Activation | Sequence[Activation] | None = None,
     ) -> None:
-        biases = _per_layer(bias, len(weights), "bias")
-        activations = _per_layer(relu() if activation is None else activation, len(weights), "activation")
+        matrices = _matrices(weights)
+        biases = _per_layer(bias, len(matrices), "bias")
+        if callable(activation):  # as an Activation is
+            _require_activation(activation, "activation")
+        activations = _per_layer(relu() if activation is None else activation, len(matrices), "activation")
         layers = [
             _layer(number, matrix, b, act)
-            for number, (matrix, b, act) in enumerate(zip(weights, biases, activations, strict=True), start=1)
+            for number, (matrix, b, act) in enumerate(zip(matrices, biases, activations, strict=True), start=1)
         ]
         self._set(layers, bias_on)
 
@@ -237,7 +264,9 @@ class Network:
     def _set(self, layers: Sequence[AnyLayer], bias_on: BiasOn) -> None:
         if not layers:
             raise ValueError("a network needs at least one layer")
-        if bias_on not in ("nonzero", "all"):
+        for number, layer in enumerate(layers, start=1):
+            instance_of(f"layer {number}", layer, (Layer, RepeatedLayer), "a Layer is needed")
+        if not isinstance(bias_on, str) or bias_on not in ("nonzero", "all"):
             raise ValueError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
         for number, (before, after) in enumerate(itertools.pairwise(layers), start=1):
             if before.n_outputs != after.n_inputs:
@@ -281,75 +310,48 @@ class Network:
 def _per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
     if np.isscalar(value) or isinstance(value, Activation) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return [value] * n_layers
+    if sp.issparse(value) or isinstance(value, Mapping | Set | np.ma.MaskedArray) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: give one for all layers, or a sequence with one a layer, not {_described(value)}")
     values = list(value)
     if len(values) != n_layers:
         raise ValueError(f"{name}: {len(values)} given for {n_layers} layers; give one for all, or one a layer")
     return values
 
 
+def _matrices(weights: Any) -> list[Any]:
+    """Return the layers' matrices, which are not looked at yet."""
+    if sp.issparse(weights) or (isinstance(weights, np.ndarray) and weights.ndim == 2):
+        raise TypeError("weights: one matrix is given; a network of one layer is Network([matrix])")
+    if isinstance(weights, Mapping | Set | str | bytes) or not isinstance(weights, Iterable):
+        raise TypeError(f"weights: a sequence with one scipy.sparse matrix a layer is needed, not {_described(weights)}")
+    return list(weights)
+
+
 def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) -> Layer:
     """Check one layer and bring it into canonical form."""
     if not sp.issparse(matrix):
         raise TypeError(f"layer {number}: weights must be a scipy.sparse matrix, not {type(matrix).__name__}")
-    if not isinstance(activation, Activation):
-        raise TypeError(f"layer {number}: activation must be relu(), clipped_relu(max) or identity(), not {activation!r}")
+    _require_activation(activation, f"layer {number}: activation")
     weights = canonical_csc(matrix, f"layer {number}")
     n_inputs, n_outputs = weights.shape
-    bias_array = np.array(bias, dtype=np.float32)
-    if bias_array.ndim and bias_array.shape != (n_outputs,):
-        raise ValueError(f"layer {number}: bias has shape {bias_array.shape}, but the layer has {n_outputs} outputs")
-    if not np.isfinite(bias_array).all():
-        raise ValueError(f"layer {number}: bias holds NaN or an infinite value")
     return Layer(
         n_inputs,
         n_outputs,
         weights.indptr.astype(np.int64),
         weights.indices.astype(np.int32),
         weights.data,
-        np.broadcast_to(bias_array, (n_outputs,)),
+        finite_bias(bias, n_outputs, f"layer {number}: bias"),
         activation,
     )
 
 
-def require_valid_indices(matrix: Any, name: str) -> None:
-    """Refuse a scipy.sparse matrix whose indices lie outside its shape; compiled code would follow them anywhere.
-
-    Raises
-    ------
-    ValueError
-        Naming the matrix and what is wrong with it.
-    """
-    try:
-        if hasattr(matrix, "check_format"):
-            matrix.check_format(full_check=True)
-        elif matrix.format == "coo":
-            for ids, size in zip(matrix.coords, matrix.shape, strict=True):
-                if ids.size and (ids.min() < 0 or ids.max() >= size):
-                    bad = ids[(ids < 0) | (ids >= size)][0]
-                    raise ValueError(f"index {bad} is outside 0..{size - 1}")
-    except ValueError as error:
-        raise ValueError(f"{name}: not a valid sparse matrix: {error}") from error
+def _require_activation(activation: Any, name: str) -> None:
+    if not isinstance(activation, Activation):
+        raise TypeError(f"{name} must be relu(), clipped_relu(max) or identity(), with brackets, not {_described(activation)}")
 
 
-def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
-    """Return `matrix` as a float32 ``csc_array``: sorted, duplicates added up, no explicit zeros, all finite.
-
-    Raises
-    ------
-    ValueError
-        If a value is NaN, infinite or beyond float32; the message names the entry.
-    TypeError
-        If it is complex.
-    """
-    require_valid_indices(matrix, name)
-    if np.iscomplexobj(matrix):
-        raise TypeError(f"{name}: the weights are complex ({matrix.dtype}); real numbers are needed")
-    with np.errstate(over="ignore"):
-        csc = sp.csc_array(matrix, dtype=np.float32, copy=True)
-    csc.sum_duplicates()
-    bad = np.flatnonzero(~np.isfinite(csc.data))
-    if bad.size:
-        row, column = csc.indices[bad[0]], np.searchsorted(csc.indptr, bad[0], side="right") - 1
-        raise ValueError(f"{name}: the weight in row {row}, column {column} (from 0) is {csc.data[bad[0]]}, not finite")
-    csc.eliminate_zeros()
-    return csc
+def _described(value: Any) -> str:
+    """What a value is, in a short line."""
+    if callable(value):
+        return f"the function {getattr(value, '__name__', value)}"
+    return repr(value) if isinstance(value, str | int | float | complex | None) else type(value).__name__

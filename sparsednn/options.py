@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.backend import LEGAL_OPTIONS, KernelOptions
-from sparsednn.choices import unknown, unknown_key
+from sparsednn.checks import flag, instance_of, one_of, whole_number, whole_numbers
+from sparsednn.choices import unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data.cache import cache_folder
 from sparsednn.schedulers.base import MINIMUM_WORK, SchedulerOptions
@@ -21,7 +23,10 @@ HASHINGS = ("none", "input", "layer", "both")
 RESIDENCIES = ("memory", "stream")
 ROW_ORDERS = ("given", "alive_first")
 SPLITS = ("even", "work")
-CHOICES = {"hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES, "split": SPLITS}
+CHOICES = {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES, "split": SPLITS}
+FLAGS = ("full_columns", "pin", "trace", "share_network")
+COUNTS = ("repeats", "buckets")
+OPTIONAL_COUNTS = ("block_rows", "numa_domains", "rebalance_after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,11 @@ class InferOptions:
     row_ids : int64 array, optional
         Ids of this process's instances, from 0 and ascending, among those of all processes, which have each once; one process's
         after the other's, by rank, unless given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a value of another type, or one that is not legal; the message names the option.
     """
 
     repeats: int = 1
@@ -97,6 +107,25 @@ class InferOptions:
     communicator: Communicator = field(default_factory=LocalCommunicator)
     share_network: bool = True
     row_ids: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """Check each option, and keep it in Python's own type: NumPy's scalars would reach compiled code and records."""
+        checked: dict[str, Any] = {name: one_of(name, getattr(self, name), legal) for name, legal in CHOICES.items()}
+        checked |= {name: flag(name, getattr(self, name)) for name in FLAGS}
+        checked |= {name: whole_number(name, getattr(self, name), 1) for name in COUNTS}
+        given = [name for name in OPTIONAL_COUNTS if getattr(self, name) is not None]
+        checked |= {name: whole_number(name, getattr(self, name), 1) for name in given}
+        if self.calibration is not None:
+            instance_of("calibration", self.calibration, (str, os.PathLike), "the path of a file is needed")
+            checked["calibration"] = Path(self.calibration)
+        if self.progress is not None and not callable(self.progress):
+            raise TypeError(f"progress={self.progress!r}: a function of two numbers is needed")
+        instance_of("communicator", self.communicator, Communicator, "a sparsednn.comm.Communicator is needed")
+        if self.row_ids is not None:
+            checked["row_ids"] = whole_numbers("row_ids", self.row_ids)
+        checked |= asdict(self.scheduler_options)  # which checks its own
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def kernel_options(self, kernel: str) -> KernelOptions:
         """Those that concern the kernel, whose full name is given."""
@@ -131,19 +160,4 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
     for name in options:
         if name not in names:
             raise TypeError(f"infer: {unknown_key(name, names)}")
-    opts = InferOptions(**options)
-    if opts.repeats < 1:
-        raise ValueError(f"repeats={opts.repeats}: at least 1 is needed")
-    for name, legal in {**LEGAL_OPTIONS, **CHOICES}.items():
-        value = getattr(opts, name)
-        if value not in legal:
-            raise ValueError(unknown(name, value, legal))
-    if opts.block_rows is not None and opts.block_rows < 1:
-        raise ValueError(f"block_rows={opts.block_rows}: at least 1 is needed")
-    if opts.buckets < 1:
-        raise ValueError(f"buckets={opts.buckets}: at least 1 is needed")
-    if opts.rebalance_after is not None and opts.rebalance_after < 1:
-        raise ValueError(f"rebalance_after={opts.rebalance_after}: at least 1 is needed")
-    if opts.numa_domains is not None and opts.numa_domains < 1:
-        raise ValueError(f"numa_domains={opts.numa_domains}: at least 1 is needed")
-    return opts
+    return InferOptions(**options)

@@ -12,10 +12,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arrays import canonical_inputs
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
 from sparsednn.cost import WorkProfile
 from sparsednn.data.cache import cache_folder
-from sparsednn.inputs import canonical_inputs
 from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Network
 from sparsednn.result import atomic_path

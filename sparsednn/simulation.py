@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sparsednn.arrays import canonical_inputs
 from sparsednn.auto import AUTO, choose_for
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
 from sparsednn.calibration import assuming, read_calibration
+from sparsednn.checks import instance_of, whole_number
 from sparsednn.choices import unknown
 from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
 from sparsednn.cost_model import BLOCK_KERNELS, CostModel
-from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import imbalance, rates
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
@@ -77,6 +78,9 @@ def simulate(
     for name in REAL_TIME_ONLY:
         if name in options:
             raise ValueError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+    instance_of("network", network, Network, "a sparsednn.Network is needed")
+    instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.cluster.Cluster is needed")
+    n_threads = whole_number("n_threads", n_threads, 1)
     opts, cluster = infer_options(options), cluster or Cluster()
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)

@@ -67,8 +67,8 @@ def estimate(
     for group, layer, n_members in _in_order(spans, costs):
         work = works[group]
         before, after = int(work.nnz_in[layer]), int(work.nnz_out[layer])
-        if not before:
-            continue  # no row is alive
+        if not before and not after:
+            continue  # no row is alive, and none is revived
         sizes = [NONZERO_BYTES * count for count in (int(work.connections[layer]), before, after)]
         touched += sizes[0] + n_members * sizes[1] + sizes[2]
         cache.touch(("layer", layer), sizes[0])

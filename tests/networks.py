@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,8 @@ class Case:
 
 
 ACTIVATIONS = st.sampled_from([sparsednn.relu(), sparsednn.clipped_relu(2.5), sparsednn.clipped_relu(32), sparsednn.identity()])
+LIFTING = st.sampled_from([sparsednn.Activation("floor", 0.1, 1.0), sparsednn.Activation("ceiling", -math.inf, -0.25)])
+"""Activations that make something else than zero of zero."""
 
 
 @st.composite
@@ -54,7 +57,8 @@ def cases(
     if draw(st.integers(0, 3)) == 0:  # weights that let instances reach the maximum, if there is one, and stay there
         weights = [np.abs(w) * np.float32(8) for w in weights]
     bias_on = draw(st.sampled_from(["nonzero", "all"]))
-    activations = [draw(ACTIVATIONS) for _ in weights]
+    kinds = LIFTING | ACTIVATIONS if draw(st.integers(0, 4)) == 0 else ACTIVATIONS
+    activations = [draw(kinds) for _ in weights]
     network = sparsednn.Network([sp.csr_array(w) for w in weights], bias=bias, bias_on=bias_on, activation=activations)
     return Case(network, sp.csr_array(inputs), weights, bias, [(a.low, a.high) for a in activations])
 

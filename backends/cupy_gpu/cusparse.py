@@ -113,8 +113,10 @@ class SpgemmKernel:
         low, high = np.float32(layer.low), np.float32(layer.high)
         empty = not made.weights.nnz or not x.nnz
         z = lane.device.sparse.csr_matrix((layer.n_outputs, block.n), dtype=np.float32) if empty else made.weights @ x
-        if network.bias_everywhere:
-            dense = xp.clip(z.toarray() + made.bias[:, None], low, high)
+        if network.bias_everywhere or low > 0 or high < 0:  # sums of zero, which have no entries, become something else
+            sums = z.toarray()
+            with_bias = sums + made.bias[:, None]
+            dense = xp.clip(with_bias if network.bias_everywhere else xp.where(sums != 0, with_bias, sums), low, high)
             return SparseBlock(lane.device.sparse.csr_matrix(dense), block.n), n_ops
         neuron = xp.searchsorted(z.indptr, xp.arange(z.nnz, dtype=z.indptr.dtype), side="right") - 1
         z.data = xp.where(z.data != 0, xp.clip(z.data + made.bias[neuron], low, high), np.float32(0))

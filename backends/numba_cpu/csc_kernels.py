@@ -101,8 +101,9 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
     for j in range(first, last):
         begin, end = column_entries(conn, is_dense, layer, n_inputs, j)
         reached, n_ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own)
-        if bias_always and activate(zero, zero, biases[biases_at + j], low, high) != 0:
-            reached = state[N_ROWS]
+        at_zero = biases[biases_at + j] if bias_always else zero
+        if activate(zero, zero, at_zero, low, high) != 0:
+            reached = state[N_ROWS]  # every row is written, whether it is reached or not
         counts[j], ops[j] = reached, n_ops
 
 

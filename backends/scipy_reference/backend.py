@@ -125,8 +125,10 @@ def next_activations(
     """Return ``activation(Y @ W + bias)`` with sorted indices and no explicit zeros."""
     z = y @ weights
     if bias_on == "all":
-        dense = activation(z.toarray() + bias)
-        return sp.csr_array(dense)
+        return sp.csr_array(activation(z.toarray() + bias))
+    if activation(np.zeros(1, np.float32)).any():  # a sum of zero, which has no entry, becomes something else
+        sums = z.toarray()
+        return sp.csr_array(activation(np.where(sums != 0, sums + bias, sums)))
     z.eliminate_zeros()
     z.data = activation(z.data + bias[z.indices])
     z.eliminate_zeros()

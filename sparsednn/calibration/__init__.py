@@ -99,9 +99,11 @@ def read_calibration(path: Path | None = None) -> Calibration:
     OSError
         If it cannot be read.
     """
-    path = DEFAULT if path is None else path
+    path = DEFAULT if path is None else Path(path)
     try:
         content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such calibration file") from None
     except ValueError as error:  # no JSON, or no text
         raise ValueError(f"{path}: not a calibration file: {error}") from error
     return check_calibration(content, str(path))

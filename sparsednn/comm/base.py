@@ -8,7 +8,7 @@ say that they are not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,6 +37,7 @@ class Exposed(Protocol):
         """Give the memory back."""
 
 
+@runtime_checkable
 class Communicator(Protocol):
     """A group of processes, each with a rank from 0 to ``size - 1``."""
 

@@ -20,6 +20,7 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.checks import whole_number, whole_numbers
 from sparsednn.data.cache import cache_folder
 from sparsednn.memory import require
 from sparsednn.result import atomic_path
@@ -77,6 +78,7 @@ def challenge_inputs(
     MemoryError
         If there is too little memory.
     """
+    neurons, instances = whole_number("neurons", neurons), whole_number("instances", instances)
     if neurons not in NONZEROS:
         raise ValueError(
             f"neurons={neurons}: challenge inputs exist for {', '.join(map(str, NONZEROS))} neurons; "
@@ -88,7 +90,7 @@ def challenge_inputs(
     if bits is None:
         bits = _build(neurons, progress)
         _store(neurons, bits)
-    return _to_csr(bits[:instances] if ids is None else bits[:instances][ids], neurons)
+    return _to_csr(bits[:instances] if ids is None else bits[:instances][whole_numbers("ids", ids)], neurons)
 
 
 def cache_path(neurons: int) -> Path:

@@ -11,9 +11,10 @@ import scipy.io
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arrays import canonical_csc, require_valid_indices
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
 from sparsednn.memory import require
-from sparsednn.network import Activation, BiasOn, Network, canonical_csc, require_valid_indices
+from sparsednn.network import Activation, BiasOn, Network
 
 SUFFIXES = (".tsv", ".tsv.gz", ".bin", ".bin.gz", ".npz", ".mtx", ".mtx.gz")
 _WITH_SHAPE = (".npz", ".mtx", ".mtx.gz")

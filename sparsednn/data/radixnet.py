@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsednn.checks import real_number, whole_number, whole_numbers
 from sparsednn.memory import require
 from sparsednn.network import Challenge, Network, RepeatedLayer, clipped_relu
 
@@ -66,15 +67,21 @@ def radixnet(
 
     Raises
     ------
+    TypeError
+        If a size is no whole number, or a value no number.
     ValueError
         If the sizes do not go together, or no bias is given and none is published.
     MemoryError
         If the network does not fit.
     """
-    radices = _radices(neurons, dense_width) if radices is None else tuple(radices)
+    neurons, layers = whole_number("neurons", neurons), whole_number("layers", layers)
+    dense_width, seed = whole_number("dense_width", dense_width), whole_number("seed", seed, 0)
+    if seed >= 2**32:
+        raise ValueError(f"seed={seed}: must be from 0 to {2**32 - 1}")
+    radices = _radices(neurons, dense_width) if radices is None else tuple(whole_numbers("radices", radices).tolist())
+    weight = real_number("weight", weight)
     _check(neurons, layers, radices, dense_width, weight)
-    if bias is None:
-        bias = challenge_bias(neurons)
+    bias = challenge_bias(neurons) if bias is None else real_number("bias", bias)
     if not abs(bias) <= float(np.finfo(np.float32).max):
         raise ValueError(f"bias={bias}: must be finite")
     degree = dense_width * np.array(radices, np.int64)

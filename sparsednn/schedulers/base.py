@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sparsednn.choices import unknown
+from sparsednn.checks import one_of, real_number, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +182,13 @@ class SchedulerOptions:
     minimum_work: int = MINIMUM_WORK
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        if self.split_factor < 1:
-            raise ValueError(f"split_factor={self.split_factor}: at least 1 is needed")
-        if self.strategy not in STRATEGIES:
-            raise ValueError(unknown("strategy", self.strategy, STRATEGIES))
+        """Refuse what makes no sense; keep the rest in Python's own types."""
+        for name, least in (("split_factor", 1), ("threshold", 0), ("minimum_work", 0)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        one_of("strategy", self.strategy, STRATEGIES)
+        object.__setattr__(self, "recruiting_ratio", real_number("recruiting_ratio", self.recruiting_ratio))
         if not 0 <= self.recruiting_ratio <= 1:
-            raise ValueError(f"recruiting_ratio={self.recruiting_ratio}: must be from 0 to 1")
-        if self.threshold < 0:
-            raise ValueError(f"threshold={self.threshold}: must be 0 or more")
-        if self.minimum_work < 0:
-            raise ValueError(f"minimum_work={self.minimum_work}: must be 0 or more")
+            raise ValueError(f"recruiting_ratio={self.recruiting_ratio:g}: must be from 0 to 1")
 
 
 class Scheduler(ABC):

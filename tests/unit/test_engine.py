@@ -125,6 +125,24 @@ def test_options_that_are_not_legal_are_refused(
         sparsednn.infer(small_network, small_inputs, **arguments)
 
 
+def test_a_scheduler_that_is_at_work_is_not_given_to_another_call(
+    small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    """It has the state of one run; two runs at once would hand out each other's row groups."""
+    shared = SCHEDULERS["manager_worker"](SchedulerOptions())
+    refused: list[str] = []
+
+    def again(done: int, total: int) -> None:
+        with pytest.raises(RuntimeError, match="scheduler=manager_worker: this object is at work in another call") as caught:
+            sparsednn.infer(small_network, small_inputs, scheduler=shared, threads=1)
+        refused.append(str(caught.value))
+
+    first = sparsednn.infer(small_network, small_inputs, scheduler=shared, threads=1, progress=again)
+    assert refused
+    after = sparsednn.infer(small_network, small_inputs, scheduler=shared, threads=1)  # one after the other is legal
+    assert after.categories.tolist() == first.categories.tolist()
+
+
 def test_repeats_are_timed_one_by_one(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
     record = sparsednn.infer(small_network, small_inputs, repeats=4, threads=2).record
     times = record["seconds"]["inference"]

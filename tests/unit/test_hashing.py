@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
+from sparsednn.arrays import canonical_inputs
 from sparsednn.hashing import hash_neurons
-from sparsednn.inputs import canonical_inputs
 from sparsednn.measures import column_imbalance
 from sparsednn.network import Layer
 from sparsednn.partition import hashed_order, hashed_positions

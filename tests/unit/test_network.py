@@ -51,6 +51,40 @@ def test_networks_that_make_no_sense_are_refused(weights: Any, options: Any, mes
         pytest.param([EYE, np.eye(3)], {}, "layer 2: weights must be a scipy.sparse matrix, not ndarray", id="a dense array"),
         pytest.param([[[1.0]]], {}, "layer 1: weights must be a scipy.sparse matrix, not list", id="a list"),
         pytest.param([EYE], {"activation": "relu"}, r"layer 1: activation must be relu\(\), .*not 'relu'", id="a name"),
+        pytest.param(
+            [EYE],
+            {"activation": sparsednn.relu},
+            "activation must be .*, with brackets, not the function relu",
+            id="no brackets",
+        ),
+        pytest.param(
+            [EYE], {"activation": [sparsednn.relu]}, "layer 1: activation must be .*with brackets", id="no brackets in a list"
+        ),
+        pytest.param(EYE, {}, r"weights: one matrix is given; .* Network\(\[matrix\]\)", id="one matrix"),
+        pytest.param(np.eye(3), {}, r"weights: one matrix is given; .* Network\(\[matrix\]\)", id="one dense matrix"),
+        pytest.param({1: EYE}, {}, "weights: a sequence with one scipy.sparse matrix a layer is needed, not dict", id="a dict"),
+        pytest.param("net", {}, "weights: a sequence .* is needed, not 'net'", id="a path"),
+        pytest.param(None, {}, "weights: a sequence .* is needed, not None", id="nothing"),
+        pytest.param([EYE * 1j], {}, "layer 1: complex .complex64.; real numbers are needed", id="complex weights"),
+        pytest.param([EYE], {"bias": 1j}, "layer 1: bias: complex .complex128.", id="a complex bias"),
+        pytest.param([EYE], {"bias": [np.ones(3) * 1j]}, "layer 1: bias: complex .complex128.", id="complex biases"),
+        pytest.param([EYE], {"bias": {0: 1}}, "bias: give one for all layers, or .*, not dict", id="a dict of biases"),
+        pytest.param([EYE], {"bias": [{0: 1}]}, "layer 1: bias: numbers are needed, not dict", id="a dict of a layer's biases"),
+        pytest.param([EYE], {"bias": {0.5}}, "bias: give one for all layers, or .*, not set", id="a set of biases"),
+        pytest.param([EYE], {"bias": "0.5"}, "layer 1: bias: numbers are needed, not str", id="a bias in text"),
+        pytest.param([EYE], {"bias": [["0.5"] * 3]}, "layer 1: bias: holds <U3; numbers are needed", id="biases in text"),
+        pytest.param([EYE], {"bias": None}, "bias: give one for all layers, or .*, not None", id="no bias"),
+        pytest.param([EYE], {"bias": [[0, None, 1]]}, "layer 1: bias: holds object; numbers are needed", id="a hole"),
+        pytest.param([EYE], {"bias": EYE}, "bias: give one for all layers, or .*, not csr_array", id="a sparse bias"),
+        pytest.param(
+            [EYE], {"bias": [EYE[0]]}, "layer 1: bias: a sparse matrix; give one number, or", id="a layer's sparse bias"
+        ),
+        pytest.param(
+            [EYE], {"bias": np.ma.masked_equal([0.0], 0)}, "bias: give one for all .*not MaskedArray", id="masked biases"
+        ),
+        pytest.param(
+            [EYE], {"bias": [np.ma.masked_equal([0, 1, 2], 1)]}, "layer 1: bias: a masked array, whose mask", id="masked"
+        ),
         pytest.param([EYE] * 2, {"activation": [sparsednn.relu(), None]}, "layer 2: activation must be", id="no activation"),
         pytest.param([EYE], {"activation": [np.tanh]}, "layer 1: activation must be", id="a function for an activation"),
     ],
@@ -60,10 +94,39 @@ def test_things_of_the_wrong_type_are_refused(weights: Any, options: Any, messag
         sparsednn.Network(weights, **options)
 
 
-@pytest.mark.parametrize("maximum", [0, -1.0, math.nan])
+@pytest.mark.parametrize("maximum", [0, -1.0, -math.inf, 1e-60])
 def test_a_clipped_relu_needs_a_maximum_above_zero(maximum: float) -> None:
     with pytest.raises(ValueError, match=rf"clipped_relu\(maximum={maximum}\): the maximum must be above 0"):
         sparsednn.clipped_relu(maximum)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "error", "message"),
+    [
+        pytest.param(math.nan, 1, ValueError, "low=nan: a number is needed", id="NaN below"),
+        pytest.param(0, math.nan, ValueError, "high=nan: a number is needed", id="NaN above"),
+        pytest.param(None, 1, TypeError, "low=None: a number is needed, not NoneType", id="nothing below"),
+        pytest.param(0, None, TypeError, "high=None: a number is needed, not NoneType", id="nothing above"),
+        pytest.param(0, "32", TypeError, "high='32': a number is needed, not str", id="text"),
+        pytest.param(0, 1j, TypeError, "high=1j: a number is needed, not complex", id="a complex number"),
+        pytest.param(0, True, TypeError, "high=True: a number is needed, not bool", id="a truth value"),
+        pytest.param(0, np.ones(2), TypeError, "high=.*: a number is needed, not ndarray", id="an array"),
+        pytest.param(1, 0.5, ValueError, "low=1.0, high=0.5: no finite number lies between them", id="the wrong way round"),
+        pytest.param(math.inf, math.inf, ValueError, "low=inf, high=inf: no finite number", id="all at infinity"),
+        pytest.param(-math.inf, -math.inf, ValueError, "low=-inf, high=-inf: no finite number", id="all at minus infinity"),
+        pytest.param(0, 1e39, ValueError, "high=1e[+]39: beyond float32; use math.inf", id="a maximum beyond float32"),
+    ],
+)
+def test_limits_that_make_no_activation_are_refused(low: Any, high: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"Activation\('mine'\): {message}"):
+        sparsednn.Activation("mine", low, high)
+
+
+def test_limits_of_numpy_are_kept_as_plain_numbers() -> None:
+    """Records and hashes of networks name them."""
+    activation = sparsednn.Activation("mine", np.float32(-0.5), np.array(2))
+    assert activation == sparsednn.Activation("mine", -0.5, 2.0)
+    assert (type(activation.low), type(activation.high)) == (float, float)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +178,17 @@ def test_to_scipy_gives_back_what_was_given(make: Any, rng: np.random.Generator)
     assert layer.to_scipy().dtype == np.float32
     assert np.array_equal(layer.to_scipy().toarray(), dense)
     assert canonical_layer(sparsednn.Network([layer.to_scipy()]).layers[0]) == canonical_layer(layer)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.bool_])
+@pytest.mark.parametrize("make", [sp.coo_array, sp.coo_matrix])
+def test_duplicates_are_added_up_as_float32(make: Any, dtype: Any) -> None:
+    """200 + 100 is 44 in eight bits, and True + True is True."""
+    values = np.array([100, 100, 1], dtype)
+    matrix = make((values, ([0, 0, 1], [0, 0, 1])), shape=(2, 2))
+    expected = [2.0, 1.0] if dtype is np.bool_ else [200.0, 1.0]
+    assert sparsednn.Network([matrix]).layers[0].values.tolist() == expected
+    assert sparsednn.infer(sparsednn.Network([sp.eye_array(2)]), matrix, output=True).output.diagonal().tolist() == expected
 
 
 def test_sizes_are_those_of_the_layers() -> None:

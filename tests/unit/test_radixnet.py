@@ -186,7 +186,7 @@ OWN = {"radices": (2, 3), "dense_width": 2, "bias": -0.1}
         pytest.param(12, 2, {**OWN, "bias": None}, "neurons=12: no bias is published", id="no published bias for own radices"),
         pytest.param(1024, 6, {"weight": 0.0}, "weight=0.0: must be finite and not 0", id="a weight of zero"),
         pytest.param(1024, 6, {"weight": 1e-60}, "weight=1e-60", id="a weight that is zero in float32"),
-        pytest.param(1024, 6, {"weight": math.nan}, "weight=nan: must be finite", id="a weight that is NaN"),
+        pytest.param(1024, 6, {"weight": math.nan}, "weight=nan: a number is needed", id="a weight that is NaN"),
         pytest.param(1024, 6, {"weight": math.inf}, "weight=inf: must be finite", id="an infinite weight"),
         pytest.param(1024, 6, {"weight": 1e39}, "weight=1e[+]39: must be finite", id="a weight beyond float32"),
         pytest.param(1024, 6, {"bias": math.nan}, "bias=nan", id="a bias that is NaN"),

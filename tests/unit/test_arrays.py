@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.inputs import canonical_inputs
+from sparsednn.arrays import canonical_inputs
 
 DENSE = np.array([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 0, 1]], np.float32)
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
@@ -178,6 +178,17 @@ def test_indices_outside_the_shape_are_refused(kind: str, bad: int) -> None:
         sparsednn.Network([matrix])
 
 
-def test_masked_arrays_are_refused() -> None:
-    with pytest.raises(TypeError, match="masked array"):
-        canonical_inputs(np.ma.masked_equal(np.eye(4), 0), 4)
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        pytest.param(np.ma.masked_equal(np.eye(4), 0), "inputs: a masked array, whose mask would be lost", id="masked"),
+        pytest.param(np.eye(4) * 1j, "inputs: complex .complex128.; real numbers are needed", id="complex"),
+        pytest.param(sp.csr_array(np.eye(4, dtype=np.complex64)), "inputs: complex .complex64.", id="sparse and complex"),
+        pytest.param(np.eye(4).astype(object), "inputs: holds object; numbers are needed", id="objects"),
+        pytest.param(np.eye(4).astype(str), "inputs: holds <U32; numbers are needed", id="text"),
+        pytest.param(np.eye(4).astype("m8[s]"), r"inputs: holds timedelta64\[s\]; numbers are needed", id="durations"),
+    ],
+)
+def test_what_a_conversion_would_lose_or_guess_is_refused(inputs: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        canonical_inputs(inputs, 4)

@@ -1,0 +1,144 @@
+"""Numbers come in: whatever a caller gives becomes float32 arrays and matrices as the kernels want them, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number of float32."""
+
+
+def as_float32(values: Any, name: str) -> Any:
+    """Return numbers as float32: a NumPy array, or a scipy.sparse matrix in the format and with the entries that it had.
+
+    Every door takes its numbers in through here. Nothing is copied that is float32 already. Entries that occur twice in a
+    sparse matrix are converted before anybody adds them up, so that small types cannot overflow.
+
+    Parameters
+    ----------
+    values : number, sequence of numbers, NumPy array or scipy.sparse matrix; of booleans, integers or floats of any size
+    name : str
+        What the values are, for messages.
+
+    Raises
+    ------
+    TypeError
+        If values are complex, masked, text, objects or no numbers at all: what would be lost, or guessed, in a conversion.
+    ValueError
+        If a sequence of sequences has different lengths.
+    """
+    if isinstance(values, np.ma.MaskedArray) or values is np.ma.masked:
+        raise TypeError(f"{name}: a masked array, whose mask would be lost; fill it first, as in .filled(0)")
+    if not sp.issparse(values):
+        if isinstance(values, Mapping | Set | str | bytes) or values is None:
+            raise TypeError(f"{name}: numbers are needed, not {type(values).__name__}")
+        try:
+            values = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{name}: not an array of numbers: {error}") from error
+    if values.dtype.kind == "c":
+        raise TypeError(f"{name}: complex ({values.dtype}); real numbers are needed, as in .real or abs()")
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: holds {values.dtype}; numbers are needed, as of .astype(np.float32)")
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
+        return values.astype(np.float32, copy=False)
+
+
+def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
+    """Return inputs as the kernels want them.
+
+    A ``csr_array`` of float32 with sorted indices (int32, unless there are 2**31 entries or more), no duplicates and no
+    explicit zeros; what is already so is not copied, and the caller's matrix is not changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `inputs` is no matrix of real numbers, has another width than `n_inputs`, or holds NaN or infinite values.
+    """
+    if not sp.issparse(inputs) and not isinstance(inputs, np.ndarray):
+        raise TypeError(f"inputs must be a scipy.sparse matrix or a NumPy array, not {type(inputs).__name__}")
+    if inputs.ndim != 2 or inputs.shape[1] != n_inputs:
+        raise ValueError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
+    if sp.issparse(inputs):
+        require_valid_indices(inputs, "inputs")
+    csr = sp.csr_array(as_float32(inputs, "inputs"))
+    if not csr.has_canonical_format or not csr.data.all():
+        csr = csr.copy()  # it may share arrays with the caller's matrix
+        csr.sum_duplicates()
+        csr.eliminate_zeros()
+    bad = np.flatnonzero(~np.isfinite(csr.data))
+    if bad.size:
+        row = int(np.searchsorted(csr.indptr, bad[0], side="right"))
+        raise ValueError(
+            f"inputs: instance {row}, feature {csr.indices[bad[0]] + 1} is {csr.data[bad[0]]}, which is not finite"
+        )
+    if csr.indices.dtype != np.int32 and csr.nnz <= np.iinfo(np.int32).max:
+        indices, indptr = csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
+        csr = sp.csr_array((csr.data, indices, indptr), shape=csr.shape)
+    return csr
+
+
+def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
+    """Return `matrix` as a float32 ``csc_array``: sorted, duplicates added up, no explicit zeros, all finite.
+
+    Raises
+    ------
+    ValueError
+        If it has not two dimensions, or a value is NaN, infinite or beyond float32; the message names the entry.
+    TypeError
+        If it does not hold real numbers.
+    """
+    if matrix.ndim != 2:
+        raise ValueError(f"{name}: has shape {matrix.shape}; a matrix of two dimensions is needed")
+    require_valid_indices(matrix, name)
+    csc = sp.csc_array(as_float32(matrix, name), copy=True)
+    csc.sum_duplicates()
+    bad = np.flatnonzero(~np.isfinite(csc.data))
+    if bad.size:
+        row, column = csc.indices[bad[0]], np.searchsorted(csc.indptr, bad[0], side="right") - 1
+        raise ValueError(f"{name}: the weight in row {row}, column {column} (from 0) is {csc.data[bad[0]]}, not finite")
+    csc.eliminate_zeros()
+    return csc
+
+
+def require_valid_indices(matrix: Any, name: str) -> None:
+    """Refuse a scipy.sparse matrix whose indices lie outside its shape; compiled code would follow them anywhere.
+
+    Raises
+    ------
+    ValueError
+        Naming the matrix and what is wrong with it.
+    """
+    try:
+        if hasattr(matrix, "check_format"):
+            matrix.check_format(full_check=True)
+        elif matrix.format == "coo":
+            for ids, size in zip(matrix.coords, matrix.shape, strict=True):
+                if ids.size and (ids.min() < 0 or ids.max() >= size):
+                    bad = ids[(ids < 0) | (ids >= size)][0]
+                    raise ValueError(f"index {bad} is outside 0..{size - 1}")
+    except ValueError as error:
+        raise ValueError(f"{name}: not a valid sparse matrix: {error}") from error
+
+
+def finite_bias(bias: Any, n_outputs: int, name: str) -> NDArray[np.float32]:
+    """Return the bias of a layer, one number or one for each output, as a new float32 array of shape (n_outputs,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else, has another shape, or is not finite.
+    """
+    if sp.issparse(bias):
+        raise TypeError(f"{name}: a sparse matrix; give one number, or an array of shape ({n_outputs},), as of .toarray()")
+    array = np.array(as_float32(bias, name))
+    if array.ndim and array.shape != (n_outputs,):
+        raise ValueError(f"{name} has shape {array.shape}, but the layer has {n_outputs} outputs")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or an infinite value")
+    return np.broadcast_to(array, (n_outputs,))
