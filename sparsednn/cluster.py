@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.backend import KernelOptions
-from sparsednn.checks import real_number, whole_number
+from sparsednn.checks import instance_of, real_number, whole_number
 from sparsednn.cost import GroupCosts, GroupWork, WorkProfile
 from sparsednn.cost_model import CostModel
 from sparsednn.executors import SimulatedExecutor, Timeline
@@ -68,6 +68,7 @@ class Cluster:
         for name in ("nodes", "processes_per_node", "cores_per_node", "threads", "numa_domains"):
             if getattr(self, name) is not None or name != "threads":
                 object.__setattr__(self, name, whole_number(f"cluster.{name}", getattr(self, name), 1))
+        instance_of("cluster.assume", self.assume, Mapping, "a mapping of numbers is needed")
         object.__setattr__(self, "seed", whole_number("cluster.seed", self.seed, 0))
         if self.processes_per_node > self.cores_per_node and self.threads is None:
             raise ValueError(

@@ -26,13 +26,13 @@ from sparsednn.backend import (
     require_schedulable,
     workers_of,
 )
-from sparsednn.checks import flag, instance_of, whole_number
+from sparsednn.checks import flag, whole_number
 from sparsednn.choices import unknown
 from sparsednn.hashing import hash_neurons
 from sparsednn.inference import Inference, Stage, stages_of
 from sparsednn.measures import column_imbalance
 from sparsednn.network import Network
-from sparsednn.options import InferOptions, infer_options
+from sparsednn.options import InferOptions, infer_options, require_types
 from sparsednn.partition import alive_first, even_bounds, largest_group
 from sparsednn.recording import record_of, trace_of
 from sparsednn.result import Result
@@ -94,7 +94,7 @@ def infer(
     DeviceError
         If a device fails.
     """
-    _check_arguments(network, backend, kernel, scheduler)
+    require_types(network, backend, kernel, scheduler)
     opts, output = infer_options(options), flag("output", output)
     comm = opts.communicator
     n_cores = max(default_threads() // comm.node_size, 1)
@@ -138,14 +138,6 @@ def infer(
     last = runs[-1]
     record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
     return Result(last.categories, last.output, record, trace_of(job, last))
-
-
-def _check_arguments(network: Any, backend: Any, kernel: Any, scheduler: Any) -> None:
-    """Refuse what is of the wrong type by its name; what is in it is checked where it is used."""
-    instance_of("network", network, Network, "a sparsednn.Network is needed")
-    instance_of("backend", backend, (str, Backend), "the name of a backend, or a sparsednn.backend.Backend is needed")
-    instance_of("kernel", kernel, str, "the name of a kernel is needed")
-    instance_of("scheduler", scheduler, (str, Scheduler), "the name of a scheduler, or an object of Scheduler is needed")
 
 
 _AT_WORK: set[int] = set()

@@ -262,6 +262,7 @@ class Network:
         return network
 
     def _set(self, layers: Sequence[AnyLayer], bias_on: BiasOn) -> None:
+        instance_of("layers", layers, (list, tuple), "a sequence of layers is needed")
         if not layers:
             raise ValueError("a network needs at least one layer")
         for number, layer in enumerate(layers, start=1):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.backend import LEGAL_OPTIONS, KernelOptions
+from sparsednn.backend import LEGAL_OPTIONS, Backend, KernelOptions
 from sparsednn.checks import flag, instance_of, one_of, whole_number, whole_numbers
 from sparsednn.choices import unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data.cache import cache_folder
-from sparsednn.schedulers.base import MINIMUM_WORK, SchedulerOptions
+from sparsednn.network import Network
+from sparsednn.schedulers.base import MINIMUM_WORK, Scheduler, SchedulerOptions
 
 ProgressCallback = Callable[[int, int], None]
 HASHINGS = ("none", "input", "layer", "both")
@@ -161,3 +162,17 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
         if name not in names:
             raise TypeError(f"infer: {unknown_key(name, names)}")
     return InferOptions(**options)
+
+
+def require_types(network: Any, backend: Any, kernel: Any = "auto", scheduler: Any = "data") -> None:
+    """Refuse what is of the wrong type by its name; what is in it is checked where it is used.
+
+    Raises
+    ------
+    TypeError
+        If the network is no `Network`, the backend no name and no `Backend`, and so on.
+    """
+    instance_of("network", network, Network, "a sparsednn.Network is needed")
+    instance_of("backend", backend, (str, Backend), "the name of a backend, or a sparsednn.backend.Backend is needed")
+    instance_of("kernel", kernel, str, "the name of a kernel is needed")
+    instance_of("scheduler", scheduler, (str, Scheduler), "the name of a scheduler, or an object of Scheduler is needed")

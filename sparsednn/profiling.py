@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from sparsednn.arrays import canonical_inputs
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
+from sparsednn.checks import whole_number
 from sparsednn.cost import WorkProfile
 from sparsednn.data.cache import cache_folder
 from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Network
+from sparsednn.options import require_types
 from sparsednn.result import atomic_path
 
 CHUNK_ROWS = 1_024
@@ -50,6 +52,8 @@ def measure_profile(
     MemoryError
         If the counts, or the network in the kernel's layout, do not fit.
     """
+    require_types(network, backend)
+    n_threads = whole_number("n_threads", n_threads, 1)
     backend = load_backend(backend) if isinstance(backend, str) else backend
     if not isinstance(backend, ProfilingBackend):
         raise ValueError(f"backend={backend.name} cannot make profiles; use backend=numba")

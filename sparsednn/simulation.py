@@ -20,7 +20,7 @@ from sparsednn.cost_model import BLOCK_KERNELS, CostModel
 from sparsednn.measures import imbalance, rates
 from sparsednn.memory import peak_rss_bytes
 from sparsednn.network import Network
-from sparsednn.options import InferOptions, infer_options
+from sparsednn.options import InferOptions, infer_options, require_types
 from sparsednn.profiling import profile_as_run
 from sparsednn.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
@@ -78,12 +78,14 @@ def simulate(
     for name in REAL_TIME_ONLY:
         if name in options:
             raise ValueError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
-    instance_of("network", network, Network, "a sparsednn.Network is needed")
+    require_types(network, backend, kernel, scheduler)
     instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.cluster.Cluster is needed")
     n_threads = whole_number("n_threads", n_threads, 1)
     opts, cluster = infer_options(options), cluster or Cluster()
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
+    if not isinstance(scheduler, str):
+        raise TypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
     if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
         raise ValueError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)

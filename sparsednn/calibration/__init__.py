@@ -13,11 +13,13 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sparsednn.checks import instance_of
 from sparsednn.choices import unknown
 
 SCHEMA_VERSION = 1
@@ -89,7 +91,7 @@ class Calibration:
         return float(self.content[section][name]["value"])
 
 
-def read_calibration(path: Path | None = None) -> Calibration:
+def read_calibration(path: str | os.PathLike[str] | None = None) -> Calibration:
     """Read and check a calibration file; the one that comes with the package, unless another is given.
 
     Raises
@@ -99,6 +101,8 @@ def read_calibration(path: Path | None = None) -> Calibration:
     OSError
         If it cannot be read.
     """
+    if path is not None:
+        instance_of("calibration", path, (str, os.PathLike), "the path of a file is needed")
     path = DEFAULT if path is None else Path(path)
     try:
         content = json.loads(path.read_bytes())

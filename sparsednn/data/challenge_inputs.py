@@ -79,6 +79,8 @@ def challenge_inputs(
         If there is too little memory.
     """
     neurons, instances = whole_number("neurons", neurons), whole_number("instances", instances)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress={progress!r}: a function of two numbers is needed")
     if neurons not in NONZEROS:
         raise ValueError(
             f"neurons={neurons}: challenge inputs exist for {', '.join(map(str, NONZEROS))} neurons; "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,13 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.schedulers import SCHEDULERS
+from sparsednn.calibration import read_calibration
+from sparsednn.cluster import Cluster
+from sparsednn.profiling import measure_profile
+from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
+from sparsednn.simulation import simulate
+
+OPTIONS = [field.name for field in fields(sparsednn.InferOptions)]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +87,49 @@ def test_numpys_scalars_are_options_too(scheduler: str, small_network: sparsednn
 def test_a_calibration_may_be_a_path_in_text(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
     with pytest.raises(FileNotFoundError, match=r"^nowhere.json: no such calibration file$"):
         sparsednn.infer(small_network, small_inputs, scheduler="auto", calibration="nowhere.json")
+
+
+WRONG = [None, "x", 1.5, True, np.array([1, 2]), [1], {}, range]
+"""One of them is of the right type for some arguments; no other may end in a message of Python's insides."""
+
+DOORS: list[tuple[Callable[..., Any], list[str]]] = [
+    (sparsednn.infer, ["network", "inputs", "backend", "kernel", "scheduler", "threads", "output", *OPTIONS]),
+    (simulate, ["network", "inputs", "backend", "kernel", "scheduler", "cluster", "n_threads", *OPTIONS]),
+    (measure_profile, ["network", "inputs", "n_threads", "backend"]),
+    (Cluster, ["nodes", "processes_per_node", "threads", "slow_core", "noisy_node", "seed", "assume"]),
+    (SchedulerOptions, ["split_factor", "strategy", "recruiting_ratio", "threshold", "minimum_work"]),
+    (sparsednn.radixnet, ["neurons", "layers", "radices", "dense_width", "seed", "weight", "bias"]),
+    (sparsednn.challenge_inputs, ["neurons", "instances", "ids", "progress"]),
+    (sparsednn.clipped_relu, ["maximum"]),
+    (sparsednn.Activation, ["low", "high"]),
+    (sparsednn.Network, ["weights", "bias", "bias_on", "activation"]),
+    (sparsednn.Network.from_layers, ["layers", "bias_on"]),
+    (read_calibration, ["path"]),
+]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("door", "name"), [pytest.param(door, name, id=f"{door.__name__}-{name}") for door, names in DOORS for name in names]
+)
+def test_a_wrong_kind_of_value_is_named_or_taken(
+    door: Callable[..., Any], name: str, value: Any, small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    """The message has the name of the argument, or of the part of it that is wrong."""
+    right: dict[Callable[..., Any], dict[str, Any]] = {
+        sparsednn.infer: {"network": small_network, "inputs": small_inputs},
+        simulate: {"network": small_network, "inputs": small_inputs},
+        measure_profile: {"network": small_network, "inputs": small_inputs, "cache": False},
+        sparsednn.radixnet: {"neurons": 12, "layers": 4, "radices": (2, 3), "dense_width": 2, "bias": -0.1},
+        sparsednn.challenge_inputs: {"neurons": 1024, "instances": 5},
+        sparsednn.Activation: {"name": "mine", "low": 0.0, "high": 1.0},
+        sparsednn.Network: {"weights": [sp.eye_array(1)]},
+        sparsednn.Network.from_layers: {"layers": small_network.layers},
+    }
+    about, refusal = {"path": "calibration", "weights": "weights|layer", "layers": "layer"}.get(name, name), ""
+    try:
+        door(**(right.get(door, {}) | {name: value}))
+    except (TypeError, ValueError, FileNotFoundError, ImportError) as error:
+        refusal = str(error)
+    assert not refusal or re.search(about, refusal)
+    assert "\n" not in refusal
