@@ -43,7 +43,7 @@ def number(text: str) -> np.float32:
 
 
 def text_of(path: Path, *, ended: bool) -> str:
-    """The text of a file, its line ends brought to line feeds, without its byte-order mark; `ended`: its last line has to end."""
+    """The text of a file, its line ends brought to line feeds, without its byte-order mark; `ended`: the last line must end."""
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     text = raw.removeprefix(MARK.encode()).decode("latin-1")
     text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -20,8 +20,8 @@ from tests.unit import plain_readers as plain
 LIMIT = 4
 GOOD_NUMBERS = "1 0 0.0625 -3 +.5 5. 1e3 5D-1 1d+2 2.5E-3 -1e-400 007 0.1 16777217 3.4028235e38".split()
 BAD_NUMBERS = (
-    "0x10|0,5|1.2.3|nan|inf|-Infinity|1e39|1e400|TRUE|False|1_0|\u0661|5e|e5||1 2|--1|+-1|1e5.0|1e 5|5+3|1.0-101|NA|None|\"1\"|'1'|1j|"
-    ".|-|+|1f|1\x00|1\x0b|1\xa0|\ufeff1|0b1|1%|5d5d5|1d1e1|²"
+    '0x10|0,5|1.2.3|nan|inf|-Infinity|1e39|1e400|TRUE|False|1_0|\u0661|5e|e5||1 2|--1|+-1|1e5.0|1e 5|5+3|1.0-101|NA|None|"1"|'
+    "'1'|1j|.|-|+|1f|1\x00|1\x0b|1\xa0|\ufeff1|0b1|1%|5d5d5|1d1e1|²"
 ).split("|")
 GOOD_IDS = [*map(str, range(1, LIMIT + 1)), "+2", "003", " 4", "1 ", "00000000000000000000002"]
 BAD_IDS = (
