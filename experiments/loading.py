@@ -62,17 +62,34 @@ def load(config: Config, display: Display, comm: Communicator) -> Data:
     )
     inputs_at = perf_counter()
     with display.stage("inputs") as stage:
-        inputs, ids = _load_inputs(config, stage.update, comm)
-    of_all = "" if comm.size == 1 else f" of {config.instances or 'all'} in this process"
+        inputs, ids, n_instances = _load_inputs(config, stage.update, comm)
+    of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
-    given = None
-    if config.input.truth is not None and comm.rank == 0:
-        from sparsednn.data.files import read_truth
-
-        given = read_truth(Path(config.input.truth), config.neurons, config.layers)
-        if config.instances is not None:
-            given = given[given <= config.instances]
+    given = _load_truth(config, n_instances) if comm.rank == 0 else None
     return Data(network, inputs, ids, given, perf_counter() - started_at)
+
+
+def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:
+    """Return the truth that is given, if there is one; cut off where the user has said how many instances are to be run."""
+    if config.input.truth is None:
+        return None
+    from sparsednn.data.files import read_truth
+
+    truth = read_truth(Path(config.input.truth), config.neurons, config.layers)
+    challenge = config.input.name == "challenge"
+    if config.instances is not None and not (challenge and config.instances == N_INSTANCES):
+        truth = truth[truth <= config.instances]
+    if truth.size and truth[-1] > n_instances:
+        source, way_out = (
+            ("the challenge", "take the truth of these")
+            if challenge
+            else (f"input.path={config.input.path}", f"instances={n_instances} cuts off the truth there")
+        )
+        raise ValueError(
+            f"input.truth={config.input.truth}: has the category {truth[-1]}, but {source} has {n_instances} instances; "
+            f"{way_out}"
+        )
+    return truth
 
 
 def _load_network(config: Config, progress: Callable[[int, int], None]) -> Network:
@@ -106,8 +123,8 @@ def _activation(name: str, maximum: float) -> Activation:
 
 def _load_inputs(
     config: Config, progress: Callable[[int, int], None], comm: Communicator
-) -> tuple[sp.csr_array, NDArray[np.int64]]:  # fmt: skip
-    """Return this process's instances, and their ids."""
+) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
+    """Return this process's instances, their ids, and how many all processes have."""
 
     def own(n: int) -> NDArray[np.int64]:
         order = neighbours(n, hashed=config.partition.hashing.value in ("input", "both"), buckets=config.partition.buckets)
@@ -119,13 +136,14 @@ def _load_inputs(
 
         rows = read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
         ids = own(rows.shape[0])
-        return (rows, ids) if comm.size == 1 else (canonical_inputs(rows[ids], config.neurons), ids)
+        own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], config.neurons)
+        return own_rows, ids, rows.shape[0]
     n_instances = config.instances or N_INSTANCES
     if comm.size == 1:
-        return challenge_inputs(config.neurons, n_instances, progress=progress), np.arange(n_instances)
+        return challenge_inputs(config.neurons, n_instances, progress=progress), np.arange(n_instances), n_instances
     if any(comm.all_gather(not cache_path(config.neurons).is_file())):  # then one process of each node builds them for all
         if comm.node_rank == 0:
             challenge_inputs(config.neurons, 1, progress=progress)
         comm.barrier()
     ids = own(n_instances)
-    return challenge_inputs(config.neurons, n_instances, ids=ids, progress=progress), ids
+    return challenge_inputs(config.neurons, n_instances, ids=ids, progress=progress), ids, n_instances

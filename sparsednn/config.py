@@ -36,7 +36,7 @@ def register() -> None:
 
 
 def resolve(cfg: DictConfig) -> Config:
-    """Turn a composed configuration into a checked `Config`.
+    """Turn a composed configuration into a checked `Config`; of the challenge's instances it has the number, if all are meant.
 
     Raises
     ------
@@ -52,6 +52,8 @@ def resolve(cfg: DictConfig) -> Config:
         raise ConfigError(refused)
     _check_executor(config)
     _check_sources(config)
+    if config.input.name == "challenge" and config.instances is None:
+        config.instances = N_INSTANCES
     return config
 
 
@@ -248,4 +250,4 @@ def _check_sources(config: Config) -> None:
     if config.input.name == "files" and not config.input.path:
         raise ConfigError("input=files: say where the instances are: input.path=FILE_OR_FOLDER")
     if config.input.name == "challenge" and config.instances is not None and config.instances > N_INSTANCES:
-        raise ConfigError(f"instances={config.instances}: the challenge has {N_INSTANCES} instances")
+        raise ConfigError(f"instances={config.instances}: the challenge has {N_INSTANCES} instances, all with instances=null")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.data.radixnet import CHALLENGE_SEED
 from sparsednn.schedulers.base import MINIMUM_WORK
 from sparsednn.submission import Submission
@@ -242,7 +241,7 @@ class Config:
 
     neurons: int = 1024
     layers: int = 120
-    instances: int | None = N_INSTANCES
+    instances: int | None = None
     kernel: str = "auto"
     executor: Executor = Executor.threads
     threads: int | None = None

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import canonical_csc, require_valid_indices
+from sparsednn.arrays import canonical_csc
+from sparsednn.data.matrix_market import read_matrix_market
+from sparsednn.data.npz import read_npz
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
 from sparsednn.memory import require
 from sparsednn.network import Activation, BiasOn, Network
@@ -35,13 +36,14 @@ def read_network(
     """Read ``n{neurons}-l1`` to ``n{neurons}-l{layers}`` from a folder.
 
     Each layer is a file ``n{neurons}-l{number}`` with one of the endings .tsv, .bin (both may be gzipped), .npz (scipy.sparse)
-    or .mtx (Matrix Market), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are neurons x
-    neurons; the others have their own shape, with `neurons` inputs in the first layer.
+    or .mtx (Matrix Market; may be gzipped), in `folder` itself or in ``neuron{neurons}`` below it. Text and binary layers are
+    neurons x neurons; the others have their own shape, with `neurons` inputs in the first layer. An entry that is there twice
+    is refused in text and binary layers; in the others it stands for a sum, which is made in float32.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If a file is missing, malformed or does not fit; the message names the file (and line).
+        If a file is missing, malformed or does not fit, or there are two for one layer; the message names the file (and line).
     """
     weights = []
     for number in range(1, layers + 1):
@@ -57,32 +59,57 @@ def read_network(
 def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array:
     """Read inputs: a file, or a folder with ``sparse-images-{neurons}``; the first `instances` of them, all if None.
 
-    Text and binary files end with the last instance that has a nonzero; with `instances` given, those behind it are zero.
+    Text and binary files have no number of instances: they end with the largest id. A last instance without a nonzero has an
+    entry of value 0 there.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the file is missing or malformed, or has fewer instances than asked for.
+        If the file is missing or malformed, there are two, or `instances` is below 1 or above what the file has.
     """
+    if instances is not None and instances < 1:
+        raise ValueError(f"instances={instances}: must be at least 1")
     path = _find(path, f"sparse-images-{neurons}", neurons) if path.is_dir() else path
     if path.name.endswith(_WITH_SHAPE):
-        matrix = sp.csr_array(_read_shaped(path), dtype=np.float32)
+        shaped = _read_shaped(path)
+        require(8 * shaped.shape[0], f"{path}: {shaped.shape[0]:,} instances", "its rows are the instances")
+        matrix = sp.csr_array(shaped)
     else:
         triples = read_triples(path)
-        last = max(int(triples.rows.max()), instances or 1)
-        require(8 * last, f"{path}: {last:,} instances", f"the largest id is at {triples.place(int(triples.rows.argmax()))}")
+        last = max(int(triples.rows.max()), 1)
+        try:
+            require(8 * last, f"{path}: {last:,} instances", "is its largest id right?")
+        except MemoryError as error:  # only now, since the line has to be looked for
+            raise MemoryError(f"{error} The largest id is at {triples.place(int(triples.rows.argmax()))}") from None
         matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
     if matrix.shape[1] != neurons:
         raise ValueError(f"{path}: has {matrix.shape[1]} features, not neurons={neurons}")
     if instances is not None and instances > matrix.shape[0]:
-        raise ValueError(f"{path}: has {matrix.shape[0]} instances, fewer than instances={instances}")
+        raise ValueError(
+            f"{path}: has {matrix.shape[0]} instances, fewer than instances={instances}; {_way_out(path, instances)}"
+        )
     return sp.csr_array(matrix[:instances])
 
 
+def _way_out(path: Path, instances: int) -> str:
+    if path.name.endswith(_WITH_SHAPE):
+        return "instances=null takes all of them"
+    return (
+        "instances=null takes all up to the largest id. If those behind it have no nonzeros, give the last one an entry of "
+        f"value 0 ({instances}, 1, 0), or use .npz or .mtx, which have a shape"
+    )
+
+
 def read_truth(path: Path, neurons: int, layers: int) -> NDArray[np.int64]:
-    """Read the categories that are held to be true: a file, or a folder with ``neuron{neurons}-l{layers}-categories``."""
+    """Read the categories that are held to be true: a file, or a folder with ``neuron{neurons}-l{layers}-categories``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or malformed, or there are two.
+    """
     if path.is_dir():
-        path = _find(path, f"neuron{neurons}-l{layers}-categories", neurons, (".tsv", ".tsv.gz", ".bin"))
+        path = _find(path, f"neuron{neurons}-l{layers}-categories", neurons, (".tsv", ".tsv.gz", ".bin", ".bin.gz"))
     return read_ids(path)
 
 
@@ -100,7 +127,7 @@ def export(
     """Write a network of equal widths, its inputs and its categories as the Graph Challenge lays them out.
 
     ``neuron{n}/n{n}-l{number}{suffix}``, ``sparse-images-{n}{suffix}`` and ``neuron{n}-l{layers}-categories{suffix}``,
-    each written atomically.
+    each written atomically. A last instance without a nonzero gets an entry of value 0, so that readers know of it.
     """
     n, n_layers = network.n_inputs, len(network.layers)
     layer_folder = folder / f"neuron{n}"
@@ -112,29 +139,35 @@ def export(
         if progress is not None:
             progress(number, n_layers)
     written.append(folder / f"sparse-images-{n}{suffix}")
-    write_triples(written[-1], inputs, by_column=False)
+    write_triples(written[-1], _with_last_instance(inputs), by_column=False)
     written.append(folder / f"neuron{n}-l{n_layers}-categories{suffix}")
     write_ids(written[-1], categories)
     return written
 
 
+def _with_last_instance(inputs: sp.csr_array) -> sp.csr_array:
+    coo = sp.coo_array(inputs)
+    rows, columns = coo.coords
+    last = coo.shape[0] - 1
+    if rows.size and rows.max() == last:
+        return inputs
+    return sp.csr_array((np.append(coo.data, np.float32(0)), (np.append(rows, last), np.append(columns, 0))), shape=coo.shape)
+
+
 def _find(folder: Path, stem: str, neurons: int, suffixes: Iterable[str] = SUFFIXES) -> Path:
-    """Return the file of that stem, whatever its format."""
+    """Return the file of that stem, whatever its format; of two, neither is known to be the right one."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    for place in (folder, folder / f"neuron{neurons}"):
-        for suffix in suffixes:
-            if (place / f"{stem}{suffix}").is_file():
-                return place / f"{stem}{suffix}"
-    raise FileNotFoundError(f"{folder}: no file {stem} with one of the endings {', '.join(suffixes)}")
+    names = [place / f"{stem}{suffix}" for place in (folder, folder / f"neuron{neurons}") for suffix in suffixes]
+    files = list({path.resolve(): path for path in names if path.is_file()}.values())
+    if not files:
+        raise FileNotFoundError(f"{folder}: no file {stem} with one of the endings {', '.join(suffixes)}")
+    if len(files) > 1:
+        raise ValueError(
+            f"{' and '.join(map(str, files))} are both there, and either could be meant; leave one of them in its place"
+        )
+    return files[0]
 
 
 def _read_shaped(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        matrix = sp.load_npz(path) if path.suffix == ".npz" else sp.coo_array(scipy.io.mmread(path))
-    except Exception as error:  # these readers raise nearly anything on a damaged file
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-    require_valid_indices(matrix, str(path))
-    return matrix
+    return read_npz(path) if path.suffix == ".npz" else read_matrix_market(path)

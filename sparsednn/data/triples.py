@@ -6,24 +6,23 @@ records of uint32 row, uint32 column, float32 value, without a header.
 
 from __future__ import annotations
 
-import gzip
-import math
-import os
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.data.text import Layout, as_float32, id_field, line_of, number_field, opened, read_columns
 from sparsednn.result import atomic_path
 
 RECORD = np.dtype([("row", "<u4"), ("column", "<u4"), ("value", "<f4")])
-_COLUMNS = ["row", "column", "value"]
+_LAYOUT = Layout(id_field("row"), id_field("column"), number_field("value"), tabs=True)
 _MAX_ID = 2**31 - 1
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,13 @@ class Triples:
     columns: NDArray[np.int64]
     values: NDArray[np.float32]
     binary: bool
+    first_line: int = 1
 
     def place(self, entry: int) -> str:
-        """Say where an entry is: file and line, or file and record."""
-        return f"{self.path}: record {entry + 1}" if self.binary else f"{self.path}:{_line_of(self.path, entry)}"
+        """Say where an entry is: file and line, or file and record. A text's entries begin at `first_line`."""
+        if self.binary:
+            return f"{self.path}: record {entry + 1}"
+        return f"{self.path}:{line_of(self.path, entry, self.first_line)}"
 
 
 def read_triples(path: Path) -> Triples:
@@ -50,13 +52,14 @@ def read_triples(path: Path) -> Triples:
         If there is no such file, or it is empty, truncated (a text must end with a newline) or malformed; the message
         names file and line.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return _read_binary(path) if path.name.endswith((".bin", ".bin.gz")) else _read_text(path)
+    triples = _read_binary(path) if _is_binary(path) else _read_text(path)
+    if not triples.rows.size:
+        raise ValueError(f"{path}: is empty")
+    return triples
 
 
 def to_matrix(triples: Triples, n_rows: int, n_columns: int, row_name: str, column_name: str) -> sp.coo_array:
-    """Return triples as a ``coo_array`` of shape (n_rows, n_columns), checked.
+    """Return triples as a ``coo_array`` of float32, shape (n_rows, n_columns), checked.
 
     Raises
     ------
@@ -64,15 +67,26 @@ def to_matrix(triples: Triples, n_rows: int, n_columns: int, row_name: str, colu
         If an id is outside its range, a value is NaN or infinite, or an entry is there twice; the message names file,
         line and id.
     """
+    require_valid(triples, n_rows, n_columns, row_name, column_name)
+    _refuse_duplicates(triples, n_columns, row_name, column_name)
+    return sp.coo_array((triples.values, (triples.rows - 1, triples.columns - 1)), shape=(n_rows, n_columns))
+
+
+def require_valid(triples: Triples, n_rows: int, n_columns: int, row_name: str, column_name: str) -> None:
+    """Refuse an id outside its range, and a value that is NaN or infinite, naming file and line.
+
+    Raises
+    ------
+    ValueError
+    """
     for name, ids, limit in ((row_name, triples.rows, n_rows), (column_name, triples.columns, n_columns)):
         bad = np.flatnonzero((ids < 1) | (ids > limit))
         if bad.size:
             raise ValueError(f"{triples.place(bad[0])}: {name} {ids[bad[0]]} is outside 1..{limit}")
     bad = np.flatnonzero(~np.isfinite(triples.values))
     if bad.size:
-        raise ValueError(f"{triples.place(bad[0])}: the value {triples.values[bad[0]]} is not finite")
-    _refuse_duplicates(triples, n_columns, row_name, column_name)
-    return sp.coo_array((triples.values, (triples.rows - 1, triples.columns - 1)), shape=(n_rows, n_columns))
+        beyond = "" if triples.binary else " in float32"
+        raise ValueError(f"{triples.place(bad[0])}: the value {triples.values[bad[0]]} is not finite{beyond}")
 
 
 def write_triples(path: Path, matrix: Any, *, by_column: bool) -> None:
@@ -90,29 +104,20 @@ def write_triples(path: Path, matrix: Any, *, by_column: bool) -> None:
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:
-    """Read a file of 1-based ids, one a line (text) or uint32 each (binary); may be empty.
+    """Read a file of 1-based ids, one a line (text) or uint32 each (binary), gzipped if its name ends in .gz; may be empty.
+
+    Blank lines, and a byte-order mark, are passed over.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or a line is not an id above 0, or ids do not ascend.
+        If there is no such file, or a line is not an id above 0, or ids do not ascend; the message names file and line.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.suffix == ".bin":
-        raw = path.read_bytes()
-        if len(raw) % 4:
-            raise ValueError(f"{path}: {len(raw)} bytes are not a whole number of 4-byte ids; the file is truncated")
-        ids = np.frombuffer(raw, "<u4").astype(np.int64)
-    else:
-        lines = _open_text(path).splitlines()
-        for number, line in enumerate(lines, start=1):
-            if not line.strip().isdecimal() or int(line) > _MAX_ID:
-                raise ValueError(f"{path}:{number}: {line.strip()!r} is not an id")
-        ids = np.array([int(line) for line in lines], np.int64)
-    if ids.size and (ids[0] < 1 or (np.diff(ids) <= 0).any()):
-        entry = 0 if ids[0] < 1 else int(np.flatnonzero(np.diff(ids) <= 0)[0]) + 1
-        raise ValueError(f"{path}:{entry + 1}: id {ids[entry]}: ids must be above 0 and ascend")
+    ids, places = _binary_ids(path) if _is_binary(path) else _text_ids(path)
+    ascend = np.diff(ids, prepend=0) > 0
+    if not ascend.all():
+        entry = int(np.flatnonzero(~ascend)[0])
+        raise ValueError(f"{path}:{places[entry]}: id {ids[entry]}: ids must be above 0 and ascend")
     return ids
 
 
@@ -125,107 +130,56 @@ def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
             temporary.write_text("".join(f"{i}\n" for i in ids), encoding="ascii")
 
 
+def _is_binary(path: Path) -> bool:
+    return path.name.endswith((".bin", ".bin.gz"))
+
+
+def _bytes_of(path: Path, item: str, size: int) -> bytes:
+    with opened(path, mark=False) as file:
+        raw = file.read()
+    if len(raw) % size:
+        raise ValueError(f"{path}: {len(raw)} bytes are not a whole number of {size}-byte {item}; the file is truncated")
+    return raw
+
+
 def _read_binary(path: Path) -> Triples:
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-    if not raw:
-        raise ValueError(f"{path}: is empty")
-    if len(raw) % RECORD.itemsize:
-        raise ValueError(
-            f"{path}: {len(raw)} bytes are not a whole number of {RECORD.itemsize}-byte records; the file is truncated"
-        )
-    records = np.frombuffer(raw, RECORD)
+    records = np.frombuffer(_bytes_of(path, "records", RECORD.itemsize), RECORD)
     return Triples(
         path, records["row"].astype(np.int64), records["column"].astype(np.int64), records["value"].astype(np.float32), True
     )
 
 
 def _read_text(path: Path) -> Triples:
-    """Read with pandas; only if that fails, look line by line for what is wrong."""
+    with opened(path) as file:
+        rows, columns, values = read_columns(path, file, _LAYOUT)
+    return Triples(path, rows, columns, as_float32(values), False)
+
+
+def _binary_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:
+    """Return ids and their numbers in the file, from 1."""
+    ids = np.frombuffer(_bytes_of(path, "ids", 4), "<u4").astype(np.int64)
+    return ids, range(1, len(ids) + 1)
+
+
+def _text_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:
+    """Return ids and their lines. The last line may lack its end, as in files that other programs write."""
+    ids, lines = [], []
+    with opened(path) as file:
+        for number, raw in enumerate(file.read().splitlines(), start=1):
+            text = raw.strip(b" \t")
+            if text:
+                if not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > _MAX_ID:
+                    raise ValueError(f"{path}:{number}: {_shown(path, text)} is not an id")
+                ids.append(int(text))
+                lines.append(number)
+    return np.array(ids, np.int64), lines
+
+
+def _shown(path: Path, text: bytes) -> str:
     try:
-        frame = pd.read_csv(
-            path,
-            sep="\t",
-            header=None,
-            dtype={0: np.int64, 1: np.int64, 2: np.float64},
-            na_filter=False,
-            quoting=3,
-            engine="c",
-            on_bad_lines="error",
-        )
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path}: is empty") from None
-    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
-        _explain(path, error)
-    if frame.shape[1] != 3:
-        _explain(path, ValueError(f"{frame.shape[1]} fields"))
-    frame.columns = _COLUMNS
-    if frame.empty:
-        raise ValueError(f"{path}: is empty")
-    _require_last_newline(path, len(frame))
-    with np.errstate(over="ignore"):
-        values = frame["value"].to_numpy().astype(np.float32)
-    return Triples(path, frame["row"].to_numpy(), frame["column"].to_numpy(), values, False)
-
-
-def _require_last_newline(path: Path, n_entries: int) -> None:
-    """A text cut in the middle of its last number reads as another number; gzip has a checksum of its own."""
-    if path.suffix == ".gz":
-        return
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) not in b"\r\n":
-            raise ValueError(
-                f"{path}:{_line_of(path, n_entries - 1)}: the last line has no end, so the file may be truncated; "
-                "add a newline if it is whole"
-            )
-
-
-def _explain(path: Path, error: Exception) -> NoReturn:
-    """Raise ValueError for the first line that is not a triple."""
-    lines = _open_text(path).splitlines()
-    for number, line in enumerate(lines, start=1):
-        if problem := _problem(line):
-            raise ValueError(f"{path}:{number}: {problem}") from error
-    raise ValueError(f"{path}: cannot be read: {error}") from error
-
-
-def _problem(line: str) -> str | None:
-    """Say what is wrong with a line of text, if anything."""
-    if not line.strip(" \r"):
-        return None
-    fields = line.split("\t")
-    if len(fields) != 3:
-        return f"{len(fields)} tab-separated fields in place of 3 (row, column, value): {line[:60]!r}"
-    for name, text in zip(_COLUMNS, fields[:2], strict=False):
-        if not text.strip().lstrip("+-").isdecimal() or abs(int(text)) > _MAX_ID:
-            return f"{name} {text[:40]!r} is not an id"
-    try:
-        value = float(fields[2])
-    except ValueError:
-        return f"value {fields[2][:40]!r} is not a number"
-    return None if math.isfinite(value) else f"the value {fields[2]} is not finite"
-
-
-def _open_text(path: Path) -> str:
-    try:
-        if path.suffix == ".gz":
-            return gzip.decompress(path.read_bytes()).decode("utf-8")
-        return path.read_text(encoding="utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as text: {error}") from error
-
-
-def _line_of(path: Path, entry: int) -> int:
-    """Line number, from 1, of an entry; blank lines hold none."""
-    n_entries = -1
-    for number, line in enumerate(_open_text(path).splitlines(), start=1):
-        n_entries += bool(line.strip(" \r"))
-        if n_entries == entry:
-            return number
-    return entry + 1
+        return repr(text[:40].decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: cannot be read as text: {error}") from None
 
 
 def _refuse_duplicates(triples: Triples, n_columns: int, row_name: str, column_name: str) -> None:

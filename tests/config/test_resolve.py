@@ -35,6 +35,9 @@ def composed(*overrides: str) -> Config:
 def test_the_default_is_the_main_job() -> None:
     config = composed()
     assert (config.neurons, config.layers, config.instances) == (1024, 120, 60_000)
+    assert composed("instances=null").instances == 60_000
+    assert composed("input=files", "input.path=x").instances is None  # as many as the file has
+    assert composed("input=files", "input.path=x", "instances=20").instances == 20
     assert (config.backend.name, config.scheduler.name, config.kernel) == ("numba", "data", "auto")
     assert (config.network.name, config.input.name) == ("radixnet", "challenge")
     assert (config.threads, config.processes, config.repeats) == (None, None, 1)

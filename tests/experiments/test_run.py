@@ -116,7 +116,7 @@ def test_categories_that_are_not_the_true_ones_fail_the_run(tmp_path: Path) -> N
 
 
 def test_a_given_truth_is_cut_off_only_where_instances_are(tmp_path: Path) -> None:
-    """Ids that no instance can have are wrong, unless only the first instances were asked for."""
+    """Ids that no instance has are refused before anything is run, unless only the first instances were asked for."""
     truth = challenge_categories(1024)
     (tmp_path / "truth.tsv").write_text("".join(f"{i}\n" for i in truth[truth <= 1000]))
     done = run(*SMALL, f"input.truth={tmp_path}/truth.tsv", f"hydra.run.dir={tmp_path}/first")
@@ -124,12 +124,15 @@ def test_a_given_truth_is_cut_off_only_where_instances_are(tmp_path: Path) -> No
     assert record(tmp_path / "first")["truth"]["match"] is True
     export = [sys.executable, "-m", "sparsednn.data", "export", "--instances", "700", "--format", "bin", str(tmp_path / "data")]
     assert subprocess.run(export, cwd=ROOT, check=False, capture_output=True).returncode == 0
-    done = run(
-        "input=files", f"input.path={tmp_path}/data", "instances=null", f"input.truth={tmp_path}/truth.tsv",
-        f"hydra.run.dir={tmp_path}/all",
-    )  # fmt: skip
+    files = ["input=files", f"input.path={tmp_path}/data", f"input.truth={tmp_path}/truth.tsv"]
+    done = run(*files, f"hydra.run.dir={tmp_path}/all")
     assert done.returncode == 1
-    assert record(tmp_path / "all")["truth"]["match"] is False
+    last = truth[truth <= 1000][-1]
+    assert f"truth.tsv: has the category {last}, but input.path={tmp_path}/data has 700 instances" in done.stderr
+    assert run(*files, "instances=700", f"hydra.run.dir={tmp_path}/cut").returncode == 0
+    done = run(*files, "instances=701", f"hydra.run.dir={tmp_path}/more")
+    assert done.returncode == 1
+    assert "sparse-images-1024.bin: has 700 instances, fewer than instances=701" in done.stderr
 
 
 def test_ctrl_c_leaves_a_whole_record_of_a_failed_run(tmp_path: Path) -> None:
@@ -233,9 +236,10 @@ def test_exported_files_run_the_same(tmp_path: Path) -> None:
     data = tmp_path / "data"
     done = run(
         "network=files", f"network.path={data}", "input=files", f"input.path={data}", f"input.truth={data}",
-        "instances=null", "kernel=csc", f"hydra.run.dir={tmp_path}/out",
+        "kernel=csc", f"hydra.run.dir={tmp_path}/out",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert record(tmp_path / "out")["instances"] == 700  # all that the file has, without a word about instances
     assert record(tmp_path / "out")["truth"] == {"checked": True, "source": "given", "match": True}
 
 

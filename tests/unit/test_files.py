@@ -47,7 +47,7 @@ def test_what_is_exported_is_read_back_and_computes_the_same(
     ]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(written)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    network, inputs = network_from(tmp_path, 4), read_inputs(tmp_path, 12, 9)
+    network, inputs = network_from(tmp_path, 4), read_inputs(tmp_path, 12, None)
     for one, other in zip(network.layers, small_network.layers, strict=True):
         assert (one.to_scipy() != other.to_scipy()).nnz == 0
     assert (inputs != small_inputs).nnz == 0
@@ -158,39 +158,6 @@ def test_a_layer_with_a_weight_that_is_not_finite_is_refused_by_name(tmp_path: P
     sp.save_npz(tmp_path / "n12-l1.npz", sp.csr_array(weights))
     with pytest.raises(ValueError, match=r"n12-l1.npz: .*nan, not finite"):
         network_from(tmp_path, 1)
-
-
-@pytest.mark.parametrize("ending", ["npz", "mtx", "tsv", "bin"])
-def test_instances_are_cut_to_the_first_or_all_are_taken(ending: str, small_inputs: sp.csr_array, tmp_path: Path) -> None:
-    path = tmp_path / f"inputs.{ending}"
-    if ending == "npz":
-        sp.save_npz(path, small_inputs)
-    elif ending == "mtx":
-        scipy.io.mmwrite(path, small_inputs)
-    else:
-        write_triples(path, small_inputs, by_column=False)
-    assert (read_inputs(path, 12, 4) != small_inputs[:4]).nnz == 0
-    everything = read_inputs(path, 12, None)
-    assert everything.dtype == np.float32
-    assert everything.shape == (9, 12)
-    assert (everything != small_inputs).nnz == 0
-
-
-def test_more_instances_than_a_file_with_a_shape_has_are_refused(small_inputs: sp.csr_array, tmp_path: Path) -> None:
-    sp.save_npz(tmp_path / "inputs.npz", small_inputs)
-    with pytest.raises(ValueError, match=r"inputs.npz: has 9 instances, fewer than instances=10"):
-        read_inputs(tmp_path / "inputs.npz", 12, 10)
-
-
-@pytest.mark.parametrize("ending", ["tsv", "bin"])
-def test_instances_behind_the_last_entry_of_a_file_without_a_shape_are_zero(
-    ending: str, small_inputs: sp.csr_array, tmp_path: Path
-) -> None:
-    write_triples(tmp_path / f"inputs.{ending}", small_inputs, by_column=False)
-    rows = read_inputs(tmp_path / f"inputs.{ending}", 12, 11)
-    assert rows.shape == (11, 12)
-    assert (rows[:9] != small_inputs).nnz == 0
-    assert rows[9:].nnz == 0
 
 
 def test_inputs_of_the_wrong_width_are_refused(small_inputs: sp.csr_array, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_whole_numbers_beyond_64_bits_are_written_right(name: str, tmp_path: Pat
         pytest.param("1\t2\t0.5\r\n6\t6\t1\r\n", id="line ends of Windows"),
         pytest.param("\n1\t2\t0.5\n\n  \n6\t6\t1\n\n", id="blank lines"),
         pytest.param("6\t6\t1e0\n1\t2\t+.5\n", id="in any order, values in any notation"),
+        pytest.param("1\t2\t5D-1\n6\t6\t1d0\n", id="Fortran's exponents"),
+        pytest.param("\ufeff1\t2\t0.5\n6\t6\t1\n", id="a byte-order mark"),
     ],
 )
 def test_text_that_is_well_formed_is_read(text: str, tmp_path: Path) -> None:
@@ -114,6 +116,13 @@ def test_a_text_cut_in_its_last_number_is_refused(tmp_path: Path) -> None:
         pytest.param("1\t1\t1\n2\t\t1\n", 2, "column '' is not an id", id="nothing for an id"),
         pytest.param("1\t1\t1\n1.5\t2\t1\n", 2, "row '1.5' is not an id", id="a fraction for an id"),
         pytest.param("1\t1\t1\n2\tTrue\t1\n", 2, "column 'True' is not an id", id="a truth value for an id"),
+        pytest.param("TRUE\tTRUE\tTRUE\n", 1, "row 'TRUE' is not an id", id="truth values for ids"),
+        pytest.param("1\t1\tTRUE\n2\t2\tFALSE\n", 1, "value 'TRUE' is not a number", id="truth values for values"),
+        pytest.param("1\t2.\t1\n2\t2\t1\n", 1, "column '2.' is not an id", id="a point behind an id"),
+        pytest.param("1\t1\t1\n2e0\t2\t1\n", 2, "row '2e0' is not an id", id="an exponent for an id"),
+        pytest.param("1\t1\t0x10\n", 1, "value '0x10' is not a number", id="a hexadecimal value"),
+        pytest.param("1\t1\t1\n2\t2\t1e 5\n", 2, "value '1e 5' is not a number", id="a blank in an exponent"),
+        pytest.param("1\t1\t1\n2\t2\t1_000\n", 2, "value '1_000' is not a number", id="a value in Python's notation"),
         pytest.param("1\t1\t1\n2\t2\tabc\n", 2, "value 'abc' is not a number", id="text for a value"),
         pytest.param("1\t1\t1\n2\t2\tNA\n", 2, "value 'NA' is not a number", id="NA for a value"),
         pytest.param("1\t1\t1\n2\t2\t\n", 2, "value '' is not a number", id="nothing for a value"),
@@ -204,8 +213,30 @@ def test_ids_that_are_written_are_read_back(name: str, ids: list[int], tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("ids.tsv", b"2\n5\n\n", id="a last blank line"),
+        pytest.param("ids.tsv", b"\n 2\n  \n5\t\n", id="blank lines and white space"),
+        pytest.param("ids.tsv", b"2\r\n5\r\n", id="line ends of Windows"),
+        pytest.param("ids.tsv", b"\xef\xbb\xbf2\n5\n", id="a byte-order mark"),
+        pytest.param("ids.tsv", b"2\n5", id="a last line without an end"),
+        pytest.param("ids.tsv.gz", gzip.compress(b"2\n5\n"), id="gzipped text"),
+        pytest.param("ids.bin.gz", gzip.compress(b"\2\0\0\0\5\0\0\0"), id="gzipped binary"),
+    ],
+)
+def test_ids_that_are_well_formed_are_read(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert read_ids(tmp_path / name).tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
+        pytest.param(
+            "ids.tsv", b"1\n5\n\n3\n", ":4: id 3: ids must be above 0 and ascend", id="descending behind a blank line"
+        ),
+        pytest.param("ids.tsv", "1\n\u0662\n".encode(), ":2: '\u0662' is not an id", id="digits that are not ASCII"),
+        pytest.param("ids.bin.gz", b"\1\0\0\0", ": cannot be read", id="a binary that is not gzipped"),
         pytest.param("ids.tsv", b"1\n5\n3\n", ":3: id 3: ids must be above 0 and ascend", id="descending ids"),
         pytest.param("ids.tsv", b"1\n1\n", ":2: id 1: ids must be above 0 and ascend", id="an id twice"),
         pytest.param("ids.tsv", b"0\n1\n", ":1: id 0: ids must be above 0 and ascend", id="id 0"),
