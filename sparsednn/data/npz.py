@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arrays import require_valid_indices
 from sparsednn.data.text import as_float32
-from sparsednn.network import require_valid_indices
 
 _INDICES = ("indices", "indptr", "row", "col", "coords", "offsets", "shape")
 _KEYS = {"format", "data", "_is_array", *_INDICES}
