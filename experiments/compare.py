@@ -17,6 +17,7 @@ from experiments.bench import WIDTH
 from experiments.display import Display
 from experiments.records import Record, read_all
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 from sparsednn.result import atomic_path
 
 JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz")
@@ -156,4 +157,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -40,6 +40,19 @@ def check(arguments: Iterable[str], conf: Path) -> None:
             _check_names(name, value.split(","), conf)
 
 
+def refuse_launchers(arguments: Iterable[str]) -> None:
+    """Refuse launchers of Hydra that start processes: an MPI launcher's belong together, and those would not.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "hydra/launcher" and value != "basic":
+            raise ConfigError(f"{argument}: not in processes that an MPI launcher has started; start run.py by itself")
+
+
 def n_points(arguments: Iterable[str]) -> int | None:
     """Return how many points a call sweeps over; None where it sweeps over nothing, or Hydra alone can count them."""
     arguments = list(arguments)

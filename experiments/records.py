@@ -18,6 +18,7 @@ from experiments.measuring import RESULT, RUNNING
 from experiments.resume import NOTE
 from sparsednn.choices import unknown
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 
 Record = dict[str, Any]
 SAME_JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz", "executor", "processes", "threads")
@@ -269,4 +270,4 @@ def _name(record: Record) -> str:
 if __name__ == "__main__":
     from experiments.compare import main  # which reads with this module
 
-    sys.exit(main())
+    sys.exit(run_program(main))

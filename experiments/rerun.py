@@ -23,6 +23,7 @@ from experiments.display import Display
 from experiments.launch import run_point
 from experiments.records import Record, read_all
 from sparsednn.config import ConfigError, from_record
+from sparsednn.console import run_program
 
 EXACT = ("categories_count", "categories_sha256", "performed_edges")
 """What is the same in every run of a configuration; work that is avoided by chance, as in teams, is not."""
@@ -119,4 +120,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

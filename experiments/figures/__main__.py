@@ -13,6 +13,7 @@ from experiments import figures
 from experiments.bench import WIDTH
 from experiments.display import Display
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,4 +36,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))
