@@ -25,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     console = Console()
     console.width = max(console.width, WIDTH)
+    complaints = Display(Console(stderr=True))
     try:
-        paths, table = figures.redraw(args.name, args.folders, args.into or args.folders[0])
+        paths, table = figures.redraw(args.name, args.folders, args.into or args.folders[0], complaints.say)
     except (ConfigError, OSError) as error:
-        Display(Console(stderr=True)).say(f"error: {error}")
+        complaints.say(f"error: {error}")
         return 1
     console.print(table)
     Display(console).say(f"figure: {', '.join(str(path) for path in paths)}")
