@@ -34,7 +34,8 @@ def table_of(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """Return records as a table: one row each.
 
     Columns: folder, ``toy`` (whether it is of toy size), status, error, the sizes of the job, how it was run,
-    ``seconds_median``, ``seconds_min``, ``seconds_max``, ``repeats``, rates, categories, whether they are right, revision and machine.
+    ``seconds_median``, ``seconds_min``, ``seconds_max``, ``repeats``, rates, categories, whether
+    they are right, revision and machine.
     """
     return pd.DataFrame([_row(folder, record) for folder, record in found])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import figures
+from experiments.record_files import Say, read_each
 from experiments.records import Points, read_points
 from sparsednn.config import ConfigError
 
