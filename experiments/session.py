@@ -169,4 +169,6 @@ def _composition_error(error: BaseException) -> str:
     if isinstance(error.__cause__, OmegaConfBaseException):
         reason = str(error.__cause__).splitlines()[0]
         text = f"{text.removeprefix('Error merging override ')}: {reason}" if reason not in text else text
+    if "LexerNoViableAlt" in text:
+        text += "\nsuch characters need quotes, for the shell and for Hydra: 'key=\"value\"'"
     return text

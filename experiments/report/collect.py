@@ -62,9 +62,8 @@ def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None
         latest_s = max(written_s, known.written_s) if known else written_s
         found[about["name"]][run] = _Folder(run, about["figure"], latest_s)
     if toys:
-        say(
-            f"left out: records at toy size, which are no measurements (experiment.toy=true takes them): {', '.join(sorted(toys))}"
-        )
+        names = ", ".join(sorted(toys))
+        say(f"left out: records at toy size, which are no measurements (experiment.toy=true takes them): {names}")
     runs, unusable = {}, []
     for name, members in sorted(found.items()):
         newest = max(members.values(), key=lambda member: member.written_s)
