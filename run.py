@@ -6,23 +6,27 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from experiments.outcomes import Outcome
 from experiments.session import Session
 from sparsednn.config import register
+from sparsednn.console import run_program
 
-CONF = Path(__file__).parent / "conf"
+CONF = Path(__file__).resolve().parent / "conf"  # also where this is started by a link to it
 SESSION = Session(CONF)
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def point(cfg: DictConfig) -> None:
-    """Run one point of the sweep that Hydra composes, or an experiment."""
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def point(cfg: DictConfig) -> Outcome:
+    """Run one point of the sweep that Hydra composes, or an experiment; launchers may do so in other processes."""
     hydra_config = HydraConfig.get()
-    SESSION.run(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
+    number = hydra_config.job.num if hydra_config.mode == RunMode.MULTIRUN else 0
+    return SESSION.run(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task), number)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the session, which says them in one line
     register()
-    sys.exit(SESSION.main(point, sys.argv[1:]))
+    sys.exit(run_program(lambda: SESSION.main(point, sys.argv[1:])))

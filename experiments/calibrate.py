@@ -26,6 +26,7 @@ from experiments.environment import environment
 from experiments.quiet import Quiet
 from sparsednn.backend import Backend, ProfilingBackend, load_backend
 from sparsednn.calibration import KERNEL_PARAMETERS, OVERHEADS, SCHEMA_VERSION, check_calibration, read_calibration
+from sparsednn.console import run_program
 from sparsednn.result import write_json
 
 CLUSTER_CORES = 28
@@ -187,4 +188,4 @@ def _meeting_parameters(barrier_s: dict[int, float], shared_core_s: float, effor
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

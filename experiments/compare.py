@@ -15,8 +15,9 @@ from rich.table import Table
 
 from experiments.bench import WIDTH
 from experiments.display import Display
-from experiments.records import Record, read_all
+from experiments.record_files import TOY_NOTE, Record, read_all
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 from sparsednn.result import atomic_path
 
 JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz")
@@ -32,18 +33,20 @@ MIXED = {"revision": "revisions", "cpu": "machines", "cores": "numbers of cores"
 def table_of(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """Return records as a table: one row each.
 
-    Columns: folder, status, error, the sizes of the job, how it was run, ``seconds_median``, ``seconds_min``, ``seconds_max``,
-    ``repeats``, rates, categories, whether they are right, revision and machine.
+    Columns: folder, ``toy`` (whether it is of toy size), status, error, the sizes of the job, how it was run,
+    ``seconds_median``, ``seconds_min``, ``seconds_max``, ``repeats``, rates, categories, whether
+    they are right, revision and machine.
     """
     return pd.DataFrame([_row(folder, record) for folder, record in found])
 
 
 def _row(folder: Path, record: Record) -> dict[str, Any]:
-    environment, seconds = record.get("environment", {}), record.get("seconds", {})
+    environment, seconds = record.get("environment") or {}, record.get("seconds") or {}
     times = seconds.get("inference", [])
-    how = {**record, **record.get("optimizations", {})}
+    how = {**record, **(record.get("optimizations") or {})}
     return {
         "folder": str(folder),
+        "toy": bool((record.get("experiment") or {}).get("toy")),
         "status": record.get("status", "failed"),
         "error": record.get("error"),
         **{key: record.get(key) for key in JOB},
@@ -56,7 +59,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "performed_edges_per_second": record.get("performed_edges_per_second"),
         "categories_count": record.get("categories_count"),
         "categories_sha256": record.get("categories_sha256"),
-        "right": record.get("truth", {}).get("match"),
+        "right": (record.get("truth") or {}).get("match"),
         "revision": environment.get("git_revision"),
         "cpu": environment.get("cpu"),
         "cores": environment.get("cores_usable"),
@@ -111,12 +114,12 @@ def ratio_table(records: pd.DataFrame) -> Table:
     for name in ("inference s", "smallest to largest", "x fastest", ""):
         table.add_column(name, justify="right")
     for row in done.to_dict("records"):
-        simulated = " (simulated)" if row["executor"] == "simulated" else ""
+        marks = (" (simulated)" if row["executor"] == "simulated" else "") + (" (toy size)" if row["toy"] else "")
         table.add_row(
             f"{row['neurons']:,.0f} x {row['layers']:,.0f}",
             f"{row['instances']:,.0f}",
             *("" if pd.isna(row[key]) else escape(_short(row[key])) for key in shown),
-            f"{row['seconds_median']:.4g}{simulated}",
+            f"{row['seconds_median']:.4g}{marks}",
             f"{row['seconds_min']:.4g} to {row['seconds_max']:.4g}",
             f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
             "" if row["right"] in (True, None) or pd.isna(row["right"]) else "WRONG",
@@ -138,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     display, complaints = Display(Console()), Display(Console(stderr=True))
     try:
-        records = table_of(read_all(args.folders))
+        records = table_of(read_all(args.folders, lambda line: complaints.say(f"warning: {line}")))
         if args.csv is not None:
             with atomic_path(args.csv) as temporary:
                 records.to_csv(temporary, index=False)
@@ -146,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, OSError) as error:
         complaints.say(f"error: {error}")
         return 1
+    if records["toy"].any():
+        complaints.say(TOY_NOTE)
     for line in mixed(records):
         complaints.say(f"warning: {line}")
     for row in records[records["status"] != "complete"].to_dict("records"):
@@ -156,4 +161,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -176,7 +176,7 @@ class ExperimentRun:
         """Draw the figure from the records in the folder; return whether that could be done."""
         display, name = Display(self.console), self.experiment.figure
         try:
-            paths, table = figures.redraw(name, [self.folder], self.folder)
+            paths, table = figures.redraw(name, [self.folder], self.folder, display.say)
         except ConfigError as error:
             self.complain(str(error))
             return False

@@ -18,6 +18,7 @@ from rich.table import Table
 
 import sparsednn
 from experiments.bench import WIDTH, parse, write_figures
+from sparsednn.console import run_program
 
 
 @dataclass(slots=True)
@@ -120,4 +121,4 @@ def _plain(variant: Variant) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -31,6 +31,12 @@ INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETM
 STEP_TASKS = "SLURM_STEP_NUM_TASKS"
 """How many tasks srun has started beside this process, with it."""
 
+RANK = (sys.executable, "-P", str(Path(__file__).with_name("start_rank.py")))
+"""Starts one of the processes: by its file, so that a folder ``experiments`` where the user is cannot hide it."""
+
+ENCODING = "utf-8"
+"""Of what the processes say, whatever that of the console is."""
+
 GRACE_S = 5.0
 """Time to end after being asked to."""
 
@@ -51,7 +57,7 @@ def run_point(
     """
     n = config.processes or 1
     _refuse_many_parents()
-    command = [*launcher(config.cluster.mpiexec), "-n", str(n), sys.executable, "-m", "experiments.rank", str(folder)]
+    command = [*launcher(config.cluster.mpiexec), "-n", str(n), *RANK, str(folder)]
     about = dict(about or {})
     write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
     status, timed_out = _run(command, folder, display, config.cluster.timeout_s)
@@ -108,8 +114,8 @@ def _run(command: list[str], folder: Path, display: Display, timeout_s: float | 
     """Run to the end, or until the time is over; return the exit status, and whether it was."""
     with (folder / LOG).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-            start_new_session=True,
+            command, env=clean_environment() | {"PYTHONIOENCODING": ENCODING}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=log, encoding=ENCODING, errors="replace", start_new_session=True,
         )  # fmt: skip
         shown = threading.Thread(target=_show, args=(process, display), daemon=True)
         shown.start()

@@ -14,6 +14,8 @@ from sparsednn.choices import unknown, unknown_key
 from sparsednn.config import GROUPS, ConfigError, keys
 
 _PLAIN_VALUES = re.compile(r"[\w,.-]+")
+_NO_NAME = re.compile(r"""\s*([\[{]|(''|"")?\s*$)""")
+"""Lists, mappings and nothing: Hydra would compose without the group, or fail with a traceback."""
 
 
 def check(arguments: Iterable[str], conf: Path) -> None:
@@ -36,8 +38,23 @@ def check(arguments: Iterable[str], conf: Path) -> None:
             raise ConfigError(unknown_key(name, legal))
         if argument.startswith("~"):
             raise ConfigError(f"{argument}: keys cannot be removed")
-        if name in GROUPS and _PLAIN_VALUES.fullmatch(value):
-            _check_names(name, value.split(","), conf)
+        if name in GROUPS and not _NO_NAME.match(value):
+            _check_names(name, value.split(",") if _PLAIN_VALUES.fullmatch(value) else [], conf)
+        elif name in GROUPS:
+            raise ConfigError(f"{argument}: takes one name; legal: {', '.join(_names(name, conf))}")
+
+
+def refuse_launchers(arguments: Iterable[str]) -> None:
+    """Refuse launchers of Hydra that start processes: an MPI launcher's belong together, and those would not.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "hydra/launcher" and value != "basic":
+            raise ConfigError(f"{argument}: not in processes that an MPI launcher has started; start run.py by itself")
 
 
 def n_points(arguments: Iterable[str]) -> int | None:
@@ -54,7 +71,11 @@ def n_points(arguments: Iterable[str]) -> int | None:
 
 
 def _check_names(group: str, names: list[str], conf: Path) -> None:
-    legal = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    legal = _names(group, conf)
     for name in names:
         if name not in legal:
             raise ConfigError(f"{unknown(group, name, legal)} (in this version)")
+
+
+def _names(group: str, conf: Path) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))

@@ -25,6 +25,7 @@ import sparsednn
 from experiments.bench import benchmark_parser, check_common, median_interval, write_figures
 from experiments.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork
 from sparsednn.backend import load_backend
+from sparsednn.console import run_program
 
 PEERS = ("mkl", "torch", "graphblas")
 OURS: dict[str, dict[str, Any]] = {"numba": {"columns": "merge"}, "all columns": {"columns": "none"}}
@@ -251,4 +252,4 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

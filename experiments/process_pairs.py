@@ -21,6 +21,7 @@ from rich.table import Table
 from experiments.bench import WIDTH, median_interval, parse, write_figures
 from experiments.display import Display
 from experiments.mpiexec import run_point
+from sparsednn.console import run_program
 from sparsednn.schema import Config
 
 SHAPES = ((2, 1), (1, 2))
@@ -81,4 +82,4 @@ def table(seconds: list[list[float]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -1,4 +1,4 @@
-"""One of the processes of a point, as `experiments.mpiexec` starts them: ``python -m experiments.rank FOLDER``."""
+"""One of the processes of a point, as `experiments.mpiexec` starts them with `experiments.start_rank`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from experiments.ranks import follow
 from experiments.session import PLAIN_WIDTH
 from sparsednn.comm.mpi import MpiCommunicator
 from sparsednn.config import from_record
+from sparsednn.console import endure
 
 
 def main(folder: Path) -> int:
@@ -36,4 +37,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    endure()  # the exit status is about the point alone: its console is that of the process that has started this one
     sys.exit(main(Path(sys.argv[1])))

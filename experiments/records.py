@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from experiments.measuring import RESULT, RUNNING
+from experiments.record_files import NotARecordError, Record, Say, files_below, name_of, read_point
 from experiments.resume import NOTE
 from sparsednn.choices import unknown
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 
-Record = dict[str, Any]
 SAME_JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz", "executor", "processes", "threads")
 """What records of the same point must agree in."""
 
@@ -94,23 +93,27 @@ class Points:
         return [{"folder": str(folder), "record": record} for folder, record in pairs]
 
 
-def read_points(figure: str, folders: Iterable[Path]) -> Points:
-    """Read all records below `folders` that were made for a figure.
+def read_points(figure: str, folders: Iterable[Path], leave_out: Say = lambda line: None) -> Points:
+    """Read all records below `folders` that were made for a figure; `leave_out` is told each file that is none, in one line.
 
     Raises
     ------
     ConfigError
         If there are none, or some that do not belong together.
-    OSError
-        If a folder or file cannot be read.
     """
-    folders = [Path(folder) for folder in folders]
-    found, others = _read(figure, folders)
+    folders, left_out = [Path(folder) for folder in folders], list[str]()
+
+    def say(line: str) -> None:
+        left_out.append(line)
+        leave_out(line)
+
+    found, others = _read(figure, folders, say)
     shown = ", ".join(str(folder) for folder in folders)
     complete = [(folder, record) for folder, record in found if record["status"] == "complete"]
     if not found:
         hint = f" {unknown('figure', figure, sorted(others))}" if others else ""
-        raise ConfigError(f"{shown}: no {RESULT} of an experiment with figure {figure}.{hint}")
+        less = f" {'; '.join(left_out[:3])}" if left_out else ""
+        raise ConfigError(f"{shown}: no {RESULT} of an experiment with figure {figure}.{hint}{less}")
     found = [(folder, record) for folder, record in found if record["status"] != "submitted"]
     if not found:
         raise ConfigError(f"{shown}: all points are submitted, and none has been run yet; there is nothing to draw")
@@ -121,31 +124,8 @@ def read_points(figure: str, folders: Iterable[Path]) -> Points:
         names = ", ".join(f"{name}{' at toy size' if toy else ''}" for name, toy in sorted(kinds))
         raise ConfigError(f"{shown}: records of several experiments ({names}); give folders of one of them")
     [(name, toy)] = kinds
-    failed = [f"{_name(record)} ({folder}): {record['error']}" for folder, record in found if record["status"] != "complete"]
+    failed = [f"{name_of(record)} ({folder}): {record['error']}" for folder, record in found if record["status"] != "complete"]
     return Points(name, toy, tuple(_grouped(complete)), tuple(failed))
-
-
-def read_all(folders: Iterable[Path]) -> list[tuple[Path, Record]]:
-    """Return every record below `folders`, of experiments or not, each once, with the folder that it is in.
-
-    Raises
-    ------
-    ConfigError
-        If there are none, or a file is not a whole record.
-    OSError
-        If a folder or file cannot be read.
-    """
-    found: dict[Path, tuple[Path, Record]] = {}
-    folders = list(folders)
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder")
-        for path in sorted(path for name in (RESULT, RUNNING) for path in folder.rglob(name)):
-            where, record = _read_point(path)
-            found.setdefault(path.resolve(), (where, record))
-    if not found:
-        raise ConfigError(f"{', '.join(str(folder) for folder in folders)}: no {RESULT}")
-    return list(found.values())
 
 
 def frame(points: Iterable[Point]) -> pd.DataFrame:
@@ -171,50 +151,23 @@ def check_same_categories(points: Points) -> None:
         raise ConfigError(f"experiment {points.name}: its points must find the same categories, and do not: {parts}")
 
 
-def _read(figure: str, folders: Sequence[Path]) -> tuple[list[tuple[Path, Record]], set[str]]:
+def _read(figure: str, folders: Sequence[Path], say: Say) -> tuple[list[tuple[Path, Record]], set[str]]:
     """Return the records made for a figure, by experiment folder and number, and the names of other figures."""
     found, others = [], set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder")
-        paths = [path for name in (RESULT, RUNNING, NOTE) for path in folder.rglob(name)]
-        for path in sorted(paths):
-            where, record = _read_point(path)
-            mine = record.get("experiment", {"figure": None})
-            if mine["figure"] == figure:
-                found.append((path.parent.parent, where, record))
-            elif mine["figure"]:
-                others.add(mine["figure"])
-    unique = {(where.resolve(), _name(record)): (run, where, record) for run, where, record in found}
+    for path in (path for folder in folders for path in files_below(folder, RESULT, RUNNING, NOTE)):
+        try:
+            where, record = read_point(path)
+        except NotARecordError as error:
+            say(f"left out: {error}")
+            continue
+        mine = record.get("experiment") or {"figure": None}
+        if mine["figure"] == figure:
+            found.append((path.parent.parent, where, record))
+        elif mine["figure"]:
+            others.add(mine["figure"])
+    unique = {(where.resolve(), name_of(record)): (run, where, record) for run, where, record in found}
     in_order = sorted(unique.values(), key=lambda item: (str(item[0]), item[2]["experiment"]["number"]))
     return [(where, record) for _, where, record in in_order], others
-
-
-def _read_point(path: Path) -> tuple[Path, Record]:
-    """Return a record and where it is: of a run, of one that is under way, or the one that a note leads to."""
-    record = _read_record(path)
-    if path.name == NOTE:
-        if "experiment" not in record:
-            return path.parent, {}
-        note, path = record, Path(os.path.normpath(path.parent / str(record["record"])))
-        if (path.parent / RUNNING).exists():
-            path = path.parent / RUNNING
-        if not path.exists():
-            raise ConfigError(f"{path}: is gone, and was to stand for {_name(note)}; run the experiment with resume=true")
-        record = _read_record(path) | {key: value for key, value in note.items() if key != "record"}
-    if path.name == RUNNING:
-        record |= {"status": "failed", "error": f"it runs yet or died without a word, as it has no {RESULT}"}
-    return path.parent, record
-
-
-def _read_record(path: Path) -> Record:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a whole record: {error}") from error
-    if not isinstance(record, dict):
-        raise ConfigError(f"{path}: not a record, which is a mapping of names to values")
-    return record
 
 
 def _grouped(found: Iterable[tuple[Path, Record]]) -> list[Point]:
@@ -242,6 +195,7 @@ def _row(point: Point) -> dict[str, Any]:
     return {
         "sweep": point.sweep,
         "point": point.label,
+        "toy": record["experiment"]["toy"],
         "simulated": point.simulated,
         "n_times": len(times_s),
         "seconds_median": point.median_s,
@@ -262,11 +216,7 @@ def _row(point: Point) -> dict[str, Any]:
     }
 
 
-def _name(record: Record) -> str:
-    return f"{record['experiment']['sweep']} / {record['experiment']['point']}"
-
-
 if __name__ == "__main__":
     from experiments.compare import main  # which reads with this module
 
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -21,8 +21,9 @@ from rich.table import Table
 from experiments.bench import WIDTH
 from experiments.display import Display
 from experiments.launch import run_point
-from experiments.records import Record, read_all
+from experiments.record_files import Record, read_all
 from sparsednn.config import ConfigError, from_record
+from sparsednn.console import run_program
 
 EXACT = ("categories_count", "categories_sha256", "performed_edges")
 """What is the same in every run of a configuration; work that is avoided by chance, as in teams, is not."""
@@ -99,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     display, complaints = Display(Console()), Display(Console(stderr=True))
     try:
-        records = [(where, record) for where, record in read_all(args.folders) if record.get("status") == "complete"]
-        records = [(where, record) for where, record in records if "seconds" in record]
+        found = read_all(args.folders, lambda line: complaints.say(f"warning: {line}"))
+        records = [(where, r) for where, r in found if r.get("status") == "complete" and "seconds" in r]
         if not records:
             raise ConfigError(f"{', '.join(map(str, args.folders))}: no complete record of an inference")
         for folder, record in records:
@@ -119,4 +120,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -49,6 +49,7 @@ from experiments.roofline_probes import Crew, LayerCase, Probe, group_case, mach
 from experiments.roofline_rates import summed_up
 from experiments.roofline_table import show
 from sparsednn.config import Config, ConfigError
+from sparsednn.console import run_program
 from sparsednn.engine import default_threads
 
 GROUP, GROUP_STRIDE = "one group of columns", 64
@@ -174,4 +175,4 @@ def run_in_turn(probes: dict[int, list[Probe]], rounds: int, least_s: float, pro
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

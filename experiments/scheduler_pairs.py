@@ -21,6 +21,7 @@ from rich.table import Table
 import sparsednn
 from experiments.bench import WIDTH, median_interval, parse, write_figures
 from experiments.display import LOCKING
+from sparsednn.console import run_program
 from sparsednn.partition import alive_first
 
 
@@ -133,4 +134,4 @@ def _plain(pair: Pair) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

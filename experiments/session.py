@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,23 +13,28 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from experiments import overrides
+from experiments import outcomes, overrides
 from experiments.display import Display, sweep_table, time_left
 from experiments.elsewhere import Elsewhere
 from experiments.launch import run_point
 from experiments.measuring import INTERRUPTED, RESULT
+from experiments.outcomes import Outcome
 from experiments.ranks import follow
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
 from sparsednn.config import ConfigError, chosen_experiment, resolve
+from sparsednn.console import endure
 
 PLAIN_WIDTH = 160
 
 
 class Session:
-    """Keeps what the points of a sweep have come to, so that a sweep goes on past a failed point and tells at its end."""
+    """Keeps what the points of a sweep have come to, so that a sweep goes on past a failed point and tells at its end.
 
-    def __init__(self, conf: Path) -> None:
+    A launcher that runs points in other processes sends them the session: as a new one, whose points come back as outcomes.
+    """
+
+    def __init__(self, conf: Path, n_points: int | None = None) -> None:
         self.conf = conf
         self.comm: Communicator | None = None
         self.console = Console()
@@ -36,37 +42,56 @@ class Session:
             self.console.width = PLAIN_WIDTH
         self.errors = Console(stderr=True)
         self.elsewhere = Elsewhere(self.console)
-        self.points: list[tuple[Path, dict[str, Any]]] = []
-        self.failed = False  # an experiment
-        self.n_points: int | None = None  # of a sweep
+        self.outcomes: dict[int, Outcome] = {}
+        self.arrived: set[int] = set()
+        """Numbers of those that other processes have sent."""
+        self.n_points = n_points  # of a sweep
         self.n_begun, self.started_at = 0, monotonic()
 
-    def run(self, cfg: DictConfig, folder: Path, given: list[str]) -> None:
-        """Run what Hydra has composed into `folder`: one point, or an experiment; `given` are the user's overrides."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_another_process, (self.conf, self.n_points)
+
+    def run(self, cfg: DictConfig, folder: Path, given: list[str], number: int = 0) -> Outcome:
+        """Run what Hydra has composed into `folder`: one point, or an experiment.
+
+        `given` are the user's overrides, `number` is that of the job in its sweep.
+        """
         if self.n_points is not None:
-            done = f"point {self.n_begun + 1} of {self.n_points}"
+            done = f"point {number + 1} of {self.n_points}"
             left = time_left(monotonic() - self.started_at, self.n_begun, self.n_points)
             Display(self.console).say(f"{done}: {' '.join(given)}{left}")
         self.n_begun += 1
+        outcome = self._experiment(cfg, folder, given, number) or self._point(cfg, folder, given, number)
+        self.outcomes[number] = outcome
+        return outcome
+
+    def _experiment(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome | None:
+        errors: list[str] = []
+
+        def complain(text: str) -> None:
+            errors.append(text)
+            self._complain(text)
+
         try:
             experiment = chosen_experiment(cfg)
-            if experiment is not None:
-                from experiments.members import run_experiment  # with Matplotlib and pandas: plain runs need not wait
+            if experiment is None:
+                return None
+            from experiments.members import run_experiment  # with Matplotlib and pandas: plain runs need not wait
 
-                arguments = (experiment, folder, given, self.console, self._complain, self.elsewhere, self.comm)
-                self.failed |= not run_experiment(*arguments)
-                return
+            well = run_experiment(experiment, folder, given, self.console, complain, self.elsewhere, self.comm)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
-            self.failed = True
-            self._complain(_composition_error(error))
-            return
+            complain(_composition_error(error))
+            well = False
+        return Outcome(number, folder, failed=not well, errors=tuple(errors))
+
+    def _point(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome:
         found = self.elsewhere.record(lambda: resolve(cfg), folder, given)
         record = found or run_point(lambda: resolve(cfg), folder, given, self.console, comm=self.comm)
-        self.points.append((folder, record))
         if record["status"] == "failed":
             self._complain(f"{record['error']} (record: {folder / RESULT})")
+        return Outcome(number, folder, record["status"] == "failed", record)
 
-    def main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
+    def main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
         """Let Hydra compose and run all points; return the exit code.
 
         Under an MPI launcher, all of that is rank 0's; the others only run what it tells them.
@@ -86,9 +111,12 @@ class Session:
         finally:
             self.comm.broadcast(None)
 
-    def _main(self, point: Callable[[], None], arguments: Sequence[str]) -> int:
+    def _main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
         try:
             overrides.check(arguments, self.conf)
+            if self.comm is not None:
+                overrides.refuse_launchers(arguments)
+            outcomes.listen(self._take)
             self.n_points = overrides.n_points(arguments)
             point()
         except KeyboardInterrupt:
@@ -97,23 +125,42 @@ class Session:
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             self._complain(_composition_error(error))
             return 1
+        except BrokenExecutor as error:
+            self._complain(f"a process that ran points for Hydra's launcher was ended, and its points with it: {error}")
+            return 1
         except OSError as error:
             self._complain(f"the output folder cannot be written: {error}; choose another with hydra.run.dir=FOLDER")
             return 1
         return self._end()
 
+    def _take(self, outcome: Outcome) -> None:
+        """Keep what another process has sent."""
+        self.arrived.add(outcome.number)
+        self.outcomes[outcome.number] = outcome
+
     def _end(self) -> int:
         """Show a sweep's table and what failed in it."""
-        failed = [(folder, record) for folder, record in self.points if record["status"] == "failed"]
-        if len(self.points) > 1:
-            self.console.print(sweep_table([record for _, record in self.points]))
+        done = [self.outcomes[number] for number in sorted(self.outcomes)]
+        points = [(one.folder, one.record) for one in done if one.record is not None]
+        failed = [(folder, record) for folder, record in points if record["status"] == "failed"]
+        if len(points) > 1 or (points and self.arrived):
+            self.console.print(sweep_table([record for _, record in points]))
             if failed:
-                lines = [f"{len(failed)} of {len(self.points)} points failed:"]
+                lines = [f"{len(failed)} of {len(points)} points failed:"]
                 self._complain("\n  ".join(lines + [f"{folder}: {record['error']}" for folder, record in failed]))
-        return 1 if failed or self.failed else 0
+        for one in done:
+            if one.errors and one.number in self.arrived:  # said in a process whose console may be a file
+                self._complain("\n  ".join([f"{one.folder}:", *one.errors]))
+        return 1 if any(one.failed for one in done) else 0
 
     def _complain(self, text: str) -> None:
         Display(self.errors).say(f"error: {text}")
+
+
+def _in_another_process(conf: Path, n_points: int | None) -> Session:
+    """Return the session of a process that a launcher of Hydra has started."""
+    endure()
+    return Session(conf, n_points)
 
 
 def _composition_error(error: BaseException) -> str:
@@ -122,4 +169,6 @@ def _composition_error(error: BaseException) -> str:
     if isinstance(error.__cause__, OmegaConfBaseException):
         reason = str(error.__cause__).splitlines()[0]
         text = f"{text.removeprefix('Error merging override ')}: {reason}" if reason not in text else text
+    if "LexerNoViableAlt" in text:
+        text += "\nsuch characters need quotes, for the shell and for Hydra: 'key=\"value\"'"
     return text

@@ -75,7 +75,9 @@ def script(config: Config, given: Iterable[str], folder: Path, here: Path) -> st
 def write_script(config: Config, given: Iterable[str], folder: Path) -> Path:
     """Write the job into a point's folder; return where it is."""
     path = folder / SCRIPT
-    path.write_text(script(config, given, folder, Path.cwd()), encoding="utf-8")
+    path.write_text(
+        script(config, given, folder, Path.cwd()), encoding="utf-8", errors="surrogateescape"
+    )  # names of folders are bytes
     return path
 
 

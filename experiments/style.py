@@ -27,6 +27,7 @@ GREY, INK = "#666666", "#404040"
 DPI = 150
 FORMATS = ("png", "pdf")
 SIMULATED = "simulated"
+TOY = "TOY SIZE"
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph that it puts into a PDF
 
@@ -103,6 +104,8 @@ def entitle(figure: Figure, title: str, points: Points, shown: str | None = None
     )
     if all(point.simulated for point in points.points):
         figure.text(0.99, 0.99, SIMULATED.upper(), size=18, weight="bold", color=COLOURS[1], ha="right", va="top")
+    if points.toy:
+        figure.text(0.5, 0.5, TOY, size=60, weight="bold", color=GREY, alpha=0.25, rotation=25, ha="center", va="center")
 
 
 def provenance(points: Points, shown: str | None = None) -> str:
@@ -115,7 +118,7 @@ def provenance(points: Points, shown: str | None = None) -> str:
         _one_or_all("revisions", (_revision(record) for record in records)),
     ]
     if points.toy:
-        parts.insert(0, "TOY SIZE: says nothing about speed")
+        parts.insert(0, f"{TOY}: says nothing about speed")
     if points.failed:
         parts.append(f"{len(points.failed)} failed points are not shown")
     return "; ".join(parts)

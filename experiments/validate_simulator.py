@@ -26,6 +26,7 @@ from experiments.quiet import Quiet
 from sparsednn.backend import load_backend
 from sparsednn.calibration import read_calibration
 from sparsednn.cluster import Cluster
+from sparsednn.console import run_program
 from sparsednn.data.radixnet import CHALLENGE_SEED
 from sparsednn.network import Network
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
@@ -223,4 +224,4 @@ def _plain(case: Case) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sparsednn.choices import unknown
 from sparsednn.network import Network
+from sparsednn.siblings import claim
 
 ENTRY_POINT_GROUP = "sparsednn.backends"
 STOP_FLAG = 0
@@ -338,7 +339,7 @@ def load_backend(name: str) -> Backend:
     ValueError
         If no installed package offers a backend of that name.
     ImportError
-        If the backend needs a package that is missing.
+        If the backend needs a package that is missing, or another module has been imported under the name of its own.
     """
     found = [entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name == name]
     if not found:
@@ -346,6 +347,8 @@ def load_backend(name: str) -> Backend:
         if not names:
             raise ValueError(f"backend={name}: no backend is installed; install the project with: pip install -e .")
         raise ValueError(unknown("backend", name, names))
+    if _comes_with_us(found[0]):
+        claim(found[0].module.partition(".")[0])
     try:
         backend = found[0].load()()
     except ImportError as error:
@@ -353,3 +356,7 @@ def load_backend(name: str) -> Backend:
     if not isinstance(backend, Backend):
         raise TypeError(f"backend={name}: {type(backend).__name__} lacks parts of sparsednn.backend.Backend")
     return backend
+
+
+def _comes_with_us(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == "sparsednn"

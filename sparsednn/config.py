@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sparsednn import submission
 from sparsednn.choices import unknown, unknown_key
@@ -44,7 +45,7 @@ def resolve(cfg: DictConfig) -> Config:
         For an unknown key, a value outside its range, or values that do not go together.
     """
     _refuse_unknown(OmegaConf.to_container(cfg, resolve=False), Config, "")
-    config: Any = OmegaConf.to_object(cfg)
+    config = _as_object(cfg)
     if not isinstance(config, Config):
         raise ConfigError("the composed configuration lacks the schema: conf/config.yaml must list schema/config first")
     _check_ranges(config)
@@ -67,7 +68,7 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
     ConfigError
         If it is not a whole one.
     """
-    experiment: Any = OmegaConf.to_object(cfg.experiment)
+    experiment = _as_object(cfg.experiment)
     given = [name for name in KINDS_OF_EXPERIMENT if getattr(experiment, name)]
     if not given:
         if experiment != ExperimentConfig():
@@ -87,6 +88,15 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
     if experiment.rounds < 1:
         raise ConfigError(f"experiment.rounds={experiment.rounds}: must be at least 1")
     return experiment  # type: ignore[no-any-return]
+
+
+def _as_object(cfg: DictConfig) -> Any:
+    """Fill in what refers to other keys; what cannot be filled in is one line that names the key."""
+    try:
+        return OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"{key}{str(error).splitlines()[0]}") from error
 
 
 def as_record(config: Config) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rich.console import RenderableType
 
 from experiments import style
 from experiments.drawing import Drawing
+from experiments.record_files import TOY_NOTE, Say
 from experiments.records import check_same_categories, read_points
 from sparsednn.choices import unknown
 from sparsednn.config import ConfigError
@@ -34,7 +35,7 @@ def require(name: str, option: str = "figure") -> None:
         raise ConfigError(unknown(option, name, names()))
 
 
-def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], RenderableType]:
+def redraw(name: str, folders: Iterable[Path], into: Path, say: Say = lambda line: None) -> tuple[list[Path], RenderableType]:
     """Draw a figure from the records below `folders`.
 
     Parameters
@@ -45,6 +46,8 @@ def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], 
         Records of several runs of the experiment are taken together.
     into : Path
         A folder, which gets NAME.png, NAME.pdf, NAME.csv (what is drawn) and NAME.sources.json (a list of the records).
+    say : callable
+        Is told in one line each file that is left out, and that the records are of toy size.
 
     Returns
     -------
@@ -59,7 +62,9 @@ def redraw(name: str, folders: Iterable[Path], into: Path) -> tuple[list[Path], 
         If a file cannot be read or written.
     """
     require(name)
-    points = read_points(name, folders)
+    points = read_points(name, folders, lambda line: say(f"warning: {line}"))
+    if points.toy:
+        say(TOY_NOTE)
     if points.same_categories:
         check_same_categories(points)
     with style.styled():

@@ -13,6 +13,7 @@ from experiments import figures
 from experiments.bench import WIDTH
 from experiments.display import Display
 from sparsednn.config import ConfigError
+from sparsednn.console import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     console = Console()
     console.width = max(console.width, WIDTH)
+    complaints = Display(Console(stderr=True))
     try:
-        paths, table = figures.redraw(args.name, args.folders, args.into or args.folders[0])
+        paths, table = figures.redraw(args.name, args.folders, args.into or args.folders[0], complaints.say)
     except (ConfigError, OSError) as error:
-        Display(Console(stderr=True)).say(f"error: {error}")
+        complaints.say(f"error: {error}")
         return 1
     console.print(table)
     Display(console).say(f"figure: {', '.join(str(path) for path in paths)}")
@@ -35,4 +37,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

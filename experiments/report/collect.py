@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import figures
-from experiments.records import Points, read_all, read_points
+from experiments.record_files import Say, read_each
+from experiments.records import Points, read_points
 from sparsednn.config import ConfigError
 
 
@@ -32,7 +33,7 @@ class _Folder:
     written_s: float
 
 
-def newest_runs(folders: Iterable[Path], toy: bool) -> tuple[dict[str, Run], list[str]]:
+def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None) -> tuple[dict[str, Run], list[str]]:
     """Return the newest run of each experiment below `folders`, by name, and what cannot be used, in one line each.
 
     Parameters
@@ -40,6 +41,8 @@ def newest_runs(folders: Iterable[Path], toy: bool) -> tuple[dict[str, Run], lis
     folders : paths
     toy : bool
         Take runs at toy size, which are passed over otherwise.
+    say : callable
+        Is told in one line each file that is no record, and which experiments at toy size are passed over.
 
     Raises
     ------
@@ -47,15 +50,20 @@ def newest_runs(folders: Iterable[Path], toy: bool) -> tuple[dict[str, Run], lis
         If there are no records, or a folder or file cannot be read.
     """
     found: dict[str, dict[Path, _Folder]] = defaultdict(dict)
-    for folder, record in read_all(folders):
+    toys = set()
+    for folder, record in read_each(folders, say):
         about = record.get("experiment")
         if about is None or about["toy"] != toy:
+            toys |= {about["name"]} if about is not None and about["toy"] else set()
             continue
         run = folder.parent
-        written_s = max(path.stat().st_mtime for path in folder.iterdir())
+        written_s = max(path.lstat().st_mtime for path in folder.iterdir())
         known = found[about["name"]].get(run)
         latest_s = max(written_s, known.written_s) if known else written_s
         found[about["name"]][run] = _Folder(run, about["figure"], latest_s)
+    if toys:
+        names = ", ".join(sorted(toys))
+        say(f"left out: records at toy size, which are no measurements (experiment.toy=true takes them): {names}")
     runs, unusable = {}, []
     for name, members in sorted(found.items()):
         newest = max(members.values(), key=lambda member: member.written_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 import scipy.sparse as sp
 from rich.progress import Progress
 
+from sparsednn.console import run_program
 from sparsednn.data.challenge_inputs import N_INSTANCES, challenge_inputs
 from sparsednn.data.files import export
 from sparsednn.data.radixnet import radixnet
@@ -74,4 +75,4 @@ def _categories(network: Network, inputs: sp.csr_array, instances: int):  # type
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

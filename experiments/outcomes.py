@@ -1,0 +1,53 @@
+"""What the points of a sweep come to, also where a launcher of Hydra (joblib, submitit) runs them in processes of its own.
+
+Hydra shows nobody what a job returns; but a launcher with other processes sends it back to the sweep's, pickled. So an outcome
+that arrives there tells the listener of that process by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a point, or of an experiment.
+
+    Attributes
+    ----------
+    number : int
+        Of the job in its sweep, from 0.
+    folder : Path
+    failed : bool
+    record : dict or None
+        The point's; None for an experiment, and for what could not be composed.
+    errors : tuple of str
+        What was said of an experiment, in one line each.
+    """
+
+    number: int
+    folder: Path
+    failed: bool
+    record: dict[str, Any] | None = None
+    errors: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self.number, self.folder, self.failed, self.record, self.errors)
+
+
+_listeners: list[Callable[[Outcome], None]] = []
+
+
+def listen(listener: Callable[[Outcome], None]) -> None:
+    """Call `listener` with each outcome that comes from another process, once or more often."""
+    _listeners[:] = [listener]
+
+
+def _arrived(*values: Any) -> Outcome:
+    outcome = Outcome(*values)
+    for listener in _listeners:
+        listener(outcome)
+    return outcome
