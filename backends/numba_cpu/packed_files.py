@@ -105,9 +105,7 @@ def packed_files(
     if _meta(path) is None:
         with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        _require_space(folder, network)
-        with _told(folder):
-            _make(path, pack)
+            _make(path, network, pack)
     meta = _meta(path)
     if meta is None:
         raise OSError(f"{path}: the packed layers are not what was just written; {WAY_OUT}")
@@ -120,23 +118,26 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # ours
+            raise
         raise OSError(f"{folder}: packed layers cannot be written ({error.strerror or error}); {WAY_OUT}") from error
 
 
 def _require_space(folder: Path, network: Network) -> None:
     n_connections = sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
-    needed, free = 8 * n_connections, shutil.disk_usage(folder).free
-    if needed + KEEP_FREE_BYTES > free:
+    needed, free = 8 * n_connections + KEEP_FREE_BYTES, shutil.disk_usage(folder).free
+    if needed > free:
         raise OSError(
-            f"{folder}: packing {n_connections:,} connections may take {needed / 1e9:.1f} GB, but only "
+            f"{folder}: packing {n_connections:,} connections may take {needed / 1e9:.1f} GB with some to spare, but only "
             f"{free / 1e9:.1f} GB are free; {WAY_OUT}"
         )
 
 
-def _make(path: Path, pack: Callable[[StoreMaker], Packed]) -> None:
+def _make(path: Path, network: Network, pack: Callable[[StoreMaker], Packed]) -> None:
     """Pack into a folder beside, and give it its name when it is complete."""
     stores: dict[str, FileStore] = {}
     with temporary_folder(path.parent, UNFINISHED) as temporary:
+        _require_space(path.parent, network)
         complete = temporary / path.name
         complete.mkdir()
 
