@@ -1,29 +1,26 @@
 """The one compilation policy of all kernels; atomic access to memory shared between threads, a clock, and ways to wait.
 
 Kernels release the GIL, are cached on disk, and never reassociate or fuse floating-point operations, so that their results
-have the same bits as scipy's. Numba's cache does not notice an edit in another file; here its folder is named by a hash of
-all kernels' source, so that it cannot be stale.
+have the same bits as scipy's. The cache is `backends.kernel_cache`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
-import llvmlite
 import numba
 import numba.core.config
-import platformdirs
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
+
+from backends.kernel_cache import KernelCache
 
 _CONFIG: Any = numba.core.config
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,24 +32,11 @@ CPU_FEATURES: str = get_host_cpu_features() if _CONFIG.CPU_FEATURES is None else
 """What kernels are compiled for, as Numba passes it to LLVM: ``+avx2,-avx512f,...``"""
 
 
-def cache_folder() -> Path:
-    """Return the folder for compiled kernels of exactly this source and compiler."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    here = Path(__file__).parent
-    kernels = ("columns/*.py", "cupy_gpu/packing_kernels.py", "numba_cpu/*.py")
-    for path in (Path(__file__), *(path for pattern in kernels for path in sorted(here.glob(pattern)))):
-        digest.update(path.read_bytes())
-    return Path(platformdirs.user_cache_dir("sparsednn")) / "kernels" / digest.hexdigest()[:16]
-
-
 def kernel(function: F) -> F:
     """Compile a kernel when it is first called: no GIL, cached, plain IEEE arithmetic, C division."""
-    outer = _CONFIG.CACHE_DIR
-    _CONFIG.CACHE_DIR = outer or str(cache_folder())
-    try:
-        compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
-    finally:
-        _CONFIG.CACHE_DIR = outer
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+    if not JIT_DISABLED:
+        compiled._cache = KernelCache(function)
     return compiled  # type: ignore[no-any-return]
 
 

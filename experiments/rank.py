@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def main(folder: Path) -> int:
     if comm.rank > 0:
         follow(comm)
         return 0
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")  # warnings are shown with what this process says
     complete = False
     try:
         point = json.loads((folder / POINT).read_text())

@@ -16,11 +16,10 @@ from sparsednn.arrays import canonical_inputs
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
 from sparsednn.checks import whole_number
 from sparsednn.cost import WorkProfile
-from sparsednn.data.cache import cache_folder
+from sparsednn.data.cache import cache_folder, read_cached, write_cached
 from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Network
 from sparsednn.options import require_types
-from sparsednn.result import atomic_path
 
 CHUNK_ROWS = 1_024
 VERSION = 1
@@ -138,13 +137,8 @@ def _count(backend: ProfilingBackend, network: Network, inputs: sp.csr_array, n_
 
 def _read(path: Path, inputs: sp.csr_array, shape: tuple[int, int]) -> NDArray[np.int32] | None:
     """Return cached counts if they are there and can be right."""
-    try:
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as stored:
-            counts: NDArray[np.unsignedinteger] = stored["nonzeros"]
-    except Exception as error:  # NumPy and zipfile raise nearly anything on a damaged file
-        _LOG.warning("%s: not readable (%s); measuring anew", path, error)
+    counts = read_cached(path, "nonzeros", "measuring anew")
+    if counts is None:
         return None
     if counts.shape != shape or counts.dtype.kind != "u" or not np.array_equal(counts[0], np.diff(inputs.indptr)):
         _LOG.warning("%s: is not the profile of these inputs; measuring anew", path)
@@ -155,9 +149,8 @@ def _read(path: Path, inputs: sp.csr_array, shape: tuple[int, int]) -> NDArray[n
 def _write(path: Path, counts: NDArray[np.int32]) -> None:
     """Cache counts in the smallest type; a cache that cannot be written is no reason to fail."""
     small = counts.astype(np.uint16 if counts.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, nonzeros=small)
-    except OSError as error:
-        _LOG.warning("%s: cannot be written (%s); the profile is not cached", path, error)
+
+    def save(temporary: Path) -> None:
+        np.savez_compressed(temporary, nonzeros=small)
+
+    write_cached(path, save, "the profile is not cached")

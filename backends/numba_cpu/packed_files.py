@@ -7,12 +7,12 @@ that stays there until somebody deletes it: nobody else knows what will be neede
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
-import tempfile
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,19 @@ from numpy.typing import NDArray
 from backends.numba_cpu.packing import Connections, Neurons, StoreMaker
 from backends.numba_cpu.stores import FileStore, Store, mapped
 from sparsednn.network import Network, RepeatedLayer
+from sparsednn.temporary import remove_abandoned, temporary_folder
 
 FORMAT = 1
 FILES = {"order": "neurons", "ids": "connections", "weights": "connections", "column": "connections", "indptr": "connections"}
 """The arrays that are in files of their own, and which tuple they belong to."""
 
+META = "meta.npz"
+UNFINISHED = ".layers-"
 KEEP_FREE_BYTES = 2**28
+WAY_OUT = (
+    "keep them in memory (network.residency=memory), or choose another folder with the environment variable "
+    "SPARSEDNN_CACHE or XDG_CACHE_HOME"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,48 +101,80 @@ def packed_files(
         If there is too little space, or a file cannot be written; nothing half-written is left behind.
     """
     path = folder / f"layers-{_fingerprint(network, about)}"
+    remove_abandoned(folder, UNFINISHED)
     if _meta(path) is None:
-        _make(
-            path, pack, sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
-        )
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _make(path, network, pack)
     meta = _meta(path)
     if meta is None:
-        raise OSError(f"{path}: the packed layers are not what was just written; choose another folder with SPARSEDNN_CACHE")
+        raise OSError(f"{path}: the packed layers are not what was just written; {WAY_OUT}")
     return (*_load(path, meta), path)
 
 
-def _make(path: Path, pack: Callable[[StoreMaker], Packed], n_connections: int) -> None:
-    """Pack into a folder beside, and give it its name when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if 8 * n_connections + KEEP_FREE_BYTES > free:
-        raise OSError(
-            f"{path.parent}: packing {n_connections:,} connections may take {8 * n_connections / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free; choose another folder with the environment variable SPARSEDNN_CACHE"
-        )
-    temporary = Path(tempfile.mkdtemp(prefix=".layers-", dir=path.parent))
-    stores: dict[str, FileStore] = {}
-
-    def store(name: str, dtype: Any) -> Store:
-        stores[name] = FileStore(dtype, temporary / f"{name}.bin")
-        return stores[name]
-
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say of an error of the system which folder it is about, and what can be done."""
     try:
-        packed = pack(store)
-        _save_rest(temporary / "meta.npz", packed, stores)
-        if _meta(path) is None:  # unless another process was faster
-            shutil.rmtree(path, ignore_errors=True)  # one that is not complete
-            temporary.replace(path)
+        yield
     except OSError as error:
+        if error.errno is None:  # ours
+            raise
+        raise OSError(f"{folder}: packed layers cannot be written ({error.strerror or error}); {WAY_OUT}") from error
+
+
+def _require_space(folder: Path, network: Network) -> None:
+    n_connections = sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
+    needed, free = 8 * n_connections + KEEP_FREE_BYTES, shutil.disk_usage(folder).free
+    if needed > free:
         raise OSError(
-            f"{path.parent}: packed layers cannot be written ({error.strerror or error}); "
-            f"choose another folder with the environment variable SPARSEDNN_CACHE"
-        ) from error
-    finally:
-        for opened in stores.values():
-            with suppress(OSError):  # what is not written yet does not fit either
-                opened.close()
-        shutil.rmtree(temporary, ignore_errors=True)
+            f"{folder}: packing {n_connections:,} connections may take {needed / 1e9:.1f} GB with some to spare, but only "
+            f"{free / 1e9:.1f} GB are free; {WAY_OUT}"
+        )
+
+
+def _make(path: Path, network: Network, pack: Callable[[StoreMaker], Packed]) -> None:
+    """Pack into a folder beside, and give it its name when it is complete."""
+    stores: dict[str, FileStore] = {}
+    with temporary_folder(path.parent, UNFINISHED) as temporary:
+        _require_space(path.parent, network)
+        complete = temporary / path.name
+        complete.mkdir()
+
+        def store(name: str, dtype: Any) -> Store:
+            stores[name] = FileStore(dtype, complete / f"{name}.bin")
+            return stores[name]
+
+        try:
+            _save_rest(complete / META, pack(store), stores)
+        finally:
+            for opened in stores.values():
+                with suppress(OSError):  # what is not written yet does not fit either
+                    opened.close()
+        _publish(complete, path)
+
+
+def _publish(complete: Path, path: Path) -> None:
+    """Give a folder its name; if there is one of that name, use that, which has the same files.
+
+    The other is never taken away, since somebody may be about to read it. If it is not whole it is mended file by file, whoever
+    else does so at the same time: all put the same bytes there, and at last the file that says that the folder is whole.
+    """
+    try:
+        complete.replace(path)
+    except OSError:
+        if not path.exists():
+            raise
+        if _meta(path) is None:
+            _mend(complete, path)
+
+
+def _mend(complete: Path, path: Path) -> None:
+    try:
+        for name in [*(f"{name}.bin" for name in FILES), META]:
+            (complete / name).replace(path / name)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise FileExistsError(errno.EEXIST, f"something else has the name {path}; delete that") from error
 
 
 def _save_rest(path: Path, packed: Packed, stores: Mapping[str, Store]) -> None:
@@ -158,7 +197,7 @@ def _save_rest(path: Path, packed: Packed, stores: Mapping[str, Store]) -> None:
 def _meta(path: Path) -> dict[str, NDArray[Any]] | None:
     """What ``meta.npz`` of a folder has; None unless it is sound and all files have the sizes they should have."""
     try:
-        with np.load(path / "meta.npz", allow_pickle=False) as stored:
+        with np.load(path / META, allow_pickle=False) as stored:
             meta = {name: stored[name] for name in stored.files}
         for name in FILES:
             expected = int(meta[f"{name}.size"]) * np.dtype(str(meta[f"{name}.dtype"])).itemsize

@@ -21,9 +21,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.checks import whole_number, whole_numbers
-from sparsednn.data.cache import cache_folder
+from sparsednn.data.cache import cache_folder, read_cached, write_cached
 from sparsednn.memory import require
-from sparsednn.result import atomic_path
 
 N_INSTANCES = 60_000
 PIXELS = 28
@@ -103,13 +102,8 @@ def cache_path(neurons: int) -> Path:
 def _cached(neurons: int) -> NDArray[np.uint8] | None:
     """Return the cached bits if they are there and right."""
     path = cache_path(neurons)
-    try:
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as stored:
-            bits: NDArray[np.uint8] = stored["bits"]
-    except Exception as error:  # NumPy and zipfile raise nearly anything on a damaged file
-        _LOG.warning("%s: not readable (%s); building it anew", path, error)
+    bits = read_cached(path, "bits", "building it anew")
+    if bits is None:
         return None
     if bits.dtype != np.uint8 or bits.shape != (N_INSTANCES, neurons // 8):
         _LOG.warning("%s: has %s of shape %s, which is not right; building it anew", path, bits.dtype, bits.shape)
@@ -125,13 +119,10 @@ def _count(bits: NDArray[np.uint8]) -> int:
 
 
 def _store(neurons: int, bits: NDArray[np.uint8]) -> None:
-    path = cache_path(neurons)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            np.savez(temporary, bits=bits)
-    except OSError as error:
-        _LOG.warning("%s: cannot be written (%s); these inputs will be built again next time", path, error)
+    def save(path: Path) -> None:
+        np.savez(path, bits=bits)
+
+    write_cached(cache_path(neurons), save, "these inputs will be built again next time")
 
 
 def mnist_images() -> NDArray[np.uint8]:
