@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -27,6 +26,7 @@ from sparsednn.choices import unknown
 from sparsednn.hashing import hash_neurons
 from sparsednn.inference import Inference, Stage, stages_of
 from sparsednn.inputs import canonical_inputs
+from sparsednn.machine import usable_cores
 from sparsednn.measures import column_imbalance
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options
@@ -136,8 +136,8 @@ def infer(
 
 
 def default_threads() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return how many cores this process may use; see `sparsednn.machine.usable_cores`."""
+    return usable_cores()
 
 
 def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
