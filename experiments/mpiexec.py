@@ -20,7 +20,7 @@ from typing import Any
 
 from experiments.display import Display
 from experiments.measuring import INTERRUPTED, RESULT, ProcessError
-from sparsednn.comm.mpi import EXTRA
+from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.config import Config, ConfigError, as_record
 from sparsednn.result import SCHEMA_VERSION, write_json
 
@@ -28,8 +28,8 @@ POINT, LOG = "point.json", "mpiexec.log"
 INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETMOD")
 """Variables by which an MPI process finds its launcher begin so; those of another launcher would mislead ours."""
 
-STEP_TASKS = "SLURM_STEP_NUM_TASKS"
-"""How many tasks srun has started beside this process, with it."""
+HYDRA_LAUNCHER = "HYDRA_LAUNCHER"
+"""What MPICH's launcher starts processes with: in a job of Slurm with srun, unless told otherwise."""
 
 GRACE_S = 5.0
 """Time to end after being asked to."""
@@ -100,8 +100,15 @@ def launcher(given: str | None) -> list[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what another MPI launcher has left in it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+    """Return this process's environment without what another MPI launcher has left in it.
+
+    MPICH's launcher would wait for ever for srun where there is none, as in a container, and in a shell that srun has started,
+    which has all of its node. So without srun, or in a job on one node, it is told to start processes itself.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+    in_a_job = "SLURM_JOB_ID" in kept
+    itself = in_a_job and (kept.get("SLURM_JOB_NUM_NODES") == "1" or shutil.which("srun") is None)
+    return ({HYDRA_LAUNCHER: "fork"} if itself else {}) | kept
 
 
 def _run(command: list[str], folder: Path, display: Display, timeout_s: float | None) -> tuple[int, bool]:

@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,8 +23,15 @@ from sparsednn.memory import require
 
 T = TypeVar("T")
 EXTRA = "install the extra mpi: pip install 'sparsednn[mpi]' (in a clone: pip install -e '.[mpi]')"
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID")
-"""What an MPI launcher sets for each process: MPICH and Intel MPI, PMIx, Open MPI, MVAPICH, Cray PALS."""
+STEP_TASKS = "SLURM_STEP_NUM_TASKS"
+"""How many tasks srun has started with this process, itself included."""
+
+SIZES = {
+    "PMI_RANK": "PMI_SIZE", "PMIX_RANK": STEP_TASKS, "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_RANK": "MV2_COMM_WORLD_SIZE", "PALS_RANKID": "PMI_SIZE",
+}  # fmt: skip
+"""What an MPI launcher sets for each process, and where it says how many there are: MPICH and Intel MPI, PMIx (which says it by
+no variable, but srun does), Open MPI, MVAPICH, Cray PALS."""
 
 ALIGNMENT = 64
 SPINS, NAP_S = 200, 50e-6
@@ -37,9 +44,22 @@ SMALL_BYTES = 256
 """Arrays smaller than this go with the rest."""
 
 
-def launched() -> bool:
-    """Whether an MPI launcher has started this process."""
-    return any(name in os.environ for name in RANK_VARIABLES)
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether an MPI launcher has started this process and others beside it.
+
+    Variables that it inherited say so too: from the shell that ``srun --pty bash`` started, as one task, or from a program that
+    an MPI launcher started alone. One process needs no MPI, and where its launcher has gone, starting MPI would end it. So this
+    takes a rank and a size above 1.
+    """
+    return any(
+        (_size(environment, size) or _size(environment, STEP_TASKS)) > 1 for rank, size in SIZES.items() if rank in environment
+    )
+
+
+def _size(environment: Mapping[str, str], name: str) -> int:
+    """A number of processes; 0 where none is given that can be understood."""
+    text = environment.get(name, "").strip()
+    return int(text) if text.isdecimal() else 0
 
 
 class MpiCommunicator:
