@@ -22,6 +22,7 @@ from experiments.display import Display
 from experiments.measuring import INTERRUPTED, RESULT, ProcessError
 from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.config import Config, ConfigError, as_record
+from sparsednn.memory import MB, shared_memory, shared_memory_left
 from sparsednn.result import SCHEMA_VERSION, write_json
 
 POINT, LOG = "point.json", "mpiexec.log"
@@ -30,6 +31,9 @@ INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETM
 
 HYDRA_LAUNCHER = "HYDRA_LAUNCHER"
 """What MPICH's launcher starts processes with: in a job of Slurm with srun, unless told otherwise."""
+
+MPI_BYTES = 1_100_000
+"""What MPICH takes of shared memory for each process to be started."""
 
 GRACE_S = 5.0
 """Time to end after being asked to."""
@@ -44,6 +48,8 @@ def run_point(
     ------
     ConfigError
         If there is no MPI launcher, or srun has started this process several times.
+    MemoryError
+        If shared memory has no room even for MPI's own messages.
     ProcessError
         If they have not written a record: one was killed, or all after `cluster.timeout_s`.
     KeyboardInterrupt
@@ -51,6 +57,8 @@ def run_point(
     """
     n = config.processes or 1
     _refuse_many_parents()
+    if config.cluster.mpiexec is None:
+        _require_room_to_start(n)
     command = [*launcher(config.cluster.mpiexec), "-n", str(n), sys.executable, "-m", "experiments.rank", str(folder)]
     about = dict(about or {})
     write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
@@ -62,10 +70,7 @@ def run_point(
         raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {n} processes took longer and were ended")
     if record is not None and record["status"] != "complete":
         return record
-    raise ProcessError(
-        f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. "
-        "If a process was killed for lack of memory: fewer processes, or network.residency=stream"
-    )
+    raise ProcessError(f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. {_way_out(status)}")
 
 
 def _refuse_many_parents() -> None:
@@ -75,6 +80,16 @@ def _refuse_many_parents() -> None:
         raise ConfigError(
             f"processes: this is one of {tasks} tasks of srun, which has not told them of each other; give it the kind of MPI: "
             "cluster.srun_arguments=[--mpi=pmi2] (srun --mpi=list shows what there is)"
+        )
+
+
+def _require_room_to_start(n: int) -> None:
+    """MPI would end with SIGBUS, and say nothing of why."""
+    room = shared_memory_left()
+    if n * MPI_BYTES > room:
+        raise MemoryError(
+            f"processes={n}: MPI needs {n * MPI_BYTES / MB:.1f} MB of shared memory to start them, and {shared_memory()} has "
+            f"room for {room / MB:.1f} MB; make it larger (docker run --shm-size=SIZE), or use fewer processes"
         )
 
 
@@ -160,9 +175,24 @@ def _ending(status: int) -> str:
     """Say what an exit status means."""
     if status == INTERRUPTED:
         return "they were interrupted"
-    number = -status if status < 0 else status % 128  # a shell adds 128; MPICH's launcher does not
+    number = _signal(status)
     if number == 1:  # what programs say when they fail, rather than SIGHUP
         return f"they ended with status {status} and without a record"
     with contextlib.suppress(ValueError):
         return f"a process was ended by {signal.Signals(number).name}"
     return f"they ended with status {status} and without a record"
+
+
+def _signal(status: int) -> int:
+    """The number of the signal behind an exit status: a shell adds 128; MPICH's launcher does not."""
+    return -status if status < 0 else status % 128
+
+
+def _way_out(status: int) -> str:
+    """Say what may help. SIGBUS is what writing to shared memory comes to where it is full."""
+    if _signal(status) == signal.SIGBUS:
+        return (
+            f"If it was for lack of shared memory ({shared_memory()} has room for {shared_memory_left() / MB:.1f} MB): make it "
+            "larger (docker run --shm-size=SIZE), or use fewer processes, or cluster.share_network=false"
+        )
+    return "If a process was killed for lack of memory: fewer processes, or network.residency=stream"

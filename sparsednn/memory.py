@@ -12,7 +12,7 @@ import psutil
 
 from sparsednn import control_groups
 
-GB = 1e9
+GB, MB = 1e9, 1e6
 KEEP_FREE_BYTES = 256 * 2**20
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
@@ -38,6 +38,15 @@ def available_bytes() -> int:
 def shared_memory() -> Path:
     """Return the folder, usually /dev/shm, where the processes of a node have what they share."""
     return next((folder for folder in SHARED_MEMORY if os.access(folder, os.W_OK)), SHARED_MEMORY[0])
+
+
+def shared_memory_bytes() -> int | None:
+    """Return how large the file system of `shared_memory` is in bytes; None where the system tells no limit."""
+    try:
+        found = os.statvfs(shared_memory())
+    except OSError:
+        return None
+    return found.f_blocks * found.f_frsize or None
 
 
 def shared_memory_left() -> int:
@@ -76,9 +85,12 @@ def require(n_bytes: int, purpose: str, way_out: str) -> None:
     """
     available = available_bytes()
     if n_bytes + KEEP_FREE_BYTES > available:
-        raise MemoryError(
-            f"{purpose} needs {n_bytes / GB:.1f} GB, but only {available / GB:.1f} GB of memory are available; {way_out}"
-        )
+        raise MemoryError(shortage(n_bytes, available, purpose, way_out))
+
+
+def shortage(n_bytes: int, available: int, purpose: str, way_out: str) -> str:
+    """Say in one line that memory does not suffice."""
+    return f"{purpose} needs {n_bytes / GB:.1f} GB, but only {available / GB:.1f} GB of memory are available; {way_out}"
 
 
 def reset_peak_rss() -> None:
