@@ -27,6 +27,7 @@ from experiments.quiet import Quiet
 from sparsednn.backend import Backend, ProfilingBackend, load_backend
 from sparsednn.calibration import KERNEL_PARAMETERS, OVERHEADS, SCHEMA_VERSION, check_calibration, read_calibration
 from sparsednn.console import run_program
+from sparsednn.machine import pinning_order, usable_cores
 from sparsednn.result import write_json
 
 CLUSTER_CORES = 28
@@ -86,13 +87,15 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"{args.file}: the folder {args.file.parent} cannot be written")
     if not 0 <= args.patience < float("inf"):
         parser.error(f"--patience {args.patience}: seconds, 0 or more, are needed")
-    if len(os.sched_getaffinity(0)) < 2:
-        parser.error("one core: meetings of threads cannot be measured; let this process use at least 2 (taskset)")
+    if usable_cores() < 2:
+        parser.error(
+            "one core: meetings of threads cannot be measured; let this process use at least 2 (taskset; a container's quota)"
+        )
 
 
 def calibrate(effort: Effort, quiet: Quiet) -> dict[str, Any]:
     """Measure everything; return what a calibration file holds."""
-    backend, cores = load_backend("numba"), sorted(os.sched_getaffinity(0))
+    backend, cores = load_backend("numba"), pinning_order()[: usable_cores()]
     assert isinstance(backend, ProfilingBackend)  # or there would be no simulator
     shipped = read_calibration().content
     _say("kernels on one thread")

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from sparsednn.control_groups import cpu_quota
+
 PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
 CHANGED = "+changes"
 """Ends the revision of code that differs from it."""
@@ -23,7 +25,11 @@ CODE = (":/sparsednn", ":/backends", ":/experiments")
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Return git revision ("+changes" if files differ from it), versions, machine and the id of the Slurm job."""
+    """Return git revision ("+changes" if files differ from it), versions, machine and the id of the Slurm job.
+
+    Of cores there are three numbers: those of the machine, those that this process may run on, and those whose time its control
+    groups may spend (a fraction; None without a quota).
+    """
     return {
         "git_revision": _git_revision(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -32,6 +38,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
+        "cores_quota": cpu_quota(),
         "memory_bytes": psutil.virtual_memory().total,
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
     }

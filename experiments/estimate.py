@@ -9,7 +9,7 @@ from sparsednn.backend import Backend, kernel_name, load_backend
 from sparsednn.config import Config
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.engine import default_threads
-from sparsednn.memory import GB, KEEP_FREE_BYTES, available_bytes
+from sparsednn.memory import GB, KEEP_FREE_BYTES, available_bytes, shared_memory, shared_memory_left
 from sparsednn.schema import ColumnWork, Executor, Residency, RowWork
 
 BLOCK_ROWS = 128
@@ -40,6 +40,11 @@ class Estimate:
     activations: int
 
     @property
+    def shared(self) -> int:
+        """What processes may share: the network, and the copy when it is put together, at least half as large."""
+        return self.network + self.kernel // 2
+
+    @property
     def total(self) -> int:
         """All of it, with the reserve that is kept free."""
         return self.network + self.kernel + self.inputs + self.activations + KEEP_FREE_BYTES
@@ -52,28 +57,56 @@ class Estimate:
         return f"{self.total / GB:.2f} GB ({', '.join(f'{name} {n / GB:.2f}' for name, n in parts.items())})"
 
 
-def require_room(config: Config) -> None:
-    """Refuse a run of a generated network on the challenge's inputs that will not fit.
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The machine of a run: the processes on it, and the bytes that are available in all, and in its shared memory."""
+
+    available: int
+    n_processes: int = 1
+    room: int = 0
+
+    def shares(self, config: Config, alone: Estimate) -> bool:
+        """Whether there is room for one network that all processes share; `alone` is what one process takes."""
+        return config.cluster.share_network and alone.shared <= self.room
+
+
+def require_room(config: Config, n_processes: int = 1) -> None:
+    """Refuse a run of a generated network on the challenge's inputs that will not fit, with so many processes on this machine.
 
     Raises
     ------
     MemoryError
         With the estimate, what is available, and the single switches with which the estimate fits.
     """
-    available = available_bytes()
-    needed = estimate(config)
-    if needed is None or needed.total <= available:
+    node = Node(available_bytes(), n_processes, shared_memory_left() if n_processes > 1 else 0)
+    needed = estimate(config, node)
+    if needed is None or needed.total <= node.available:
         return
-    fitting = [name for name, changed in _switches(config, available) if _fits(changed, available)]
+    fitting = [name for name, changed in _switches(config, node) if _fits(changed, node)]
+    if n_processes > 1 and _fits(config, Node(node.available)):
+        fitting.append("one process")
     way_out = f"enough with {' or '.join(fitting)}" if fitting else "no single switch makes it fit; use fewer neurons or layers"
     raise MemoryError(
-        f"neurons={config.neurons} layers={config.layers}: this run needs about {needed}, but only {available / GB:.2f} GB of "
-        f"memory are available; {way_out}"
+        f"neurons={config.neurons} layers={config.layers}: this run needs about {needed}, but only "
+        f"{node.available / GB:.2f} GB of memory are available{_why_copies(config, node)}; {way_out}"
     )
 
 
-def estimate(config: Config) -> Estimate | None:
-    """Return what a run will take; None where only the data themselves tell."""
+def _why_copies(config: Config, node: Node) -> str:
+    """Say why the network is there several times, if it is."""
+    alone = estimate(config)
+    if node.n_processes == 1 or alone is None or node.shares(config, alone):
+        return ""
+    if not config.cluster.share_network:
+        return f", with a network for each of {node.n_processes} processes"
+    return (
+        f", with a network for each of {node.n_processes} processes, since {shared_memory()} has room for "
+        f"{node.room / GB:.2f} GB only (docker run --shm-size=SIZE makes it larger)"
+    )
+
+
+def estimate(config: Config, node: Node | None = None) -> Estimate | None:
+    """Return what a run will take, in all processes of a node, or in one; None where only the data themselves tell."""
     if config.network.name != "radixnet" or config.input.name != "challenge" or config.neurons not in NONZEROS:
         return None
     instances = config.instances or N_INSTANCES
@@ -83,7 +116,22 @@ def estimate(config: Config) -> Estimate | None:
         return Estimate(network, 0, inputs, 0)
     backend = load_backend(config.backend.name)
     kernel = kernel_name(backend, config.kernel)
-    return Estimate(network, _kernel(config, backend, kernel), inputs, _activations(config, kernel, nonzeros))
+    n_processes = 1 if node is None else node.n_processes
+    alone = Estimate(network, _kernel(config, backend, kernel), inputs, _activations(config, kernel, nonzeros, n_processes))
+    return alone if node is None or n_processes == 1 else _of_all(alone, config, backend, node)
+
+
+def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Estimate:
+    """What all processes of a node take, from what one takes: networks and copies for each, unless they are shared.
+
+    Copies that were to be shared are put together by one process, and sent to the others.
+    """
+    more = node.n_processes - 1
+    shares = node.shares(config, alone)
+    network = alone.network if shares else alone.network * (1 + more)
+    sends = config.cluster.share_network and config.network.residency.value in backend.plans_can_be_shared
+    kernel = alone.kernel + more * ((0 if shares else alone.kernel // 2) if sends else alone.kernel)
+    return replace(alone, network=network, kernel=kernel)
 
 
 def _distinct(config: Config) -> int:
@@ -122,23 +170,23 @@ def _outputs(config: Config) -> int:
     return config.neurons // config.network.dense_width if merges else config.neurons
 
 
-def _activations(config: Config, kernel: str, nonzeros: int) -> int:
+def _activations(config: Config, kernel: str, nonzeros: int, n_processes: int) -> int:
     """What threads work on: two dense blocks, and half of one at about two layers for every doubling of depth, where what is
     left of blocks waits to be joined; or with a sparse kernel, what all instances have at the beginning."""
     if config.backend.name != "numba" or kernel.startswith("cs"):
         return (_id_bytes(config) + 4) * nonzeros
-    threads = config.threads or default_threads()
+    threads = n_processes * (config.threads or max(default_threads() // n_processes, 1))
     rows = min(config.backend.block_rows or BLOCK_ROWS, config.instances or N_INSTANCES)
     pools = 0 if config.optimize.rows is RowWork.none else 2 * config.layers.bit_length()
     return threads * 4 * rows * (2 * config.neurons + pools * _outputs(config) // 2)
 
 
-def _fits(config: Config, available: int) -> bool:
-    found = estimate(config)
-    return found is not None and found.total <= available
+def _fits(config: Config, node: Node) -> bool:
+    found = estimate(config, node)
+    return found is not None and found.total <= node.available
 
 
-def _switches(config: Config, available: int) -> Iterator[tuple[str, Config]]:
+def _switches(config: Config, node: Node) -> Iterator[tuple[str, Config]]:
     """Single switches that may save memory, and the configuration with each."""
     if config.backend.name == "numba" and config.kernel != "auto":
         yield "kernel=auto", replace(config, kernel="auto")
@@ -146,10 +194,12 @@ def _switches(config: Config, available: int) -> Iterator[tuple[str, Config]]:
         yield "optimize.columns=merge", replace(config, optimize=replace(config.optimize, columns=ColumnWork.merge))
     if _may_stream(config):
         yield "network.residency=stream", replace(config, network=replace(config.network, residency=Residency.stream))
-    fewer = _largest(lambda n: replace(config, instances=n), config.instances or N_INSTANCES, available)
+    if node.n_processes > 1 and not config.cluster.share_network:
+        yield "cluster.share_network=true", replace(config, cluster=replace(config.cluster, share_network=True))
+    fewer = _largest(lambda n: replace(config, instances=n), config.instances or N_INSTANCES, node)
     yield f"instances={fewer.instances}", fewer
     if config.executor is Executor.threads:
-        fewer = _largest(lambda n: replace(config, threads=n), config.threads or default_threads(), available)
+        fewer = _largest(lambda n: replace(config, threads=n), config.threads or default_threads(), node)
         yield f"threads={fewer.threads}", fewer
 
 
@@ -159,10 +209,10 @@ def _may_stream(config: Config) -> bool:
     return kernel_name(load_backend("numba"), config.kernel) in ("adaptive", "udc_csc")
 
 
-def _largest(changed: Callable[[int], Config], given: int, available: int) -> Config:
+def _largest(changed: Callable[[int], Config], given: int, node: Node) -> Config:
     """The configuration with the largest number up to the given one with which a run fits; with 1 if none does."""
     low, high = 1, given
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _fits(changed(middle), available) else (low, middle - 1)
+        low, high = (middle, high) if _fits(changed(middle), node) else (low, middle - 1)
     return changed(low)

@@ -20,16 +20,20 @@ from typing import Any
 
 from experiments.display import Display
 from experiments.measuring import INTERRUPTED, RESULT, ProcessError
-from sparsednn.comm.mpi import EXTRA
+from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.config import Config, ConfigError, as_record
+from sparsednn.memory import MB, shared_memory, shared_memory_left
 from sparsednn.result import SCHEMA_VERSION, write_json
 
 POINT, LOG = "point.json", "mpiexec.log"
 INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETMOD")
 """Variables by which an MPI process finds its launcher begin so; those of another launcher would mislead ours."""
 
-STEP_TASKS = "SLURM_STEP_NUM_TASKS"
-"""How many tasks srun has started beside this process, with it."""
+HYDRA_LAUNCHER = "HYDRA_LAUNCHER"
+"""What MPICH's launcher starts processes with: in a job of Slurm with srun, unless told otherwise."""
+
+MPI_BYTES = 1_100_000
+"""What MPICH takes of shared memory for each process to be started."""
 
 RANK = (sys.executable, "-P", str(Path(__file__).with_name("start_rank.py")))
 """Starts one of the processes: by its file, so that a folder ``experiments`` where the user is cannot hide it."""
@@ -50,6 +54,8 @@ def run_point(
     ------
     ConfigError
         If there is no MPI launcher, or srun has started this process several times.
+    MemoryError
+        If shared memory has no room even for MPI's own messages.
     ProcessError
         If they have not written a record: one was killed, or all after `cluster.timeout_s`.
     KeyboardInterrupt
@@ -57,6 +63,8 @@ def run_point(
     """
     n = config.processes or 1
     _refuse_many_parents()
+    if config.cluster.mpiexec is None:
+        _require_room_to_start(n)
     command = [*launcher(config.cluster.mpiexec), "-n", str(n), *RANK, str(folder)]
     about = dict(about or {})
     write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
@@ -68,10 +76,7 @@ def run_point(
         raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {n} processes took longer and were ended")
     if record is not None and record["status"] != "complete":
         return record
-    raise ProcessError(
-        f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. "
-        "If a process was killed for lack of memory: fewer processes, or network.residency=stream"
-    )
+    raise ProcessError(f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. {_way_out(status)}")
 
 
 def _refuse_many_parents() -> None:
@@ -81,6 +86,16 @@ def _refuse_many_parents() -> None:
         raise ConfigError(
             f"processes: this is one of {tasks} tasks of srun, which has not told them of each other; give it the kind of MPI: "
             "cluster.srun_arguments=[--mpi=pmi2] (srun --mpi=list shows what there is)"
+        )
+
+
+def _require_room_to_start(n: int) -> None:
+    """MPI would end with SIGBUS, and say nothing of why."""
+    room = shared_memory_left()
+    if n * MPI_BYTES > room:
+        raise MemoryError(
+            f"processes={n}: MPI needs {n * MPI_BYTES / MB:.1f} MB of shared memory to start them, and {shared_memory()} has "
+            f"room for {room / MB:.1f} MB; make it larger (docker run --shm-size=SIZE), or use fewer processes"
         )
 
 
@@ -106,8 +121,15 @@ def launcher(given: str | None) -> list[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what another MPI launcher has left in it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+    """Return this process's environment without what another MPI launcher has left in it.
+
+    MPICH's launcher would wait for ever for srun where there is none, as in a container, and in a shell that srun has started,
+    which has all of its node. So without srun, or in a job on one node, it is told to start processes itself.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(INHERITED)}
+    in_a_job = "SLURM_JOB_ID" in kept
+    itself = in_a_job and (kept.get("SLURM_JOB_NUM_NODES") == "1" or shutil.which("srun") is None)
+    return ({HYDRA_LAUNCHER: "fork"} if itself else {}) | kept
 
 
 def _run(command: list[str], folder: Path, display: Display, timeout_s: float | None) -> tuple[int, bool]:
@@ -159,9 +181,24 @@ def _ending(status: int) -> str:
     """Say what an exit status means."""
     if status == INTERRUPTED:
         return "they were interrupted"
-    number = -status if status < 0 else status % 128  # a shell adds 128; MPICH's launcher does not
+    number = _signal(status)
     if number == 1:  # what programs say when they fail, rather than SIGHUP
         return f"they ended with status {status} and without a record"
     with contextlib.suppress(ValueError):
         return f"a process was ended by {signal.Signals(number).name}"
     return f"they ended with status {status} and without a record"
+
+
+def _signal(status: int) -> int:
+    """The number of the signal behind an exit status: a shell adds 128; MPICH's launcher does not."""
+    return -status if status < 0 else status % 128
+
+
+def _way_out(status: int) -> str:
+    """Say what may help. SIGBUS is what writing to shared memory comes to where it is full."""
+    if _signal(status) == signal.SIGBUS:
+        return (
+            f"If it was for lack of shared memory ({shared_memory()} has room for {shared_memory_left() / MB:.1f} MB): make it "
+            "larger (docker run --shm-size=SIZE), or use fewer processes, or cluster.share_network=false"
+        )
+    return "If a process was killed for lack of memory: fewer processes, or network.residency=stream"

@@ -12,15 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from rich.console import Console
 
 from experiments.display import Display
+from experiments.estimate import require_room
 from experiments.measuring import EXPECTED, INTERRUPTED, check, measure, message, record_failure
 from sparsednn.comm import Communicator
+from sparsednn.comm.base import NodeError
 from sparsednn.config import Config, ConfigError
 from sparsednn.engine import default_threads
+from sparsednn.memory import GB, shared_memory
+
+ENDING_S = 20.0
+"""A process that leaves it to another to say what both fail with waits so long for being ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,29 @@ def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
             f"processes={wanted}: the MPI launcher has started {comm.size}; leave processes out, or start mpiexec -n {wanted}"
         )
     check(order.config)
+    require_room(order.config, comm.node_size)
     threads, cores = order.config.threads or 1, default_threads()
     if comm.node_size * threads > cores:
         display.say(f"note: {comm.node_size} processes of {threads} or more threads on {cores} cores: they take turns")
     comm.broadcast(order)
     with ending_together(comm, order):
-        return measure(order.config, display, order.folder, comm)
+        record = _measure(comm, order, display)
+    copies = [process["unshared_bytes"] for process in record["process_records"] if process["unshared_bytes"]]
+    if copies:
+        display.say(
+            f"note: {len(copies)} processes have copies of the network of their own, {sum(copies) / GB:.2f} GB in all: shared "
+            f"memory has no room for it (make {shared_memory()} larger; docker run --shm-size=SIZE)"
+        )
+    return record
+
+
+def _measure(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
+    """Run a point; its record says of each process what it has a copy of that was to be shared."""
+    before = comm.unshared_bytes
+    record = measure(order.config, display, order.folder, comm)
+    for process, n_bytes in zip(record["process_records"], comm.all_gather(comm.unshared_bytes - before), strict=True):
+        process["unshared_bytes"] = n_bytes
+    return record
 
 
 def follow(comm: Communicator) -> None:
@@ -61,7 +85,7 @@ def follow(comm: Communicator) -> None:
     nothing: Order | None = None
     while (order := comm.broadcast(nothing)) is not None:
         with ending_together(comm, order):
-            measure(order.config, nobody_looks, order.folder, comm)
+            _measure(comm, order, nobody_looks)
 
 
 @contextmanager
@@ -70,6 +94,8 @@ def ending_together(comm: Communicator, order: Order) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        if isinstance(error, NodeError) and comm.node_rank > 0:
+            sleep(ENDING_S)  # the first one is about to end all
         cause = message(error)
         if not isinstance(error, (*EXPECTED, KeyboardInterrupt)):
             traceback.print_exc()

@@ -8,7 +8,6 @@ other. Runs that other programs disturb are run again, as far as patience goes.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from sparsednn.calibration import read_calibration
 from sparsednn.cluster import Cluster
 from sparsednn.console import run_program
 from sparsednn.data.radixnet import CHALLENGE_SEED
+from sparsednn.machine import usable_cores
 from sparsednn.network import Network
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
 from sparsednn.simulation import simulate
@@ -127,7 +127,7 @@ def validate(works: Sequence[Work], rounds: int, calibration: Path | None, quiet
         for scheduler in schedulers[f"{kernel}_csc"]
         if scheduler in ONE_PROCESS_SCHEDULERS
     ]
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     for case in cases:
         network, inputs = _data(data, case)
         cluster = Cluster(cores_per_node=cores, threads=case.threads)

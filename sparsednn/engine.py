@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from sparsednn.checks import flag, whole_number
 from sparsednn.choices import unknown
 from sparsednn.hashing import hash_neurons
 from sparsednn.inference import Inference, Stage, stages_of
+from sparsednn.machine import usable_cores
 from sparsednn.measures import column_imbalance
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options, require_types
@@ -159,8 +159,8 @@ def _alone_with(scheduler: Scheduler) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return how many cores this process may use; see `sparsednn.machine.usable_cores`."""
+    return usable_cores()
 
 
 def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:

@@ -1,15 +1,27 @@
-"""The machine: which cores share a NUMA domain, and which domain each worker runs in."""
+"""The machine: how many cores may be used, which of them share a NUMA domain, and which domain each worker runs in."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from sparsednn import control_groups
 from sparsednn.partition import even_bounds
 
 NODES = Path("/sys/devices/system/node")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process can keep busy: those that it may run on, or its quota of their time if that is less.
+
+    A container with 1.5 cores' time has two: both are used, three quarters of the time. It is how many threads there are unless
+    somebody says otherwise, here and wherever something is simulated or submitted as if on this machine.
+    """
+    cores, quota = len(os.sched_getaffinity(0)), control_groups.cpu_quota()
+    return cores if quota is None else min(cores, max(math.ceil(quota), 1))
 
 
 def numa_domains(cores: Sequence[int], root: Path = NODES) -> tuple[int, ...]:

@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 from pathlib import Path
 
 import psutil
 
-GB = 1e9
+from sparsednn import control_groups
+
+GB, MB = 1e9, 1e6
 KEEP_FREE_BYTES = 256 * 2**20
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+SHARED_MEMORY = (Path("/dev/shm"), Path("/tmp"))
+"""Where MPI libraries put what processes share: in the first of these folders that can be written."""
 
 
 def available_bytes() -> int:
-    """Return the bytes this process may still take: free memory of the machine, or of its control group if that is less."""
+    """Return the bytes this process may still take: of the machine, its control groups and its address space the least.
+
+    What only keeps copies of files, and is given back when memory runs short, counts as available.
+    """
     available = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):  # no control group, or "max": no limit of its own
-        available = min(available, int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text()))
+    of_groups = control_groups.memory_left()
+    if of_groups is not None:
+        available = min(available, of_groups)
     soft_limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft_limit != resource.RLIM_INFINITY:
         available = min(available, soft_limit - int(psutil.Process().memory_info().vms))
     return max(available, 0)
+
+
+def shared_memory() -> Path:
+    """Return the folder, usually /dev/shm, where the processes of a node have what they share."""
+    return next((folder for folder in SHARED_MEMORY if os.access(folder, os.W_OK)), SHARED_MEMORY[0])
+
+
+def shared_memory_bytes() -> int | None:
+    """Return how large the file system of `shared_memory` is in bytes; None where the system tells no limit."""
+    try:
+        found = os.statvfs(shared_memory())
+    except OSError:
+        return None
+    return found.f_blocks * found.f_frsize or None
+
+
+def shared_memory_left() -> int:
+    """Return the bytes that `shared_memory` has room for; writing more there ends a process with SIGBUS, without a word.
+
+    Docker gives a container 64 MB. Where the system tells no limit: what is available at all.
+    """
+    try:
+        found = os.statvfs(shared_memory())
+    except OSError:
+        return available_bytes()
+    return found.f_bavail * found.f_frsize if found.f_blocks else available_bytes()
 
 
 def cache_bytes(level: int, root: Path = CACHES) -> int:
@@ -52,9 +85,12 @@ def require(n_bytes: int, purpose: str, way_out: str) -> None:
     """
     available = available_bytes()
     if n_bytes + KEEP_FREE_BYTES > available:
-        raise MemoryError(
-            f"{purpose} needs {n_bytes / GB:.1f} GB, but only {available / GB:.1f} GB of memory are available; {way_out}"
-        )
+        raise MemoryError(shortage(n_bytes, available, purpose, way_out))
+
+
+def shortage(n_bytes: int, available: int, purpose: str, way_out: str) -> str:
+    """Say in one line that memory does not suffice."""
+    return f"{purpose} needs {n_bytes / GB:.1f} GB, but only {available / GB:.1f} GB of memory are available; {way_out}"
 
 
 def reset_peak_rss() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from sparsednn.machine import usable_cores
 
 if TYPE_CHECKING:  # the schema has these fields
     from sparsednn.schema import ClusterConfig, Config
@@ -53,7 +54,7 @@ def n_processes(cluster: ClusterConfig) -> int:
 
 def n_cores(cluster: ClusterConfig) -> int:
     """Return the cores of a node: if nobody says, it is taken to be like this machine."""
-    return cluster.cores_per_node or len(os.sched_getaffinity(0))
+    return cluster.cores_per_node or usable_cores()
 
 
 def n_threads(config: Config) -> int:

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 
+class NodeError(MemoryError):
+    """What all processes of a node fail with alike: the first of them is the one to say it."""
+
+
 class Counters(Protocol):
     """One int64 for each process, which any process, and any thread of it, may read and add to at any time."""
 
@@ -57,6 +61,10 @@ class Communicator(Protocol):
     def node_size(self) -> int:
         """Number of processes on this process's node."""
 
+    @property
+    def unshared_bytes(self) -> int:
+        """Bytes of which `share` has given this process a copy, since shared memory had no room; of all calls so far."""
+
     def barrier(self) -> None:
         """Wait until every process is here."""
 
@@ -75,7 +83,13 @@ class Communicator(Protocol):
     def share(self, make: Callable[[], T]) -> T:
         """Return what the first process of each node makes; its arrays are there once on each node, in shared memory.
 
-        Everybody may read and nobody may write to them. They live as long as the process.
+        Everybody may read and nobody may write to them. They live as long as the process. Where shared memory has no room for
+        them (in a container it may have 64 MB), each process has a copy instead, which `unshared_bytes` counts.
+
+        Raises
+        ------
+        NodeError
+            On all processes of the node, if there is no room for copies either; the message has the ways out.
         """
 
     def counters(self) -> Counters:

@@ -49,6 +49,7 @@ class LocalCommunicator:
 
     rank = node_rank = 0
     size = node_size = 1
+    unshared_bytes = 0
 
     def barrier(self) -> None:
         """Return at once: nobody else is to be waited for."""

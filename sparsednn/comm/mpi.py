@@ -1,45 +1,70 @@
 """Processes under MPI (mpi4py). The only file that imports it, and it does so when a communicator is made.
 
-What a node's processes share is pickled with its arrays apart (pickle protocol 5); these lie in one shared-memory window, and
-each process unpickles the rest around them.
+What a node's processes share is pickled with its arrays apart (see `sparsednn.comm.sharing`); these lie in one window of shared
+memory, if there is room, and each process unpickles the rest around them.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.comm.base import csr_of
-from sparsednn.memory import require
+from sparsednn.comm.base import NodeError, csr_of
+from sparsednn.comm.sharing import ALIGNMENT, Packed, place, starts_of
+from sparsednn.memory import shared_memory_bytes
 
 T = TypeVar("T")
 EXTRA = "install the extra mpi: pip install 'sparsednn[mpi]' (in a clone: pip install -e '.[mpi]')"
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID")
-"""What an MPI launcher sets for each process: MPICH and Intel MPI, PMIx, Open MPI, MVAPICH, Cray PALS."""
+STEP_TASKS = "SLURM_STEP_NUM_TASKS"
+"""How many tasks srun has started with this process, itself included."""
 
-ALIGNMENT = 64
+SIZES = {
+    "PMI_RANK": "PMI_SIZE", "PMIX_RANK": STEP_TASKS, "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_RANK": "MV2_COMM_WORLD_SIZE", "PALS_RANKID": "PMI_SIZE",
+}  # fmt: skip
+"""What an MPI launcher sets for each process, and where it says how many there are: MPICH and Intel MPI, PMIx (which says it by
+no variable, but srun does), Open MPI, MVAPICH, Cray PALS."""
+
 SPINS, NAP_S = 200, 50e-6
 """How often a process looks for the others before it sleeps between two looks, and for how long."""
 
 PASSING_ON_S = 0.3
 """Time for the launcher to pass the last message on: after an abort it drops what it has not read."""
 
-SMALL_BYTES = 256
-"""Arrays smaller than this go with the rest."""
+CHUNK_BYTES = 1 << 30
+"""So much is sent at once: an MPI library may count in int32."""
 
 
-def launched() -> bool:
-    """Whether an MPI launcher has started this process."""
-    return any(name in os.environ for name in RANK_VARIABLES)
+AMPLE_BYTES = 1 << 30
+FRUGAL = ("UCX_TLS", "^posix")
+"""What MPICH is told where shared memory is smaller: its library UCX takes 4 MB of it for each process, and in starting MPI
+goes wrong where these do not fit. System V's shared memory, which is as fast, is not a part of it."""
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether an MPI launcher has started this process and others beside it.
+
+    Variables that it inherited say so too: from the shell that ``srun --pty bash`` started, as one task, or from a program that
+    an MPI launcher started alone. One process needs no MPI, and where its launcher has gone, starting MPI would end it. So this
+    takes a rank and a size above 1.
+    """
+    return any(
+        (_size(environment, size) or _size(environment, STEP_TASKS)) > 1 for rank, size in SIZES.items() if rank in environment
+    )
+
+
+def _size(environment: Mapping[str, str], name: str) -> int:
+    """A number of processes; 0 where none is given that can be understood."""
+    text = environment.get(name, "").strip()
+    return int(text) if text.isdecimal() else 0
 
 
 class MpiCommunicator:
@@ -52,6 +77,8 @@ class MpiCommunicator:
     """
 
     def __init__(self) -> None:
+        if (shared_memory_bytes() or AMPLE_BYTES) < AMPLE_BYTES:
+            os.environ.setdefault(*FRUGAL)
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
@@ -63,6 +90,7 @@ class MpiCommunicator:
         self.size: int = self._world.size
         self.node_rank: int = self._node.rank
         self.node_size: int = self._node.size
+        self.unshared_bytes = 0
         self._windows: list[Any] = []  # of what is shared: freed when the process ends
 
     def barrier(self) -> None:
@@ -93,27 +121,38 @@ class MpiCommunicator:
         """See `Communicator.share`."""
         if self.node_size == 1:
             return make()
-        found: T | None = None
-        data, buffers = b"", list[pickle.PickleBuffer]()
-        if self.node_rank == 0:
-            found = make()
-            data, buffers = _pickled(found)
-            del found
+        packed = Packed(make()) if self.node_rank == 0 else None
         _patiently(self._node.Ibarrier())
-        data, sizes = self._node.bcast((data, [_raw(buffer).nbytes for buffer in buffers]) if self.node_rank == 0 else None)
-        starts = np.concatenate([[0], np.cumsum([-(-size // ALIGNMENT) * ALIGNMENT for size in sizes])]).astype(np.int64)
-        memory = self._window(int(starts[-1]))
+        told = (packed.data, packed.sizes, place(packed.n_bytes, self.node_size)) if packed is not None else None
+        data, sizes, where = self._node.bcast(told)
+        if where.refusal is not None:
+            raise NodeError(where.refusal)
+        arrays = [] if packed is None else packed.arrays
+        kept = self._in_window(sizes, arrays) if where.shared else self._copied(sizes, arrays)
+        return pickle.loads(data, buffers=kept)  # type: ignore[no-any-return]
+
+    def _in_window(self, sizes: Sequence[int], arrays: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Put the arrays of the node's first process where all processes of it see them."""
+        starts = starts_of(sizes)
+        memory = self._window(starts[-1])
         views = [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-        for view, buffer in zip(views, buffers, strict=False):  # on other processes than the first there are none
-            view[:] = np.frombuffer(_raw(buffer), np.uint8)
-        del buffers
+        for view, array in zip(views, arrays, strict=False):  # on other processes than the first there are none
+            view[:] = array
         _patiently(self._node.Ibarrier())
-        return pickle.loads(data, buffers=views)  # type: ignore[no-any-return]
+        return views
+
+    def _copied(self, sizes: Sequence[int], arrays: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Give each process of the node copies of the first one's arrays."""
+        if self.node_rank > 0:
+            arrays = [np.empty(size, np.uint8) for size in sizes]
+        for array in arrays:
+            for start in range(0, len(array), CHUNK_BYTES):
+                self._node.Bcast([array[start : start + CHUNK_BYTES], self._mpi.BYTE], 0)
+        self.unshared_bytes += sum(sizes)
+        return list(arrays)
 
     def _window(self, n_bytes: int) -> NDArray[np.uint8]:
-        """New memory that all processes of the node see."""
-        if self.node_rank == 0:
-            require(n_bytes, "the network shared by a node's processes", "use fewer layers or cluster.share_network=false")
+        """New memory that all processes of the node see; `place` has found room for it."""
         window = self._mpi.Win.Allocate_shared(n_bytes + ALIGNMENT if self.node_rank == 0 else 0, 1, comm=self._node)
         self._windows.append(window)
         buffer: Any = window.Shared_query(0)[0]
@@ -206,31 +245,3 @@ class MpiRows:
 
 def _datatype(mpi: Any, dtype: np.dtype[Any]) -> Any:
     return {"int32": mpi.INT32_T, "int64": mpi.INT64_T, "float32": mpi.FLOAT}[dtype.name]
-
-
-class _Pickler(pickle.Pickler):
-    """Leaves arrays out; one that repeats a single value stays as small as it is."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, np.ndarray) and obj.size > 1 and not any(obj.strides):
-            return np.broadcast_to, (obj[(slice(0, 1),) * obj.ndim].copy(), obj.shape)
-        return NotImplemented
-
-
-def _pickled(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Return a value pickled, and its larger arrays, which are not in there."""
-    buffers: list[pickle.PickleBuffer] = []
-
-    def apart(buffer: pickle.PickleBuffer) -> bool:
-        if _raw(buffer).nbytes < SMALL_BYTES:
-            return True  # stays inside
-        buffers.append(buffer)
-        return False
-
-    stream = io.BytesIO()
-    _Pickler(stream, protocol=5, buffer_callback=apart).dump(value)
-    return stream.getvalue(), buffers
-
-
-def _raw(buffer: pickle.PickleBuffer) -> memoryview:
-    return buffer.raw()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments import estimate as estimating
 from experiments import measuring
-from experiments.estimate import KEEP_FREE_BYTES, estimate, require_room
+from experiments.estimate import KEEP_FREE_BYTES, Node, estimate, require_room
 from experiments.launch import run_point
 from sparsednn.config import Config, register, resolve
 from sparsednn.data.radixnet import radixnet
@@ -89,6 +89,49 @@ def test_where_no_switch_helps_this_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     message = refusal(monkeypatch, KEEP_FREE_BYTES, "neurons=65536", "layers=1920")
     assert message.endswith("no single switch makes it fit; use fewer neurons or layers")
     assert "\n" not in message
+
+
+SIZE = ("neurons=65536", "layers=480", "threads=1", "instances=1000")
+
+
+def of_processes(n: int, room: int, *overrides: str) -> int:
+    found = estimate(composed(*SIZE, *overrides), Node(0, n, room))
+    assert found is not None
+    return found.total
+
+
+def test_processes_take_as_much_together_as_they_share() -> None:
+    """Activations are each one's own; a network without room in shared memory is there for each."""
+    alone, config = estimate(composed(*SIZE)), composed(*SIZE)
+    assert alone is not None
+    activations = alone.total + 2 * alone.activations
+    assert of_processes(3, alone.shared) == activations
+    assert of_processes(3, alone.shared - 1) == activations + 2 * (alone.network + alone.kernel // 2)
+    assert of_processes(3, 10**12, "cluster.share_network=false") == activations + 2 * (alone.network + alone.kernel)
+    assert estimate(config, Node(0, 1, 0)) == alone
+
+
+@pytest.mark.parametrize(
+    ("overrides", "room", "said", "offered"),
+    [
+        pytest.param([], 64 * 2**20, r"each of 3 processes, since /\S+ has room for 0.07 GB only", "one process", id="small"),
+        pytest.param(
+            ["cluster.share_network=false"], 10**12, "with a network for each of 3 processes;", "cluster.share_network=true",
+            id="unshared",
+        ),
+    ],
+)  # fmt: skip
+def test_copies_that_do_not_fit_are_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], room: int, said: str, offered: str
+) -> None:
+    available = of_processes(3, 10**12)
+    monkeypatch.setattr(estimating, "available_bytes", lambda: available)
+    monkeypatch.setattr(estimating, "shared_memory_left", lambda: room)
+    config = composed(*SIZE, *overrides)
+    require_room(config)  # of one process
+    with pytest.raises(MemoryError, match=said) as caught:
+        require_room(config, 3)
+    assert offered in str(caught.value).partition("; enough with ")[2]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.experiments.test_launched import shell_of_srun
 from tests.gpu.host_kernels import COMPILER
 from tests.mpi.conftest import mpirun, run
 
@@ -132,6 +133,13 @@ def test_tasks_of_srun_that_do_not_know_each_other_start_nothing(tmp_path: Path,
     assert done.returncode == 1
     assert "this is one of 2 tasks of srun" in done.stderr
     assert not (tmp_path / "mpiexec.log").exists()
+
+
+def test_processes_start_in_a_shell_of_srun(tmp_path: Path) -> None:
+    """Whose variables neither this process nor the launcher that it starts may follow."""
+    done = shell_of_srun("run.py", "processes=2", "layers=6", "kernel=csc", "instances=60", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [record["processes"] for record in records(tmp_path)] == [2]
 
 
 def test_another_launcher_s_variables_do_not_reach_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

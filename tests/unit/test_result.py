@@ -97,34 +97,6 @@ def test_a_reserve_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         memory.require(most + 1, "it", "")
 
 
-@pytest.mark.parametrize(
-    ("limit", "used", "expected"),
-    [
-        pytest.param("5000\n", "3000\n", 2000, id="what its limit leaves"),
-        pytest.param("5000\n", "6000\n", 0, id="nothing when it is over its limit"),
-    ],
-)
-def test_a_control_group_bounds_the_memory(
-    limit: str, used: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "limit").write_text(limit)
-    (tmp_path / "used").write_text(used)
-    monkeypatch.setattr(memory, "_CGROUP_LIMIT", tmp_path / "limit")
-    monkeypatch.setattr(memory, "_CGROUP_USED", tmp_path / "used")
-    assert memory.available_bytes() == expected
-
-
-@pytest.mark.parametrize("limit", ["max\n", None], ids=["without a limit", "that is not there"])
-def test_a_control_group_without_limit_leaves_the_machines_memory(
-    limit: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if limit:
-        (tmp_path / "limit").write_text(limit)
-    monkeypatch.setattr(memory, "_CGROUP_LIMIT", tmp_path / "limit")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 12345})())
-    assert memory.available_bytes() == 12345
-
-
 def test_a_limit_of_the_address_space_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = psutil.Process().memory_info().vms
     monkeypatch.setattr("resource.getrlimit", lambda _: (taken + 50_000_000, -1))
