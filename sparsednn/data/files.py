@@ -65,6 +65,8 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
     ------
     FileNotFoundError, ValueError
         If the file is missing or malformed, there are two, or `instances` is below 1 or above what the file has.
+    MemoryError
+        If there is too little memory for as many instances as the largest id, or the shape, says.
     """
     if instances is not None and instances < 1:
         raise ValueError(f"instances={instances}: must be at least 1")
