@@ -66,14 +66,14 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
     ------
     FileNotFoundError, ValueError
         If the file is missing or malformed, there are two, or `instances` is below 1 or above what the file has.
+    MemoryError
+        If there is too little memory for as many instances as the largest id, or the shape, says.
     """
     if instances is not None and instances < 1:
         raise ValueError(f"instances={instances}: must be at least 1")
     path = _find(path, f"sparse-images-{neurons}", neurons) if path.is_dir() else path
     if path.name.endswith(_WITH_SHAPE):
-        shaped = _read_shaped(path)
-        require(8 * shaped.shape[0], f"{path}: {shaped.shape[0]:,} instances", "its rows are the instances")
-        matrix = sp.csr_array(shaped)
+        matrix = sp.csr_array(_read_shaped(path))
     else:
         triples = read_triples(path)
         last = max(int(triples.rows.max()), 1)
@@ -170,4 +170,7 @@ def _find(folder: Path, stem: str, neurons: int, suffixes: Iterable[str] = SUFFI
 
 
 def _read_shaped(path: Path) -> Any:
-    return read_npz(path) if path.suffix == ".npz" else read_matrix_market(path)
+    matrix = read_npz(path) if path.suffix == ".npz" else read_matrix_market(path)
+    n_rows, n_columns = matrix.shape
+    require(8 * max(n_rows, n_columns), f"{path}: a matrix of {n_rows:,} x {n_columns:,}", "is its shape right?")
+    return matrix

@@ -193,7 +193,7 @@ def test_a_reader_finds_what_a_slow_one_finds_or_both_refuse(
 def test_a_reader_and_a_slow_one_agree_on_very_many_files(
     check: Callable[[Path, random.Random], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(check, 50_000, tmp_path, monkeypatch)
+    run(check, 10_000, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("value", [*GOOD_NUMBERS, *BAD_NUMBERS])
