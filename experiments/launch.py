@@ -87,6 +87,9 @@ def _work(
     """Do what the point is about; in one process unless there are others and it is an inference on real threads."""
     if benchmark is not None:
         return benchmark(config, display, folder)
-    if comm is not None and comm.size > 1 and config.executor is Executor.threads:
+    if comm is not None and config.executor is Executor.threads:
+        ranks.require_size(comm, config)
+        if comm.size == 1:
+            return measure(config, display, folder)
         return ranks.lead(comm, ranks.Order(config, folder, dict(record)), display)
     return measure(config, display, folder)

@@ -39,19 +39,29 @@ class Order:
     record: dict[str, Any]
 
 
+def require_size(comm: Communicator, config: Config) -> None:
+    """Refuse another number of processes than the configuration says.
+
+    Raises
+    ------
+    ConfigError
+        Also where a launcher of another MPI has started processes that know nothing of each other.
+    """
+    wanted = config.processes
+    if wanted not in (None, comm.size):
+        raise ConfigError(
+            f"processes={wanted}: the MPI launcher has started {comm.size}; leave processes out, or start mpiexec -n {wanted}"
+        )
+
+
 def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
     """Run a point on all processes, as rank 0; return its record.
 
     Raises
     ------
-    ConfigError, ValueError, ...
+    ValueError, ...
         Before the others are told, for what cannot be run. Afterwards no error comes out of here: all processes end.
     """
-    wanted = order.config.processes
-    if wanted not in (None, comm.size):
-        raise ConfigError(
-            f"processes={wanted}: the MPI launcher has started {comm.size}; leave processes out, or start mpiexec -n {wanted}"
-        )
     check(order.config)
     require_room(order.config, comm.node_size)
     threads, cores = order.config.threads or 1, default_threads()

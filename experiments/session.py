@@ -166,6 +166,8 @@ def _in_another_process(conf: Path, n_points: int | None) -> Session:
 def _composition_error(error: BaseException) -> str:
     """What Hydra could not compose, in one or two lines: its own message, then what OmegaConf said of the value."""
     text = str(error).strip()
+    if isinstance(error, OmegaConfBaseException):
+        return f"{error.full_key}: {text.splitlines()[0]}" if error.full_key else text.splitlines()[0]
     if isinstance(error.__cause__, OmegaConfBaseException):
         reason = str(error.__cause__).splitlines()[0]
         text = f"{text.removeprefix('Error merging override ')}: {reason}" if reason not in text else text

@@ -27,6 +27,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the option and the way out."""
 
 
+MOST = 2**31 - 1
+"""Of what is counted: launchers and libraries take no larger numbers, and some take them for others without a word."""
+
 KINDS_OF_EXPERIMENT = ("sweeps", "benchmark", "members", "report")
 """Fields of an experiment of which it has one."""
 
@@ -48,6 +51,7 @@ def resolve(cfg: DictConfig) -> Config:
     config = _as_object(cfg)
     if not isinstance(config, Config):
         raise ConfigError("the composed configuration lacks the schema: conf/config.yaml must list schema/config first")
+    _check_counts(config)
     _check_ranges(config)
     if (refused := submission.refusal(config)) is not None:
         raise ConfigError(refused)
@@ -144,7 +148,7 @@ def _refuse_unknown(given: Any, schema: Any, prefix: str) -> None:
             _refuse_unknown(value, legal[key].default_factory, f"{prefix}{key}.")
 
 
-def _check_ranges(config: Config) -> None:
+def _check_counts(config: Config) -> None:
     at_least_1 = {
         "neurons": config.neurons,
         "layers": config.layers,
@@ -164,16 +168,23 @@ def _check_ranges(config: Config) -> None:
         "cluster.processes_per_node": config.cluster.processes_per_node,
     }
     for name, value in at_least_1.items():
-        if value is not None and value < 1:
-            raise ConfigError(f"{name}={value}: must be at least 1")
+        if value is not None and not 1 <= value <= MOST:
+            raise ConfigError(f"{name}={value}: must be at least 1" if value < 1 else f"{name}={value}: must be at most {MOST}")
+    for radix in config.network.radices or ():
+        if not isinstance(radix, int):
+            raise ConfigError(f"network.radices={config.network.radices}: {radix!r} is not an integer")
+
+
+def _check_ranges(config: Config) -> None:
     if not 0 <= config.scheduler.recruiting_ratio <= 1:
         raise ConfigError(f"scheduler.recruiting_ratio={config.scheduler.recruiting_ratio}: must be from 0 to 1")
     for name in ("threshold", "minimum_work"):
         value = getattr(config.scheduler, name)
         if value < 0:
             raise ConfigError(f"scheduler.{name}={value}: must be 0 or more")
-    if not 0 <= config.seed < 2**32:
-        raise ConfigError(f"seed={config.seed}: must be from 0 to {2**32 - 1}")
+    for name, seed in (("seed", config.seed), ("network.seed", config.network.seed)):
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"{name}={seed}: must be from 0 to {2**32 - 1}")
     if config.cluster.timeout_s is not None and not config.cluster.timeout_s > 0:
         raise ConfigError(f"cluster.timeout_s={config.cluster.timeout_s}: must be above 0")
     for name in ("slow_core", "noisy_node"):

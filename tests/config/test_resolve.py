@@ -147,3 +147,20 @@ def test_a_configuration_without_the_schema_is_refused() -> None:
 def test_inert_fields_of_other_schedulers_may_be_set() -> None:
     config = composed("scheduler=data", "scheduler.threshold=2", "scheduler.split_factor=3")
     assert (config.scheduler.threshold, config.scheduler.split_factor) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        pytest.param("threads='${nope}'", "threads: Interpolation key 'nope' not found", id="a key that is not there"),
+        pytest.param("optimize.rows='${neurons}'", "optimize.rows: While dereferencing .*expected one", id="of another kind"),
+        pytest.param("network.radices=[[1]]", r"network.radices=\[\[1\]\]: \[1\] is not an integer", id="a list in a list"),
+        pytest.param("network.seed=-1", "network.seed=-1: must be from 0 to 4294967295", id="a seed"),
+        pytest.param("processes=99999999999999999999", "must be at most 2147483647", id="more than a launcher can count"),
+        pytest.param("partition.buckets=99999999999999999999", "must be at most 2147483647", id="more than 64 bits"),
+    ],
+)  # fmt: skip
+def test_values_of_wrong_kinds_are_one_line(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        composed(override)
+    assert "\n" not in str(caught.value)

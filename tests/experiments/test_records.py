@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from experiments import compare
+from experiments.figures import linear_cost
+from experiments.figures.__main__ import main as figures_main
 from experiments.records import check_same_categories, frame, read_points
 from sparsednn.config import ConfigError
 from sparsednn.result import write_json
@@ -95,3 +100,72 @@ def test_a_file_that_is_no_record_is_named(text: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="/nowhere: no such folder"):
         read_points("ablation", [Path("/nowhere")])
+
+
+FOREIGN = {
+    "half": "{",
+    "list": "[1, 2]",
+    "number": "3",
+    "nested": "[" * 100_000,
+    "bytes": b"\xff\xfe",
+    "other": '{"result": "passed"}',
+    "schema": '{"schema_version": 2, "status": "complete"}',
+    "experiment": '{"status": "failed", "experiment": "mine"}',
+    "figure": '{"status": "failed", "experiment": {"name": "mine", "figure": 3}}',
+    "seconds": json.dumps(made_up("s", "p", ()) | {"seconds": [1.0]}),
+    "times": json.dumps(made_up("s", "p", ())),
+    "null": json.dumps(made_up("s", "p") | {"neurons": None}),
+}
+"""What other programs, other versions and full disks leave in files so named."""
+
+
+def with_foreign_files(folder: Path) -> list[str]:
+    """Put such files into folders of their own; return their paths."""
+    for name, content in FOREIGN.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "result.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "folder" / "result.json").mkdir(parents=True)
+    (folder / "mark").mkdir()
+    (folder / "mark" / "running.json").write_text("[]")
+    (folder / "note").mkdir()
+    (folder / "note" / "taken.json").write_text('{"experiment": 1}')
+    return [f"{folder}/{name}/result.json" for name in [*FOREIGN, "folder"]]
+
+
+def test_files_of_others_are_named_and_left_out_of_figures(tmp_path: Path) -> None:
+    write_all(tmp_path / "ours", [made_up("s", "p")])
+    foreign, said = with_foreign_files(tmp_path / "theirs"), list[str]()
+    assert [point.label for point in read_points("ablation", [tmp_path], said.append).points] == ["p"]
+    others = [f"{tmp_path}/theirs/mark/running.json", f"{tmp_path}/theirs/note/taken.json"]
+    assert sorted(line.removeprefix("left out: ").partition(": ")[0] for line in said) == sorted([*foreign, *others])
+
+
+def test_the_table_goes_on_past_files_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {"inference": [1.0], "inference_median": 1.0}
+    write_all(tmp_path / "ours", [made_up("s", "p", seconds=times), made_up("s", "q", seconds=times, hashing="both")])
+    foreign = with_foreign_files(tmp_path / "theirs")
+    assert compare.main([str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "2 records" in shown.out
+    for path in foreign:
+        assert shown.err.count(f"warning: left out: {path}: not ") == 1
+    assert compare.main([str(tmp_path / "theirs")]) == 1
+    assert f"error: {tmp_path}/theirs: no result.json that is a record: 14 left out" in capsys.readouterr().err
+
+
+def test_records_at_toy_size_are_marked_wherever_they_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {"inference": [1.0], "inference_median": 1.0}
+    records = [made_up("layers", str(n), figure="linear_cost", layers=n, seconds=times) for n in (6, 12)]
+    for one in records:
+        one["experiment"]["toy"] = True
+    write_all(tmp_path, records)
+    assert compare.main([str(tmp_path), "--csv", str(tmp_path / "all.csv")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("1 (toy size)") == 2
+    assert "note: records at toy size say that everything works, and nothing about speed" in shown.err
+    assert pd.read_csv(tmp_path / "all.csv")["toy"].tolist() == [True, True]
+    assert figures_main(["linear_cost", str(tmp_path)]) == 0
+    assert "note: records at toy size" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "linear_cost.csv")["toy"].tolist() == [True, True]
+    drawing = linear_cost.draw(read_points("linear_cost", [tmp_path]))
+    assert "TOY SIZE" in [text.get_text() for text in drawing.figure.texts]

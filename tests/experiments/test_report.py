@@ -42,6 +42,8 @@ def test_it_has_all_figures_and_claims_and_needs_nothing_else(report: Path) -> N
     assert own.count('<tr class="claim">') == len(CLAIMS)
     assert text.count('<span class="verdict untested">') == 1, "the published run, which no toy is"
     assert "Toy size:" in text
+    assert own.count("toy size, no measurement:</span>") == own.count("toy size, does not count:</span>") == len(CLAIMS)
+    assert own.count("(toy size, no measurement)</span></h2>") == len(EXPERIMENTS) + 1, "the timeline too"
     assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", own)
     assert "@import" not in own
 
@@ -107,6 +109,26 @@ def test_the_newest_run_of_each_experiment_is_taken(tmp_path: Path) -> None:
     assert (found["ablation"].n_others, problems) == (1, [])
     at_toy_size, _ = newest_runs([tmp_path], toy=True)
     assert at_toy_size["ablation"].points.points[0].median_s == 3.0
+
+
+def test_what_a_report_leaves_out_is_named_in_it_and_on_the_console(tmp_path: Path) -> None:
+    write_all(tmp_path / "records" / "good", [made_up("cumulative", "paper")])
+    toys = [made_up("layers", "a", figure="linear_cost")]
+    toys[0]["experiment"] |= {"toy": True}
+    write_all(tmp_path / "records" / "toys", toys)
+    (tmp_path / "records" / "result.json").write_text("[]")
+    said = list[str]()
+    path, problems = write([tmp_path / "records"], tmp_path, toy=False, say=said.append)
+    assert problems == []
+    assert said == [
+        f"left out: {tmp_path}/records/result.json: not a record, which is a mapping of names to values",
+        "left out: records at toy size, which are no measurements (experiment.toy=true takes them): linear_cost",
+    ]
+    text = path.read_text(encoding="utf-8")
+    assert all(line in text for line in said)
+    assert '<h2 id="ablation">' in text
+    assert '<h2 id="linear_cost">' not in text
+    assert "toy-mark" not in text.partition("</style>")[2]
 
 
 def test_an_experiment_that_failed_is_named_and_the_others_are_shown(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,8 +25,31 @@ def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", record)
     assert json.loads((tmp_path / "record.json").read_text()) == record
     assert (tmp_path / "record.json").read_text().endswith("}\n")
-    assert (tmp_path / "record.json").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)], ids=["usual", "private"])
+def test_a_record_has_the_permissions_that_the_user_gives_new_files(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "record.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "record.json").stat().st_mode & 0o777 == mode
+
+
+def test_a_file_system_that_refuses_permissions_takes_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for name in ("chmod", "fchmod", "lchmod", "link", "utime"):
+        monkeypatch.setattr(os, name, refuse, raising=False)
+    for run in (1, 2):
+        write_json(tmp_path / "record.json", {"run": run})
+    with atomic_path(tmp_path / "ids.bin") as temporary:
+        np.arange(3).tofile(temporary)
+    assert json.loads((tmp_path / "record.json").read_text()) == {"run": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.bin", "record.json"]
 
 
 def test_a_record_replaces_an_older_one(tmp_path: Path) -> None:
