@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.data.text import Layout, as_float32, id_field, number_field, opened, read_columns, whole_field
+from sparsednn.arrays import as_float32
+from sparsednn.data.text import Layout, id_field, number_field, opened, read_columns, whole_field
 from sparsednn.data.triples import Triples, require_valid
 
 _VALUES = {
@@ -64,7 +65,7 @@ def read_matrix_market(path: Path) -> sp.coo_array:
         columns = read_columns(path, file, Layout(*fields, *_VALUES[header.values], tabs=False), first_line)
     if len(columns[0]) != header.n_entries:
         _refuse(path, f"line {header.size_line} announces {header.n_entries} entries, but there are {len(columns[0])}")
-    values = as_float32(columns[-1]) if _VALUES[header.values] else np.ones(len(columns[0]), np.float32)
+    values = as_float32(columns[-1], f"{path}: value") if _VALUES[header.values] else np.ones(len(columns[0]), np.float32)
     rows, ids = columns[:2] if header.coordinate else _array_ids(header)
     entries = Triples(path, rows, ids, values, binary=False, first_line=first_line)
     require_valid(entries, header.n_rows, header.n_columns, "row", "column")

@@ -9,8 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import require_valid_indices
-from sparsednn.data.text import as_float32
+from sparsednn.arrays import as_float32, require_valid_indices
 
 _INDICES = ("indices", "indptr", "row", "col", "coords", "offsets", "shape")
 _KEYS = {"format", "data", "_is_array", *_INDICES}
@@ -55,11 +54,6 @@ def _require_real_matrix(arrays: dict[str, NDArray[Any]]) -> None:
         raise ValueError(f"holds {', '.join(arrays) or 'nothing'}, not a matrix that scipy.sparse.save_npz has saved")
     if unknown := sorted(arrays.keys() - _KEYS):
         raise ValueError(f"holds {', '.join(unknown)} beside a sparse matrix, which would be ignored")
-    kind = arrays["data"].dtype
-    if kind.kind == "c":
-        raise ValueError(f"the values are complex ({kind}); real numbers are needed, so save the real part alone")
-    if kind.kind not in "biuf":
-        raise ValueError(f"the values are {kind}, not numbers")
     for name in arrays.keys() & set(_INDICES):
         if arrays[name].dtype.kind not in "iu":
             raise ValueError(f"{name} is {arrays[name].dtype}, not whole numbers")
@@ -68,7 +62,8 @@ def _require_real_matrix(arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def _matrix(arrays: dict[str, NDArray[Any]]) -> Any:
-    form, data, shape = str(arrays["format"].astype(str)), as_float32(arrays["data"]), tuple(arrays["shape"].tolist())
+    form, shape = str(arrays["format"].astype(str)), tuple(arrays["shape"].tolist())
+    data = as_float32(arrays["data"], "the values")
     if form in _COMPRESSED:
         return _COMPRESSED[form]((data, arrays["indices"], arrays["indptr"]), shape=shape)
     if form == "dia":

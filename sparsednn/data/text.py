@@ -154,12 +154,6 @@ def read_columns(path: Path, file: BufferedIOBase, layout: Layout, first_line: i
     return [np.concatenate(part) for part in parts]
 
 
-def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Round values to float32; what is beyond its range becomes infinite."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
-
-
 def line_of(path: Path, entry: int, first_line: int = 1) -> int:
     """Return the line, from 1, of an entry, which is counted from 0 and from `first_line` on; blank lines hold none."""
     left = entry

@@ -16,7 +16,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.data.text import Layout, as_float32, id_field, line_of, number_field, opened, read_columns
+from sparsednn.arrays import as_float32
+from sparsednn.data.text import Layout, id_field, line_of, number_field, opened, read_columns
 from sparsednn.result import atomic_path
 
 RECORD = np.dtype([("row", "<u4"), ("column", "<u4"), ("value", "<f4")])
@@ -152,7 +153,7 @@ def _read_binary(path: Path) -> Triples:
 def _read_text(path: Path) -> Triples:
     with opened(path) as file:
         rows, columns, values = read_columns(path, file, _LAYOUT)
-    return Triples(path, rows, columns, as_float32(values), False)
+    return Triples(path, rows, columns, as_float32(values, f"{path}: value"), False)
 
 
 def _binary_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:

@@ -51,9 +51,9 @@ def changed(**arrays: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        pytest.param(changed(data=np.full(6, 1 + 2j)), "the values are complex (complex128)", id="complex values"),
+        pytest.param(changed(data=np.full(6, 1 + 2j)), "the values: complex (complex128)", id="complex values"),
         pytest.param(changed(data=np.array([1, 2, 3, 4, 5, None])), "Object arrays cannot be loaded", id="objects"),
-        pytest.param(changed(data=np.array(list("123456"))), "the values are <U1, not numbers", id="text"),
+        pytest.param(changed(data=np.array(list("123456"))), "the values: holds <U1; numbers are needed", id="text"),
         pytest.param(changed(data=np.array([1, 2, 3, 4, 5, np.nan])), "holds nan, not finite", id="NaN"),
         pytest.param(changed(data=np.array([1, 2, 3, 4, 5, 1e39])), "holds inf, not finite in float32", id="beyond float32"),
         pytest.param(changed(indices=np.array([1, 0, 3, 3, 0, 2.5])), "indices is float64, not whole numbers", id="a fraction"),
