@@ -126,7 +126,8 @@ class Session:
             self._complain(_composition_error(error))
             return 1
         except BrokenExecutor as error:
-            self._complain(f"a process that ran points for Hydra's launcher was ended, and its points with it: {error}")
+            why = str(error).partition("\n")[0]
+            self._complain(f"a process that ran points for Hydra's launcher was ended, and its points with it: {why}")
             return 1
         except OSError as error:
             self._complain(f"the output folder cannot be written: {error}; choose another with hydra.run.dir=FOLDER")
