@@ -2,7 +2,7 @@
 
 Written as LLVM vector instructions, like the tiles of the dense blocks, so that the compiler neither removes nor vectorises
 them otherwise. Their results are stored, and can be checked. They live here and not with the backend because nothing but a
-benchmark calls them: Numba's cache notices edits of this file, and its folder is named by a hash of the helpers' source.
+benchmark calls them; the cache of kernels is keyed by this package's sources too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""Caches that processes find damaged."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from backends.columns.merging_kernels import merge_columns
+from tests.mpi.conftest import run
+
+
+def test_a_damaged_kernel_is_told_where_the_processes_were_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "run.py", "processes=2", "threads=1", "instances=600", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert run(*command).returncode == 0  # all is compiled
+    usual = Path(merge_columns.stats.cache_path)  # type: ignore[attr-defined]
+    copied = Path(shutil.copytree(usual, tmp_path / "chosen" / "sparsednn" / usual.name))
+    damaged = list(copied.glob("merging_kernels.merge_columns*.nbc"))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(b"")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
+    done = run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("is no compiled kernel that can be used (not whole) and was made anew") == 1
+    assert f"delete {copied}" in done.stdout
+    assert run(*command).stdout.count("no compiled kernel") == 0
