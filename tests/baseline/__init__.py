@@ -1,7 +1,9 @@
 """Records made before a change of structure, against which the code after it is held: the same categories, bits, virtual times.
 
 ``records.jsonl.gz`` has a record a line, of every kernel with every scheduler and hashing, on one and two processes, and
-simulated; without what differs from run to run. ``bits.json`` has hashes of last activations. ``python -m tests.baseline`` made both.
+simulated; without what differs from run to run. ``bits.json`` has hashes of last activations.
+
+``python -m tests.baseline`` made both.
 """
 
 from __future__ import annotations
