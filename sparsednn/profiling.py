@@ -22,7 +22,7 @@ from sparsednn.network import AnyLayer, Network
 from sparsednn.options import require_types
 
 CHUNK_ROWS = 1_024
-VERSION = 1
+VERSION = 2
 _LOG = logging.getLogger(__name__)
 
 
