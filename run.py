@@ -9,10 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from experiments.outcomes import Outcome
+from experiments.config.resolve import register
+from experiments.launch.outcomes import Outcome
 from experiments.session import Session
-from sparsednn.config import register
-from sparsednn.console import run_program
+from sparsednn.system.console import run_program
 
 CONF = Path(__file__).resolve().parent / "conf"  # also where this is started by a link to it
 SESSION = Session(CONF)

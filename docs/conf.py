@@ -16,15 +16,15 @@ from docutils.nodes import Element
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-import sparsednn.result
-import sparsednn.trace
+import sparsednn.results.result
+import sparsednn.results.trace
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(ROOT)]
 import generated  # noqa: E402 - beside this file
 
-sparsednn.result.Trace = sparsednn.trace.Trace  # imported there for type checkers only
+sparsednn.results.result.Trace = sparsednn.results.trace.Trace  # imported there for type checkers only
 
 project = "sparsednn"
 author = "the sparsednn authors"

@@ -17,9 +17,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from experiments.launch import run_point
-from sparsednn.config import GROUPS, as_record, register, resolve
-from sparsednn.schema import Config
+from experiments.config.resolve import GROUPS, as_record, register, resolve
+from experiments.config.schema import Config
+from experiments.launch.point import run_point
 
 HELP = Path("hydra", "help", "sparsednn.yaml")
 TOY = [

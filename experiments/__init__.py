@@ -2,8 +2,8 @@
 
 import contextlib
 
-from experiments import windows
-from sparsednn.siblings import claim
+from experiments.figures.base import windows
+from sparsednn.system.siblings import claim
 
 windows.leave_out_unknown()
 with contextlib.suppress(ImportError):  # it is said where a backend is needed; records can be read all the same

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsednn
-from experiments.bench import WIDTH, parse, write_figures
-from sparsednn.console import run_program
+from experiments.records.statistics import WIDTH, parse, write_figures
+from sparsednn.system.console import run_program
 
 
 @dataclass(slots=True)

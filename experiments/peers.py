@@ -2,8 +2,8 @@
 
 The Numba backend, with equal columns merged and without, and the libraries that are installed (extra ``peers``) run the same
 networks in turn, round after round: the challenge's 1024 x 120, and random networks without any structure to make use of
-(see `experiments.random_networks`). Every result is checked before its time counts. Each time is an inference, from the input
-in memory to the categories; loading, preparing and compiling are not in it.
+(see `experiments.sweeps.random_networks`). Every result is checked before its time counts. Each time is an inference, from the
+input in memory to the categories; loading, preparing and compiling are not in it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsednn
-from experiments.bench import benchmark_parser, check_common, median_interval, write_figures
-from experiments.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork
+from experiments.records.statistics import benchmark_parser, check_common, median_interval, write_figures
+from experiments.sweeps.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork
 from sparsednn.backend import load_backend
-from sparsednn.console import run_program
+from sparsednn.system.console import run_program
 
 PEERS = ("mkl", "torch", "graphblas")
 OURS: dict[str, dict[str, Any]] = {"numba": {"columns": "merge"}, "all columns": {"columns": "none"}}

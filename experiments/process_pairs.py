@@ -18,11 +18,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench import WIDTH, median_interval, parse, write_figures
-from experiments.display import Display
-from experiments.mpiexec import run_point
-from sparsednn.console import run_program
-from sparsednn.schema import Config
+from experiments.config.schema import Config
+from experiments.launch.mpiexec import run_point
+from experiments.records.statistics import WIDTH, median_interval, parse, write_figures
+from experiments.run.display import Display
+from sparsednn.system.console import run_program
 
 SHAPES = ((2, 1), (1, 2))
 """Processes and threads of each; the first is divided by the second."""

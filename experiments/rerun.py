@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.bench import WIDTH
-from experiments.display import Display
-from experiments.launch import run_point
-from experiments.record_files import Record, read_all
-from sparsednn.config import ConfigError, from_record
-from sparsednn.console import run_program
+from experiments.config.resolve import ConfigError, from_record
+from experiments.launch.point import run_point
+from experiments.records.files import Record, read_all
+from experiments.records.statistics import WIDTH
+from experiments.run.display import Display
+from sparsednn.system.console import run_program
 
 EXACT = ("categories_count", "categories_sha256", "performed_edges")
 """What is the same in every run of a configuration; work that is avoided by chance, as in teams, is not."""

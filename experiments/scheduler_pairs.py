@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsednn
-from experiments.bench import WIDTH, median_interval, parse, write_figures
-from experiments.display import LOCKING
-from sparsednn.console import run_program
-from sparsednn.partition import alive_first
+from experiments.records.statistics import WIDTH, median_interval, parse, write_figures
+from experiments.run.display import LOCKING
+from sparsednn.rows.partition import alive_first
+from sparsednn.system.console import run_program
 
 
 @dataclass(slots=True)

@@ -13,17 +13,18 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from experiments import outcomes, overrides
-from experiments.display import Display, sweep_table, time_left
-from experiments.elsewhere import Elsewhere
-from experiments.launch import run_point
-from experiments.measuring import INTERRUPTED, RESULT
-from experiments.outcomes import Outcome
-from experiments.ranks import follow
+from experiments.config import overrides
+from experiments.config.resolve import ConfigError, chosen_experiment, resolve
+from experiments.launch import outcomes
+from experiments.launch.mpi import follow
+from experiments.launch.outcomes import Outcome
+from experiments.launch.point import run_point
+from experiments.launch.without_running import Elsewhere
+from experiments.run.display import Display, sweep_table, time_left
+from experiments.run.measure import INTERRUPTED, RESULT
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
-from sparsednn.config import ConfigError, chosen_experiment, resolve
-from sparsednn.console import endure
+from sparsednn.system.console import endure
 
 PLAIN_WIDTH = 160
 
@@ -76,7 +77,7 @@ class Session:
             experiment = chosen_experiment(cfg)
             if experiment is None:
                 return None
-            from experiments.members import run_experiment  # with Matplotlib and pandas: plain runs need not wait
+            from experiments.sweeps.suite import run_experiment  # with Matplotlib and pandas: plain runs need not wait
 
             well = run_experiment(experiment, folder, given, self.console, complain, self.elsewhere, self.comm)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on

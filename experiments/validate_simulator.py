@@ -20,17 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsednn
-from experiments.bench import WIDTH, benchmark_parser, check_common, write_figures
-from experiments.quiet import Quiet
+from experiments.calibrate.idle_machine import Quiet
+from experiments.records.statistics import WIDTH, benchmark_parser, check_common, write_figures
 from sparsednn.backend import load_backend
-from sparsednn.calibration import read_calibration
-from sparsednn.cluster import Cluster
-from sparsednn.console import run_program
 from sparsednn.data.radixnet import CHALLENGE_SEED
-from sparsednn.machine import usable_cores
 from sparsednn.network import Network
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
-from sparsednn.simulation import simulate
+from sparsednn.simulator.calibration import read_calibration
+from sparsednn.simulator.cluster import Cluster
+from sparsednn.simulator.simulate import simulate
+from sparsednn.system.console import run_program
+from sparsednn.system.cores import usable_cores
 
 THREADS = (1, 2, 4)
 

@@ -17,7 +17,7 @@ from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import infer
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.options import InferOptions
-from sparsednn.result import Result
+from sparsednn.results.result import Result
 
 __all__ = [
     "Activation",

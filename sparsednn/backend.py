@@ -18,9 +18,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.choices import unknown
+from sparsednn.errors import unknown
 from sparsednn.network import Network
-from sparsednn.siblings import claim
+from sparsednn.system.siblings import claim
 
 ENTRY_POINT_GROUP = "sparsednn.backends"
 STOP_FLAG = 0

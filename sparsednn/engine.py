@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import canonical_inputs
-from sparsednn.auto import AUTO, CHOSEN, Choice, choose_for
+from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.arguments.scalars import flag, whole_number
 from sparsednn.backend import (
     Backend,
     DeviceBackend,
@@ -25,19 +25,19 @@ from sparsednn.backend import (
     require_schedulable,
     workers_of,
 )
-from sparsednn.checks import flag, whole_number
-from sparsednn.choices import unknown
-from sparsednn.hashing import hash_neurons
-from sparsednn.inference import Inference, Stage, stages_of
-from sparsednn.machine import usable_cores
-from sparsednn.measures import column_imbalance
+from sparsednn.errors import unknown
+from sparsednn.execution.prepared_run import Inference, Stage, stages_of
+from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options, require_types
-from sparsednn.partition import alive_first, even_bounds, largest_group
-from sparsednn.recording import record_of, trace_of
-from sparsednn.result import Result
+from sparsednn.results.measures import column_imbalance
+from sparsednn.results.result import Result
+from sparsednn.rows.distribution import Share, bounds_by_work, loaded, neighbours, redistribute, row_work
+from sparsednn.rows.hashing import hash_neurons
+from sparsednn.rows.partition import alive_first, even_bounds, largest_group
 from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
-from sparsednn.shares import Share, bounds_by_work, loaded, neighbours, redistribute, row_work
+from sparsednn.simulator.tuning import AUTO, CHOSEN, Choice, choose_for
+from sparsednn.system.cores import usable_cores
 
 
 def infer(
@@ -159,7 +159,7 @@ def _alone_with(scheduler: Scheduler) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """Return how many cores this process may use; see `sparsednn.machine.usable_cores`."""
+    """Return how many cores this process may use; see `sparsednn.system.cores.usable_cores`."""
     return usable_cores()
 
 

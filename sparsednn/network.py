@@ -19,8 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from sparsednn.arrays import LARGEST, canonical_csc, finite_bias
-from sparsednn.checks import instance_of, real_number
+from sparsednn.arguments.arrays import LARGEST, canonical_csc, finite_bias
+from sparsednn.arguments.scalars import instance_of, real_number
 
 BiasOn = Literal["nonzero", "all"]
 Float32 = NDArray[np.float32]
@@ -94,7 +94,7 @@ class Layer:
         Where each output neuron's connections start.
     indices : int32 array, shape (nnz,)
         Input neuron of each connection, ascending within an output neuron; in a hashed network, in the order that they had
-        before (see `sparsednn.hashing.hash_neurons`).
+        before (see `sparsednn.rows.hashing.hash_neurons`).
     values : float32 array, shape (nnz,)
         Weights, none of them zero; may be a broadcast view when all are equal.
     bias : float32 array, shape (n_outputs,)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsednn.arguments.scalars import flag, instance_of, one_of, whole_number, whole_numbers
 from sparsednn.backend import LEGAL_OPTIONS, Backend, KernelOptions
-from sparsednn.checks import flag, instance_of, one_of, whole_number, whole_numbers
-from sparsednn.choices import unknown_key
 from sparsednn.comm import Communicator, LocalCommunicator
-from sparsednn.data.cache import cache_folder
+from sparsednn.errors import unknown_key
 from sparsednn.network import Network
 from sparsednn.schedulers.base import MINIMUM_WORK, Scheduler, SchedulerOptions
+from sparsednn.system.cache import cache_folder
 
 ProgressCallback = Callable[[int, int], None]
 HASHINGS = ("none", "input", "layer", "both")
@@ -53,8 +53,8 @@ class InferOptions:
         contiguous split; found by a run before the clock is on).
     hashing : {"none", "input", "layer", "both"}
         Spread neighbouring instances evenly over the row groups ("input"), neighbouring neurons over each layer ("layer"; see
-        `sparsednn.hashing.hash_neurons`), or both, in ``buckets * 128`` parts. Results are in the original ids; with hashed
-        neurons, csr_csr and the kernels with dense layers add in another order and so may differ in the last bits.
+        `sparsednn.rows.hashing.hash_neurons`), or both, in ``buckets * 128`` parts. Results are in the original ids; with
+        hashed neurons, csr_csr and the kernels with dense layers add in another order and so may differ in the last bits.
     buckets : int
     split : {"even", "work"}
         Whether processes get equally many instances, or equal estimated work (nonzeros of the input).
@@ -72,7 +72,8 @@ class InferOptions:
     communicator : Communicator
         The processes that take part: this one alone, unless told otherwise.
     share_network : bool
-        Keep one copy of the packed network on each node, in memory that its processes share.
+        Keep one copy of the packed network on each node, in memory that its processes share. Where shared memory has no room
+        for it, each process has a copy; results are the same.
     row_ids : int64 array, optional
         Ids of this process's instances, from 0 and ascending, among those of all processes, which have each once; one process's
         after the other's, by rank, unless given.

@@ -9,12 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.cupy_gpu.cuda import cuda_devices
-from backends.cupy_gpu.device import Device
-from backends.cupy_gpu.group import Group
+from backends.cupy_gpu.device.cuda import cuda_devices
+from backends.cupy_gpu.device.interface import Device
 from backends.cupy_gpu.plan import GpuPlan, OnDevices
-from backends.cupy_gpu.teams import Team
-from backends.cupy_gpu.walk import Walk, follow
+from backends.cupy_gpu.run.leader import Walk, follow
+from backends.cupy_gpu.run.row_group import Group
+from backends.cupy_gpu.run.teams import Team
 from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
 from sparsednn.network import Network
 

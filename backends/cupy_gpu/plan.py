@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from backends.cupy_gpu.cusparse import SpgemmKernel, SpmmKernel
-from backends.cupy_gpu.device import Device
-from backends.cupy_gpu.fused import FusedKernel
-from backends.cupy_gpu.lane import Lane
-from backends.cupy_gpu.layers import ResidentNetwork, StreamedLayers
-from backends.cupy_gpu.packing import PackedNetwork, pack_network
-from backends.cupy_gpu.source import TILE
-from backends.rows import checkpoints
+from backends.common.row_results import checkpoints
+from backends.cupy_gpu.device.interface import Device
+from backends.cupy_gpu.kernels.cusparse import SpgemmKernel, SpmmKernel
+from backends.cupy_gpu.kernels.fused import FusedKernel
+from backends.cupy_gpu.kernels.source import TILE
+from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
+from backends.cupy_gpu.layout.residency import ResidentNetwork, StreamedLayers
+from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import KernelOptions
 from sparsednn.network import Network
 

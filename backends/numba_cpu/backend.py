@@ -9,12 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.numba_cpu.crews import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
-from backends.numba_cpu.csc_plan import CscPlan
-from backends.numba_cpu.csr_plan import CsrPlan
-from backends.numba_cpu.dense_plan import DensePlan
+from backends.numba_cpu.csc.plan import CscPlan
+from backends.numba_cpu.csr.plan import CsrPlan
+from backends.numba_cpu.dense.plan import DensePlan
+from backends.numba_cpu.dense.profile import count_nonzeros
+from backends.numba_cpu.kernels.team import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
 from backends.numba_cpu.plan import Group, Plan
-from backends.numba_cpu.profile import count_nonzeros
 from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, kernel_name
 from sparsednn.network import Network
 

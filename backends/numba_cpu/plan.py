@@ -10,15 +10,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.columns.merging import MergedColumns, saturated_rows_stay
-from backends.columns.ordering import computing_order
-from backends.numba_cpu.crews import LINE, Place, hold_meeting
-from backends.numba_cpu.packed_files import Packed, packed_files
-from backends.numba_cpu.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
-from backends.numba_cpu.reader import LayerReader
+from backends.common.column_merging import MergedColumns, saturated_rows_stay
+from backends.common.column_ordering import computing_order
+from backends.numba_cpu.kernels.team import LINE, Place, hold_meeting
+from backends.numba_cpu.layout.files import Packed, packed_files
+from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
+from backends.numba_cpu.layout.reader import LayerReader
 from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
-from sparsednn.memory import require
 from sparsednn.network import AnyLayer, Network
+from sparsednn.system.memory import require
 
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25

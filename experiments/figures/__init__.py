@@ -1,7 +1,7 @@
 """Figures of experiments, one module each: they read records and never run anything.
 
-A module has ``draw(points: experiments.records.Points) -> experiments.drawing.Drawing``. Its name is what the ``figure`` of an
-experiment says.
+A module has ``draw(points)``, which takes `experiments.records.read.Points` and returns a
+`experiments.figures.base.drawing.Drawing`. Its name is what the ``figure`` of an experiment says.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.record_files import TOY_NOTE, Say
-from experiments.records import check_same_categories, read_points
-from sparsednn.choices import unknown
-from sparsednn.config import ConfigError
-from sparsednn.result import atomic_path
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.files import TOY_NOTE, Say
+from experiments.records.read import check_same_categories, read_points
+from sparsednn.errors import unknown
+from sparsednn.system.files import atomic_path
 
 
 def names() -> list[str]:

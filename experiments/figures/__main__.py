@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments import figures
-from experiments.bench import WIDTH
-from experiments.display import Display
-from sparsednn.config import ConfigError
-from sparsednn.console import run_program
+from experiments.config.resolve import ConfigError
+from experiments.records.statistics import WIDTH
+from experiments.run.display import Display
+from sparsednn.system.console import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

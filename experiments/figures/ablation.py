@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 
 CUMULATIVE, LEFT_OUT = "cumulative", "left_out"
 TITLES = {CUMULATIVE: "Switched on one after the other", LEFT_OUT: "All but one"}

@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.figures._groups import network
-from experiments.records import Point, Points, frame
+from experiments.figures.base import style
+from experiments.figures.base.bars import network
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.data.truth import SOURCES, challenge_categories
 

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.records import Points
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Points
 
 COLUMNS = ("merge", "none")
 ROOM = 3.0  # right of the longest bar, for the text beside it

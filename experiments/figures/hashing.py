@@ -9,13 +9,13 @@ from matplotlib.ticker import NullLocator
 from rich.console import Group
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.figures import _groups
-from experiments.figures._groups import grouped, network, scheduler
-from experiments.figures._scaling import cores
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import bars as _groups
+from experiments.figures.base import style
+from experiments.figures.base.bars import grouped, network, scheduler
+from experiments.figures.base.drawing import Drawing
+from experiments.figures.base.scaling import cores
+from experiments.records.read import Point, Points, frame
 
 TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluster"}
 NODES, THREADS, KERNELS = "simulated_nodes", "measured_threads", "simulated_kernels"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy import stats
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 
 SIZES = {"layers": "layers", "instances": "instances", "connections": "network_nnz", "degree": "network_nnz"}
 """Which size a sweep varies, by the record's name."""

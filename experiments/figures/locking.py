@@ -7,11 +7,11 @@ from matplotlib.patches import Patch
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.figures._groups import network, scheduler
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.bars import network, scheduler
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 
 PARTS = {
     "enlist": "reports that it is free",

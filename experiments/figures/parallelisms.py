@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.figures import _groups
-from experiments.figures._groups import PARALLELISMS, Groups, grouped, network, scheduler
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import bars as _groups
+from experiments.figures.base import style
+from experiments.figures.base.bars import PARALLELISMS, Groups, grouped, network, scheduler
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 
 BASE = "data_then_model"
 MEASURED, HERE, PRUNED, SIMULATED = "measured", "simulated_here", "measured_pruned", "simulated"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.records import Points, frame
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Points, frame
 
 ROOM = 8.0  # right of the longest bar, for the text beside it
 SWEEPS = ("numba", "libraries", "reference")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.figures import _groups
-from experiments.figures._groups import Groups, grouped, network
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import bars as _groups
+from experiments.figures.base import style
+from experiments.figures.base.bars import Groups, grouped, network
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
 
 TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluster"}
 BASE = "data"

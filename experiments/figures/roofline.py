@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.records import Points
-from experiments.roofline_rates import Figures, best_median, joined, levels
-from experiments.roofline_table import tables, threads_name
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Points
+from experiments.roofline.rates import Figures, best_median, joined, levels
+from experiments.roofline.table import tables, threads_name
 
 STRIDE = 128
 """Instances in the blocks that are drawn: the backend's own choice. All others are in the table."""
@@ -52,7 +52,7 @@ def draw_roofline(figures: Figures, path: Path) -> None:
     Parameters
     ----------
     figures : mapping
-        What `experiments.roofline` measured, or the JSON file it wrote.
+        What `experiments.roofline.measure` measured, or the JSON file it wrote.
     path : Path
 
     Raises

@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import style
-from experiments.drawing import Drawing
-from experiments.gantt import draw_chart, legend_handles
-from experiments.measuring import TRACE
-from experiments.records import Point, Points, frame
-from sparsednn.config import ConfigError
-from sparsednn.trace import KINDS, Trace, read_trace
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.drawing import Drawing
+from experiments.figures.base.gantt import draw_chart, legend_handles
+from experiments.records.read import Point, Points, frame
+from experiments.run.measure import TRACE
+from sparsednn.results.trace import KINDS, Trace, read_trace
 
 TITLES = {"measured": "measured, all cores here", "simulated": "simulated node"}
 

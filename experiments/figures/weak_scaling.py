@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.drawing import Drawing
-from experiments.figures import _scaling
-from experiments.records import Points
+from experiments.figures.base import scaling as _scaling
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Points
 
 EFFICIENCY = _scaling.Kind(
     "Weak scaling: as many instances for each core",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.display import Display
-from experiments.record_files import TOY_NOTE, Say
+from experiments.config.resolve import ConfigError
+from experiments.config.schema import ExperimentConfig
+from experiments.records.files import TOY_NOTE, Say
 from experiments.report.collect import newest_runs
 from experiments.report.page import page
-from sparsednn.config import ConfigError
-from sparsednn.result import atomic_path
-from sparsednn.schema import ExperimentConfig
+from experiments.run.display import Display
+from sparsednn.system.files import atomic_path
 
 FILE = "report.html"
 EXPERIMENTS = Path(__file__).parents[2] / "conf" / "experiment"

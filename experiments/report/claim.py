@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.records import Points
+from experiments.records.read import Points
 from experiments.report.collect import Run
 
 HOLDS, PARTLY, NOT, UNTESTED = "holds", "holds in part", "does not hold here", "not tested"

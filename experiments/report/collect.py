@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import figures
-from experiments.record_files import Say, read_each
-from experiments.records import Points, read_points
-from sparsednn.config import ConfigError
+from experiments.config.resolve import ConfigError
+from experiments.records.files import Say, read_each
+from experiments.records.read import Points, read_points
 
 
 @dataclass(frozen=True, slots=True)

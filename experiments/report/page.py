@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 import sparsednn
 from experiments import figures
+from experiments.config.resolve import ConfigError
+from experiments.figures.base.style import provenance
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import all_claims
 from experiments.report.collect import Run
 from experiments.report.timeline import timeline
-from experiments.style import provenance
-from sparsednn.config import ConfigError
 
 CLASSES = {HOLDS: "holds", PARTLY: "part", NOT: "not", UNTESTED: "untested"}
 TIMELINE_OF = "straggler_timeline"

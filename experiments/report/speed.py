@@ -5,11 +5,11 @@ from __future__ import annotations
 from statistics import fmean
 
 from experiments.figures import hashing, locking, parallelisms
-from experiments.figures._groups import Groups, scheduler
-from experiments.figures._scaling import cores
-from experiments.records import Point, Points
+from experiments.figures.base.bars import Groups, scheduler
+from experiments.figures.base.scaling import cores
+from experiments.figures.base.style import time_text
+from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NONE, NOT, PARTLY, UNTESTED, Claim, Runs, named, points_of, untested, within
-from experiments.style import time_text
 
 
 def faster_on_average(runs: Runs) -> Claim:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from experiments.figures import locking, parallelisms, straggler_timeline
-from experiments.figures._groups import grouped, network, scheduler
-from experiments.records import Point
+from experiments.figures.base.bars import grouped, network, scheduler
+from experiments.records.read import Point
 from experiments.report.claim import HOLDS, NONE, NOT, PARTLY, UNTESTED, Claim, Runs, points_of, untested
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from experiments.figures.base.gantt import STYLES
+from experiments.figures.base.style import labelled
 from experiments.figures.straggler_timeline import TITLES, trace_of
-from experiments.gantt import STYLES
-from experiments.records import Point, Points
-from experiments.style import labelled
-from sparsednn.trace import Span, Trace
+from experiments.records.read import Point, Points
+from sparsednn.results.trace import Span, Trace
 
 ROW_PIXELS, MARGIN_PIXELS = 22, 220
 ELEMENT = "timeline"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sparsednn.comm.base import NodeError, csr_of
 from sparsednn.comm.sharing import ALIGNMENT, Packed, place, starts_of
-from sparsednn.memory import shared_memory_bytes
+from sparsednn.system.memory import shared_memory_bytes
 
 T = TypeVar("T")
 EXTRA = "install the extra mpi: pip install 'sparsednn[mpi]' (in a clone: pip install -e '.[mpi]')"

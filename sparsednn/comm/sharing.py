@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn import memory
-from sparsednn.memory import GB
+from sparsednn.system import memory
+from sparsednn.system.memory import GB
 
 ALIGNMENT = 64
 SMALL_BYTES = 256

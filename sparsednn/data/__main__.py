@@ -10,13 +10,13 @@ from pathlib import Path
 import scipy.sparse as sp
 from rich.progress import Progress
 
-from sparsednn.console import run_program
 from sparsednn.data.challenge_inputs import N_INSTANCES, challenge_inputs
 from sparsednn.data.files import export
 from sparsednn.data.radixnet import radixnet
 from sparsednn.data.truth import challenge_categories
 from sparsednn.engine import infer
 from sparsednn.network import Network
+from sparsednn.system.console import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,9 +20,9 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.checks import whole_number, whole_numbers
-from sparsednn.data.cache import cache_folder, read_cached, write_cached
-from sparsednn.memory import require
+from sparsednn.arguments.scalars import whole_number, whole_numbers
+from sparsednn.system.cache import cache_folder, read_cached, write_cached
+from sparsednn.system.memory import require
 
 N_INSTANCES = 60_000
 PIXELS = 28

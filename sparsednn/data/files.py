@@ -10,12 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import canonical_csc
+from sparsednn.arguments.arrays import canonical_csc
 from sparsednn.data.matrix_market import read_matrix_market
 from sparsednn.data.npz import read_npz
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
-from sparsednn.memory import require
 from sparsednn.network import Activation, BiasOn, Network
+from sparsednn.system.memory import require
 
 SUFFIXES = (".tsv", ".tsv.gz", ".bin", ".bin.gz", ".npz", ".mtx", ".mtx.gz")
 _WITH_SHAPE = (".npz", ".mtx", ".mtx.gz")

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import as_float32
+from sparsednn.arguments.arrays import as_float32
 from sparsednn.data.text import Layout, id_field, number_field, opened, read_columns, whole_field
 from sparsednn.data.triples import Triples, require_valid
 

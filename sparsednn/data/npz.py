@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import as_float32, require_valid_indices
+from sparsednn.arguments.arrays import as_float32, require_valid_indices
 
 _INDICES = ("indices", "indptr", "row", "col", "coords", "offsets", "shape")
 _KEYS = {"format", "data", "_is_array", *_INDICES}

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.checks import real_number, whole_number, whole_numbers
-from sparsednn.memory import require
+from sparsednn.arguments.scalars import real_number, whole_number, whole_numbers
 from sparsednn.network import Challenge, Network, RepeatedLayer, clipped_relu
+from sparsednn.system.memory import require
 
 CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}
 CHALLENGE_LAYERS = (120, 480, 1920)

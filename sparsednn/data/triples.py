@@ -16,9 +16,9 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arrays import as_float32
+from sparsednn.arguments.arrays import as_float32
 from sparsednn.data.text import Layout, id_field, line_of, number_field, opened, read_columns
-from sparsednn.result import atomic_path
+from sparsednn.system.files import atomic_path
 
 RECORD = np.dtype([("row", "<u4"), ("column", "<u4"), ("value", "<f4")])
 _LAYOUT = Layout(id_field("row"), id_field("column"), number_field("value"), tabs=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sparsednn.checks import one_of, real_number, whole_number
+from sparsednn.arguments.scalars import one_of, real_number, whole_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.overrides import check, n_points
-from sparsednn.config import ConfigError
+from experiments.config.overrides import check, n_points
+from experiments.config.resolve import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 

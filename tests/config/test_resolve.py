@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from sparsednn.config import Config, ConfigError, as_record, keys, register, resolve
+from experiments.config.resolve import Config, ConfigError, as_record, keys, register, resolve
+from experiments.config.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
 from sparsednn.options import HASHINGS
 from sparsednn.schedulers import STRATEGIES, SchedulerOptions
-from sparsednn.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
 
 CONF = Path(__file__).parents[2] / "conf"
 FIXED_KEYS = (

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from sparsednn.config import ConfigError
-from sparsednn.submission import n_processes, n_threads, submits
+from experiments.config.resolve import ConfigError
+from experiments.config.slurm_rules import n_processes, n_threads, submits
 from tests.config.test_resolve import composed
 
 PAPER = "cluster=omnipath28"

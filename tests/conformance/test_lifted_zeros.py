@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.profiling import measure_profile
+from sparsednn.simulator.profile import measure_profile
 from tests.backends import KERNELS, USABLE
 
 TENTH = np.float32(0.1)

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from experiments.overrides import check
-from experiments.planning import plan
-from sparsednn.config import chosen_experiment, register, resolve
+from experiments.config.overrides import check
+from experiments.config.resolve import chosen_experiment, register, resolve
+from experiments.sweeps.points import plan
 from tests.docs.markdown import blocks
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparsednn.result import write_json
+from sparsednn.system.files import write_json
 
 PAPER = {"rows": "none", "columns": "none", "order": "given", "full_columns": False}
 ALL = {"rows": "merge", "columns": "merge", "order": "shared_inputs", "full_columns": True}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import sparsednn
-from experiments import calibrate, calibration_overheads
-from experiments.calibrate import Effort
-from experiments.calibration_runs import KERNELS, Part, Sample, fit_kernel, kernel_parameters
-from sparsednn.calibration import KERNEL_PARAMETERS, read_calibration
-from sparsednn.cluster import Cluster
-from sparsednn.simulation import simulate
+from experiments.calibrate import measure as calibrate
+from experiments.calibrate import overheads as calibration_overheads
+from experiments.calibrate.kernels import KERNELS, Part, Sample, fit_kernel, kernel_parameters
+from experiments.calibrate.measure import Effort
+from sparsednn.simulator.calibration import KERNEL_PARAMETERS, read_calibration
+from sparsednn.simulator.cluster import Cluster
+from sparsednn.simulator.simulate import simulate
 from tests.conftest import JIT_DISABLED
 
 TINY = Effort(

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 import sparsednn
 from sparsednn.data.truth import challenge_categories
-from sparsednn.result import categories_sha256
+from sparsednn.results.result import categories_sha256
 
 PUBLISHED_SHA256 = "a006e26755ca317ecf629035972137457705f20e3139b7796a2f9e9d58c8f4e1"
 
@@ -62,7 +62,7 @@ def test_deeper_and_wider_networks_find_theirs(neurons: int, layers: int, count:
 
 def test_the_main_job_stays_under_two_gigabytes(tmp_path: Path) -> None:
     """With the data and the kernels cached; in a process of its own, so that its peak is its own."""
-    script = "import sparsednn; from sparsednn.memory import peak_rss_bytes; "
+    script = "import sparsednn; from sparsednn.system.memory import peak_rss_bytes; "
     script += "sparsednn.infer(sparsednn.radixnet(1024, 120), sparsednn.challenge_inputs(1024)); print(peak_rss_bytes())"
     done = subprocess.run(
         [sys.executable, "-c", script], env=dict(os.environ), capture_output=True, text=True, check=True, cwd=tmp_path

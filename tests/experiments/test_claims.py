@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from experiments.figures.straggler_timeline import moved_row_groups
-from experiments.records import Point, Points
+from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import CLAIMS, all_claims
 from experiments.report.collect import Run
 from experiments.report.speed import faster_on_average, published_run, super_linear
 from experiments.report.threads import cache_use, less_synchronisation, no_contention, small_overhead, zero_movement
-from sparsednn.trace import Span, Trace
+from sparsednn.results.trace import Span, Trace
 from tests.experiments.made_up import made_up
 
 KINDS = ("enlist", "probe", "recruit", "meet", "lock", "wait", "idle")

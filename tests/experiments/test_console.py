@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsednn.console import Enduring
+from sparsednn.system.console import Enduring
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import ROOT
 
@@ -99,7 +99,7 @@ def test_other_programs_write_their_files_all_the_same(tmp_path: Path) -> None:
     )
     programs = {
         "linear_cost.png": ["experiments.figures", "linear_cost", str(records), "--into", str(tmp_path)],
-        "all.csv": ["experiments.records", str(records), "--csv", str(tmp_path / "all.csv")],
+        "all.csv": ["experiments.records.read", str(records), "--csv", str(tmp_path / "all.csv")],
         "data/neuron1024-l6-categories.tsv": [
             "sparsednn.data", "export", "--layers", "6", "--instances", "20", str(tmp_path / "data")
         ],

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments import display
-from experiments.display import Display, devices, inference_note, sweep_table, verdict
+from experiments.run import display
+from experiments.run.display import Display, devices, inference_note, sweep_table, verdict
 
 
 def test_the_note_says_instances_layers_and_the_nominal_rate() -> None:

@@ -12,11 +12,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from experiments import estimate as estimating
-from experiments import measuring
-from experiments.estimate import KEEP_FREE_BYTES, Node, estimate, require_room
-from experiments.launch import run_point
-from sparsednn.config import Config, register, resolve
+from experiments.config.resolve import Config, register, resolve
+from experiments.launch.point import run_point
+from experiments.run import measure as measuring
+from experiments.run import memory_estimate as estimating
+from experiments.run.memory_estimate import KEEP_FREE_BYTES, Node, estimate, require_room
 from sparsednn.data.radixnet import radixnet
 from sparsednn.network import RepeatedLayer
 

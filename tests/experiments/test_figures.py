@@ -14,11 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from experiments import figures, style
+from experiments import figures
+from experiments.config.resolve import ConfigError
 from experiments.figures import __main__ as command
 from experiments.figures import ablation, linear_cost
-from experiments.records import Points, read_points
-from sparsednn.config import ConfigError
+from experiments.figures.base import style
+from experiments.records.read import Points, read_points
 from tests.experiments.made_up import ALL, made_up, write_all
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from experiments import gantt
-from experiments.gantt import DPI, draw_gantt, gantt_figure
-from sparsednn.trace import KINDS, Span, Trace
+from experiments.figures.base import gantt
+from experiments.figures.base.gantt import DPI, draw_gantt, gantt_figure
+from sparsednn.results.trace import KINDS, Span, Trace
 from tests.experiments.traces import cured, large, straggler
 
 METADATA = {"scheduler": "data", "kernel": "csc", "simulated": False}
@@ -227,5 +227,5 @@ def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
 
 
 def test_no_global_state_of_pyplot_is_used() -> None:
-    code = "import sys, experiments.gantt; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, experiments.figures.base.gantt; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

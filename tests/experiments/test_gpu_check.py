@@ -16,12 +16,14 @@ import pytest
 from rich.console import Console
 
 from backends.cupy_gpu.backend import CupyBackend
-from experiments import benchmarks, gpu_check, gpu_probes
-from experiments.display import Display
+from experiments.config.resolve import Config, ConfigError
+from experiments.config.schema import ExperimentConfig
 from experiments.figures import redraw
-from experiments.launch import run_point
-from sparsednn.config import Config, ConfigError
-from sparsednn.schema import ExperimentConfig
+from experiments.gpu_check import check as gpu_check
+from experiments.gpu_check import probes as gpu_probes
+from experiments.launch.point import run_point
+from experiments.run.display import Display
+from experiments.sweeps import benchmarks
 from tests.conftest import JIT_DISABLED
 from tests.gpu import host_kernels
 from tests.gpu.host_device import HostDevice
@@ -42,7 +44,12 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name == "cupy"
         return CupyBackend([HostDevice(0), HostDevice(1)])
 
-    for module in ("experiments.gpu_check", "experiments.gpu_probes", "experiments.measuring", "experiments.estimate"):
+    for module in (
+        "experiments.gpu_check.check",
+        "experiments.gpu_check.probes",
+        "experiments.run.measure",
+        "experiments.run.memory_estimate",
+    ):
         monkeypatch.setattr(f"{module}.load_backend", load)
     monkeypatch.setattr("sparsednn.engine.load_backend", load)
     monkeypatch.setattr(gpu_check, "conform", lambda paths: PASSED)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import outcomes, overrides
-from experiments.outcomes import Outcome
+from experiments.config import overrides
+from experiments.config.resolve import ConfigError
+from experiments.launch import outcomes
+from experiments.launch.outcomes import Outcome
 from experiments.session import Session
-from sparsednn.config import ConfigError
 from tests.experiments.toys import CONF, record, run
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

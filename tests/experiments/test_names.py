@@ -69,7 +69,7 @@ def test_a_link_to_run_py_finds_the_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["module://not_installed.backend_inline", "no_such_backend", "qtagg"])
 def test_the_windows_of_a_notebook_do_not_concern_figures(backend: str, tmp_path: Path) -> None:
-    code = "import experiments.gantt, experiments.style, os; print(os.environ.get('MPLBACKEND'))"
+    code = "import experiments.figures.base.gantt, experiments.figures.base.style, os; print(os.environ.get('MPLBACKEND'))"
     done = python(ROOT, "-c", code, MPLBACKEND=backend)
     assert done.stdout == ("qtagg\n" if backend == "qtagg" else "None\n"), "what can be used is left to the user"
     if backend.startswith("module"):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from sparsednn.config import as_record, register, resolve
+from experiments.config.resolve import as_record, register, resolve
 from tests.experiments.toys import (
     CONF,
     EXPERIMENTS,

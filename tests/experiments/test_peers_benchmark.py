@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import sparsednn
 from experiments import peers
 from experiments.peers import Contest, Outcome, measured, verdicts
-from experiments.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork, uniform
+from experiments.sweeps.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork, uniform
 
 SPEC = RandomNetwork((20, 30, 10), 0.3, n_instances=40)
 

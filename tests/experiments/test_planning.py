@@ -9,9 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import figures
-from experiments.planning import override, plan
-from sparsednn.config import ConfigError, chosen_experiment, register, resolve
-from sparsednn.schema import ExperimentConfig, SweepConfig
+from experiments.config.resolve import ConfigError, chosen_experiment, register, resolve
+from experiments.config.schema import ExperimentConfig, SweepConfig
+from experiments.sweeps.points import override, plan
 
 CONF = Path(__file__).parents[2] / "conf"
 

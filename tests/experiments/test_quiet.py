@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import quiet
+from experiments.calibrate import idle_machine as quiet
 
 
 def with_others(monkeypatch: pytest.MonkeyPatch, *cores: float) -> list[float]:

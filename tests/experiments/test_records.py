@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments import compare
+from experiments.config.resolve import ConfigError
 from experiments.figures import linear_cost
 from experiments.figures.__main__ import main as figures_main
-from experiments.records import check_same_categories, frame, read_points
-from sparsednn.config import ConfigError
-from sparsednn.result import write_json
+from experiments.records import compare
+from experiments.records.read import check_same_categories, frame, read_points
+from sparsednn.system.files import write_json
 from tests.experiments.made_up import made_up, write_all
 
 

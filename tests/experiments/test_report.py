@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from experiments.environment import environment
+from experiments.config.resolve import ConfigError
 from experiments.report import write
 from experiments.report.claims import CLAIMS
 from experiments.report.collect import newest_runs
-from sparsednn.config import ConfigError
+from experiments.run.environment import environment
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import COMPILED_ONLY, EXPERIMENTS, chromium, python, run
 

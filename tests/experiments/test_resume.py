@@ -10,14 +10,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments import environment, identity, resume
-from experiments.identity import config_hash
-from experiments.measuring import RESULT, RUNNING
-from experiments.records import read_points
-from experiments.resume import NOTE, Earlier, is_complete, leave_note
-from sparsednn.config import ConfigError, as_record
-from sparsednn.result import write_json
-from sparsednn.schema import ExperimentConfig
+from experiments.config.resolve import ConfigError, as_record
+from experiments.config.schema import ExperimentConfig
+from experiments.launch import resume
+from experiments.launch.resume import NOTE, Earlier, is_complete, leave_note
+from experiments.records.read import read_points
+from experiments.run import environment, identity
+from experiments.run.identity import config_hash
+from experiments.run.measure import RESULT, RUNNING
+from sparsednn.system.files import write_json
 from tests.config.test_resolve import composed
 from tests.experiments.fakes import REVISION, fake_git, run
 from tests.experiments.made_up import made_up

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from experiments import roofline, roofline_model
-from experiments import roofline_kernels as kernels
-from experiments.roofline_model import Cache, Work, caches, roof, set_sizes, tiles
-from experiments.roofline_probes import Crew, LayerCase, Probe, group_case, radixnet_case
+from experiments.roofline import measure as roofline
+from experiments.roofline import model as roofline_model
+from experiments.roofline.kernels import machine as kernels
+from experiments.roofline.model import Cache, Work, caches, roof, set_sizes, tiles
+from experiments.roofline.probes import Crew, LayerCase, Probe, group_case, radixnet_case
 from sparsednn.network import Network
 from tests.conftest import JIT_DISABLED
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from experiments.config.resolve import ConfigError
 from experiments.figures.roofline import draw, draw_roofline
-from experiments.records import read_points
-from experiments.roofline_rates import joined, summed_up
-from sparsednn.config import ConfigError
+from experiments.records.read import read_points
+from experiments.roofline.rates import joined, summed_up
 from tests.experiments.made_up import made_up, write_all
 
 

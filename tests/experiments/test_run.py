@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sparsednn.data.truth import challenge_categories
-from sparsednn.trace import read_trace
+from sparsednn.results.trace import read_trace
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["instances=700"]

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 import sparsednn
 from experiments import scheduler_pairs
-from experiments.bench import median_interval
+from experiments.records.statistics import median_interval
 
 
 def test_every_pair_is_run_as_often_as_asked(

@@ -12,10 +12,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.measuring import RESULT
-from experiments.records import read_points
-from experiments.slurm import RUN, job_config, job_overrides, script
-from sparsednn.config import ConfigError, as_record
+from experiments.config.resolve import ConfigError, as_record
+from experiments.launch.slurm import RUN, job_config, job_overrides, script
+from experiments.records.read import read_points
+from experiments.run.measure import RESULT
 from tests.config.test_resolve import CONF, composed
 from tests.experiments.fakes import fake, fake_git, run, started
 

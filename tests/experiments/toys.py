@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.planning import PlannedPoint, plan
-from sparsednn.config import chosen_experiment, register
+from experiments.config.resolve import chosen_experiment, register
+from experiments.config.schema import ExperimentConfig
+from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.engine import default_threads
-from sparsednn.schema import ExperimentConfig
 from tests.conftest import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]

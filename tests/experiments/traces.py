@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from sparsednn.trace import Span, Trace
+from sparsednn.results.trace import Span, Trace
 
 OWN_S = (0.42, 1.2, 0.5, 0.62)
 """Seconds that one worker takes for each worker's own rows."""

@@ -1,4 +1,4 @@
-"""What `backends.cupy_gpu.cuda` uses of CuPy, played by NumPy: everything is done at once, on the host.
+"""What `backends.cupy_gpu.device.cuda` uses of CuPy, played by NumPy: everything is done at once, on the host.
 
 It is strict where CUDA is silent: arrays know their device, and a kernel must be launched on it. `Fake.failures` are calls that
 raise.

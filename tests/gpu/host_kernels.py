@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.cupy_gpu.source import PATH
+from backends.cupy_gpu.kernels.source import PATH
 
 SHIM = Path(__file__).with_name("shim.h")
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from backends.cupy_gpu.source import OPTIONS, source
+from backends.cupy_gpu.kernels.source import OPTIONS, source
 
 ARCHITECTURES = (75, 80, 90)
 PACKAGE = "nvidia-cuda-nvrtc"

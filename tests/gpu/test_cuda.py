@@ -14,9 +14,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.cupy_gpu import cuda
 from backends.cupy_gpu.backend import CupyBackend
-from backends.cupy_gpu.cuda import CudaDevice, cuda_devices, translated
+from backends.cupy_gpu.device import cuda
+from backends.cupy_gpu.device.cuda import CudaDevice, cuda_devices, translated
 from sparsednn.backend import DeviceError, load_backend
 from tests.backends import same_bits
 from tests.conformance.test_backend import REFERENCE

@@ -47,7 +47,7 @@ CALLS = {
     "cuda.MemoryPool.total_bytes": "",
     "cuda.MemoryPool.free_all_blocks": "",
 }
-"""What `backends.cupy_gpu.cuda` calls, and the names of what it passes, in their order."""
+"""What `backends.cupy_gpu.device.cuda` calls, and the names of what it passes, in their order."""
 
 ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff", "sort")
 """What the cuSPARSE kernels take from the array module."""

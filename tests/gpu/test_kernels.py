@@ -10,12 +10,13 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.cupy_gpu import dense, packing
-from backends.cupy_gpu.dense import DenseBlock, padded
-from backends.cupy_gpu.fused import FusedKernel
-from backends.cupy_gpu.lane import Lane
-from backends.cupy_gpu.packing import pack_network
-from backends.cupy_gpu.source import TILE, layer_kernel
+from backends.cupy_gpu.kernels import dense
+from backends.cupy_gpu.kernels.dense import DenseBlock, padded
+from backends.cupy_gpu.kernels.fused import FusedKernel
+from backends.cupy_gpu.kernels.source import TILE, layer_kernel
+from backends.cupy_gpu.layout import packing
+from backends.cupy_gpu.layout.packing import pack_network
+from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import KernelOptions
 from tests import oracle
 from tests.gpu import host_kernels

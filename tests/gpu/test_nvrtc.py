@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from backends.cupy_gpu.source import INPUT_BYTES, LANES, MINIBATCH, OUTPUTS, SHARED_BYTES, WARPS, layer_kernel, source
+from backends.cupy_gpu.kernels.source import INPUT_BYTES, LANES, MINIBATCH, OUTPUTS, SHARED_BYTES, WARPS, layer_kernel, source
 from tests.gpu import host_kernels, nvrtc
 
 pytestmark = pytest.mark.skipif(nvrtc.PATH is None, reason=f"{nvrtc.PACKAGE} is not installed (extra dev)")

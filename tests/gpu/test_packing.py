@@ -11,9 +11,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.cupy_gpu import packing
-from backends.cupy_gpu.packing import PackedLayer, PackedNetwork, pack_network
-from backends.cupy_gpu.source import SLICE
+from backends.cupy_gpu.kernels.source import SLICE
+from backends.cupy_gpu.layout import packing
+from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork, pack_network
 from sparsednn.backend import KernelOptions
 
 
@@ -119,7 +119,7 @@ def test_cusparse_gets_canonical_matrices_even_where_merged_columns_repeat_input
 
 
 def test_a_network_too_large_for_the_host_is_refused(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 0)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
     with pytest.raises(MemoryError, match="GPU kernels' layout needs .*use fewer neurons or layers"):
         pack_network(small_network, KernelOptions(), True)
 

@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.cupy_gpu import walk
 from backends.cupy_gpu.backend import CupyBackend
-from backends.cupy_gpu.dense import DenseBlock
-from backends.cupy_gpu.lane import Lane
-from backends.cupy_gpu.walk import find_twins, saves
+from backends.cupy_gpu.kernels.dense import DenseBlock
+from backends.cupy_gpu.run import leader as walk
+from backends.cupy_gpu.run.leader import find_twins, saves
+from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import Control, Crew, KernelOptions, Outcome
 from tests.backends import agree, nearly_equal
 from tests.conformance.test_backend import REFERENCE

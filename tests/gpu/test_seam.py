@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from backends.cupy_gpu.cuda import CudaDevice, CudaStream
-from backends.cupy_gpu.device import Device, Event, Stream
+from backends.cupy_gpu.device.cuda import CudaDevice, CudaStream
+from backends.cupy_gpu.device.interface import Device, Event, Stream
 from tests.gpu.host_device import HostDevice, HostEvent, HostStream
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sparsednn
 from backends.cupy_gpu.backend import STREAMS, CupyBackend
-from backends.cupy_gpu.layers import StreamedLayers
+from backends.cupy_gpu.layout.residency import StreamedLayers
 from sparsednn.backend import Control, Crew, DeviceBackend, DeviceError, KernelOptions, Outcome
 from tests.backends import same_bits
 from tests.conformance.test_backend import REFERENCE, ROWS, reference

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator
-from sparsednn.memory import proportional_bytes
+from sparsednn.system.memory import proportional_bytes
 
 N_TAKEN = 500
 LARGE = 40 << 20

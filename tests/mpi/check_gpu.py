@@ -8,7 +8,7 @@ import sparsednn
 from backends.cupy_gpu.backend import STREAMS, CupyBackend
 from sparsednn.backend import KernelOptions
 from sparsednn.comm.mpi import MpiCommunicator
-from sparsednn.partition import even_bounds
+from sparsednn.rows.partition import even_bounds
 from tests.backends import same_bits
 from tests.gpu.host_device import HostDevice
 from tests.mpi.check_infer import small

@@ -12,7 +12,7 @@ import sparsednn
 from sparsednn.comm.mpi import MpiCommunicator
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
-from sparsednn.partition import even_bounds
+from sparsednn.rows.partition import even_bounds
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
 from tests.backends import same_bits
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.mpiexec import clean_environment
+from experiments.launch.mpiexec import clean_environment
 from tests.conftest import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-import experiments.measuring
-import sparsednn.inference
+import experiments.run.measure
+import sparsednn.execution.prepared_run
 from sparsednn.comm.mpi import MpiCommunicator
-from sparsednn.executors import ThreadExecutor
+from sparsednn.execution.threads import ThreadExecutor
 
 LIMIT_BYTES = 64 << 20
 
@@ -64,9 +64,9 @@ def main(phase: str, rank: str, kind: str, program: str, *arguments: str) -> Non
 
     # A communicator is collective to make, so every rank makes one at this point.
     place = {
-        "load": (experiments.measuring, "load"),
+        "load": (experiments.run.measure, "load"),
         "inference": (ThreadExecutor, "run"),
-        "gather": (sparsednn.inference.Inference, "_report"),
+        "gather": (sparsednn.execution.prepared_run.Inference, "_report"),
     }[phase]
     before(*place, act)
     sys.argv = [program, *arguments]

@@ -10,8 +10,8 @@ import runpy
 import sys
 from types import SimpleNamespace
 
-from sparsednn import memory
 from sparsednn.comm import sharing
+from sparsednn.system import memory
 
 
 def main(shared: str, available: str, program: str, *arguments: str) -> None:

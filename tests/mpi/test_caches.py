@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.columns.merging_kernels import merge_columns
+from backends.common.kernels.column_merging import merge_columns
 from tests.mpi.conftest import run
 
 

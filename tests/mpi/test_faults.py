@@ -35,7 +35,8 @@ def wrapper(folder: Path, fault: str) -> str:
     """A launcher that starts ranks with a fault."""
     path = folder / "mpiexec"
     path.write_text(
-        f'#!/bin/sh\nexec {shlex.quote(str(MPIEXEC))} "$1" "$2" "$3" -m tests.mpi.faulty {fault} experiments.rank "$6"\n'
+        f'#!/bin/sh\nexec {shlex.quote(str(MPIEXEC))} "$1" "$2" "$3" -m tests.mpi.faulty {fault} '
+        'experiments.launch.mpi_worker "$6"\n'
     )
     path.chmod(0o755)
     return str(path)

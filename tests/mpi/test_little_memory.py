@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments import mpiexec
-from experiments.launch import run_point
-from sparsednn import memory
+from experiments.config.resolve import from_record
+from experiments.launch import mpiexec
+from experiments.launch.point import run_point
 from sparsednn.comm import sharing
 from sparsednn.comm.sharing import LEFT_TO_MPI_BYTES, Place, place
-from sparsednn.config import from_record
-from sparsednn.memory import KEEP_FREE_BYTES
+from sparsednn.system import memory
+from sparsednn.system.memory import KEEP_FREE_BYTES
 from tests.mpi.conftest import mpirun
 
 POINT = ("kernel=csc", "instances=600")

@@ -143,7 +143,7 @@ def test_processes_start_in_a_shell_of_srun(tmp_path: Path) -> None:
 
 
 def test_another_launcher_s_variables_do_not_reach_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments.mpiexec import clean_environment
+    from experiments.launch.mpiexec import clean_environment
 
     for name in ("PMI_RANK", "PMIX_NAMESPACE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID"):
         monkeypatch.setenv(name, "1")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsednn.calibration import ASSUMED, KERNEL_PARAMETERS, OVERHEADS, SCHEMA_VERSION, TABLES, Calibration, check_calibration
+from sparsednn.simulator.calibration import (
+    ASSUMED,
+    KERNEL_PARAMETERS,
+    OVERHEADS,
+    SCHEMA_VERSION,
+    TABLES,
+    Calibration,
+    check_calibration,
+)
 
 
 def parameter(value: float) -> dict[str, Any]:

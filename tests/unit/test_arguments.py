@@ -13,11 +13,11 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.calibration import read_calibration
-from sparsednn.cluster import Cluster
-from sparsednn.profiling import measure_profile
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
-from sparsednn.simulation import simulate
+from sparsednn.simulator.calibration import read_calibration
+from sparsednn.simulator.cluster import Cluster
+from sparsednn.simulator.profile import measure_profile
+from sparsednn.simulator.simulate import simulate
 
 OPTIONS = [field.name for field in fields(sparsednn.InferOptions)]
 

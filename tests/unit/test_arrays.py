@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.arrays import canonical_inputs
+from sparsednn.arguments.arrays import canonical_inputs
 
 DENSE = np.array([[0, 1, 0, 2], [0, 0, 0, 0], [3, 0, 0, 1]], np.float32)
 FORMATS = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsednn.data import cache
-from sparsednn.temporary import LOCK
+from sparsednn.system import cache
+from sparsednn.system.temporary import LOCK
 
 
 def save(path: Path) -> None:

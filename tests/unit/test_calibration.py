@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from sparsednn.calibration import DEFAULT, KERNEL_PARAMETERS, MEMORY, Calibration, assuming, check_calibration, read_calibration
+from sparsednn.simulator.calibration import (
+    DEFAULT,
+    KERNEL_PARAMETERS,
+    MEMORY,
+    Calibration,
+    assuming,
+    check_calibration,
+    read_calibration,
+)
 from tests.unit.calibrations import calibration, content, parameter
 
 

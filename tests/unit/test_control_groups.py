@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.environment import environment
-from sparsednn import control_groups, memory
+from experiments.run.environment import environment
 from sparsednn.engine import default_threads
-from sparsednn.machine import usable_cores
+from sparsednn.system import control_groups, memory
+from sparsednn.system.cores import usable_cores
 
 GIB = 2**30
 UNLIMITED = str(2**63 - 4096)

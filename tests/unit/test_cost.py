@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
+from experiments.calibrate.fitting import fit
 from sparsednn.backend import KernelOptions, LayerSizes
-from sparsednn.cost import GroupWork, WorkProfile
-from sparsednn.cost_model import CostModel, features
-from sparsednn.fitting import fit
-from sparsednn.profiling import measure_profile
+from sparsednn.simulator.cost_model import CostModel, features
+from sparsednn.simulator.profile import measure_profile
+from sparsednn.simulator.work import GroupWork, WorkProfile
 from tests.networks import Case, cases
 from tests.unit.calibrations import calibration
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backends.numba_cpu.dense_moves import copy_instances, n_slots, pack_instances, padded, slot
-from backends.numba_cpu.simd import LANES
+from backends.numba_cpu.dense.kernels.moves import copy_instances, n_slots, pack_instances, padded, slot
+from backends.numba_cpu.dense.kernels.simd import LANES
 
 N_NEURONS = 70
 """More than 64, after which a row is left free."""

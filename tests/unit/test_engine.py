@@ -173,7 +173,7 @@ def test_every_kernel_counts_all_rows_as_done(
 
 
 def test_the_network_fits_no_memory(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 1000)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 1000)
     with pytest.raises(MemoryError, match=r"needs .* GB, but only .* GB of memory are available"):
         sparsednn.infer(small_network, np.ones((2, 12)), kernel="udc_udc")
 

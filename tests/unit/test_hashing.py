@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
-from sparsednn.arrays import canonical_inputs
-from sparsednn.hashing import hash_neurons
-from sparsednn.measures import column_imbalance
+from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.network import Layer
-from sparsednn.partition import hashed_order, hashed_positions
+from sparsednn.results.measures import column_imbalance
+from sparsednn.rows.hashing import hash_neurons
+from sparsednn.rows.partition import hashed_order, hashed_positions
 from tests.networks import Case, cases
 
 CASES = cases(narrowest=100, widest=600, most_rows=8, most_layers=3)
@@ -107,6 +107,6 @@ def test_hashing_evens_out_columns_that_differ_by_region() -> None:
 def test_too_little_memory_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network, small_inputs: sp.csr_array
 ) -> None:
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 1000)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 1000)
     with pytest.raises(MemoryError, match=r"hashing the neurons of .* connections needs .*partition.hashing=none or input"):
         hash_neurons(small_network, small_inputs, 1)

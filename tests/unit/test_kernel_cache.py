@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,16 +20,22 @@ from typing import Any
 import numba.core.config
 import pytest
 
-from backends import jit, kernel_cache
+from backends.common import jit, kernel_cache
 from tests.conftest import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
-KERNEL = (
-    "from backends.jit import kernel\nfrom backends.added.helper import plus\n\n\n@kernel\ndef run(x):\n    return plus(x)\n"
-)
-HELPER = "from backends.jit import inline\n\n\n@inline\ndef plus(x):\n    return x + {}\n"
+KERNEL = """
+from backends.common.jit import kernel
+from backends.added.helper import plus
+
+
+@kernel
+def run(x):
+    return plus(x)
+"""
+HELPER = "from backends.common.jit import inline\n\n\n@inline\ndef plus(x):\n    return x + {}\n"
 PROGRAM = "from backends.added.kernels import run; print(run(1), sum(run.stats.cache_hits.values()))"
 
 
@@ -115,7 +122,11 @@ def imported(path: Path) -> set[str]:
 def test_the_cache_is_named_by_all_that_is_compiled_into_a_kernel() -> None:
     modules = compiling_modules()
     names = {path.relative_to(ROOT).as_posix() for path in modules}
-    assert names >= {"backends/jit.py", "backends/numba_cpu/dense_kernels.py", "experiments/roofline_kernels.py"}
+    assert names >= {
+        "backends/common/jit.py",
+        "backends/numba_cpu/dense/kernels/blocks.py",
+        "experiments/roofline/kernels/machine.py",
+    }
     for module in modules:
         hashed, seen, waiting = set(kernel_cache.sources_of(module).values()), {module}, [module]
         while waiting:  # what it imports may be compiled with it
@@ -129,8 +140,17 @@ def test_the_cache_is_named_by_all_that_is_compiled_into_a_kernel() -> None:
 
 def test_nothing_is_compiled_beside_that_cache() -> None:
     compiling = [path for path in compiling_modules() if "njit" in path.read_text() or "cache=True" in path.read_text()]
-    assert compiling == [ROOT / "backends" / "jit.py"]
+    assert compiling == [ROOT / "backends" / "common" / "jit.py"]
     assert "cache=True" not in compiling[0].read_text()
+
+
+def test_what_is_compiled_lies_in_folders_named_kernels() -> None:
+    """Contracts, lint and types tell kernels from other code by that."""
+    decorated = re.compile(r"^@(kernel|inline)$", re.MULTILINE)
+    paths = [path for name in ("backends", "experiments") for path in (ROOT / name).rglob("*.py")]
+    compiled = [path for path in paths if decorated.search(path.read_text(encoding="utf-8"))]
+    assert len(compiled) > 10
+    assert {path.parent.name for path in compiled} == {"kernels"}
 
 
 def doubled(x: int) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsednn import machine
-from sparsednn.machine import numa_domains, pinning_order, worker_domains
+from sparsednn.system import cores as machine
+from sparsednn.system.cores import numa_domains, pinning_order, worker_domains
 
 
 def tree(root: Path, **nodes: str) -> Path:

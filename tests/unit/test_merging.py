@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.columns.merging import MergedColumns, saturated_rows_stay
+from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from sparsednn.network import RepeatedLayer
 
 

@@ -9,11 +9,11 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.columns.ordering import computing_order
-from backends.numba_cpu.dense_plan import DensePlan
-from backends.numba_cpu.packing import Connections, column_spans
+from backends.common.column_ordering import computing_order
+from backends.numba_cpu.dense.plan import DensePlan
+from backends.numba_cpu.layout.packing import Connections, column_spans
 from sparsednn.backend import KernelOptions
-from sparsednn.memory import USUAL_CACHE_BYTES, cache_bytes
+from sparsednn.system.memory import USUAL_CACHE_BYTES, cache_bytes
 
 
 def plan(network: sparsednn.Network, **options: str) -> DensePlan:
@@ -88,7 +88,7 @@ def test_cache_sizes_that_cannot_be_understood_are_the_usual_ones(tmp_path: Path
 
 
 def test_blocks_fit_in_half_of_the_second_level_cache_unless_columns_share_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.numba_cpu.dense_plan.cache_bytes", lambda level: 64 * 1024)
+    monkeypatch.setattr("backends.numba_cpu.dense.plan.cache_bytes", lambda level: 64 * 1024)
     narrow, wide = (sparsednn.Network([random_layer(3, (n, n))]) for n in (40, 200))
     assert (plan(narrow).block_rows, plan(wide).block_rows) == (128, 32)
     assert plan(sparsednn.radixnet(1024, 6), columns="none").block_rows == 128
@@ -98,7 +98,7 @@ def test_blocks_fit_in_half_of_the_second_level_cache_unless_columns_share_input
 def test_blocks_are_wider_on_processors_with_wide_vectors_and_much_cache(
     monkeypatch: pytest.MonkeyPatch, l2_bytes: int, tile: int, rows: int
 ) -> None:
-    monkeypatch.setattr("backends.numba_cpu.dense_plan.cache_bytes", lambda level: l2_bytes)
-    monkeypatch.setattr("backends.numba_cpu.simd.WIDEST_TILE", tile)
+    monkeypatch.setattr("backends.numba_cpu.dense.plan.cache_bytes", lambda level: l2_bytes)
+    monkeypatch.setattr("backends.numba_cpu.dense.kernels.simd.WIDEST_TILE", tile)
     for columns in ("none", "merge"):
         assert plan(sparsednn.radixnet(1024, 6), columns=columns).block_rows == rows

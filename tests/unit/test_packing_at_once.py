@@ -15,9 +15,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.numba_cpu import packed_files
+from backends.numba_cpu.layout import files as packed_files
 from sparsednn.backend import KernelOptions, load_backend
-from sparsednn.temporary import LOCK, remove_abandoned, temporary_folder
+from sparsednn.system.temporary import LOCK, remove_abandoned, temporary_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ PACK = """
 import sys
 from pathlib import Path
 import sparsednn
-from backends.numba_cpu import packed_files
+from backends.numba_cpu.layout import files as packed_files
 from sparsednn.backend import KernelOptions, load_backend
 
 def pack(folder, n_layers=4):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.partition import alive_first, hashed_order, hashed_positions, largest_group, split_evenly
+from sparsednn.rows.partition import alive_first, hashed_order, hashed_positions, largest_group, split_evenly
 
 
 @given(n_rows=st.integers(0, 300), n_groups=st.integers(1, 40))

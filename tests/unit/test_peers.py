@@ -9,10 +9,10 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends import peers
-from backends.peer_blocks import BlockGroup, Pool, with_bias
-from backends.peers import PeerBackend
-from backends.rows import checkpoints
+from backends.common.row_results import checkpoints
+from backends.peers import base as peers
+from backends.peers.base import PeerBackend
+from backends.peers.blocks import BlockGroup, Pool, with_bias
 from sparsednn.backend import Control, Crew, KernelOptions, Outcome, load_backend
 from tests.backends import nearly_equal
 
@@ -125,7 +125,7 @@ def test_a_peer_whose_package_is_missing_names_the_extra(name: str, package: str
     monkeypatch.setattr(peers, "import_module", missing)
     monkeypatch.setattr(metadata, "files", no_files)
     if name == "mkl":
-        from backends.mkl_peer.backend import _library
+        from backends.peers.mkl import _library
 
         _library.cache_clear()
     with pytest.raises(ImportError, match=rf"backend={name} needs a package .*{package}.*pip install -e '\.\[peers\]'"):
@@ -133,7 +133,7 @@ def test_a_peer_whose_package_is_missing_names_the_extra(name: str, package: str
 
 
 def test_a_network_too_large_for_a_peer_is_refused(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: 0)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
     with pytest.raises(MemoryError, match="backend=scipy_peer: a network of .* connections needs .*use fewer"):
         sparsednn.infer(small_network, np.ones((2, 12)), backend=ScipyPeer(), threads=3)
 

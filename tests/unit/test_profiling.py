@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import sparsednn
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
-from sparsednn.profiling import fingerprint, measure_profile
+from sparsednn.simulator.profile import fingerprint, measure_profile
 from tests.networks import Case, cases
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from sparsednn import memory
-from sparsednn.result import atomic_path, categories_sha256, write_json
+from sparsednn.results.result import categories_sha256
+from sparsednn.system import memory
+from sparsednn.system.files import atomic_path, write_json
 
 FullDisk = Callable[[], AbstractContextManager[None]]
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backends.jit import kernel
-from backends.numba_cpu import simd
-from backends.numba_cpu.dense_moves import n_slots
-from backends.numba_cpu.simd import column_of_block, tile_width
+from backends.common.jit import kernel
+from backends.numba_cpu.dense.kernels import simd
+from backends.numba_cpu.dense.kernels.moves import n_slots
+from backends.numba_cpu.dense.kernels.simd import column_of_block, tile_width
 
 N_NEURONS = 130
 STRIDES = (8, 40, 136)
 
 ON_AVX2 = """
-from backends.numba_cpu import simd
+from backends.numba_cpu.dense.kernels import simd
 from tests.unit.test_simd import STRIDES, outputs
 assert (simd.WIDE, simd.WIDEST_TILE) == (8, 64)
 print(*(outputs(stride, 7, 35).tobytes().hex() for stride in STRIDES))

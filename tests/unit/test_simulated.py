@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.cost import GroupCosts, Overheads
-from sparsednn.executors import SimulatedExecutor, Timeline
+from sparsednn.execution.base import Timeline
+from sparsednn.results.trace import Trace
 from sparsednn.schedulers import (
     ONE_PROCESS_SCHEDULERS,
     SCHEDULERS,
@@ -27,7 +27,8 @@ from sparsednn.schedulers import (
     Stop,
 )
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
-from sparsednn.trace import Trace
+from sparsednn.simulator.executor import SimulatedExecutor
+from sparsednn.simulator.work import GroupCosts, Overheads
 
 ANY_WORK = SchedulerOptions(split_factor=2, recruiting_ratio=0, minimum_work=0)
 

@@ -11,14 +11,14 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.auto import choose, describe
 from sparsednn.backend import KernelOptions
-from sparsednn.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
-from sparsednn.cost import WorkProfile
-from sparsednn.cost_model import CostModel
-from sparsednn.partition import split_evenly
+from sparsednn.rows.partition import split_evenly
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SchedulerOptions
-from sparsednn.simulation import simulate
+from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
+from sparsednn.simulator.cost_model import CostModel
+from sparsednn.simulator.simulate import simulate
+from sparsednn.simulator.tuning import choose, describe
+from sparsednn.simulator.work import WorkProfile
 from tests.unit.calibrations import calibration
 
 KERNEL = KernelOptions("csc_csc")

@@ -17,9 +17,10 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from backends.numba_cpu import packed_files, reader
-from backends.numba_cpu.packed_files import Segments
-from backends.numba_cpu.reader import DAMAGED, IDLE, NOT_READY, READY, LayerReader
+from backends.numba_cpu.layout import files as packed_files
+from backends.numba_cpu.layout import reader
+from backends.numba_cpu.layout.files import Segments
+from backends.numba_cpu.layout.reader import DAMAGED, IDLE, NOT_READY, READY, LayerReader
 from sparsednn.backend import KernelOptions, load_backend
 from tests.backends import same_bits
 from tests.conftest import JIT_DISABLED

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sparsednn.backend import KernelOptions
-from sparsednn.cost import GroupCosts
-from sparsednn.cost_model import CostModel
+from sparsednn.simulator.cost_model import CostModel
+from sparsednn.simulator.work import GroupCosts
 from tests.unit.calibrations import calibration
 from tests.unit.test_cost import SMALL, profile
 

@@ -17,7 +17,8 @@ import scipy.sparse as sp
 
 import sparsednn
 from sparsednn.backend import Crew, Outcome, load_backend
-from sparsednn.executors import Report, ThreadExecutor
+from sparsednn.execution.base import Report
+from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.schedulers import (
     SCHEDULERS,
     STRATEGIES,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.trace import KINDS, Span, Trace, read_trace
+from sparsednn.results.trace import KINDS, Span, Trace, read_trace
 
 METADATA: dict[str, Any] = {"scheduler": "data_then_model", "kernel": "dense", "simulated": False}
 

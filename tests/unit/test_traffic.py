@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsednn.cost import GroupCosts, GroupWork
-from sparsednn.spans import Span
-from sparsednn.traffic import NONZERO_BYTES, estimate
+from sparsednn.results.spans import Span
+from sparsednn.simulator.traffic import NONZERO_BYTES, estimate
+from sparsednn.simulator.work import GroupCosts, GroupWork
 
 LAYER, BEFORE, AFTER = 100, 10, 10
 TWO_LAYERS = 2 * LAYER + 4 * BEFORE

@@ -8,7 +8,7 @@ import pytest
 import sparsednn
 from sparsednn.data.truth import SOURCES, challenge_categories, check
 from sparsednn.network import Challenge
-from sparsednn.result import categories_sha256
+from sparsednn.results.result import categories_sha256
 
 
 def network_of(neurons: int, small_network: sparsednn.Network) -> sparsednn.Network:

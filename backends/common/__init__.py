@@ -1,0 +1,1 @@
+"""What several backends use: the compilation policy, merging and ordering of columns, results of rows."""

@@ -1,0 +1,93 @@
+"""A network without its repeated columns, and which layers keep a saturated row as it is: found at load, for any network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.kernels import column_merging as kernels
+from sparsednn.network import AnyLayer, Layer, Network
+
+
+class MergedColumns:
+    """A network's layers with one of each set of columns that are the same; the next layer's connections come from it.
+
+    Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged
+    layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
+
+    Attributes
+    ----------
+    last : int32 array, shape (network.n_outputs,)
+        For each of the last layer's outputs, the one that was kept for it. Known once all layers have been merged.
+    stands_for : list of int32 arrays
+        For each layer, how many outputs each kept one stands for.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.last = np.arange(network.n_inputs, dtype=np.int32)
+        self.stands_for: list[NDArray[np.int32]] = []
+
+    def layers(self) -> Iterator[AnyLayer]:
+        """Merge layer after layer, so that no more than one is there at a time."""
+        for layer in self.network.layers:
+            columns, column = layer.distinct()
+            merged, self.last = _merge_layer(columns, self.last)
+            if column is not None:
+                self.last = self.last[column]
+            self.stands_for.append(np.bincount(self.last, minlength=merged.n_outputs).astype(np.int32))
+            yield merged
+
+
+def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
+    """Say for each layer whether a row with every neuron at its activation's maximum before it stays so to the end.
+
+    "Its activation's maximum" is that of the layer before; so the first is False. Shape (n_layers + 1,), the last one True
+    if the last layer's activation has a maximum.
+    """
+    highs = [np.float32(layer.activation.high) for layer in network.layers]
+    keeps = np.zeros(len(network.layers) + 1, np.bool_)
+    keeps[-1] = np.isfinite(highs[-1])
+    for number in range(len(network.layers) - 1, 0, -1):
+        if not keeps[number + 1] or not np.isfinite(highs[number - 1]):
+            break
+        keeps[number] = _keeps_saturated(network, number, highs[number - 1])
+    return keeps
+
+
+def _keeps_saturated(network: Network, number: int, before: np.float32) -> bool:
+    layer, _ = network.layers[number].distinct()
+    values, step = _weights(layer)
+    bias = np.ascontiguousarray(layer.bias)
+    at_zero = bias if network.bias_on == "all" else np.zeros_like(bias)
+    low, high = np.float32(layer.activation.low), np.float32(layer.activation.high)
+    return bool(kernels.keeps_saturated(layer.indptr, layer.indices, values, step, bias, at_zero, low, high, before))
+
+
+def _weights(layer: Layer) -> tuple[NDArray[np.float32], int]:
+    """A layer's weights and the step from one to the next: 0 where there is one for all."""
+    if layer.values.strides == (0,) and layer.nnz:
+        return np.ascontiguousarray(layer.values[:1]), 0
+    return np.ascontiguousarray(layer.values), 1
+
+
+def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer, NDArray[np.int32]]:
+    n, (values, step) = layer.n_outputs, _weights(layer)
+    bias = np.ascontiguousarray(layer.bias)
+    table = np.full(1 << int(2 * n).bit_length(), -1, np.int32)
+    merged, kept = np.empty(n, np.int32), np.empty(n, np.int32)
+    n_kept = kernels.merge_columns(
+        layer.indptr, layer.indices, values.view(np.int32), step, bias.view(np.int32), representative, table, merged, kept
+    )
+    n_inputs = int(representative.max(initial=-1)) + 1
+    kept = kept[:n_kept]
+    degrees = layer.indptr[kept + 1] - layer.indptr[kept]
+    indptr = np.concatenate([[0], np.cumsum(degrees)])
+    at = np.arange(indptr[-1]) + np.repeat(layer.indptr[kept] - indptr[:-1], degrees)
+    weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
+    indices = representative[layer.indices[at]]
+    small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])
+    return small, merged

@@ -1,0 +1,1 @@
+"""The only door to a GPU: the interface of a device, and CuPy's."""

@@ -1,0 +1,128 @@
+"""Dense blocks of activations on a device, for the kernels that multiply sparse layers by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.cupy_gpu.device.interface import DeviceArray
+from backends.cupy_gpu.kernels.source import LANES, TILE, WARPS
+from backends.cupy_gpu.run.worker import Lane
+
+THREADS = 256
+"""Threads of a block where each has an instance."""
+
+MOST_BLOCKS = 2**15
+"""Blocks of threads along a grid's second axis: the rest of the work is done in turn."""
+
+OUTPUT_ROWS = 1024
+"""Instances whose last activations come to the host at a time."""
+
+
+@dataclass(slots=True)
+class DenseBlock:
+    """Activations of some instances.
+
+    Attributes
+    ----------
+    x : float32 array of the device, shape (at least n_neurons * n_padded,)
+    n_neurons, n : int
+    n_padded : int
+        Instances with those that only fill up a tile.
+    by_instance : bool
+        Whether instances lie side by side (neuron by neuron), or neurons do (instance by instance).
+    """
+
+    x: DeviceArray
+    n_neurons: int
+    n: int
+    n_padded: int
+    by_instance: bool
+
+    @property
+    def strides(self) -> tuple[np.int64, np.int64]:
+        """From a neuron to the next, and from an instance to the next."""
+        return (np.int64(self.n_padded), np.int64(1)) if self.by_instance else (np.int64(1), np.int64(self.n_neurons))
+
+    @property
+    def size(self) -> int:
+        """Floats in use."""
+        return self.n_neurons * self.n_padded
+
+    def grid(self) -> tuple[int, int]:
+        """Blocks of 32 x 8 threads that go over all entries: along what lies side by side, as the kernels see it."""
+        n_fast, n_slow = (self.n_padded, self.n_neurons) if self.strides[1] == 1 else (self.n_neurons, self.n_padded)
+        return max(-(-n_fast // LANES), 1), min(max(-(-n_slow // WARPS), 1), MOST_BLOCKS)
+
+
+def padded(n: int, by_instance: bool) -> int:
+    """Return `n`, or with those that fill up a tile."""
+    return max(-(-n // TILE), 1) * TILE if by_instance else n
+
+
+def fill(lane: Lane, block: DenseBlock, inputs: sp.csr_array) -> None:
+    """Spread the rows of a csr_array of float32 out into a block of as many instances."""
+    sj, si = block.strides
+    lane.device.zero(block.x[: block.size], lane.stream)
+    arrays = [lane.upload(a) for a in (inputs.indptr.astype(np.int64), inputs.indices.astype(np.int32), inputs.data)]
+    lane.launch("fill_rows", (-(-block.n // WARPS),), (LANES, WARPS), *arrays, np.int32(block.n), block.x, sj, si)
+    lane.stream.synchronize()  # the arrays are needed until then
+
+
+def pick(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], x: DeviceArray) -> DenseBlock:
+    """Return a block, in the memory `x`, of the instances `keep` of another one."""
+    picked = DenseBlock(x, block.n_neurons, len(keep), padded(len(keep), block.by_instance), block.by_instance)
+    (sj, si), (tj, ti) = block.strides, picked.strides
+    ids = lane.upload(keep.astype(np.int32))
+    lane.launch(
+        "pick_rows", picked.grid(), (LANES, WARPS), block.x, sj, si, x, tj, ti, np.int32(block.n_neurons), ids,
+        np.int32(len(keep)), np.int32(picked.n_padded),
+    )  # fmt: skip
+    lane.stream.synchronize()
+    return picked
+
+
+def digests(lane: Lane, block: DenseBlock) -> DeviceArray:
+    """Return a hash of each instance's bits: uint64, on the device, where it is there."""
+    found = lane.device.empty(block.n, np.uint64)
+    lane.launch(
+        "hash_rows", (-(-block.n // THREADS),), (THREADS,), block.x, *block.strides, np.int32(block.n_neurons),
+        np.int32(block.n), found,
+    )  # fmt: skip
+    lane.stream.synchronize()
+    return found
+
+
+def same(lane: Lane, block: DenseBlock, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of pairs of instances whether their bits are the same."""
+    found = lane.device.empty(len(one), np.uint8)
+    pairs = [lane.upload(ids.astype(np.int32)) for ids in (one, other)]
+    lane.launch(
+        "same_rows", (-(-len(one) // THREADS),), (THREADS,), block.x, *block.strides, np.int32(block.n_neurons), *pairs,
+        np.int32(len(one)), found,
+    )  # fmt: skip
+    return lane.download(found).astype(np.bool_)
+
+
+def sums(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the sum of each instance, neuron by neuron in the order of `last`."""
+    found, order = lane.device.empty(block.n, np.float64), lane.upload(last)
+    lane.launch(
+        "sum_rows", (-(-block.n // THREADS),), (THREADS,), block.x, *block.strides, np.int32(block.n), order,
+        np.int32(len(last)), found,
+    )  # fmt: skip
+    return lane.download(found)
+
+
+def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> Iterator[sp.csr_array]:
+    """Yield the activations of the neurons `last`, some instances at a time."""
+    memory = lane.device.empty(block.n_neurons * OUTPUT_ROWS, np.float32)
+    for start in range(0, block.n, OUTPUT_ROWS):
+        part = pick(lane, block, np.arange(start, min(start + OUTPUT_ROWS, block.n)), memory)
+        values = lane.download(part.x[: part.size])
+        dense = values.reshape(part.n_neurons, -1).T[: part.n] if part.by_instance else values.reshape(part.n, -1)
+        yield sp.csr_array(dense[:, last])

@@ -1,0 +1,82 @@
+"""The fused kernel: a layer in one pass over dense blocks, bits as on the CPU; alone or in a team that splits its outputs.
+
+Ideas of two champions of the Graph Challenge: Hidayetoglu et al., "At-Scale Sparse Deep Neural Network Inference With Efficient
+GPU Implementation", HPEC 2020 (sliced ELL with small ids, a minibatch in registers, inputs staged in shared memory, layers
+streamed from the host); Xin et al., "Fast Sparse Deep Neural Network Inference with Flexible SpMM Optimization Space
+Exploration", HPEC 2021 (variants of one kernel for what a layer is like).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.cupy_gpu.device.interface import Device, DeviceArray
+from backends.cupy_gpu.kernels.dense import DenseBlock, fill, padded, pick
+from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
+from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
+from backends.cupy_gpu.run.worker import Lane
+
+PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps")
+
+
+class FusedKernel:
+    """Blocks neuron by neuron, layers in sliced ELL."""
+
+    name, fused, tile, has_teams = "fused", True, TILE, True
+    buffers_per_row = 2
+
+    def make(self, device: Device, layer: PackedLayer, data: DeviceArray) -> DeviceArray:
+        """The kernel takes the bytes as they are."""
+        return data
+
+    def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
+        """Bring instances into the worker's first array."""
+        n = inputs.shape[0]
+        x = lane.buffers(network.widest * padded(lane.block_rows, True))[0]
+        block = DenseBlock(x, network.layers[0].n_inputs, n, padded(n, True), True)
+        fill(lane, block, inputs)
+        return block
+
+    def pick(self, lane: Lane, block: DenseBlock, keep: NDArray[np.int64]) -> DenseBlock:
+        """Copy the instances that are left into the worker's other array."""
+        return pick(lane, block, keep, self.other(lane, block))
+
+    def other(self, lane: Lane, block: DenseBlock) -> DeviceArray:
+        """Return the worker's array that the block is not in."""
+        one, other = lane.buffers(0)
+        return other if block.x is one else one
+
+    def share(self, layer: PackedLayer, member: int, n_members: int) -> tuple[int, int]:
+        """Return the slices that are a member's, by terms."""
+        total = int(layer.slice_work[-1])
+        bounds = np.searchsorted(layer.slice_work, [total * m // n_members for m in range(1, n_members)]).tolist()
+        bounds = [0, *bounds, len(layer.slice_work) - 1]
+        return bounds[member], bounds[member + 1]
+
+    def compute(
+        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, y: DeviceArray,
+        flags: tuple[Any, Any], slices: tuple[int, int],
+    ) -> int:  # fmt: skip
+        """Put some slices of a layer's outputs into the stream; return the multiply-adds."""
+        first, last = slices
+        if last > first:
+            lane.launch(
+                layer.kernel,
+                (last - first, block.n_padded // TILE),
+                (LANES, WARPS),
+                *(block.x, y, np.int64(block.n_padded), made),
+                *(np.int64(layer.parts[part]) for part in PARTS),
+                *(np.float32(layer.weight), np.int32(first), np.int32(layer.n_outputs), np.int32(network.bias_everywhere)),
+                *(np.float32(layer.low), np.float32(layer.high), *flags),
+                shared_bytes=layer.shared_bytes,
+            )
+        return block.n * int(layer.slice_work[last] - layer.slice_work[first])
+
+    def rows_of(self, layer: PackedLayer, block: DenseBlock, slices: tuple[int, int]) -> slice:
+        """Return where the outputs of some slices lie in the next block."""
+        first, last = (min(bound * SLICE, layer.n_outputs) * block.n_padded for bound in slices)
+        return slice(first, last)

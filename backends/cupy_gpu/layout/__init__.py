@@ -1,0 +1,1 @@
+"""The network's packed arrays, on the host and on devices."""

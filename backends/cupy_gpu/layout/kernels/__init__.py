@@ -1,0 +1,1 @@
+"""Packing for GPUs, in compiled code of the host."""

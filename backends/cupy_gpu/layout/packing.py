@@ -1,0 +1,253 @@
+"""A network in the layouts of the GPU kernels, in host memory: one array of bytes, of which each layer is a part.
+
+Plain data: processes of a node can share it, it can be pinned and streamed, and a layer goes to a device in one copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.common.column_merging import MergedColumns, saturated_rows_stay
+from backends.common.column_ordering import computing_order
+from backends.cupy_gpu.kernels.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
+from backends.cupy_gpu.layout.kernels.packing import fill_slices
+from sparsednn.backend import KernelOptions
+from sparsednn.network import Layer, Network
+from sparsednn.system.memory import require
+
+ALIGNMENT = 256
+"""Parts of the bytes start at multiples of this, as device memory does."""
+
+REUSE = 2
+"""Inputs are staged in shared memory where each is used so often by its slice, on average."""
+
+WIDE = 2**16
+"""Ids have 2 bytes up to so many neurons."""
+
+WAY_OUT = "use fewer neurons or layers, or optimize.columns=merge"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """Where a layer lies, and what a kernel has to know of it.
+
+    Attributes
+    ----------
+    at, n_bytes : int
+        Its part of the network's bytes.
+    parts : dict of str to int
+        Where each of its arrays starts in that part.
+    n_inputs, n_outputs, nnz : int
+    kernel : str
+        Name of the fused kernel for it; empty for cuSPARSE.
+    weight : float
+        The weight, where all are the same and not stored.
+    low, high : float
+        Limits of the activation.
+    slice_work : int64 array, shape (n_slices + 1,)
+        Terms in front of each slice; empty for cuSPARSE.
+    shared_bytes : int
+        Shared memory that the kernel stages inputs in.
+    """
+
+    at: int
+    n_bytes: int
+    parts: dict[str, int]
+    n_inputs: int
+    n_outputs: int
+    nnz: int
+    kernel: str
+    weight: float
+    low: float
+    high: float
+    slice_work: NDArray[np.int64]
+    shared_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedNetwork:
+    """A network as the kernels take it.
+
+    Attributes
+    ----------
+    store : uint8 array
+        The bytes of all layers; what several layers have in common is there once.
+    layers : list of PackedLayer
+    last : int32 array, shape (n_outputs,)
+        Which neuron of the last layer's block is each output.
+    bias_everywhere : bool
+    zeros_stay, full_stays : bool arrays, shape (n_layers + 1,)
+        Whether an instance that is all zero (everywhere at the maximum) before a layer is so after the last.
+    """
+
+    store: NDArray[np.uint8]
+    layers: list[PackedLayer]
+    last: NDArray[np.int32]
+    bias_everywhere: bool
+    zeros_stay: NDArray[np.bool_]
+    full_stays: NDArray[np.bool_]
+
+    @property
+    def widest(self) -> int:
+        """Neurons of the widest block."""
+        return max(self.layers[0].n_inputs, *(layer.n_outputs for layer in self.layers))
+
+    @property
+    def largest_layer_bytes(self) -> int:
+        """Bytes of the largest layer."""
+        return max(layer.n_bytes for layer in self.layers)
+
+
+def pack_network(network: Network, options: KernelOptions, fused: bool) -> PackedNetwork:
+    """Pack a network for the fused kernel (sliced ELL), or for cuSPARSE (CSR of each layer's transpose).
+
+    Raises
+    ------
+    MemoryError
+        If it will not fit into host memory.
+    """
+    merged = MergedColumns(network) if options.columns == "merge" else None
+    layers = (layer.expanded() for layer in (network.layers if merged is None else merged.layers()))
+    wide = max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) > WIDE
+    blobs = _Blobs()
+    packed: list[PackedLayer] = []
+    rank: NDArray[np.int64] | None = None
+    for layer in layers:
+        if fused:
+            layer, rank = _in_order(layer, options.order, rank)
+            packed.append(_sliced_ell(layer, wide, blobs))
+        else:
+            packed.append(_csr(layer, blobs))
+    last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
+    last = last if rank is None else rank[last].astype(np.int32)
+    return PackedNetwork(
+        blobs.store(),
+        packed,
+        last,
+        network.bias_on == "all",
+        np.append(network.zero_rows_stay_zero(), True),
+        saturated_rows_stay(network),
+    )
+
+
+class _Blobs:
+    """Bytes of layers, each different one once."""
+
+    def __init__(self) -> None:
+        self._blobs: list[NDArray[np.uint8]] = []
+        self._known: dict[bytes, int] = {}
+        self._size = 0
+
+    def add(self, arrays: dict[str, NDArray[Any]]) -> tuple[int, int, dict[str, int]]:
+        """Add a layer's arrays; return where they are, how many bytes they are, and where each starts."""
+        starts = np.concatenate([[0], np.cumsum([_aligned(array.nbytes) for array in arrays.values()])])
+        blob = np.zeros(int(starts[-1]), np.uint8)
+        for start, array in zip(starts, arrays.values(), strict=False):
+            blob[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        parts = dict(zip(arrays, map(int, starts), strict=False))
+        digest = hashlib.blake2b(blob.data).digest()
+        if digest not in self._known:
+            require(2 * len(blob), "the network in the GPU kernels' layout", WAY_OUT)
+            self._known[digest] = self._size
+            self._blobs.append(blob)
+            self._size += len(blob)
+        return self._known[digest], len(blob), parts
+
+    def store(self) -> NDArray[np.uint8]:
+        """Return all bytes."""
+        require(self._size, "the network in the GPU kernels' layout", WAY_OUT)
+        return np.concatenate([np.zeros(0, np.uint8), *self._blobs])
+
+
+def _aligned(n_bytes: int) -> int:
+    return -(-max(n_bytes, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def _in_order(layer: Layer, order: str, rank: NDArray[np.int64] | None) -> tuple[Layer, NDArray[np.int64] | None]:
+    """Put a layer's columns into the order of computation, and let its inputs be those of the layer before in theirs."""
+    indices = layer.indices if rank is None else rank[layer.indices].astype(np.int32)
+    _, computed = computing_order(layer, order)
+    if computed is None:
+        return replace(layer, indices=indices), None
+    degrees = np.diff(layer.indptr)[computed]
+    indptr = np.concatenate([[0], np.cumsum(degrees)])
+    at = np.arange(indptr[-1]) + np.repeat(layer.indptr[computed] - indptr[:-1], degrees)
+    new_rank = np.empty(layer.n_outputs, np.int64)
+    new_rank[computed] = np.arange(layer.n_outputs)
+    one = _one_weight(layer)
+    values = layer.values[at] if one is None else np.broadcast_to(one, at.shape)
+    return replace(layer, indptr=indptr, indices=indices[at], values=values, bias=layer.bias[computed]), new_rank
+
+
+def _one_weight(layer: Layer) -> np.float32 | None:
+    """The weight of a layer in which all are the same."""
+    if layer.nnz == 0:
+        return np.float32(0)
+    first = np.float32(layer.values[0])
+    return first if layer.values.strides == (0,) or bool((layer.values == first).all()) else None
+
+
+def _sliced_ell(layer: Layer, wide: bool, blobs: _Blobs) -> PackedLayer:
+    """Slices of outputs as wide as their longest column; the k-th terms of a slice lie side by side."""
+    n_slices = -(-layer.n_outputs // SLICE)
+    degrees, bias = np.zeros(n_slices * SLICE, np.int32), np.zeros(n_slices * SLICE, np.float32)
+    degrees[: layer.n_outputs], bias[: layer.n_outputs] = np.diff(layer.indptr), layer.bias
+    widths = degrees.reshape(-1, SLICE).max(axis=1, initial=0)
+    slices = np.concatenate([[0], np.cumsum(widths.astype(np.int64) * SLICE)])
+    n_terms, id_type, weight = int(slices[-1]), np.uint32 if wide else np.uint16, _one_weight(layer)
+    ids, local = np.zeros(n_terms, id_type), np.zeros(n_terms, id_type)
+    weights = np.zeros(n_terms if weight is None else 0, np.float32)
+    maps, inputs = np.zeros(n_slices + 1, np.int32), np.empty(layer.nnz, np.int32)
+    stamp, place = np.full(layer.n_inputs, -1, np.int32), np.empty(layer.n_inputs, np.int32)
+    n_inputs = fill_slices(
+        layer.indptr, layer.indices, layer.values, SLICE, slices, ids, local, weights, maps, inputs, stamp, place
+    )  # fmt: skip
+    largest = int(np.diff(maps).max(initial=0)) * INPUT_BYTES
+    staged = 0 < largest <= SHARED_BYTES and layer.nnz >= REUSE * n_inputs
+    arrays: dict[str, NDArray[Any]] = {
+        "ids": local if staged else ids,
+        "weights": weights,
+        "slices": slices,
+        "degrees": degrees,
+        "bias": bias,
+        "map": inputs[: n_inputs if staged else 0].astype(id_type),
+        "maps": maps if staged else maps[:0],
+    }
+    work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
+    kernel = layer_kernel(wide, weight is not None, staged)
+    return _packed(layer, blobs.add(arrays), kernel, float(weight or 0), work, largest if staged else 0)
+
+
+def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
+    """The transpose in canonical CSR; an input that is there more than once (where columns were merged) has one weight."""
+    transposed = sp.csr_array(
+        (np.array(layer.values), layer.indices.copy(), layer.indptr), shape=(layer.n_outputs, layer.n_inputs)
+    )  # fmt: skip
+    transposed.sum_duplicates()
+    if transposed.nnz >= 2**31:
+        raise ValueError(f"a layer of {transposed.nnz:,} connections: cuSPARSE's ids have 32 bits; use kernel=fused")
+    where = blobs.add(
+        {
+            "indptr": transposed.indptr.astype(np.int32),
+            "indices": transposed.indices.astype(np.int32),
+            "values": transposed.data,
+            "bias": np.ascontiguousarray(layer.bias),
+        }
+    )
+    return replace(_packed(layer, where, "", 0.0, np.zeros(0, np.int64), 0), nnz=int(transposed.nnz))
+
+
+def _packed(
+    layer: Layer, where: tuple[int, int, dict[str, int]], kernel: str, weight: float, work: NDArray[np.int64], shared: int
+) -> PackedLayer:
+    at, n_bytes, parts = where
+    act = layer.activation
+    return PackedLayer(
+        at, n_bytes, parts, layer.n_inputs, layer.n_outputs, layer.nnz, kernel, weight, act.low, act.high, work, shared
+    )

@@ -1,0 +1,1 @@
+"""Row groups are taken through the layers on streams, alone or in teams across devices."""

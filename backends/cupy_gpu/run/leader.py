@@ -1,0 +1,204 @@
+"""How a row group goes through the layers: put into streams by its crew, a few layers ahead of the device.
+
+The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does
+this for all members; what they do on which device is in `teams`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.cupy_gpu.kernels.cusparse import SparseBlock
+from backends.cupy_gpu.kernels.dense import DenseBlock, digests, outputs, same, sums
+from backends.cupy_gpu.plan import GpuPlan
+from backends.cupy_gpu.run.barrier import Meeting
+from backends.cupy_gpu.run.row_group import Group
+from backends.cupy_gpu.run.teams import Step, Team, combined
+from backends.cupy_gpu.run.worker import Lane
+from sparsednn.backend import STOP_FLAG, Control, Outcome
+
+RUN_AHEAD = 4
+"""Layers that are put into a stream before the first of them is waited for: so the device need not wait for the host, and
+counts of what is done are not far ahead of it."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """A crew's leader on its way with a group."""
+
+    plan: GpuPlan
+    group: Group
+    lane: Lane
+    control: Control
+    meeting: Meeting
+    team: Team
+
+    def go(self) -> Outcome:
+        """Take the group on until it is through, or the crew has to leave."""
+        fresh = True
+        while True:
+            outcome = self._decide(fresh)
+            if outcome is not None:
+                self._catch_up()
+            step = (
+                Step(outcome) if outcome is not None else self.team.begin(self.group.layer, self.group.block, self._flagged())
+            )
+            self.meeting.step = step
+            if not self.meeting.meet(0):
+                return Outcome.STOPPED
+            if outcome is not None:
+                self._take_time(outcome)
+                return outcome
+            fresh = False
+            after = self.team.compute(self.lane, step, 0)
+            if not self.meeting.meet(0):
+                return Outcome.STOPPED
+            self._advance(step, self.team.end(step, after))
+
+    def _decide(self, fresh: bool) -> Outcome | None:
+        """Why the crew has to leave, if it has; there is a block otherwise."""
+        control, leader, group = self.control, self.meeting.crew.workers[0], self.group
+        if control.flags[STOP_FLAG]:
+            return Outcome.STOPPED
+        if group.block is None and not self._load():
+            return Outcome.THROUGH
+        called = control.calls[leader, 0]
+        if called and not fresh:
+            self._catch_up()
+            if control.progress[leader, 1] >= called - 1:
+                return Outcome.CALLED
+        return None
+
+    def _load(self) -> bool:
+        """Bring the next instances in; False if there are none."""
+        group, plan = self.group, self.plan
+        if len(group.waiting) == 0:
+            return False
+        group.began = group.began or self.lane.stream.record()
+        group.block = plan.kernel.load(self.lane, plan.network, group.next_inputs(self.lane.block_rows))
+        self.team.moved()
+        return True
+
+    def _take_time(self, outcome: Outcome) -> None:
+        """Note what a group that is through has taken on the device."""
+        if outcome is Outcome.THROUGH and self.group.began is not None:
+            ended = self.lane.stream.record()
+            ended.synchronize()
+            assert self.plan.on_devices is not None
+            self.plan.on_devices.group_s.append(self.lane.device.seconds_between(self.group.began, ended))
+
+    def _flagged(self) -> bool:
+        """Whether it is worth to look for instances to drop before the next layer."""
+        after = self.group.layer + 1
+        return self.plan.checks[after] and isinstance(self.group.block, DenseBlock)
+
+    def _advance(self, step: Step, block: Any) -> None:
+        """Count a layer that has been put into the streams, and drop what needs no more."""
+        group, plan = self.group, self.plan
+        group.block, n = block, block.n
+        group.layer += 1
+        group.multiply_adds += sum(step.counts)
+        self._note(n)
+        if group.layer == len(plan.network.layers):
+            self._catch_up()
+            self._finish(block)
+        elif step.flagged:
+            self._catch_up()
+            self._drop(combined(step.flags)[:, :n])
+        if group.block is not None:
+            next_work = group.block.n * plan.network.layers[group.layer].nnz
+            self.control.progress[self.meeting.crew.workers[0], 2] = next_work
+
+    def _note(self, n: int) -> None:
+        """Count instances that have gone through a layer, when the device has come so far."""
+        group = self.group
+        group.pending.append((self.lane.stream.record(), n))
+        if len(group.pending) > RUN_AHEAD:
+            event, n_done = group.pending.popleft()
+            event.synchronize()
+            self._count(n_done)
+
+    def _catch_up(self) -> None:
+        """Wait for all that is in the stream, and count it."""
+        while self.group.pending:
+            event, n_done = self.group.pending.popleft()
+            event.synchronize()
+            self._count(n_done)
+        if self.group.block is None and len(self.group.waiting) == 0:
+            self._count(self.group.n_rows * len(self.plan.network.layers) - self.group.n_finished)
+
+    def _count(self, n: int) -> None:
+        """Count instances x layers."""
+        progress, leader = self.control.progress, self.meeting.crew.workers[0]
+        self.group.n_finished += n
+        progress[leader, 0] += n
+        progress[leader, 1] = self.group.n_finished // max(self.group.n_rows, 1)
+        if self.group.block is None and len(self.group.waiting) == 0:
+            progress[leader, 1] = len(self.plan.network.layers)
+
+    def _drop(self, flags: NDArray[np.bool_]) -> None:
+        """Let go of instances that are dead, at the maximum for ever, or the same as others, if that saves an eighth."""
+        plan, group, block = self.plan, self.group, self.group.block
+        alive, below = flags
+        retired = alive & ~below if plan.retires[group.layer] else np.zeros_like(alive)
+        keep = np.flatnonzero(alive & ~retired)
+        twins: dict[int, int] = {}
+        if plan.merges and len(keep) > 1:
+            twins = find_twins(self.lane, block, keep, plan.kernel.tile)
+            keep = keep[[i not in twins for i in keep.tolist()]] if twins else keep
+        if not saves(len(keep), block.n, plan.kernel.tile):
+            return
+        group.drop(keep, np.flatnonzero(retired), twins, plan.full_sum)
+        self._count((block.n - len(keep)) * (len(plan.network.layers) - group.layer))
+        group.block = plan.kernel.pick(self.lane, block, keep) if len(keep) else None
+        self.team.moved()
+
+    def _finish(self, block: Any) -> None:
+        """Take the results of a block that is through."""
+        plan, group, lane = self.plan, self.group, self.lane
+        if isinstance(block, SparseBlock):
+            rows = plan.kernel.result(lane, block, plan.network.last)
+            group.finish(rows @ np.ones(rows.shape[1]), [rows] if group.wants_output else [])
+            return
+        found = list(outputs(lane, block, plan.network.last)) if group.wants_output else []
+        group.finish(sums(lane, block, plan.network.last), found)
+
+
+def follow(meeting: Meeting, lane: Lane, member: int) -> Outcome:
+    """Be a member of a crew other than its leader."""
+    while True:
+        if not meeting.meet(member):
+            return Outcome.STOPPED
+        step = meeting.step
+        if step.outcome is not None:
+            return step.outcome  # type: ignore[no-any-return]
+        meeting.team.compute(lane, step, member)
+        if not meeting.meet(member):
+            return Outcome.STOPPED
+
+
+def find_twins(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], tile: int) -> dict[int, int]:
+    """Return, of the instances `keep`, those that have the bits of an earlier one, and which one that is; none if they are too
+    few to be worth it, which the device finds out.
+    """
+    found = digests(lane, block)
+    in_order = lane.device.xp.sort(found)
+    if not saves(len(keep) - int((in_order[1:] == in_order[:-1]).sum()), block.n, tile):
+        return {}
+    hashes = lane.download(found)[keep]
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    candidates = np.flatnonzero(first[group] != np.arange(len(keep)))
+    if not candidates.size:
+        return {}
+    one, other = keep[candidates], keep[first[group[candidates]]]
+    really = same(lane, block, one, other)
+    return dict(zip(one[really].tolist(), other[really].tolist(), strict=True))
+
+
+def saves(n_kept: int, n: int, tile: int) -> bool:
+    """Whether going on with fewer instances saves an eighth of the tiles."""
+    return 8 * -(-n_kept // tile) <= 7 * -(-n // tile)

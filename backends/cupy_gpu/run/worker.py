@@ -1,0 +1,62 @@
+"""What a worker has: a stream of a device, memory for activations, and the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.cupy_gpu.device.interface import Device, DeviceArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backends.cupy_gpu.layout.residency import Layers
+
+
+class Lane:
+    """A worker's own.
+
+    Parameters
+    ----------
+    device : Device
+    block_rows : int
+        Instances that it takes at a time.
+    """
+
+    def __init__(self, device: Device, block_rows: int) -> None:
+        self.device, self.block_rows = device, block_rows
+        self.stream = device.new_stream()
+        self.layers: Layers
+        self.flags = device.empty(2 * block_rows, np.uint8)
+        self._buffers: list[DeviceArray] = []
+
+    def buffers(self, n_floats: int) -> list[DeviceArray]:
+        """Return two arrays of at least so many floats, which stay the same."""
+        if not self._buffers or len(self._buffers[0]) < n_floats:
+            self._buffers = []
+            self._buffers = [self.device.empty(n_floats, np.float32) for _ in range(2)]
+        return self._buffers
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let errors be those of this project, and the array module use this worker's stream."""
+        with ExitStack() as stack:
+            stack.enter_context(self.device.errors())
+            stack.enter_context(self.device.current(self.stream))
+            yield
+
+    def launch(self, kernel: str, grid: Sequence[int], block: Sequence[int], *arguments: Any, shared_bytes: int = 0) -> None:
+        """Put a kernel into the stream."""
+        self.device.launch(kernel, grid, block, arguments, self.stream, shared_bytes)
+
+    def upload(self, array: NDArray[Any]) -> DeviceArray:
+        """Put a copy to the device into the stream."""
+        return self.device.upload(array, self.stream)
+
+    def download(self, array: DeviceArray) -> NDArray[Any]:
+        """Return a copy for the host, when all before it is done."""
+        return self.device.download(array, self.stream)

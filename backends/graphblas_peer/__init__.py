@@ -1,1 +1,0 @@
-"""SuiteSparse:GraphBLAS as a peer, to compare with."""

@@ -1,1 +1,0 @@
-"""Intel's Math Kernel Library as a peer, to compare with."""

@@ -1,0 +1,230 @@
+"""A row group in CSC and its sparse accumulator: what is done to one column, and to the rows that are still alive."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.jit import inline, prefetch
+
+# Entries of ColumnWork.state
+LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)
+N_STATE = 8
+LAST_STAMP = np.iinfo(np.int32).max
+
+
+class ColumnWork(NamedTuple):
+    """A row group in CSC, which all members of its crew work on; two matrices that swap at every layer.
+
+    start, stop : int64 (2, widest)       where each column's entries are
+    counts, ops : int64 (widest,)         room that each column of the next matrix needs, and multiply-adds that it takes
+    ids0, ids1 : uint16 or uint32 (capacity,), values0, values1 : float32 (capacity,)    rows of the group and values
+    rows : int64 (n_rows,)                position in the row group of each row still here
+    reached : int32 (n_rows,)             the last layer after which the row had an entry, counted from 1
+    renumbered : int32 (n_rows,)          new number of each row, while dead ones are dropped
+    state : int64 (N_STATE,)
+    """
+
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    ops: NDArray[np.int64]
+    ids0: NDArray[Any]
+    ids1: NDArray[Any]
+    values0: NDArray[np.float32]
+    values1: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    reached: NDArray[np.int32]
+    renumbered: NDArray[np.int32]
+    state: NDArray[np.int64]
+
+
+class Accumulator(NamedTuple):
+    """One worker's sparse accumulator over the rows of a row group.
+
+    sums : float32 (n_rows,)              zero between columns
+    marks : int32 (n_rows,)               stamp of the last column that reached the row
+    touched : int32 (n_rows + 1,)         rows that the current column has reached, and one slot to spare
+    stamp : int32 (1,)                    stamp of the current column
+    """
+
+    sums: NDArray[np.float32]
+    marks: NDArray[np.int32]
+    touched: NDArray[np.int32]
+    stamp: NDArray[np.int32]
+
+
+@inline
+def mark_alive(first, last, layer, n_rows, ids, start, stop, reached):
+    """Note which rows have an entry in columns ``first .. last`` of the matrix before `layer`; stops when all are found here.
+
+    Several workers may write the same value to the same place at once, which is harmless.
+    """
+    stamp, n_found = np.int32(layer + 1), 0
+    for j in range(first, last):
+        for p in range(start[j], stop[j]):
+            row = np.uint64(ids[np.uint64(p)])
+            n_found += reached[row] != stamp
+            reached[row] = stamp
+        if n_found == n_rows:
+            break
+
+
+@inline
+def count_alive(layer, n_rows, reached):
+    """Count the rows that have an entry before `layer`, once all columns are marked."""
+    stamp, n_alive = np.int32(layer + 1), 0
+    for row in range(n_rows):
+        n_alive += reached[row] == stamp
+    return n_alive
+
+
+@inline
+def number_alive(layer, n_rows, rows, reached, renumbered):
+    """Number the rows that have an entry before `layer` from 0 and move them to the front; returns how many there are."""
+    stamp, kept = np.int32(layer + 1), 0
+    for row in range(n_rows):
+        if reached[row] == stamp:
+            renumbered[row] = kept
+            rows[kept] = rows[row]
+            reached[kept] = stamp
+            kept += 1
+    return kept
+
+
+@inline
+def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
+    """Bring the new numbers into columns ``first .. last``; one that holds all `n_rows` that are left is put in order.
+
+    It may have been stored in the order in which its rows were reached, when there were more of them.
+    """
+    for j in range(first, last):
+        begin = start[j]
+        for p in range(begin, stop[j]):
+            at = np.uint64(p)
+            ids[at] = renumbered[np.uint64(ids[at])]
+        if stop[j] - begin != n_rows:
+            continue
+        for row in range(n_rows):
+            at = np.uint64(begin + row)
+            while ids[at] != row:
+                other = np.uint64(begin + np.int64(ids[at]))
+                ids[at], ids[other] = ids[other], ids[at]
+                values[at], values[other] = values[other], values[at]
+
+
+@inline
+def next_stamp(own):
+    """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out."""
+    stamp = own.stamp[0] + np.int32(1)
+    if stamp == LAST_STAMP:
+        for row in range(own.marks.shape[0]):
+            own.marks[row] = 0
+        stamp = np.int32(1)
+    own.stamp[0] = stamp
+    return stamp
+
+
+# A dense layer has no ids: connection k of a column that starts at `begin` comes from input k - begin.
+
+
+@inline
+def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own):
+    """Count the distinct rows that one output column reaches, and the multiply-adds it takes."""
+    marks, stamp = own.marks, next_stamp(own)
+    reached, n_ops = 0, 0
+    for k in range(begin, end):
+        if conn_weights[np.uint64(k)] == 0:
+            continue
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
+        n_ops += stop[i] - start[i]
+        if reached == n_alive:
+            continue  # every row that has an entry is reached: only the multiply-adds are left to count
+        for p in range(start[i], stop[i]):
+            row = np.uint64(ids[np.uint64(p)])
+            reached += marks[row] != stamp  # without a branch: whether a row is new cannot be predicted
+            marks[row] = stamp
+    return reached, n_ops
+
+
+@inline
+def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full):
+    """Add up one output column in the accumulator.
+
+    A column of `full` entries holds every row, in order, and is added without looking at its ids; with `full` below 0 none is.
+    """
+    for k in range(begin, end):
+        if not is_dense and k + 1 < end:
+            following = start[np.uint64(conn_ids[np.uint64(k + 1)])]
+            for line in range(4):
+                prefetch(values, following + 16 * line)
+            for line in range(2):
+                prefetch(ids, following + 32 * line)
+        weight = conn_weights[np.uint64(k)]
+        if weight == 0:
+            continue
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
+        first = start[i]
+        if stop[i] - first == full:
+            for row in range(full):
+                sums[np.uint64(row)] += weight * values[np.uint64(first + row)]
+            continue
+        for p in range(first, stop[i]):
+            at = np.uint64(p)
+            sums[np.uint64(ids[at])] += weight * values[at]
+
+
+@inline
+def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, own):
+    """Add up one output column and list the rows it reaches; return how many."""
+    marks, sums, touched, stamp = own.marks, own.sums, own.touched, next_stamp(own)
+    reached = 0
+    for k in range(begin, end):
+        weight = conn_weights[np.uint64(k)]
+        if weight == 0:
+            continue
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
+        for p in range(start[i], stop[i]):
+            at = np.uint64(p)
+            row = np.uint64(ids[at])
+            touched[np.uint64(reached)] = np.int32(row)
+            reached += marks[row] != stamp
+            marks[row] = stamp
+            sums[row] += weight * values[at]
+    return reached
+
+
+@inline
+def activate(total, bias, bias_at_zero, low, high):
+    """Add the bias and clamp."""
+    z = total + bias if total != 0 else bias_at_zero
+    z = low if z < low else z
+    return high if z > high else z
+
+
+@inline
+def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
+    """Append an output column, looking at every row; the store is unconditional, only the position moves."""
+    for row in range(n_rows):
+        r, target = np.uint64(row), np.uint64(at)
+        y = activate(sums[r], bias, bias_at_zero, low, high)
+        sums[r] = 0
+        ids[target] = row
+        values[target] = y
+        at += y != 0
+    return at
+
+
+@inline
+def store_listed(n_reached, sums, touched, bias, bias_at_zero, low, high, at, ids, values):
+    """Append an output column, looking at the rows it reached."""
+    for q in range(n_reached):
+        r, target = np.uint64(touched[np.uint64(q)]), np.uint64(at)
+        y = activate(sums[r], bias, bias_at_zero, low, high)
+        sums[r] = 0
+        ids[target] = r
+        values[target] = y
+        at += y != 0
+    return at

@@ -1,0 +1,133 @@
+"""Activations in CSC with sparse or dense layers (csc_csc, csc_udc)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu.csc.kernels import columns
+from backends.numba_cpu.csc.kernels import layers as kernels
+from backends.numba_cpu.kernels.team import Place
+from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
+from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.network import Network
+
+
+class CscPlan(Plan):
+    """A whole row group, layer by layer: symbolic, then numeric."""
+
+    def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
+        """By columns, sparse or dense."""
+        self.is_dense = self.kernel == "csc_udc"
+        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=False, store=store)
+
+    def column_work(self, options: KernelOptions) -> str:
+        """None are merged: this is the algorithm of the paper, column by column."""
+        return "none"
+
+    def describe(self) -> dict[str, Any]:
+        """Name the kernel and the optimisations that are on."""
+        return {**super().describe(), "full_columns": self.options.full_columns}
+
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Transpose the rows into columns."""
+        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
+        work = self._memory(worker, n_rows, nnz)
+        n_alive = kernels.load_columns(
+            inputs.indptr, inputs.indices, inputs.data, rows, int(self.neurons.widths[0]),
+            work.ids0, work.values0, work.start[0], work.stop[0],
+        )  # fmt: skip
+        work.state[:] = 0
+        work.state[columns.N_ROWS], work.state[columns.N_ALIVE], work.state[columns.NEEDED] = n_rows, n_alive, -1
+        return Group(work, worker, n_rows, np.zeros(n_rows), output)
+
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run layers until the kernel has to leave; more room is made by the leader only."""
+        own = self._accumulator(worker, group.n_rows)
+        status: int = kernels.run_columns(
+            self.neurons, self.connections, self.is_dense, self.prune, self.options.full_columns, group.work, own, place
+        )
+        return status
+
+    def grow(self, group: Group) -> None:
+        """Make more room for the next matrix; what was there is not needed any more."""
+        group.work = self.memory[group.worker] = _with_room(group.work)
+
+    def close(self, group: Group) -> GroupResult:
+        """Add up the rows."""
+        work, state = group.work, group.work.state
+        side, last = int(state[columns.SIDE]), self.neurons.last
+        n_outputs = len(last)
+        through = state[columns.LAYER] == len(self.neurons.low)
+        ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
+        start, stop = work.start[side, last], work.stop[side, last]
+        if not through:  # every row died on the way
+            start, stop = np.zeros((2, n_outputs), np.int64)
+        kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)
+        output = _to_csr(ids, values, start, stop, work.rows, group.n_rows) if group.wants_output else None
+        return GroupResult(group.sums, int(state[columns.TOTAL_OPS]), output)
+
+    def _memory(self, worker: int, n_rows: int, nnz: int) -> columns.ColumnWork:
+        """The worker's memory for a row group of its own, made anew if it is too small or for another index type."""
+        work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
+        if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
+            ids0, values0 = entries(nnz + 1, id_type)
+            ids1, values1 = entries(1, id_type)
+            work = self.memory[worker] = columns.ColumnWork(
+                start=np.zeros((2, self.widest), np.int64),
+                stop=np.zeros((2, self.widest), np.int64),
+                counts=np.zeros(self.widest, np.int64),
+                ops=np.zeros(self.widest, np.int64),
+                ids0=ids0,
+                ids1=ids1,
+                values0=values0,
+                values1=values1,
+                rows=np.empty(n_rows, np.int64),
+                reached=np.zeros(n_rows, np.int32),
+                renumbered=np.zeros(n_rows, np.int32),
+                state=np.zeros(columns.N_STATE, np.int64),
+            )
+        work.rows[:n_rows] = np.arange(n_rows)
+        work.reached[:] = 0
+        return work  # type: ignore[no-any-return]
+
+    def _accumulator(self, worker: int, n_rows: int) -> columns.Accumulator:
+        """The worker's accumulator, made anew if it is too small for this row group."""
+        own = self.accumulators[worker]
+        if own is None or len(own.sums) < n_rows:
+            own = self.accumulators[worker] = columns.Accumulator(
+                sums=np.zeros(n_rows, np.float32),
+                marks=np.zeros(n_rows, np.int32),
+                touched=np.zeros(n_rows + 1, np.int32),
+                stamp=np.zeros(1, np.int32),
+            )
+        return own  # type: ignore[no-any-return]
+
+
+def _with_room(work: columns.ColumnWork) -> columns.ColumnWork:
+    """Return the same work with more room on the side that is to be written; what was there is not needed any more."""
+    ids, values = entries(int(work.state[columns.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
+    if work.state[columns.SIDE] == 0:
+        return work._replace(ids1=ids, values1=values)
+    return work._replace(ids0=ids, values0=values)
+
+
+def _to_csr(
+    ids: NDArray[np.unsignedinteger],
+    values: NDArray[np.float32],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n_rows: int,
+) -> sp.csr_array:
+    """Bring columns with gaps between them into a csr_array."""
+    counts = stop - start
+    neurons = np.repeat(np.arange(len(counts)), counts)
+    at = entries_at(start, stop)
+    csr = sp.csr_array((values[at], (rows[ids[at]], neurons)), shape=(n_rows, len(counts)), dtype=np.float32)
+    csr.sort_indices()
+    return csr

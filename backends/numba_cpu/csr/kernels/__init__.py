@@ -1,0 +1,1 @@
+"""The compiled code of activations in CSR."""

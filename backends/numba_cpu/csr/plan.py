@@ -1,0 +1,98 @@
+"""Activations in CSR with layers in CSR (csr_csr)."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from backends.numba_cpu.csr.kernels import rows as kernels
+from backends.numba_cpu.kernels.team import Place
+from backends.numba_cpu.layout.packing import RowPacker, StoreMaker, entries_at
+from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
+from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.network import Network
+
+
+class CsrPlan(Plan):
+    """A whole row group, layer by layer, row by row."""
+
+    def column_work(self, options: KernelOptions) -> str:
+        """None are merged: terms are added in the order of the neurons, which merging changes."""
+        return "none"
+
+    def packer(self, network: Network, store: StoreMaker) -> RowPacker:
+        """By rows."""
+        return RowPacker(network)
+
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+        """Copy the rows."""
+        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
+        work = self._memory(worker, n_rows, nnz)
+        kernels.load_rows(
+            inputs.indptr, inputs.indices, inputs.data, rows, work.ids0, work.values0, work.start[0], work.stop[0]
+        )
+        work.state[:] = 0
+        work.state[kernels.N_ROWS] = n_rows
+        return Group(work, worker, n_rows, np.zeros(n_rows), output)
+
+    def run(self, group: Group, place: Place, worker: int) -> int:
+        """Run layers until the kernel has to leave; more room is made by the leader only."""
+        status: int = kernels.run_rows(self.neurons, self.connections, self.prune, group.work, self._accumulator(worker), place)
+        return status
+
+    def grow(self, group: Group) -> None:
+        """Make more room for the next matrix; what was there is not needed any more."""
+        group.work = self.memory[group.worker] = _with_room(group.work)
+
+    def close(self, group: Group) -> GroupResult:
+        """Add up the rows."""
+        work, state = group.work, group.work.state
+        side, n_kept = int(state[kernels.SIDE]), int(state[kernels.N_ROWS])
+        ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
+        start, stop = work.start[side, :n_kept], work.stop[side, :n_kept]
+        kernels.sum_rows(n_kept, start, stop, values, work.rows, group.sums)
+        output = None
+        if group.wants_output:
+            counts = np.zeros(group.n_rows, np.int64)
+            counts[work.rows[:n_kept]] = stop - start
+            full = np.concatenate([[0], np.cumsum(counts)])
+            at = entries_at(start, stop)
+            shape = (group.n_rows, int(self.neurons.widths[-1]))
+            output = sp.csr_array((values[at], ids[at].astype(np.int32), full), shape=shape)
+        return GroupResult(group.sums, int(state[kernels.TOTAL_OPS]), output)
+
+    def _memory(self, worker: int, n_rows: int, nnz: int) -> kernels.RowWork:
+        """The worker's memory, made anew if it is too small."""
+        work = self.memory[worker]
+        if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz:
+            ids0, values0 = entries(nnz + 1, self.connections.ids.dtype.type)
+            ids1, values1 = entries(1, self.connections.ids.dtype.type)
+            work = self.memory[worker] = kernels.RowWork(
+                start=np.zeros((2, n_rows), np.int64),
+                stop=np.zeros((2, n_rows), np.int64),
+                ids0=ids0,
+                ids1=ids1,
+                values0=values0,
+                values1=values1,
+                rows=np.empty(n_rows, np.int64),
+                state=np.zeros(kernels.N_STATE, np.int64),
+            )
+        work.rows[:n_rows] = np.arange(n_rows)
+        return work  # type: ignore[no-any-return]
+
+    def _accumulator(self, worker: int) -> kernels.Accumulator:
+        if self.accumulators[worker] is None:
+            n_blocks = (self.widest >> kernels.BLOCK_SHIFT) + 1
+            self.accumulators[worker] = kernels.Accumulator(
+                sums=np.zeros(n_blocks << kernels.BLOCK_SHIFT, np.float32), touched=np.zeros(n_blocks, np.uint8)
+            )
+        return self.accumulators[worker]  # type: ignore[no-any-return]
+
+
+def _with_room(work: kernels.RowWork) -> kernels.RowWork:
+    """Return the same work with more room on the side that is to be written; what was there is not needed any more."""
+    ids, values = entries(int(work.state[kernels.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
+    if work.state[kernels.SIDE] == 0:
+        return work._replace(ids1=ids, values1=values)
+    return work._replace(ids0=ids, values0=values)

@@ -1,0 +1,1 @@
+"""Kernels with dense blocks of activations (udc_csc, udc_udc, adaptive) and their plan."""

@@ -1,0 +1,132 @@
+"""How instances come into a dense block: spread out, or through the first layer entry by entry; or from a pool."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.common.jit import inline
+from backends.numba_cpu.dense.kernels.moves import clear_padding, padded, slot
+from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, STRIDE, count_done, first_pool, join_pool
+
+NEW, WAITED, NOTHING = range(3)
+
+TILE = 16
+"""Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
+
+BAND = 256
+"""Neurons that are filled at a time for all instances of a block: half of it or less fills a second-level cache."""
+
+
+@inline
+def pick_rows(rows, work, block_rows, skip_empty):
+    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
+    state, ids, group, indptr = work.state, work.ids[0], rows.rows, rows.indptr
+    begin = state[CURSOR]
+    cursor, count = begin, 0
+    while cursor < group.shape[0] and count < block_rows:
+        row = group[cursor]
+        if not skip_empty or indptr[row] < indptr[row + 1]:
+            ids[count] = cursor
+            count += 1
+        cursor += 1
+    state[CURSOR], state[COUNT], state[STRIDE], state[LAYER], state[SIDE] = cursor, count, padded(count), 0, 0
+    return cursor - begin
+
+
+@inline
+def fill_block(net, rows, work, first, last):
+    """Bring lanes ``first .. last`` of the current block in from the input, a band of neurons at a time, which the cache holds.
+
+    The entries of an instance are in ascending order.
+    """
+    state, ids, at, block = work.state, work.ids[0], work.ids[1], work.blocks[0]
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    stride, n_neurons, present = state[STRIDE], net.widths[0], min(last, state[COUNT])
+    for i in range(first, present):
+        at[i] = indptr[group[ids[i]]]
+    for begin in range(0, n_neurons, BAND):
+        end = min(begin + BAND, n_neurons)
+        for j in range(slot(begin), slot(end - 1) + 1):
+            for i in range(first, last):
+                block[np.uint64(j * stride + i)] = 0
+        for i in range(first, present):
+            k, stop = at[i], indptr[group[ids[i]] + 1]
+            while k < stop and indices[np.uint64(k)] < end:
+                block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
+                k += 1
+            at[i] = k
+
+
+@inline
+def load_block(net, rows, work, block_rows, skip_empty):
+    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
+    passed = pick_rows(rows, work, block_rows, skip_empty)
+    fill_block(net, rows, work, 0, work.state[STRIDE])
+    return passed
+
+
+@inline
+def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
+    """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
+
+    An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
+    """
+    starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
+    for p in range(begin, end):
+        value, i = values[np.uint64(p)], np.uint64(indices[np.uint64(p)])
+        from_entry, to_entry = starts[i], starts[i + np.uint64(1)]
+        n_ops += to_entry - from_entry
+        for k in range(from_entry, to_entry):
+            sums[np.uint64(offset + np.int64(outputs[np.uint64(k)]))] += value * weights[np.uint64(k)]
+    return n_ops
+
+
+@inline
+def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
+    """Bring lanes ``first .. last`` of the current block in as they are after the first layer; return the multiply-adds.
+
+    Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
+    few at a time in rows of their own, and stored together, so that each line of the block is written once.
+    """
+    state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
+    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    biases, biases_at, low, high, n_outputs = net.bias, net.bias_at[0], net.low[0], net.high[0], net.widths[1]
+    bias_always = net.bias_always
+    stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
+    for begin in range(first, last, TILE):
+        n_lanes = min(TILE, last - begin)
+        for k in range(pitch * n_lanes):
+            sums[np.uint64(k)] = 0
+        for lane in range(min(n_lanes, count - begin)):
+            row = group[ids[begin + lane]]
+            n_ops += add_row(entries, first_layer, indices, values, indptr[row], indptr[row + 1], sums, pitch * lane)
+        for j in range(n_outputs):
+            bias, base = biases[biases_at + j], slot(j) * stride + begin
+            at_zero = bias if bias_always else np.float32(0)
+            for lane in range(n_lanes):
+                total = sums[np.uint64(pitch * lane + j)]
+                z = total + bias if total != 0 else at_zero
+                z = low if z < low else z
+                block[np.uint64(base + lane)] = high if z > high else z
+    clear_padding(n_outputs, block, stride, max(count, first), last)
+    return n_ops
+
+
+@inline
+def next_block(net, rows, work, block_rows, prune, place, n_layers):
+    """Choose new instances for the current block, or else take those that wait longest in a pool into it.
+
+    Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
+    """
+    state = work.state
+    while state[CURSOR] < rows.rows.shape[0]:
+        passed = pick_rows(rows, work, block_rows, prune and net.zeros_stay[0])
+        count_done(work, place, (passed - state[COUNT]) * n_layers)
+        if state[COUNT] > 0:
+            return NEW
+    waiting = first_pool(work)
+    if waiting < 0:
+        return NOTHING
+    state[STRIDE] = 0
+    join_pool(net, work, waiting)
+    return WAITED

@@ -1,0 +1,80 @@
+"""One layer on one dense block: output columns one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backends.common.jit import inline
+from backends.numba_cpu.dense.kernels.moves import slot
+from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, column_of_block, tile_width
+from backends.numba_cpu.layout.kernels.connections import stored_column
+
+
+@inline
+def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
+    """Collect the nonzero weights of a column of a dense layer; return how many there are."""
+    count = 0
+    for i in range(n_inputs):
+        weight = dense_weights[base + i]
+        if weight != 0:
+            column_ids[count] = i
+            column_weights[count] = weight
+            count += 1
+    return count
+
+
+@inline
+def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
+    """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used."""
+    biases, biases_at, weights, start, n_inputs = (
+        net.bias,
+        net.bias_at[layer],
+        conn.weights,
+        conn.start[layer],
+        net.widths[layer],
+    )
+    column_ids, column_weights, low, high = column.ids, column.weights, net.low[layer], net.high[layer]
+    nothing, one, width = np.int64(0), np.int64(1), tile_width(stride, WIDEST_TILE)
+    n_connections = nothing
+    for j in range(first_output, last_output):
+        bias = biases[biases_at + j]
+        at_zero = bias if net.bias_always else np.float32(0)
+        count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
+        column_of_block(
+            x, stride, width, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+        )  # fmt: skip
+        n_connections += count
+    return n_connections
+
+
+@inline
+def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
+    """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
+
+    Returns the connections used.
+    """
+    if is_dense:
+        return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
+    # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
+    order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
+    order_at, biases_at = net.order_at[layer], net.bias_at[layer]
+    degree, ids, ids_at, indptr, indptr_at = (
+        conn.degree[layer],
+        conn.ids,
+        conn.ids_at[layer],
+        conn.indptr,
+        conn.indptr_at[layer],
+    )
+    columns, column_at = conn.column, conn.column_at[layer]
+    weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
+    width = tile_width(stride, WIDEST_TILE)
+    n_connections = np.int64(0)  # a literal would have the column compiled a second time
+    for position in range(first_output, last_output):
+        j = np.int64(order[order_at + position])
+        bias = biases[biases_at + j]
+        at_zero = bias if bias_always else np.float32(0)
+        start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
+        weights_from = weights_at + (start - ids_at) * step
+        column_of_block(x, stride, width, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        n_connections += count
+    return n_connections

@@ -1,0 +1,1 @@
+"""The compiled protocol of the workers that run one row group together."""

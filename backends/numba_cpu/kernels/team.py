@@ -1,0 +1,158 @@
+"""How the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+
+A worker on its own is a crew of one and takes the same path; its meetings cost nothing. All that members share besides the row
+group is one array, fresh for every crew, so that nothing of an earlier crew can be mistaken for this one's: a line for
+arrivals, one for the number of meetings held, one for what the leader has decided, and one for each member's figures.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.jit import atomic_add, atomic_load, atomic_store, clock_ns, inline, kernel, pause, yield_core
+
+LINE = 8
+ARRIVED, MEETINGS, STEP, FIRST_MEMBER = 0, LINE, 2 * LINE, 3 * LINE
+
+# Entries of a member's line
+FIGURE, MULTIPLY_ADDS, MEET_NS, FROM, TO, LAYER_OPS = range(6)
+
+# What the leader decides. All but COMPUTE end the kernel: the row group is through, the stop flag was set, the worker was
+# called, or more room is needed.
+COMPUTE, THROUGH, STOPPED, CALLED, GROW = range(5)
+
+# Columns of Control.progress
+DONE, SCORE, WORK = range(3)
+
+LOG_ABOVE_NS = 2_000
+"""Waits at meetings longer than this are logged, if the log has room."""
+
+
+class Place(NamedTuple):
+    """One worker's place in a crew.
+
+    shared : int64 (3 + n_members lines,)
+    member, n_members : int               the leader is member 0
+    spins : int                           how often to look whether the others have come before letting another thread run
+    flags : int64 (8,)                    flags[0] not 0: everything is to stop
+    call : int64 (8,)                     call[0] - 1: the layer from which on the leader is to report; 0: not called
+    progress : int64 (8,)                 of the leader: rows x layers done, layers of the row group, next layer's work
+    log : int64 (1 + 2 * n,)              how many waits follow, then start and end of each, in ns
+    """
+
+    shared: NDArray[np.int64]
+    member: int
+    n_members: int
+    spins: int
+    flags: NDArray[np.int64]
+    call: NDArray[np.int64]
+    progress: NDArray[np.int64]
+    log: NDArray[np.int64]
+
+
+@inline
+def meet(place):
+    """Wait until all members have come; False if everything is to stop."""
+    n_members = place.n_members
+    if n_members == 1:
+        return True
+    shared, flags = place.shared, place.flags
+    held = atomic_load(shared, MEETINGS)
+    if atomic_add(shared, ARRIVED, np.int64(1)) == n_members - 1:
+        atomic_store(shared, ARRIVED, np.int64(0))
+        atomic_store(shared, MEETINGS, held + 1)
+        return True
+    came_at, looks = clock_ns(), 0
+    while atomic_load(shared, MEETINGS) == held:
+        looks += 1
+        if looks < place.spins:
+            pause()
+        else:
+            if atomic_load(flags, 0) != 0:
+                return False
+            yield_core()
+    waited = clock_ns() - came_at
+    shared[FIRST_MEMBER + LINE * place.member + MEET_NS] += waited
+    if waited > LOG_ABOVE_NS:
+        log_wait(place.log, came_at, came_at + waited)
+    return True
+
+
+@inline
+def log_wait(log, start, stop):
+    """Note a wait, if there is room."""
+    at = 1 + 2 * log[0]
+    if at + 1 < log.shape[0]:
+        log[at], log[at + 1] = start, stop
+        log[0] += 1
+
+
+@kernel
+def hold_meeting(place):
+    """Meet once; False if everything is to stop."""
+    return meet(place)
+
+
+@inline
+def must_leave(place, score, fresh):
+    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away."""
+    if atomic_load(place.flags, 0) != 0:
+        return STOPPED
+    called = atomic_load(place.call, 0)
+    if called != 0 and score >= called - 1 and not fresh:
+        return CALLED
+    return COMPUTE
+
+
+@inline
+def decide(place, step):
+    """Tell all members what the leader has decided; returns it, or STOPPED."""
+    shared = place.shared
+    if place.member == 0:
+        shared[STEP] = step
+    return shared[STEP] if meet(place) else np.int64(STOPPED)
+
+
+@inline
+def share(n, member, n_members):
+    """First of `n` things that falls to a member, when they are split by count."""
+    return n * member // n_members
+
+
+@inline
+def cut(ends, first, last, member, n_members):
+    """First position in ``first .. last`` that falls to a member, so that all have equally many of the things that end at
+    `ends`.
+
+    Position q has the things ``ends[q] .. ends[q + 1]``. A position is given to the member in whose share its first thing is.
+    """
+    if member == 0:
+        return first
+    if member == n_members:
+        return last
+    begin = ends[first]
+    wanted = begin + (ends[last] - begin) * member // n_members
+    low, high = first, last
+    while low < high:
+        middle = (low + high) // 2
+        if ends[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inline
+def advance(place, amount):
+    """Count rows x layers that are done."""
+    place.progress[DONE] += amount
+
+
+@inline
+def show(place, score, work):
+    """Publish how far the row group is, and how much work its next layer is expected to be."""
+    place.progress[SCORE] = score
+    place.progress[WORK] = work

@@ -1,0 +1,1 @@
+"""Where a column's connections lie, in compiled code."""

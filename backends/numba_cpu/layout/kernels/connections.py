@@ -1,0 +1,23 @@
+"""Where a column's connections are in the compact storage of `packing.Connections`."""
+
+from __future__ import annotations
+
+from backends.common.jit import entry_or, inline
+from backends.numba_cpu.kernels.team import cut, share
+
+
+@inline
+def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position):
+    """Where the ids of the output at a position start, and how many there are."""
+    c = entry_or(column, column_at + position, column_at >= 0, position)
+    begin = entry_or(indptr, indptr_at + c, degree < 0, c * degree)
+    return ids_at + begin, entry_or(indptr, indptr_at + c + 1, degree < 0, begin + degree) - begin
+
+
+@inline
+def first_column(conn, layer, n_outputs, member, n_members):
+    """First position that falls to a member, so that all have equally many connections."""
+    if conn.degree[layer] >= 0:
+        return share(n_outputs, member, n_members)
+    first = conn.indptr_at[layer]
+    return cut(conn.indptr, first, first + n_outputs, member, n_members) - first

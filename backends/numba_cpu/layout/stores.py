@@ -1,0 +1,96 @@
+"""Arrays of all layers, one after the other; what several layers have in common is stored once, in memory or in a file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.system.memory import require
+
+NOT_STORED = -1
+DIGEST_BYTES = 16
+WAY_OUT = "run fewer layers or neurons, or stream them (network.residency=stream)"
+
+
+class Store:
+    """Flat storage for one array of each layer, in memory."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.size = 0
+        self._parts: list[NDArray[Any]] = []
+        self._offsets: list[int] = []
+        self._lengths: list[int] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, part: NDArray[Any] | None, beside: bytes = b"") -> None:
+        """Add a layer's array, unless there is an equal one with the same bytes `beside` it; None: the layer has none."""
+        if part is None:
+            self._offsets.append(NOT_STORED)
+            self._lengths.append(0)
+            return
+        flat = np.ascontiguousarray(part, self.dtype)
+        digest = hashlib.blake2b(beside, digest_size=DIGEST_BYTES)
+        digest.update(flat.data)
+        found = digest.digest()
+        if found not in self._known:
+            self._known[found] = self.size
+            self.append(flat)
+        self._offsets.append(self._known[found])
+        self._lengths.append(flat.size)
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Add an array, whether or not it is there already."""
+        flat = np.array(part, self.dtype)
+        require(flat.nbytes, f"packing {flat.size:,} more entries of a layer", WAY_OUT)
+        self._parts.append(flat)
+        self.size += flat.size
+
+    def array(self) -> NDArray[Any]:
+        """Return everything as one array."""
+        require(self.size * self.dtype.itemsize, f"packing {self.size:,} entries", WAY_OUT)
+        parts, self._parts = self._parts, []
+        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Return where each layer's array starts; -1 where it has none."""
+        return np.array(self._offsets, np.int64)
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return how many entries each layer has."""
+        return np.array(self._lengths, np.int64)
+
+
+class FileStore(Store):
+    """The same in a file, which is mapped into memory once it is complete."""
+
+    def __init__(self, dtype: Any, path: Path) -> None:
+        super().__init__(dtype)
+        self._path = path
+        self._file = path.open("wb")
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Write an array to the end of the file."""
+        flat = np.ascontiguousarray(part, self.dtype)
+        self._file.write(flat.data)
+        self.size += flat.size
+
+    def array(self) -> NDArray[Any]:
+        """Return the file as an array."""
+        self.close()
+        return mapped(self._path, self.dtype)
+
+    def close(self) -> None:
+        """Write what is left, and let nothing be added any more."""
+        self._file.close()
+
+
+def mapped(path: Path, dtype: Any) -> NDArray[Any]:
+    """Return a file as an array that is read when it is used; not to be written to, though kernels are compiled for such."""
+    if path.stat().st_size == 0:  # which no system maps
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, mode="c")

@@ -1,0 +1,1 @@
+"""Other libraries run the same job, for comparison: MKL, PyTorch, GraphBLAS."""

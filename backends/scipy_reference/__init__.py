@@ -1,1 +1,0 @@
-"""The reference: slow, obvious, and the law that all other backends are held to."""

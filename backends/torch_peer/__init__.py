@@ -1,1 +1,0 @@
-"""PyTorch as a peer, to compare with."""

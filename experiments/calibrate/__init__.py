@@ -1,0 +1,1 @@
+"""The simulator's costs are measured: ``python -m experiments.calibrate FILE``."""

@@ -1,0 +1,175 @@
+"""What kernels take on one thread: runs of parts of networks, and the parameters of the cost model that fit them best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import thread_time
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsednn
+from experiments.calibrate.fitting import Fit, fit
+from sparsednn.backend import Control, KernelOptions, ProfilingBackend
+from sparsednn.execution.row_groups import GroupTasks, Prepared, row_sources
+from sparsednn.network import Network
+from sparsednn.rows.partition import split_evenly
+from sparsednn.simulator.calibration import KERNEL_PARAMETERS
+from sparsednn.simulator.cost_model import BLOCK_KERNELS, Features, features
+from sparsednn.simulator.profile import measure_profile
+
+KERNELS = {
+    "adaptive": KernelOptions("adaptive"),
+    "udc_csc": KernelOptions("udc_csc", rows="prune", columns="none"),
+    "csc_csc": KernelOptions("csc_csc"),
+    "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False),
+    "csr_csr": KernelOptions("csr_csr"),
+}
+"""Those of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""
+
+BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
+"""Parameters that depend on what fits into the caches, and so on the number of neurons."""
+
+NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCK_KERNELS, ("column_s", "scan_s", "sum_s"))
+"""Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
+
+LONG_S, SHORT_S = 1.0, 0.1
+"""Runs that would take longer than the first are left out; those shorter than the second are run more often."""
+
+ROUGH_RATE = {"adaptive": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
+"""Multiply-adds a second, to see beforehand how long a run would take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Parts of a challenge network: its first so many layers, and so many instances drawn at random of the first ones."""
+
+    neurons: int
+    layers: int
+    instances: int
+    depths: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.neurons} x {self.layers} (first {self.depths} layers, {self.sizes} of {self.instances} instances)"
+
+
+FULL = (
+    Part(1024, 120, 60_000, (1, 3, 12, 40, 120), (40, 300, 2_000, 8_000)),
+    Part(16384, 20, 4_000, (1, 4, 20), (10, 100, 700)),
+    Part(65536, 12, 1_000, (1, 4, 12), (8, 40, 200)),
+)
+QUICK = (Part(1024, 120, 10_000, (2, 20, 120), (40, 400, 2_000)), Part(16384, 10, 1_000, (1, 4, 10), (10, 60, 300)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run on one thread: CPU seconds, and the counts that they are to be explained by."""
+
+    kernel: str
+    neurons: int
+    seconds: float
+    counts: dict[str, float]
+
+
+def cpu_s(job: Prepared) -> float:
+    """Run all instances as one row group on this thread; return CPU seconds, so that other programs do not count."""
+    tasks = GroupTasks(job, row_sources(job.inputs, split_evenly(job.inputs.shape[0], 1)), Control.for_workers(1), 1)
+    started_s = thread_time()
+    tasks.open(0, 0)
+    tasks.run(0, tasks.crew((0,)), 0)
+    return thread_time() - started_s
+
+
+def samples(parts: Sequence[Part], backend: ProfilingBackend) -> list[Sample]:
+    """Run all kernels on all parts."""
+    rng = np.random.default_rng(0)
+    found = []
+    for part in parts:
+        network = sparsednn.radixnet(part.neurons, part.layers)
+        inputs = sparsednn.challenge_inputs(part.neurons, part.instances)
+        for depth in part.depths:
+            first = Network.from_layers(network.layers[:depth], "nonzero")
+            chosen = [np.sort(rng.choice(part.instances, size, replace=False)) for size in part.sizes]
+            found += _samples_of(first, [inputs[rows] for rows in chosen], backend)
+    return found
+
+
+def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend) -> list[Sample]:
+    """Run all kernels on one network, with many inputs."""
+    found = []
+    profiles = [measure_profile(network, rows, 1, backend, cache=False) for rows in inputs]
+    for name, options in KERNELS.items():
+        plan = backend.prepare(network, options, 1)
+        for rows, profile in zip(inputs, profiles, strict=True):
+            work = profile.as_run(backend.layer_sizes(plan)).group_work(np.arange(rows.shape[0]))
+            counts, width = features(work, options), int(work.n_inputs[1:].max(initial=0) or work.n_inputs[0])
+            if counts.multiply_adds.sum() / ROUGH_RATE[name] > LONG_S:
+                continue
+            backend.warm_up(plan, rows.shape[0])
+            job = Prepared(backend, plan, rows, len(network.layers), False)
+            first_s = cpu_s(job)
+            again = [cpu_s(job) for _ in range(4 if first_s < SHORT_S else 2)]
+            # The median: what is predicted is a usual run, not the fastest one
+            found.append(Sample(name, width, max(median([first_s, *again]), 1e-7), _sums(counts)))
+    return found
+
+
+def _sums(counts: Features) -> dict[str, float]:
+    return counts.group | {name: float(layers.sum()) for name, layers in counts.layers.items()}
+
+
+def fit_kernel(name: str, found: Sequence[Sample]) -> tuple[Fit, int]:
+    """Fit the parameters of one kernel; those by width are ``parameter@neurons``. Returns the number of samples too."""
+    own = [sample for sample in found if sample.kernel == name]
+    columns: dict[str, list[float]] = {}
+    for parameter in own[0].counts:
+        if parameter in NOT_TOLD_APART[name]:
+            continue
+        for width in sorted({sample.neurons for sample in own}) if parameter in BY_WIDTH else (None,):
+            key = parameter if width is None else f"{parameter}@{width}"
+            columns[key] = [sample.counts[parameter] * (width in (None, sample.neurons)) for sample in own]
+    columns = {key: counts for key, counts in columns.items() if any(counts)}
+    return fit(columns, [sample.seconds for sample in own]), len(own)
+
+
+UNITS = {
+    "open_s": "s per row group",
+    "load_s": "s per input entry (udc: per input neuron of each row)",
+    "sum_s": "s per output entry (udc: per output neuron of each row)",
+    "layer_s": "s per layer (udc: and block)",
+    "column_s": "s per output neuron (udc: and block)",
+    "connection_s": "s per connection (udc: and block)",
+    "scan_s": "s per row and output neuron",
+    "multiply_add_s": "s per multiply-add",
+    "full_multiply_add_s": "s per multiply-add of a full column",
+    "entry_s": "s per nonzero output",
+}
+
+
+def entry(value: float, unit: str, source: str, note: str) -> dict[str, Any]:
+    """Return a parameter as calibration files have it."""
+    return {"value": float(f"{value:.4g}"), "unit": unit, "source": source, "note": note}
+
+
+def kernel_parameters(name: str, found: Sequence[Sample]) -> dict[str, Any]:
+    """Return the seconds of one kernel, fitted to its samples, as parameters with their notes."""
+    fitted, n_samples = fit_kernel(name, found)
+    note = f"fitted to the CPU times (medians) of {n_samples} cases on one thread; median error {fitted.median_error:.1%}"
+    parameters: dict[str, Any] = {}
+    for parameter in KERNEL_PARAMETERS[name]:
+        if parameter not in UNITS:
+            continue
+        unit = UNITS[parameter]
+        by_width = {key.split("@")[1]: s for key, s in fitted.parameters.items() if key.startswith(f"{parameter}@")}
+        if by_width:
+            parameters[parameter] = {width: entry(s, unit, "measured", note) for width, s in by_width.items()}
+        elif parameter in fitted.parameters:
+            parameters[parameter] = entry(fitted.parameters[parameter], unit, "measured", note)
+        else:
+            why = "cannot be told apart from the others in networks where every neuron has 32 connections"
+            parameters[parameter] = entry(0.0, unit, "assumed", why)
+    return parameters

@@ -1,0 +1,196 @@
+"""What a user with an NVIDIA GPU runs once: ``python run.py experiment=gpu_check``.
+
+No GPU was at hand when this was written. So the conformance suite is run on the device, all networks are checked, and what the
+device takes is measured by its own clock; a report says it all, to be sent back.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments.config.resolve import Config, ConfigError
+from experiments.config.schema import ColumnWork, Residency
+from experiments.gpu_check import report as gpu_report
+from experiments.gpu_check.probes import copies, layers
+from experiments.run.display import Display
+from experiments.run.measure import EXPECTED, measure, message
+from sparsednn.backend import DeviceError, load_backend
+
+ROOT = Path(__file__).parents[2]
+SUITE = ("tests/conformance", "tests/gpu")
+TOY_SUITE = ("tests/conformance/test_dying_instances.py",)
+NEURONS, LAYERS = (1024, 4096, 16384, 65536), (120, 480, 1920)
+SHOWN_FAILURES = 50
+TESTS_RAN = (0, 1, 5)
+"""Exit codes of pytest where it could do its work: all passed, some failed, none were there."""
+
+Progress = Callable[[int, int], None]
+report = gpu_report.report
+
+
+def require_usable() -> None:
+    """Refuse to start without a GPU, or without the tests.
+
+    Raises
+    ------
+    ConfigError
+        With the way out.
+    """
+    try:
+        load_backend("cupy")
+    except (ImportError, DeviceError) as error:
+        raise ConfigError(str(error)) from error
+    if find_spec("pytest") is None or not all((ROOT / path).exists() for path in SUITE):
+        raise ConfigError(
+            "experiment=gpu_check runs the conformance suite: run it in a clone of the repository, with "
+            "pip install -e '.[dev,gpu]'"
+        )
+
+
+def benchmark(config: Config, toy: bool, progress: Progress) -> dict[str, Any]:
+    """Check and measure as a configuration says: ``threads`` (streams), ``repeats`` and ``instances`` of each network.
+
+    Returns
+    -------
+    dict
+        ``devices``, ``conformance``, ``networks``, ``kernels``, ``streaming``, ``layers``, ``copies``; and ``failed``: what has
+        not gone as it must, in words.
+    """
+    points = list(_points(toy))
+    total = len(points) + 3
+    conformance = conform(TOY_SUITE if toy else SUITE)
+    progress(1, total)
+    found: dict[str, list[dict[str, Any]]] = {"networks": [], "kernels": [], "streaming": []}
+    for number, (section, about, changes) in enumerate(points):
+        found[section].append(about | run(changed(config, **changes)))
+        progress(2 + number, total)
+    probed: dict[str, Any] = {"layers": layers(toy, config.repeats)}
+    progress(total - 1, total)
+    probed["copies"] = copies(toy, config.repeats)
+    progress(total, total)
+    backend: Any = load_backend("cupy")
+    figures = {"devices": [device.describe() for device in backend.devices], "conformance": conformance, **found, **probed}
+    return figures | {"failed": failures(figures)}
+
+
+def _points(toy: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What is run: its section, what identifies it there, and what is changed in the configuration."""
+    for neurons, n_layers, columns in product(
+        NEURONS[:1] if toy else NEURONS, LAYERS[:1] if toy else LAYERS, ("merge", "none")
+    ):
+        about = {"neurons": neurons, "layers": n_layers, "columns": columns}
+        yield "networks", about, {**about, "kernel": "fused"}
+    backend: Any = load_backend("cupy")
+    for kernel, schedulers in backend.schedulers.items():
+        for scheduler in schedulers:
+            about = {"kernel": kernel, "scheduler": scheduler}
+            yield "kernels", about, {"neurons": 1024, "layers": 120, **about}
+    for neurons in (1024,) if toy else (1024, 16384):
+        about = {"neurons": neurons, "layers": 120, "columns": "none"}
+        yield "streaming", about, {**about, "kernel": "fused", "residency": "stream"}
+
+
+def changed(
+    config: Config, neurons: int, layers: int, kernel: str, columns: str = "merge", scheduler: str = "data",
+    residency: str = "memory",
+) -> Config:  # fmt: skip
+    """Return a configuration for one point."""
+    return replace(
+        config,
+        neurons=neurons,
+        layers=layers,
+        kernel=kernel,
+        backend=replace(config.backend, name="cupy"),
+        scheduler=replace(config.scheduler, name=scheduler),
+        optimize=replace(config.optimize, columns=ColumnWork(columns)),
+        network=replace(config.network, residency=Residency(residency)),
+    )
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Run a point; what does not fit, or fails, is said in ``error``."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            record = measure(config, Display(Console(quiet=True)), Path(folder))
+        except MemoryError as error:
+            return {"status": "does not fit", "error": message(error)}
+        except Exception as error:
+            return {"status": "failed", "error": message(error) if isinstance(error, EXPECTED) else repr(error)}
+    device = record["device"]
+    right = record["truth"]["match"] if record["truth"]["checked"] else None
+    return {
+        "status": "wrong" if right is False else "right" if right else "not checked",
+        "categories": record["categories_count"],
+        "seconds": record["seconds"]["inference"],
+        "seconds_median": record["seconds"]["inference_median"],
+        "prepare_s": record["seconds"]["prepare"],
+        "performed_per_second": record["performed_edges_per_second"],
+        "nominal_per_second": record["nominal_edges_per_second"],
+        "device_s_per_row_group": device["row_groups_s"] / max(device["row_groups"], 1),
+        "block_rows": device["block_rows"],
+        "used_bytes": max(one["used_bytes"] for one in device["devices"]),
+        "layers_copied": device.get("layers_copied"),
+        "copied_bytes": device.get("copied_bytes"),
+    }
+
+
+def conform(paths: tuple[str, ...]) -> dict[str, Any]:
+    """Run the tests that are marked ``gpu`` in a process of their own, and count them."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={result}", *paths]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode not in TESTS_RAN or not result.exists():
+            said = (done.stdout + done.stderr).strip().splitlines()
+            return {"passed": 0, "failed": 1, "skipped": 0, "seconds": 0.0, "failures": [f"pytest: {' '.join(said[-3:])}"]}
+        return counted(ET.parse(result).getroot())
+
+
+def counted(root: ET.Element) -> dict[str, Any]:
+    """Return the counts of pytest's report, and what failed in one line each."""
+    cases = list(root.iter("testcase"))
+    bad = [(case, case.find(kind)) for case in cases for kind in ("failure", "error") if case.find(kind) is not None]
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    failures = [
+        f"{case.get('classname')}::{case.get('name')}: {' '.join((found.get('message') or '').split())[:200]}"
+        for case, found in bad
+        if found is not None
+    ]
+    return {
+        "passed": len(cases) - skipped - len({id(case) for case, _ in bad}),
+        "failed": len(bad),
+        "skipped": skipped,
+        "seconds": sum(float(case.get("time", 0)) for case in cases),
+        "failures": failures[:SHOWN_FAILURES],
+    }
+
+
+def failures(figures: dict[str, Any]) -> list[str]:
+    """Say what has not gone as it must; what does not fit into the device's memory is no failure."""
+    found = []
+    conformance = figures["conformance"]
+    if conformance["failed"]:
+        found.append(f"{conformance['failed']} conformance tests failed")
+    elif not conformance["passed"]:
+        found.append("no conformance test ran on the GPU")
+    for section in ("networks", "kernels", "streaming"):
+        for row in figures[section]:
+            name = " ".join(
+                f"{key}={row[key]}" for key in ("neurons", "layers", "columns", "kernel", "scheduler") if key in row
+            )
+            if row["status"] == "wrong":
+                found.append(f"{section}: {name}: the categories are wrong")
+            elif row["status"] == "failed":
+                found.append(f"{section}: {name}: {row['error']}")
+    return found

@@ -1,0 +1,43 @@
+"""One of the processes of a point, as `experiments.launch.mpiexec` starts them with `experiments.launch.start_rank`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.config.resolve import from_record
+from experiments.launch.mpi import follow
+from experiments.launch.mpiexec import POINT
+from experiments.launch.point import run_point
+from experiments.session import PLAIN_WIDTH
+from sparsednn.comm.mpi import MpiCommunicator
+from sparsednn.system.console import endure
+
+
+def main(folder: Path) -> int:
+    """Run the point that is described in the folder; return the exit status."""
+    comm = MpiCommunicator()
+    if comm.rank > 0:
+        follow(comm)
+        return 0
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")  # warnings are shown with what this process says
+    complete = False
+    try:
+        point = json.loads((folder / POINT).read_text())
+        console = Console(width=PLAIN_WIDTH)
+        record = run_point(
+            lambda: from_record(point["config"]), folder, point["overrides"], console, point["about"], comm=comm
+        )  # fmt: skip
+        complete = record["status"] == "complete"
+    finally:
+        comm.broadcast(None)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    endure()  # the exit status is about the point alone: its console is that of the process that has started this one
+    sys.exit(main(Path(sys.argv[1])))

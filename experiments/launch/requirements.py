@@ -1,0 +1,23 @@
+"""What a point needs that may not be installed."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from experiments.config.resolve import ConfigError
+from experiments.config.schema import Executor
+from experiments.launch.mpiexec import launcher
+from sparsednn.backend import load_backend
+
+
+def missing_package(cfg: DictConfig) -> str | None:
+    """Say which package a composed point lacks, and how to get it; None if it lacks none."""
+    try:
+        load_backend(str(cfg.backend.name))
+        if (cfg.processes or 1) > 1 and cfg.executor is Executor.threads:
+            launcher(cfg.cluster.mpiexec)
+    except (ImportError, ConfigError) as error:
+        return str(error)
+    except (TypeError, ValueError):
+        return None  # a mistake: the run says what is wrong
+    return None

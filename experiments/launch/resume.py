@@ -1,0 +1,152 @@
+"""``resume=true``: finds the complete record that another run has left of a point, by configuration and code revision.
+
+A point that takes such a record gets a note in its folder, ``taken.json``, which leads to it; figures follow these notes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from experiments.run.identity import known_revision
+from experiments.run.measure import RESULT, RUNNING
+from sparsednn.system.files import write_json
+
+OUTPUTS, NOTE = "outputs", "taken.json"
+SAME_CODE = (
+    "resume=true: the code has uncommitted changes, or no git revision, so no record is known to be of the same code: "
+    "every point is run"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A complete record of this code, as far as it is needed to choose one: where and when it was written, for which point."""
+
+    path: Path
+    written_s: float
+    point: tuple[Any, ...] | None
+
+
+class Earlier:
+    """The complete records of this code below some folders, as they were when this was made.
+
+    Parameters
+    ----------
+    roots : list of Path
+        Folders; those that are not there have no records.
+    say : callable
+        Is told in one line of each record that cannot be read, and of code that no record can be of.
+    """
+
+    def __init__(self, roots: list[Path], say: Callable[[str], None]) -> None:
+        self.revision = known_revision()
+        self._by_hash: dict[str, list[Found]] = defaultdict(list)
+        if self.revision is None:
+            say(SAME_CODE)
+            return
+        for path in sorted({path.resolve() for root in roots for path in root.rglob(RESULT)}):
+            try:
+                record = _read(path)
+                if record["status"] == "complete" and record["environment"]["git_revision"] == self.revision:
+                    self._by_hash[record["config_hash"]].append(Found(path, path.stat().st_mtime, point_of(record)))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                say(f"resume=true: {path}: passed over, as it cannot be read as a record: {type(error).__name__}: {error}")
+
+    def find(
+        self, digest: str, folder: Path, reserved: Path, point: tuple[Any, ...] | None, claimed: set[Path]
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """Return the record that stands for a point, and where it is; None if there is none.
+
+        The one in the point's own `folder` is taken first, then one of the same `point` of an experiment, then the newest.
+        Other records below `reserved` belong to other points of this call, which may overwrite them; `claimed` are taken.
+        """
+        own, reserved = folder.resolve(), reserved.resolve()
+        usable = [
+            found
+            for found in self._by_hash.get(digest, [])
+            if found.path not in claimed and (found.path.parent == own or not found.path.is_relative_to(reserved))
+        ]
+        for found in sorted(usable, key=lambda f: (f.path.parent == own, f.point == point, f.written_s), reverse=True):
+            try:
+                return found.path, _read(found.path)
+            except (OSError, ValueError):  # it has been there
+                continue
+        return None
+
+
+def point_of(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return which point of which experiment a record is of, or None."""
+    about = record.get("experiment")
+    return None if about is None else tuple(about[key] for key in ("name", "toy", "sweep", "point"))
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a file is a complete record."""
+    try:
+        return bool(_read(path).get("status") == "complete")
+    except (OSError, ValueError):
+        return False
+
+
+def leave_note(folder: Path, path: Path, about: Mapping[str, Any]) -> None:
+    """Write into a point's folder which record stands for it; what a run that failed or died has left there is taken away."""
+    write_json(folder / NOTE, {"record": os.path.relpath(path, folder.resolve()), **about})
+    (folder / RUNNING).unlink(missing_ok=True)
+    own = folder / RESULT
+    if own.resolve() != path.resolve() and own.exists() and not is_complete(own):
+        own.unlink()
+
+
+def leads_to_own(folder: Path) -> bool:
+    """Whether a point's folder has a note that says of which experiment the record in the same folder is."""
+    try:
+        return bool(_read(folder / NOTE).get("record") == RESULT)
+    except (OSError, ValueError):
+        return False
+
+
+def roots(folder: Path) -> list[Path]:
+    """Return the folders to look for records in: ``outputs``, and where Hydra's output folders lie, of which one is `folder`.
+
+    Of an output folder below the current one that is its top folder; of another one, what is fixed in hydra.run.dir or
+    hydra.sweep.dir, before any time or number.
+    """
+    here = Path.cwd()
+    if folder.is_relative_to(here) and folder != here:
+        top = here / folder.relative_to(here).parts[0]
+    else:
+        fixed = _pattern().partition("${")[0]
+        whole = fixed == _pattern() or fixed.endswith("/")
+        top = Path(fixed) if whole else Path(fixed).parent
+        top = top if folder.is_relative_to(top) and top != Path(top.anchor) else folder
+    return [here / OUTPUTS, top]
+
+
+def reserved_folder(folder: Path) -> Path:
+    """Return the folder whose records belong to the points of this call: the sweep's, or the run's own."""
+    return folder.parent if HydraConfig.get().mode == RunMode.MULTIRUN else folder
+
+
+def _pattern() -> str:
+    """Return hydra.run.dir or hydra.sweep.dir as it was given, with what Hydra fills in left open."""
+    hydra = HydraConfig.get()
+    owner = hydra.sweep if hydra.mode == RunMode.MULTIRUN else hydra.run
+    given: Any = OmegaConf.to_container(owner, resolve=False)
+    return str(given["dir"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+        raise ValueError("not a mapping")
+    return record

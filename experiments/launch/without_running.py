@@ -1,0 +1,145 @@
+"""Points that are not run here and now: an earlier record stands for them, or they are handed to Slurm."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from experiments.config.resolve import Config, ConfigError, as_record
+from experiments.config.schema import ExperimentConfig
+from experiments.config.slurm_rules import n_cores, submits
+from experiments.launch import slurm
+from experiments.launch.resume import NOTE, Earlier, leads_to_own, leave_note, point_of, reserved_folder, roots
+from experiments.run.display import Display
+from experiments.run.environment import environment
+from experiments.run.identity import config_hash
+from experiments.run.measure import RESULT, RUNNING
+from sparsednn.results.result import SCHEMA_VERSION
+from sparsednn.system.files import write_json
+
+SUBMITTED, DRY_RUN = "submitted", "dry_run"
+
+
+class Elsewhere:
+    """Finds a record for each point that needs no run: an earlier one with resume=true, or that of a submitted job."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._earlier: Earlier | None = None
+        self._claimed: set[Path] = set()
+
+    def record(
+        self,
+        resolve: Callable[[], Config],
+        folder: Path,
+        overrides: list[str],
+        about: Mapping[str, Any] | None = None,
+        experiment: ExperimentConfig | None = None,
+    ) -> dict[str, Any] | None:
+        """Return the record that stands for a point, or None if the point is to be run.
+
+        Its status is "complete", "submitted", "dry_run" (with cluster.dry_run=true, and nothing is left but the script) or
+        "failed". `about` is what it is to say of its experiment; each record stands for one point of an `experiment`.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written.
+        """
+        try:
+            config = resolve()
+        except (ConfigError, HydraException, OmegaConfBaseException):
+            return None  # the run says what is wrong, and records it
+        found = self._take(config, folder, about or {}, experiment) if config.resume else None
+        if found is not None:
+            return found | {"overrides": overrides}
+        if about or not leads_to_own(folder):  # a job runs in the folder of the point that it was submitted for
+            (folder / NOTE).unlink(missing_ok=True)
+        return self._submit(config, folder, overrides, about) if submits(config) else None
+
+    def digest(self, config: Config, experiment: ExperimentConfig | None = None) -> str:
+        """Return the hash of what a point runs, be it here or in a job."""
+        return config_hash(as_record(slurm.job_config(config) if submits(config) else config), experiment)
+
+    def find(
+        self, config: Config, folder: Path, about: Mapping[str, Any], experiment: ExperimentConfig | None = None
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """Return the earlier record of a point, and where it is."""
+        if self._earlier is None:
+            self._earlier = Earlier(roots(folder), Display(self.console).say)
+        reserved = reserved_folder(folder) if experiment is None else folder.parent
+        return self._earlier.find(self.digest(config, experiment), folder, reserved, point_of(about), self._claimed)
+
+    def _take(
+        self, config: Config, folder: Path, about: Mapping[str, Any], experiment: ExperimentConfig | None
+    ) -> dict[str, Any] | None:
+        found = self.find(config, folder, about, experiment)
+        if found is None:
+            return None
+        path, record = found
+        if experiment is not None:
+            self._claimed.add(path)
+        if path.parent != folder.resolve() or about:
+            leave_note(folder, path, about)
+        else:
+            (folder / NOTE).unlink(missing_ok=True)
+        host = record["environment"]["host"]
+        of = "" if host == socket.gethostname() else f" (of {host})"
+        Display(self.console).say(f"resume: the point has a record already: {_shown(path)}{of}")
+        return record | dict(about)
+
+    def _submit(
+        self, config: Config, folder: Path, overrides: list[str], about: Mapping[str, Any] | None
+    ) -> dict[str, Any]:  # fmt: skip
+        """Hand a point to Slurm; the job overwrites the record that says so."""
+        display, path = Display(self.console), slurm.write_script(config, overrides, folder)
+        record: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "status": SUBMITTED,
+            "overrides": overrides,
+            **(about or {}),
+        }
+        record |= {"config": as_record(config), "config_hash": self.digest(config), "environment": environment()}
+        record |= {"neurons": config.neurons, "layers": config.layers, "job_id": None, "script": str(path)}
+        if config.threads is None and config.cluster.cores_per_node is None:
+            display.say(
+                f"cluster.cores_per_node is not given: nodes are taken to have {n_cores(config.cluster)}, as this machine"
+            )
+        if config.cluster.dry_run:
+            display.say(f"would be submitted: sbatch --parsable {path}")
+            self.console.out(path.read_text(encoding="utf-8"), highlight=False, end="")
+            return record | {"status": DRY_RUN}
+        write_json(folder / RESULT, record)
+        (folder / RUNNING).unlink(missing_ok=True)
+        if about:
+            leave_note(folder, (folder / RESULT).resolve(), about)  # the job knows nothing of an experiment
+        try:
+            record["job_id"] = slurm.sbatch(path)
+        except ConfigError as error:
+            record |= {"status": "failed", "error": str(error)}
+        if _waits(folder):
+            write_json(folder / RESULT, record)
+        if record["status"] == SUBMITTED:
+            display.say(f"submitted: job {record['job_id']}, script {path}")
+        return record
+
+
+def _waits(folder: Path) -> bool:
+    """Whether a job has not begun yet: it may end before sbatch does."""
+    with contextlib.suppress(OSError, ValueError):
+        return bool(json.loads((folder / RESULT).read_text(encoding="utf-8"))["status"] == SUBMITTED)
+    return not (folder / RUNNING).exists()
+
+
+def _shown(path: Path) -> str:
+    """Return a path as seen from the current folder, if it is below it."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

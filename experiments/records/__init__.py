@@ -1,0 +1,1 @@
+"""Records are read, checked and compared: ``python -m experiments.records FOLDER...``."""

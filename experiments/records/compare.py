@@ -1,0 +1,158 @@
+"""Any records in one table, with ratios: ``python -m experiments.records FOLDER...``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.config.resolve import ConfigError
+from experiments.records.files import TOY_NOTE, Record, read_all
+from experiments.records.statistics import WIDTH
+from experiments.run.display import Display
+from sparsednn.system.files import atomic_path
+
+JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz")
+"""Records that agree in these are compared with each other."""
+
+HOW = ("executor", "backend", "kernel", "scheduler", "hashing", "processes", "threads", "rows", "columns", "order", "residency")
+"""How a record was run; what differs between the records is shown."""
+
+MIXED = {"revision": "revisions", "cpu": "machines", "cores": "numbers of cores"}
+"""What should be the same in records whose times are compared."""
+
+
+def table_of(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+    """Return records as a table: one row each.
+
+    Columns: folder, ``toy`` (whether it is of toy size), status, error, the sizes of the job, how it was run,
+    ``seconds_median``, ``seconds_min``, ``seconds_max``, ``repeats``, rates, categories, whether
+    they are right, revision and machine.
+    """
+    return pd.DataFrame([_row(folder, record) for folder, record in found])
+
+
+def _row(folder: Path, record: Record) -> dict[str, Any]:
+    environment, seconds = record.get("environment") or {}, record.get("seconds") or {}
+    times = seconds.get("inference", [])
+    how = {**record, **(record.get("optimizations") or {})}
+    return {
+        "folder": str(folder),
+        "toy": bool((record.get("experiment") or {}).get("toy")),
+        "status": record.get("status", "failed"),
+        "error": record.get("error"),
+        **{key: record.get(key) for key in JOB},
+        **{key: how.get(key) for key in HOW},
+        "seconds_median": seconds.get("inference_median"),
+        "seconds_min": min(times, default=None),
+        "seconds_max": max(times, default=None),
+        "repeats": len(times),
+        "nominal_edges_per_second": record.get("nominal_edges_per_second"),
+        "performed_edges_per_second": record.get("performed_edges_per_second"),
+        "categories_count": record.get("categories_count"),
+        "categories_sha256": record.get("categories_sha256"),
+        "right": (record.get("truth") or {}).get("match"),
+        "revision": environment.get("git_revision"),
+        "cpu": environment.get("cpu"),
+        "cores": environment.get("cores_usable"),
+    }
+
+
+def with_ratios(records: pd.DataFrame) -> pd.DataFrame:
+    """Return complete records with ``ratio``: how many times as long as the fastest of the same job, medians by medians.
+
+    ``ratio_low`` and ``ratio_high`` are the smallest and largest ratio of any two repeats of the two.
+    """
+    done = records[(records["status"] == "complete") & records["seconds_median"].notna()].copy()
+    if done.empty:
+        return done.assign(ratio=[], ratio_low=[], ratio_high=[])
+    best = done.loc[done.groupby(list(JOB), dropna=False)["seconds_median"].idxmin()].set_index(list(JOB))
+    for name, mine, other in (
+        ("ratio", "seconds_median", "seconds_median"), ("ratio_low", "seconds_min", "seconds_max"),
+        ("ratio_high", "seconds_max", "seconds_min"),
+    ):  # fmt: skip
+        fastest = pd.Series([best.loc[key, other] for key in done[list(JOB)].itertuples(index=False, name=None)], done.index)
+        done[name] = done[mine] / fastest.astype(float)
+    return done.sort_values([*JOB, "seconds_median"], kind="stable")
+
+
+def mixed(records: pd.DataFrame) -> list[str]:
+    """Say what should be the same in records that are compared, and is not, and which have not found the same categories."""
+    found = []
+    for column, name in MIXED.items():
+        values = sorted({str(value) for value in records[column].dropna()})
+        if len(values) > 1:
+            found.append(f"mixed {name}: {', '.join(value[:48] for value in values)}")
+    done = records[records["status"] == "complete"]
+    for job, group in done.groupby(list(JOB), dropna=False):
+        if group["categories_sha256"].nunique() > 1:
+            counts = ", ".join(f"{count:,}" for count in sorted(set(group["categories_count"])))
+            found.append(f"different categories of {job[0]} x {job[1]}, {job[2]} instances: {counts} of them")
+    kinds = {str(kind) for kind in records["executor"].dropna()}
+    if len(kinds) > 1:
+        found.append(f"mixed executors, simulated and measured times: {', '.join(sorted(kinds))}")
+    return found
+
+
+def ratio_table(records: pd.DataFrame) -> Table:
+    """Return a table for the console: the jobs, what differs in how they were run, times and ratios with their spreads."""
+    done = with_ratios(records)
+    shown = [key for key in HOW if done[key].astype(str).nunique() > 1]
+    table = Table(
+        title=f"{len(done)} records; x fastest: of the same network and input, in brackets from end to end of the repeats"
+    )
+    for name in ("network", "instances", *shown):
+        table.add_column(name)
+    for name in ("inference s", "smallest to largest", "x fastest", ""):
+        table.add_column(name, justify="right")
+    for row in done.to_dict("records"):
+        marks = (" (simulated)" if row["executor"] == "simulated" else "") + (" (toy size)" if row["toy"] else "")
+        table.add_row(
+            f"{row['neurons']:,.0f} x {row['layers']:,.0f}",
+            f"{row['instances']:,.0f}",
+            *("" if pd.isna(row[key]) else escape(_short(row[key])) for key in shown),
+            f"{row['seconds_median']:.4g}{marks}",
+            f"{row['seconds_min']:.4g} to {row['seconds_max']:.4g}",
+            f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
+            "" if row["right"] in (True, None) or pd.isna(row["right"]) else "WRONG",
+        )
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the table; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.records", description="Put the records below any folders into one table, with ratios."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="where the records are, or folders above it")
+    parser.add_argument("--csv", type=Path, help="write all columns of all records into this file, failed ones too")
+    args = parser.parse_args(arguments)
+    display, complaints = Display(Console()), Display(Console(stderr=True))
+    try:
+        records = table_of(read_all(args.folders, lambda line: complaints.say(f"warning: {line}")))
+        if args.csv is not None:
+            with atomic_path(args.csv) as temporary:
+                records.to_csv(temporary, index=False)
+            display.say(f"table: {args.csv}")
+    except (ConfigError, OSError) as error:
+        complaints.say(f"error: {error}")
+        return 1
+    if records["toy"].any():
+        complaints.say(TOY_NOTE)
+    for line in mixed(records):
+        complaints.say(f"warning: {line}")
+    for row in records[records["status"] != "complete"].to_dict("records"):
+        why = str(row["error"] or "not run here").splitlines()[0]
+        complaints.say(f"warning: {row['folder']}: {row['status']}: {why}")
+    Console(width=max(display.console.width, WIDTH)).print(ratio_table(records))
+    return 0

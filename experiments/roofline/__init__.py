@@ -1,0 +1,1 @@
+"""What the kernel reaches of what the machine can do."""

@@ -1,0 +1,178 @@
+"""The roofline of the dense-block kernel: ``python -m experiments.roofline``.
+
+A layer on a block of instances is one multiply-add of a weight and a vector of instances for each connection. What can it
+reach at most? Measured in the same run as the kernel, round by round in turn, are
+
+- the arithmetic rate: multiply, then add, on vectors that stay in registers (fused ones for comparison);
+- the bandwidth of loads from sets that fit L1, L2, L3 and none of them.
+
+The roof is the least of the arithmetic rate and, for every level, its bandwidth times the multiply-adds per byte that it has
+to deliver. Rates and bandwidths are those of the faster of two vector widths. Bytes are counted so:
+
+- *L1* delivers every operand: 4 bytes for each multiply-add of a lane, and for each connection its id and weight once for each
+  tile of up to 64 lanes. Stores (4 bytes for each output and lane) go through a port of their own: they are recorded, but do
+  not count here.
+- *Levels further out* deliver what the nearer ones do not hold. Which level serves a load is a matter of reuse: an input row
+  is used by as many outputs as it has connections (32 in a RadiX-Net), 16 of which have the same 32 inputs and are computed
+  one after the other. So there are two counts. *In any order*: everything that a layer touches (inputs, outputs,
+  connections), less what the nearer cache can hold; no order of the work and no cache can do with less, so that this roof is a
+  bound. *In this order*: what LRU caches of these sizes miss when rows are touched in the kernel's order; this roof says what
+  the present order allows, and the distance between both what a better order could gain. Rows that are written are
+  brought in as well; writing back is not counted.
+
+All levels are taken to work at the same time, and none to wait. Latency, address translation, conflicts within a cache,
+mispredicted branches, what each output takes besides its connections, and loads of weights (one for each tile, which takes the
+place of a vector's) are not in the model: they keep the kernel below its roof. One group of columns by itself, which
+stays in L1, shows what the kernel reaches without any of the outer levels: what it lacks there is lost within the core.
+Threads are not pinned, and share what lies beyond L2.
+
+Rates are per second that a thread has a core, and those of threads that run at the same time are added up: other programs on
+the cores would lower wall clock rates by any factor. A measurement during which a thread had to leave its core is made again,
+for a limited time in all; how many stayed disturbed is reported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from backends.common.jit import JIT_DISABLED
+from experiments.config.resolve import Config, ConfigError
+from experiments.figures.roofline import draw_roofline
+from experiments.records.statistics import benchmark_parser, check_common, write_figures
+from experiments.roofline.model import caches
+from experiments.roofline.probes import Crew, LayerCase, Probe, group_case, machine_probes, radixnet_case
+from experiments.roofline.rates import summed_up
+from experiments.roofline.table import show
+from sparsednn.engine import default_threads
+from sparsednn.system.console import run_program
+
+GROUP, GROUP_STRIDE = "one group of columns", 64
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is measured: layers of so many neurons, blocks of so many instances, each for so many seconds at least."""
+
+    neurons: tuple[int, ...]
+    strides: tuple[int, ...]
+    least_s: float
+
+
+FULL = Size((1024, 4096, 16384, 65536), (128, 32, 64, 256), 0.004)
+"""A measurement takes far longer than threads take to start together, and is short enough to be left alone often."""
+
+TOY = Size((64,), (128, 24), 1e-4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    parser = benchmark_parser("roofline", (__doc__ or "").split("\n\n")[0], rounds=7)
+    parser.add_argument(
+        "--threads", type=int, default=default_threads(), help="run on one thread and on so many (default: %(default)s)"
+    )
+    parser.add_argument("--figure", type=Path, help="also draw the roofline: FILE.png, and FILE.pdf beside it")
+    args = parser.parse_args(arguments)
+    check_common(parser, args)
+    if args.threads < 1:
+        parser.error(f"--threads {args.threads}: at least 1 is needed")
+    if args.figure is not None and (args.figure.suffix != ".png" or not args.figure.parent.is_dir()):
+        parser.error(f"--figure {args.figure}: must be the name of a .png file in a folder that exists")
+    try:
+        require_usable()
+    except ConfigError as error:
+        parser.error(str(error))
+    figures = measure(args.rounds, args.threads, FULL)
+    show(figures, Console())
+    write_figures(args.json, figures)
+    if args.figure is not None:
+        draw_roofline(figures, args.figure)
+    return 0
+
+
+def require_usable() -> None:
+    """Raise ConfigError where there is nothing to measure."""
+    if JIT_DISABLED:
+        raise ConfigError("NUMBA_DISABLE_JIT is set: only compiled kernels have a roofline; run without it")
+
+
+def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Measure as a configuration says: ``threads``, and ``repeats`` as rounds."""
+    return measure(config.repeats, config.threads or default_threads(), TOY if toy else FULL, progress)
+
+
+def measure(
+    rounds: int, threads: int, size: Size = FULL, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Any]:
+    """Run all probes in turn, `rounds` times and once before to warm up, on one thread and on `threads`.
+
+    `progress` is told how many of all rounds are done.
+
+    Returns
+    -------
+    dict
+        rounds, caches; ``rates``: what the machine does; ``kernels``: what the kernel does, with its roofs.
+    """
+    levels, numbers = caches(), sorted({1, threads})
+    cases = layer_cases(size)
+    machine = {n: machine_probes(levels, n) for n in numbers}
+    layers = {n: [(case, case.probe(name, neurons, stride)) for case, name, neurons, stride in cases] for n in numbers}
+    probes = {n: machine[n] + [probe for _, probe in layers[n]] for n in numbers}
+    crew = run_in_turn(probes, rounds, size.least_s, progress)
+    figures = {
+        "rounds": rounds,
+        "measured": crew.n_measured,
+        "disturbed": crew.n_disturbed,
+        "caches": [asdict(level) for level in levels],
+        "rates": [{"threads": n, **probe.about, "values": probe.rates} for n in numbers for probe in machine[n]],
+        "kernels": [
+            {
+                "threads": n,
+                **probe.about,
+                "values": probe.rates,
+                "any_order": {"bytes": case.work(probe.about["stride"]).least_bytes(levels, n)},
+                "this_order": {"bytes": case.bytes_in_order(probe.about["stride"], levels, n)},
+            }
+            for n in numbers
+            for case, probe in layers[n]
+        ],
+    }
+    return summed_up(figures)
+
+
+def layer_cases(size: Size) -> list[tuple[LayerCase, str, int, int]]:
+    """Return each layer with its name, neurons and the block's width: one group by itself, then whole layers."""
+    found = [(group_case(), GROUP, 0, GROUP_STRIDE)]
+    for neurons in size.neurons:
+        for columns in ("none", "merge"):
+            case = radixnet_case(neurons, columns)
+            found += [(case, f"{neurons} neurons", neurons, stride) for stride in size.strides]
+    return found
+
+
+def run_in_turn(probes: dict[int, list[Probe]], rounds: int, least_s: float, progress: Callable[[int, int], None]) -> Crew:
+    """Measure each probe on its number of threads, round after round; the first round does not count."""
+    crew = Crew(max(probes), max(probe.n_bytes for group in probes.values() for probe in group))
+    try:
+        for group in probes.values():
+            for probe in group:
+                crew.calibrate(probe, least_s)
+        for number in range(rounds + 1):
+            for n_threads, group in probes.items():
+                for probe in group:
+                    rate = crew.rate(probe, n_threads)
+                    if number > 0:
+                        probe.rates.append(rate)
+            progress(number + 1, rounds + 1)
+    finally:
+        crew.close()
+    return crew
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

@@ -1,0 +1,1 @@
+"""One point is run: load, estimate, infer, check, show."""

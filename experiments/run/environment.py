@@ -1,0 +1,76 @@
+"""Where a result was measured: code revision, package versions and machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sparsednn.system.control_groups import cpu_quota
+
+PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
+CHANGED = "+changes"
+"""Ends the revision of code that differs from it."""
+
+CODE = (":/sparsednn", ":/backends", ":/experiments")
+"""Where a file that git does not know yet is code all the same."""
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """Return git revision ("+changes" if files differ from it), versions, machine and the id of the Slurm job.
+
+    Of cores there are three numbers: those of the machine, those that this process may run on, and those whose time its control
+    groups may spend (a fraction; None without a quota).
+    """
+    return {
+        "git_revision": _git_revision(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "host": socket.gethostname(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "cores_usable": len(os.sched_getaffinity(0)),
+        "cores_quota": cpu_quota(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    folder = Path(__file__).parent
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        changes = changes or _git(folder, "ls-files", "--others", "--exclude-standard", *CODE)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{revision}{CHANGED}" if changes else revision
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,35 @@
+"""What makes two points the same: the configuration, as far as results depend on it, and the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.config.schema import ExperimentConfig
+from experiments.config.slurm_rules import FIELDS
+from experiments.run.environment import CHANGED, environment
+
+IGNORED = {"": ("resume",), "cluster": ("name", *FIELDS)}
+"""Keys by group that no result depends on: they say how a run is started."""
+
+
+def config_hash(config: Mapping[str, Any], experiment: ExperimentConfig | None = None) -> str:
+    """Return the SHA-256 of a resolved configuration, given as plain values, without the keys that no result depends on.
+
+    Points of an experiment are the same as plain runs of their configuration; but a benchmark infers nothing, and depends on
+    the toy size as well.
+    """
+    kept = {key: value for key, value in config.items() if key not in IGNORED[""]}
+    kept["cluster"] = {key: value for key, value in config["cluster"].items() if key not in IGNORED["cluster"]}
+    if experiment is not None and experiment.benchmark:
+        kept["experiment"] = {"benchmark": experiment.benchmark, "toy": experiment.toy}
+    canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def known_revision() -> str | None:
+    """Return the git revision of this code, or None if files differ from it or there is none: nobody knows that code then."""
+    revision: str | None = environment()["git_revision"]
+    return None if revision is None or revision.endswith(CHANGED) else revision

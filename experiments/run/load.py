@@ -1,0 +1,149 @@
+"""Loading what a point runs on: network, instances and truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from experiments.config.resolve import Config
+from experiments.run.display import Display
+from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.comm import Communicator
+from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
+from sparsednn.data.radixnet import challenge_bias, radixnet
+from sparsednn.network import Activation, Network, clipped_relu, identity, relu
+from sparsednn.rows.distribution import neighbours
+from sparsednn.rows.partition import even_bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a point runs on.
+
+    Attributes
+    ----------
+    network : Network
+    inputs : csr_array
+        This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
+    truth : int64 array, or None
+        On rank 0, if it is given.
+    seconds : float
+        That loading took.
+    """
+
+    network: Network
+    inputs: sp.csr_array
+    row_ids: NDArray[np.int64]
+    truth: NDArray[np.int64] | None
+    seconds: float
+
+
+# `sparsednn.data.files` is imported where files are read: with it comes pandas, for which other runs need not wait.
+
+
+def load(config: Config, display: Display, comm: Communicator) -> Data:
+    """Load or generate network, inputs and truth; each process its own instances, and on each node one network. Collective."""
+    started_at = perf_counter()
+    with display.stage("network") as stage:
+
+        def make() -> Network:
+            return _load_network(config, stage.update)
+
+        network = comm.share(make) if config.cluster.share_network else make()
+    display.say(
+        f"network: {network.n_inputs:,} neurons x {len(network.layers):,} layers, {network.nnz:,} connections "
+        f"({perf_counter() - started_at:.1f} s)"
+    )
+    inputs_at = perf_counter()
+    with display.stage("inputs") as stage:
+        inputs, ids, n_instances = _load_inputs(config, stage.update, comm)
+    of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
+    display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
+    given = _load_truth(config, n_instances) if comm.rank == 0 else None
+    return Data(network, inputs, ids, given, perf_counter() - started_at)
+
+
+def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:
+    """Return the truth that is given, if there is one; cut off where the user has said how many instances are to be run."""
+    if config.input.truth is None:
+        return None
+    from sparsednn.data.files import read_truth
+
+    truth = read_truth(Path(config.input.truth), config.neurons, config.layers)
+    challenge = config.input.name == "challenge"
+    if config.instances is not None and not (challenge and config.instances == N_INSTANCES):
+        truth = truth[truth <= config.instances]
+    if truth.size and truth[-1] > n_instances:
+        source, way_out = (
+            ("the challenge", "take the truth of these")
+            if challenge
+            else (f"input.path={config.input.path}", f"instances={n_instances} cuts off the truth there")
+        )
+        raise ValueError(
+            f"input.truth={config.input.truth}: has the category {truth[-1]}, but {source} has {n_instances} instances; "
+            f"{way_out}"
+        )
+    return truth
+
+
+def _load_network(config: Config, progress: Callable[[int, int], None]) -> Network:
+    net = config.network
+    if net.name == "radixnet":
+        return radixnet(
+            config.neurons,
+            config.layers,
+            radices=net.radices,
+            dense_width=net.dense_width,
+            seed=net.seed,
+            weight=net.weight,
+            bias=net.bias,
+        )
+    from sparsednn.data.files import read_network
+
+    return read_network(
+        Path(str(net.path)),
+        config.neurons,
+        config.layers,
+        bias=challenge_bias(config.neurons) if net.bias is None else net.bias,
+        activation=_activation(net.activation.value, net.maximum),
+        bias_on=net.bias_on.value,
+        progress=progress,
+    )
+
+
+def _activation(name: str, maximum: float) -> Activation:
+    return {"clipped_relu": clipped_relu(maximum), "relu": relu(), "identity": identity()}[name]
+
+
+def _load_inputs(
+    config: Config, progress: Callable[[int, int], None], comm: Communicator
+) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
+    """Return this process's instances, their ids, and how many all processes have."""
+
+    def own(n: int) -> NDArray[np.int64]:
+        order = neighbours(n, hashed=config.partition.hashing.value in ("input", "both"), buckets=config.partition.buckets)
+        bounds = even_bounds(n, comm.size)
+        return np.sort(order[bounds[comm.rank] : bounds[comm.rank + 1]])
+
+    if config.input.name != "challenge":
+        from sparsednn.data.files import read_inputs
+
+        rows = read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
+        ids = own(rows.shape[0])
+        own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], config.neurons)
+        return own_rows, ids, rows.shape[0]
+    n_instances = config.instances or N_INSTANCES
+    if comm.size == 1:
+        return challenge_inputs(config.neurons, n_instances, progress=progress), np.arange(n_instances), n_instances
+    if any(comm.all_gather(not cache_path(config.neurons).is_file())):  # then one process of each node builds them for all
+        if comm.node_rank == 0:
+            challenge_inputs(config.neurons, 1, progress=progress)
+        comm.barrier()
+    ids = own(n_instances)
+    return challenge_inputs(config.neurons, n_instances, ids=ids, progress=progress), ids, n_instances

@@ -1,0 +1,1 @@
+"""Experiments become points, and are run one after the other."""

@@ -1,0 +1,290 @@
+"""A prepared inference, which can be run again and again: in this process alone, or with others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.backend import Backend, Control
+from sparsednn.comm import Communicator
+from sparsednn.comm.base import csr_of
+from sparsednn.execution.base import Timeline
+from sparsednn.execution.row_groups import Finished, GroupTasks, Prepared, RowSource
+from sparsednn.execution.shared_queues import SharedQueues, in_group_order
+from sparsednn.execution.threads import ThreadExecutor
+from sparsednn.network import Network
+from sparsednn.options import InferOptions
+from sparsednn.results.trace import Span
+from sparsednn.results.worker_times import WorkerTimes
+from sparsednn.rows.distribution import Share, redistribute
+from sparsednn.rows.partition import even_bounds, split_evenly
+from sparsednn.schedulers import Job, Scheduler
+from sparsednn.system.cores import worker_domains
+from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some of the layers, in a kernel's layout; `zeros_stay`: an instance that is all zero after them can only stay so."""
+
+    n_layers: int
+    plan: Any
+    zeros_stay: bool
+
+
+@dataclass(slots=True)
+class Run:
+    """One repeat.
+
+    Attributes
+    ----------
+    seconds : float
+        Until rank 0 has all categories.
+    categories : int64 array
+        Of all processes, 1-based.
+    output : csr_array, or None
+        Of all instances, on rank 0, if asked for.
+    processes : list of dict
+        What each process did, by rank; on ranks other than 0, only this one's.
+    """
+
+    seconds: float
+    categories: NDArray[np.int64]
+    output: sp.csr_array | None
+    processes: list[dict[str, Any]]
+
+    def all(self, name: str) -> list[Any]:
+        """Return the items of a list that each process has."""
+        return [item for process in self.processes for item in process[name]]
+
+
+@dataclass(slots=True)
+class _Done:
+    """What this process has done in the stages so far."""
+
+    finished: list[Finished] = field(default_factory=list)
+    times: list[WorkerTimes] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    group_nnz: list[float] = field(default_factory=list)
+    multiply_adds: int = 0
+    exchange_s: float = 0.0
+
+    def add(self, timeline: Timeline, began_s: float, finished: list[Finished]) -> None:
+        """Add a stage, which began so many seconds after the run."""
+        self.finished = finished
+        self.multiply_adds += sum(result.multiply_adds for _, result in finished)
+        self.times = [_sum(*both) for both in zip(self.times, timeline.times, strict=True)] if self.times else timeline.times
+        self.spans += [_later(span, began_s) for span in timeline.spans]
+
+
+class Inference:
+    """Prepared stages of a network, and the rows of this process.
+
+    Parameters
+    ----------
+    backend : Backend
+    stages : list of Stage
+        One, or two where the rows are balanced between them.
+    scheduler : Scheduler
+    share : Share
+    n_workers, n_cores : int
+        Threads of this process, and cores that they have.
+    output : bool
+    options : InferOptions
+    """
+
+    def __init__(
+        self, backend: Backend, stages: list[Stage], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
+        output: bool, options: InferOptions,
+    ) -> None:  # fmt: skip
+        self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
+        self.output, self.options, self.n_cores = output, options, n_cores
+        self.comm = options.communicator
+        first_core = self.comm.node_rank * n_workers  # processes of a node are pinned side by side
+        self.executor = ThreadExecutor(
+            n_workers, pin=options.pin, trace=options.trace, process=self.comm.rank, first_core=first_core
+        )  # fmt: skip
+        self.domains = worker_domains(n_workers, options.pin, options.numa_domains, first_core)
+
+    def run(self) -> Run:
+        """Run it once; the clock is on from the input in memory until the categories are known. Collective.
+
+        Raises
+        ------
+        FloatingPointError
+            If activations have overflowed float32.
+        """
+        comm = self.comm
+        with self._queues(self.share) as (share, sources, queues):
+            comm.barrier()
+            started_at = perf_counter()
+            done = self._run_stages(share, sources, queues, started_at)
+            categories = _categories(done.finished)
+            own_s = perf_counter() - started_at
+            gathered = comm.all_gather(categories)
+            seconds = perf_counter() - started_at
+        processes = comm.gather(self._report(done, own_s, seconds))
+        output = self._all_output(done.finished) if self.output else None
+        mine = processes if processes is not None else [self._report(done, own_s, seconds)]
+        return Run(comm.broadcast(seconds), np.sort(np.concatenate(gathered)), output, mine)
+
+    def _run_stages(self, share: Share, sources: list[RowSource], queues: SharedQueues | None, started_at: float) -> _Done:
+        done = _Done()
+        for number, stage in enumerate(self.stages):
+            if number > 0:
+                begin = perf_counter()
+                share = balanced(self.options.communicator, share, done.finished, self.stages[number - 1].zeros_stay)
+                sources, queues = self._sources(share), None
+                done.exchange_s += perf_counter() - begin
+            done.group_nnz += [float(np.diff(s.inputs.indptr)[s.rows].sum()) for s in sources] if number == 0 else []
+            control = Control.for_workers(self.executor.n_workers)
+            last = number == len(self.stages) - 1
+            prepared = Prepared(self.backend, stage.plan, share.rows, stage.n_layers, self.output or not last)
+            tasks = GroupTasks(prepared, sources, control, self.n_cores, stealing=queues, trace=self.options.trace)
+            job = Job(
+                self.executor.n_workers, len(sources), stage.n_layers, self.domains, self.comm.rank, self.comm.size
+            )  # fmt: skip
+            began_s = perf_counter() - started_at
+            timeline = self.executor.run(self.scheduler, job, tasks, self._watch(control, number, share))
+            done.add(timeline, began_s, tasks.finished())
+        return done
+
+    @contextlib.contextmanager
+    def _queues(self, share: Share) -> Iterator[tuple[Share, list[RowSource], SharedQueues | None]]:
+        """Lay out the row groups; with queues that processes share, if the scheduler takes from them."""
+        sources = self._sources(share)
+        if not self.scheduler.takes_from_processes:
+            yield share, sources, None
+            return
+        ids = np.concatenate([source.ids for source in sources])
+        rows, groups = in_group_order(share.rows, [source.rows for source in sources])
+        sources = [RowSource(rows, at, source.ids) for at, source in zip(groups, sources, strict=True)]
+        queues = SharedQueues(self.comm, rows, ids, [len(at) for at in groups])
+        yield share, sources, queues  # after an error nothing is closed: that would wait for the other processes
+        queues.close()
+
+    def _sources(self, share: Share) -> list[RowSource]:
+        n_groups, unit = self.scheduler.n_row_groups(self.executor.n_workers), self.backend.row_unit(self.stages[0].plan)
+        groups = split_evenly(len(share.ids), n_groups, share.order, unit).groups
+        return [RowSource(share.rows, group.rows, share.ids[group.rows]) for group in groups]
+
+    def _report(self, done: _Done, own_s: float, seconds: float) -> dict[str, Any]:
+        """What rank 0 is to know of this process."""
+        return {
+            "process": self.comm.rank,
+            "host": socket.gethostname(),
+            "process_id": os.getpid(),
+            "instances": len(self.share.ids),
+            "input_nnz": int(self.share.rows.nnz),
+            "inference_s": own_s,
+            "idle_s": seconds - own_s,
+            "exchange_s": done.exchange_s,
+            "multiply_adds": done.multiply_adds,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "pss_bytes": proportional_bytes(),
+            "times": done.times,
+            "spans": done.spans,
+            "group_nnz": done.group_nnz,
+        }
+
+    def _all_output(self, finished: list[Finished]) -> sp.csr_array | None:
+        """The last activations of all instances, on rank 0."""
+        mine = [(source.ids, result.output) for source, result in finished]
+        gathered = self.comm.gather(mine)
+        if gathered is None:
+            return None
+        parts = [part for process in gathered for part in process]
+        ids = np.concatenate([ids for ids, _ in parts])
+        stacked = sp.csr_array(sp.vstack([output for _, output in parts], format="csr"))
+        full = sp.csr_array((self.share.n_instances, stacked.shape[1]), dtype=np.float32) if len(ids) == 0 else stacked
+        return _spread(full, ids, self.share.n_instances)
+
+    def _watch(self, control: Control, stage: int, share: Share) -> Callable[[], None] | None:
+        """Progress of this process, in all stages."""
+        progress = self.options.progress
+        if progress is None:
+            return None
+        n_layers = sum(one.n_layers for one in self.stages)
+        total = len(self.share.ids) * n_layers
+        before = len(self.share.ids) * sum(one.n_layers for one in self.stages[:stage])
+        return lambda: progress(min(before + int(control.progress[:, 0].sum()), total), total)
+
+
+def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
+    """Return rows in the order of their ids; those that are not there are empty."""
+    if len(ids) == n and (np.diff(ids) > 0).all():
+        return rows
+    order = np.argsort(ids)
+    counts = np.zeros(n, np.int64)
+    counts[ids[order]] = np.diff(rows.indptr)[order]
+    packed = rows[order]
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(packed.indptr.dtype)
+    return sp.csr_array((packed.data, packed.indices, indptr), shape=(n, rows.shape[1]))
+
+
+def balanced(comm: Communicator, share: Share, finished: list[Finished], zeros_stay: bool) -> Share:
+    """Give each process equally many of the instances that are left, with the activations that they have now. Collective.
+
+    The ids of what is left are numbered anew inside, and are the old ones again in the result.
+    """
+    parts = [(source.ids, result.output) for source, result in finished]
+    width = parts[0][1].shape[1]  # type: ignore[union-attr]
+    ids = np.concatenate([ids for ids, _ in parts])
+    rows = sp.csr_array(sp.vstack([output for _, output in parts], format="csr", dtype=np.float32))
+    kept = np.flatnonzero(np.diff(rows.indptr) > 0) if zeros_stay else np.arange(len(ids))
+    kept = kept[np.argsort(ids[kept])]
+    ids, left = ids[kept], sp.csr_array(rows[kept])
+    left.sort_indices()
+    left = csr_of(left.indptr, left.indices, left.data, width)
+    everybodys = np.sort(np.concatenate(comm.all_gather(ids)))
+    numbers = np.searchsorted(everybodys, ids).astype(np.int64)
+    n = len(everybodys)
+    here = Share(left, numbers, np.arange(len(ids), dtype=np.int64), n)
+    there = redistribute(comm, here, np.arange(n, dtype=np.int64), even_bounds(n, comm.size))
+    return Share(there.rows, everybodys[there.ids], there.order, share.n_instances)
+
+
+def stages_of(network: Network, rebalance_after: int | None, prepare: Callable[[Network], Any]) -> list[Stage]:
+    """Prepare the network in one piece, or in two where the rows are balanced in between."""
+    n_layers = len(network.layers)
+    if rebalance_after is None or rebalance_after >= n_layers:
+        return [Stage(n_layers, prepare(network), zeros_stay=True)]
+    stay = bool(network.zero_rows_stay_zero()[rebalance_after])
+    halves = (network.layers[:rebalance_after], network.layers[rebalance_after:])
+    return [Stage(len(half), prepare(Network.from_layers(half, network.bias_on)), stay) for half in halves]
+
+
+def _categories(finished: list[Finished]) -> NDArray[np.int64]:
+    """Find this process's categories."""
+    found = [np.zeros(0, np.int64)]
+    for source, result in finished:
+        bad = np.flatnonzero(~np.isfinite(result.sums))
+        if bad.size:
+            raise FloatingPointError(
+                f"instance {source.ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
+                "way (clipped_relu(max) bounds them)"
+            )
+        found.append(source.ids[result.sums > 0] + 1)
+    return np.sort(np.concatenate(found))
+
+
+def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
+    """The times of one worker in two stages."""
+    names = (f.name for f in fields(WorkerTimes) if f.name != "worker")
+    return WorkerTimes(one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
+def _later(span: Span, seconds: float) -> Span:
+    return Span(
+        span.process, span.worker, span.kind, span.start_s + seconds, span.stop_s + seconds, span.row_group, span.first_layer,
+        span.last_layer, span.multiply_adds,
+    )  # fmt: skip

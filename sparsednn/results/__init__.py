@@ -1,0 +1,1 @@
+"""What an inference leaves: the result, its measures, spans and trace."""

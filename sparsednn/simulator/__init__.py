@@ -1,0 +1,1 @@
+"""The same schedulers run in virtual time: work counts, a calibrated cost model, a simulated cluster."""

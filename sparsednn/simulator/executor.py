@@ -1,0 +1,242 @@
+"""Virtual workers in virtual time: the same schedulers, driven by what a cost model says of every row group."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from sparsednn.execution.base import Timeline
+from sparsednn.schedulers.base import (
+    Action,
+    Boundary,
+    Call,
+    Dismiss,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    Sleep,
+    Started,
+    Stop,
+    Team,
+)
+from sparsednn.simulator.clock import VirtualTime
+from sparsednn.simulator.crew import VirtualCrew
+from sparsednn.simulator.log import VirtualLog
+from sparsednn.simulator.work import GroupCosts, Overheads
+
+ORDERS, REPORTS, DECISIONS = range(3)
+"""Of what happens at one moment, in this order: orders reach workers, workers report, the scheduler decides."""
+
+
+class SimulatedExecutor:
+    """Carries out a scheduler's decisions in virtual time, as `ThreadExecutor` does in real time; deterministic.
+
+    Decisions are made one at a time, under one lock; those who wait for it are served in the order in which they came.
+
+    Parameters
+    ----------
+    n_workers : int
+    overheads : Overheads, optional
+        None: the protocol takes no time.
+    slowdown : sequence of float, shape (n_workers + 1,), optional
+        Entry n: how much longer everything takes while n workers are active; 1 everywhere unless given.
+    speeds : sequence of float, shape (n_workers,), optional
+        Of each worker's core; 0.5 takes twice as long. 1 unless given.
+    trace : bool
+        Return spans.
+    process : int
+        Number of the process in spans.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        n_workers: int,
+        overheads: Overheads | None = None,
+        *,
+        slowdown: Sequence[float] | None = None,
+        speeds: Sequence[float] | None = None,
+        trace: bool = False,
+        process: int = 0,
+    ) -> None:
+        self.n_workers = n_workers
+        self.overheads = overheads or Overheads.none(n_workers)
+        self.slowdown = [1.0] * (n_workers + 1) if slowdown is None else list(slowdown)
+        self.speeds = [1.0] * n_workers if speeds is None else list(speeds)
+        self.trace = trace
+        self.process = process
+        if len(self.speeds) != n_workers or not min(self.speeds) > 0:
+            raise ValueError(f"speeds={self.speeds}: one above 0 is needed for each of {n_workers} workers")
+        if len(self.slowdown) != n_workers + 1 or not min(self.slowdown) > 0:
+            raise ValueError(f"slowdown={self.slowdown}: one above 0 is needed for each of 0 to {n_workers} active workers")
+
+    def run(self, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts]) -> Timeline:
+        """Run until every worker has stopped.
+
+        Parameters
+        ----------
+        scheduler : Scheduler
+        job : Job
+        costs : sequence of GroupCosts, one for each row group of the job
+
+        Returns
+        -------
+        Timeline
+            Its seconds are virtual ones.
+
+        Raises
+        ------
+        RuntimeError
+            If the scheduler leaves workers asleep or row groups unfinished when nothing is left to happen.
+        """
+        scheduler.start(job)
+        run = _Run(self, scheduler, job, costs)
+        run.time.run()
+        run.check()
+        elapsed_s = run.ended_s
+        for log in run.logs:
+            log.close(elapsed_s)
+        return Timeline(elapsed_s, [log.times for log in run.logs], [span for log in run.logs for span in log.spans])
+
+
+_Order = VirtualCrew | None
+"""What a worker finds in its mailbox: be a member of this crew; None: stop."""
+
+
+class _Run:
+    """The state of one run: what each worker does, who is called, and when the lock is free."""
+
+    def __init__(self, executor: SimulatedExecutor, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts]) -> None:
+        n, self.overheads, self.speeds = executor.n_workers, executor.overheads, executor.speeds
+        self.scheduler, self.job, self.costs = scheduler, job, costs
+        self.time = VirtualTime(executor.slowdown)
+        self.logs = [VirtualLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
+        self.layers = [0] * job.n_row_groups
+        self.scores = [0] * n
+        self.crews: list[VirtualCrew | None] = [None] * n
+        self.deciding = [True] * n
+        self.stopped = [False] * n
+        self.calls: dict[int, int] = {}
+        self.mailboxes: list[deque[_Order]] = [deque() for _ in range(n)]
+        self.lock_free_s = 0.0
+        self.ended_s = 0.0
+        for worker in range(n):
+            self.time.at((worker + 1) * self.overheads.start_s, REPORTS, worker, self.report, Started(worker))
+
+    def check(self) -> None:
+        """Everybody has stopped and everything is done."""
+        if not all(self.stopped):
+            asleep = [worker for worker, stopped in enumerate(self.stopped) if not stopped]
+            raise RuntimeError(f"workers {asleep} wait for ever: the scheduler has left them without an order")
+        missing = [group for group, layer in enumerate(self.layers) if layer < self.job.n_layers]
+        if missing:
+            raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
+
+    def report(self, event: Event) -> None:
+        """A worker asks for the lock, behind all that have asked before."""
+        granted_s = max(self.time.now_s, self.lock_free_s)
+        self.lock_free_s = granted_s + self.overheads.decision_s
+        self.time.at(granted_s, DECISIONS, event.worker, self.decide, event, self.time.now_s)
+
+    def decide(self, event: Event, asked_s: float) -> None:
+        """The scheduler decides; what it decides is handed out when it is through."""
+        self.calls.pop(event.worker, None)
+        actions = self.scheduler.on_event(event)
+        done_s = self.time.now_s + self.overheads.decision_s
+        self.logs[event.worker].decided(event, actions, asked_s, self.time.now_s, done_s)
+        self.time.at(done_s, ORDERS, event.worker, self.hand_out, event.worker, actions)
+
+    def hand_out(self, decider: int, actions: Sequence[Action]) -> None:
+        """Give orders. The worker that made the decision is awake; others have to wake up first."""
+        self.deciding[decider] = False
+        for action in actions:
+            match action:
+                case Run(worker, row_group):
+                    self.send(worker, VirtualCrew(row_group, (worker,)), awake=worker == decider)
+                case Team(row_group, members):
+                    self.send(members[0], VirtualCrew(row_group, members), awake=members[0] == decider)
+                case Stop(worker):
+                    self.send(worker, None, awake=worker == decider)
+                case Sleep(worker):
+                    self.logs[worker].asleep = True
+                case Call(worker, from_layer):
+                    self.calls[worker] = from_layer
+                    self.plan_exit(worker)
+                case Dismiss(worker):
+                    self.calls.pop(worker, None)
+                    self.plan_exit(worker)
+        self.read_mail(decider)
+
+    def send(self, worker: int, order: _Order, *, awake: bool) -> None:
+        """Put an order into a mailbox."""
+        delay_s = 0.0 if awake else self.overheads.wake_s
+        self.time.at(self.time.now_s + delay_s, ORDERS, worker, self.receive, worker, order)
+
+    def receive(self, worker: int, order: _Order) -> None:
+        """An order has come; it waits while the worker is busy."""
+        self.mailboxes[worker].append(order)
+        self.read_mail(worker)
+
+    def read_mail(self, worker: int) -> None:
+        """A worker that has nothing to do takes its next order."""
+        mailbox = self.mailboxes[worker]
+        if not mailbox or self.deciding[worker] or self.crews[worker] is not None or self.stopped[worker]:
+            return
+        crew = mailbox.popleft()
+        self.logs[worker].woken(self.time.now_s, joins=crew is not None and crew.members[0] != worker)
+        if crew is None:
+            self.stopped[worker], self.ended_s = True, self.time.now_s
+            return
+        self.crews[worker] = crew
+        crew.joined_s[worker] = self.time.now_s
+        if worker == crew.members[0]:
+            for other in crew.members[1:]:
+                self.send(other, crew, awake=False)
+        if len(crew.joined_s) == len(crew.members):
+            self.begin(crew)
+
+    def begin(self, crew: VirtualCrew) -> None:
+        """All members are there and the row group goes on."""
+        speeds = [self.speeds[member] for member in crew.members]
+        barrier_s = float(self.overheads.barrier_s[len(speeds)])
+        crew.begin(self.costs[crew.row_group], self.layers[crew.row_group], speeds, barrier_s, self.time)
+        self.time.activate(len(crew.members))
+        self.plan_exit(crew.members[0])
+
+    def plan_exit(self, leader: int) -> None:
+        """Find out where the leader's crew will leave: at the end, or at a layer boundary if the leader is called."""
+        crew = self.crews[leader]
+        if crew is None or not crew.running or crew.members[0] != leader:
+            return
+        exit_s = crew.plan_exit(self.calls.get(leader), self.time.work_s)
+        self.time.after_work(exit_s, REPORTS, leader, self.leave, crew, crew.n_plans)
+
+    def leave(self, crew: VirtualCrew, plan: int) -> None:
+        """The crew leaves its row group, unless it has planned anew since; its leader reports."""
+        if plan != crew.n_plans:
+            return
+        leader, group, now_s = crew.members[0], crew.row_group, self.time.now_s
+        self.scores[leader] = self.layers[group] = crew.exit_layer
+        self.time.activate(-len(crew.members))
+        for member, stretch in zip(crew.members, crew.end(now_s), strict=True):
+            self.logs[member].ran(stretch)
+            self.crews[member] = None
+        self.deciding[leader] = True
+        if crew.exit_layer == self.job.n_layers:
+            self.logs[leader].times.row_groups += 1
+            self.report(Finished(leader, group))
+        else:
+            scores = tuple(self.score(worker) for worker in range(len(self.crews)))
+            self.report(Boundary(leader, group, scores, int(self.costs[group].step_work[crew.exit_layer])))
+        for member in crew.members[1:]:
+            self.read_mail(member)
+
+    def score(self, worker: int) -> int:
+        """Layers finished of the row group that a worker runs or leads, or ran or led last."""
+        crew = self.crews[worker]
+        if crew is None or not crew.running or crew.members[0] != worker:
+            return self.scores[worker]
+        return crew.layer_at(self.time.work_s)

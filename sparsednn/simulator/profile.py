@@ -1,0 +1,156 @@
+"""Measuring a profile of the work that a network and its inputs are; kept in the cache folder, since it takes an inference."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.arguments.scalars import whole_number
+from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
+from sparsednn.network import AnyLayer, Network
+from sparsednn.options import require_types
+from sparsednn.simulator.work import WorkProfile
+from sparsednn.system.cache import cache_folder, read_cached, write_cached
+from sparsednn.system.memory import require
+
+CHUNK_ROWS = 1_024
+VERSION = 2
+_LOG = logging.getLogger(__name__)
+
+
+def measure_profile(
+    network: Network, inputs: sp.csr_array, n_threads: int = 1, backend: str | Backend = "numba", *, cache: bool = True
+) -> WorkProfile:
+    """Return how many activations of each instance are nonzero before each layer and after the last.
+
+    Measured once and cached by a hash of the network and the inputs. Hashing of neurons or instances does not change it: counts
+    are of instances, by their original ids.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : scipy.sparse matrix or array, shape (instances, network.n_inputs)
+    n_threads : int
+    backend : str or Backend
+        One that has `profile` (see `sparsednn.backend.ProfilingBackend`).
+    cache : bool
+        Read from and write to the cache folder.
+
+    Raises
+    ------
+    ValueError
+        If the backend cannot make profiles, or the inputs do not match the network.
+    MemoryError
+        If the counts, or the network in the kernel's layout, do not fit.
+    """
+    require_types(network, backend)
+    n_threads = whole_number("n_threads", n_threads, 1)
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    if not isinstance(backend, ProfilingBackend):
+        raise ValueError(f"backend={backend.name} cannot make profiles; use backend=numba")
+    rows = canonical_inputs(inputs, network.n_inputs)
+    shape = (len(network.layers) + 1, rows.shape[0])
+    path = cache_folder() / f"profile-{fingerprint(network, rows)}.npz" if cache else None
+    counts = _read(path, rows, shape) if path is not None else None
+    if counts is None:
+        require(4 * shape[0] * shape[1], "a profile of the work", "run fewer instances or layers")
+        counts = _count(backend, network, rows, n_threads)
+        if path is not None:
+            _write(path, counts)
+    return profile_of(network, counts)
+
+
+def profile_of(network: Network, nonzeros: NDArray[np.int32]) -> WorkProfile:
+    """Return a profile from counts of nonzeros, int32 of shape (n_layers + 1, n_instances)."""
+    layers = network.layers
+    return WorkProfile(
+        nonzeros,
+        np.array([layer.n_inputs for layer in layers], np.int64),
+        np.array([layer.n_outputs for layer in layers], np.int64),
+        np.array([layer.nnz for layer in layers], np.int64),
+        network.zero_rows_stay_zero(),
+        np.zeros(len(layers), np.bool_),
+    )
+
+
+def profile_as_run(
+    network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: str | Backend = "numba"
+) -> tuple[WorkProfile, dict[str, Any]]:
+    """Return the profile of an inference with a kernel and its options, which may merge columns and retire rows.
+
+    With it, what the backend says of the optimisations that are really on (see `Backend.describe`).
+    Parameters, errors: see `measure_profile`; `kernel` has the full name of a kernel.
+    """
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    profile = measure_profile(network, inputs, n_threads, backend)
+    assert isinstance(backend, ProfilingBackend)  # or there would be no profile
+    plan = backend.prepare(network, kernel, 1)
+    return profile.as_run(backend.layer_sizes(plan)), backend.describe(plan)
+
+
+def fingerprint(network: Network, inputs: sp.csr_array) -> str:
+    """Return a SHA-256 of all that decides which activations are nonzero, as 32 hexadecimal digits."""
+    digest = hashlib.sha256(f"profile {VERSION} {inputs.shape}".encode())
+    for array in (inputs.indptr, inputs.indices, inputs.data):
+        digest.update(np.ascontiguousarray(array).data)
+    if network.challenge is not None:  # its generator has one network for each
+        digest.update(repr(network.challenge).encode())
+        return digest.hexdigest()[:32]
+    digest.update(network.bias_on.encode())
+    for layer in network.layers:
+        _add_layer(digest, layer)
+    return digest.hexdigest()[:32]
+
+
+def _add_layer(digest: hashlib._Hash, layer: AnyLayer) -> None:
+    digest.update(f"{layer.n_inputs} {layer.n_outputs} {layer.activation}".encode())
+    for array in (layer.indptr, layer.indices, layer.values, layer.bias):
+        if array.strides == (0,) and array.size:  # one value for all
+            digest.update(f"{array.size} x {array.dtype} {array[0]!r}".encode())
+        else:
+            digest.update(np.ascontiguousarray(array).data)
+
+
+def _count(backend: ProfilingBackend, network: Network, inputs: sp.csr_array, n_threads: int) -> NDArray[np.int32]:
+    """Run all instances, some at a time on each thread."""
+    plan = backend.prepare(network, KernelOptions(rows="prune"), n_threads)
+    n_rows = inputs.shape[0]
+    counts = np.zeros((len(network.layers) + 1, n_rows), np.int32)
+
+    def count(first: int) -> None:
+        rows = np.arange(first, min(first + CHUNK_ROWS, n_rows), dtype=np.int64)
+        counts[:, first : first + CHUNK_ROWS] = backend.profile(plan, inputs, rows)
+
+    backend.profile(plan, inputs, np.zeros(0, np.int64))  # compile once, before threads ask for it at the same time
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(count, range(0, n_rows, CHUNK_ROWS)))
+    return counts
+
+
+def _read(path: Path, inputs: sp.csr_array, shape: tuple[int, int]) -> NDArray[np.int32] | None:
+    """Return cached counts if they are there and can be right."""
+    counts = read_cached(path, "nonzeros", "measuring anew")
+    if counts is None:
+        return None
+    if counts.shape != shape or counts.dtype.kind != "u" or not np.array_equal(counts[0], np.diff(inputs.indptr)):
+        _LOG.warning("%s: is not the profile of these inputs; measuring anew", path)
+        return None
+    return counts.astype(np.int32)
+
+
+def _write(path: Path, counts: NDArray[np.int32]) -> None:
+    """Cache counts in the smallest type; a cache that cannot be written is no reason to fail."""
+    small = counts.astype(np.uint16 if counts.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32)
+
+    def save(temporary: Path) -> None:
+        np.savez_compressed(temporary, nonzeros=small)
+
+    write_cached(path, save, "the profile is not cached")

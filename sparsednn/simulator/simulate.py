@@ -1,0 +1,192 @@
+"""Inference on a simulated cluster: a result as `sparsednn.infer` gives one, with virtual seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.arguments.scalars import instance_of, whole_number
+from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
+from sparsednn.errors import unknown
+from sparsednn.network import Network
+from sparsednn.options import InferOptions, infer_options, require_types
+from sparsednn.results.measures import imbalance, rates
+from sparsednn.results.result import SCHEMA_VERSION, Result, categories_sha256
+from sparsednn.results.trace import Trace
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
+from sparsednn.simulator.calibration import assuming, read_calibration
+from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
+from sparsednn.simulator.cost_model import BLOCK_KERNELS, CostModel
+from sparsednn.simulator.profile import profile_as_run
+from sparsednn.simulator.tuning import AUTO, choose_for
+from sparsednn.system.memory import peak_rss_bytes
+
+REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
+"""Options of `infer` that mean nothing in virtual time."""
+
+
+def simulate(
+    network: Network,
+    inputs: Any,
+    backend: str | Backend = "numba",
+    kernel: str = "auto",
+    scheduler: str = "data",
+    cluster: Cluster | None = None,
+    n_threads: int = 1,
+    **options: Any,
+) -> Result:
+    """Predict how long an inference takes on a cluster, scheduled as it would be there.
+
+    The work of every row is measured by running it once (and cached); a cost model turns it into seconds; the schedulers do the
+    rest in virtual time. Every figure is simulated, and the record says so.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : scipy.sparse matrix or NumPy array, shape (instances, network.n_inputs)
+    backend : str or Backend
+        Whose kernels are meant, and who counts the work.
+    kernel : str
+        One of the backend's kernels that is calibrated.
+    scheduler : str
+        One of `sparsednn.schedulers.ONE_PROCESS_SCHEDULERS`, or "auto".
+    cluster : Cluster, optional
+        One core, unless given.
+    n_threads : int
+        Real threads, for counting the work.
+    **options
+        See `InferOptions`; those that mean nothing in virtual time are refused. Hashing of neurons changes nothing here: teams
+        cut columns by their connections.
+
+    Returns
+    -------
+    Result
+        Its categories are those of the inference that counted the work; the times in ``.record["seconds"]`` are virtual, but
+        for ``load`` and ``profile``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
+        tell categories.
+    """
+    for name in REAL_TIME_ONLY:
+        if name in options:
+            raise ValueError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+    require_types(network, backend, kernel, scheduler)
+    instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.simulator.cluster.Cluster is needed")
+    n_threads = whole_number("n_threads", n_threads, 1)
+    opts, cluster = infer_options(options), cluster or Cluster()
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    kernel = kernel_name(backend, kernel)
+    if not isinstance(scheduler, str):
+        raise TypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
+    if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
+        raise ValueError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
+    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
+    if network.layers[-1].activation.low < 0:
+        raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
+    model = CostModel(assuming(read_calibration(opts.calibration), cluster.assume))
+    kernel_options = opts.kernel_options(kernel)
+    model.require_calibrated(kernel_options)
+    rows = canonical_inputs(inputs, network.n_inputs)
+    started_at = perf_counter()
+    profile, described = profile_as_run(network, rows, kernel_options, n_threads, backend)
+    profile_s = perf_counter() - started_at
+    choice = None
+    if scheduler == AUTO:
+        choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
+        scheduler = choice.scheduler
+    plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
+    simulator = ClusterSimulator(profile, model, kernel_options, cluster)
+    run = simulator.run(plan, trace=opts.trace, traffic=kernel not in BLOCK_KERNELS)
+    categories = profile.alive_at_end()
+    trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
+    record = {
+        **_what(network, rows, backend, plan, simulator, opts),
+        "kernel": described.pop("kernel"),
+        "optimizations": described,
+        "categories_count": len(categories),
+        "categories_sha256": categories_sha256(categories),
+        "truth": {"checked": False, "source": None, "match": None},
+        **_outcome(run, network, rows, profile_s),
+    }
+    if run.traffic is not None:
+        record["traffic"] = _traffic(run, model)
+    if choice is not None:
+        record["auto"] = choice.record
+    return Result(categories, None, record, trace)
+
+
+def _what(
+    network: Network, inputs: sp.csr_array, backend: Backend, plan: Plan, simulator: ClusterSimulator, options: InferOptions
+) -> dict[str, Any]:
+    """The part of a record that says what was simulated."""
+    cluster = simulator.cluster
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": "complete",
+        "neurons": network.n_inputs,
+        "layers": len(network.layers),
+        "instances": inputs.shape[0],
+        "input_nnz": int(inputs.nnz),
+        "network_nnz": network.nnz,
+        "backend": backend.name,
+        "scheduler": plan.scheduler,
+        "scheduler_options": asdict(plan.options),
+        "executor": "simulated",
+        "simulated": True,
+        "cluster": asdict(cluster) | {"threads": cluster.n_workers},
+        "calibration": simulator.model.calibration.content,
+        "hashing": options.hashing,
+        "row_order": options.row_order,
+        "processes": cluster.n_processes,
+        "threads": cluster.n_workers,
+    }
+
+
+def _traffic(run: ClusterRun, model: CostModel) -> dict[str, Any]:
+    """The estimate of what the process that has the most to do moves between memory and its last-level cache."""
+    traffic = run.traffic
+    assert traffic is not None
+    rate = model.calibration.value("assumed", "memory_bytes_per_s")
+    return {
+        "estimated": True,
+        **asdict(traffic),
+        "from_cache": traffic.from_cache,
+        "memory_bytes_per_s": rate,
+        "memory_s": traffic.memory_bytes / rate,
+    }
+
+
+def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s: float) -> dict[str, Any]:
+    """The part of a record that says what came of it."""
+    workers = [
+        {"process": process, "thread": times.worker} | asdict(times)
+        for process, timeline in enumerate(run.timelines)
+        for times in timeline.times
+    ]
+    counts = np.diff(inputs.indptr)
+    for worker in workers:
+        del worker["worker"]
+    return {
+        "seconds": {
+            "load": 0.0,
+            "profile": profile_s,
+            "inference": [run.elapsed_s],
+            "inference_median": run.elapsed_s,
+            "processes": run.process_s,
+            "gather": run.gather_s,
+        },
+        **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
+        "peak_rss_bytes": peak_rss_bytes(),
+        "imbalance": imbalance(
+            [worker["busy_s"] for worker in workers], [float(counts[g.rows].sum()) for g in run.partition.groups]
+        ),
+        "workers": workers,
+    }

@@ -1,0 +1,201 @@
+"""scheduler=auto: try parallelisms and parameters on the simulator, take the fastest, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import scipy.sparse as sp
+
+from sparsednn.backend import Backend, KernelOptions, ProfilingBackend
+from sparsednn.network import Network
+from sparsednn.options import InferOptions
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, STRATEGIES, SchedulerOptions
+from sparsednn.simulator.calibration import assuming, read_calibration
+from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
+from sparsednn.simulator.cost_model import CostModel
+from sparsednn.simulator.profile import profile_as_run
+from sparsednn.simulator.work import WorkProfile
+
+AUTO = "auto"
+"""In place of a scheduler's name."""
+
+CHOSEN = (*(f.name for f in fields(SchedulerOptions)), "hashing")
+"""Options of an inference that are chosen."""
+
+SPLIT_FACTORS = (4, 8, 16)
+CLEARLY = 0.01
+"""A plan must be predicted to save this share of the time to be preferred to a simpler one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and why.
+
+    Attributes
+    ----------
+    plan : Plan
+        The scheduler, its options, and whether instances are hashed.
+    predicted : dict of float
+        Seconds predicted for each plan that was tried, by its description, simplest plans first.
+    reason : str
+        A sentence with the figures.
+    """
+
+    plan: Plan
+    predicted: dict[str, float]
+    reason: str
+
+    @property
+    def scheduler(self) -> str:
+        """Name of the scheduler."""
+        return self.plan.scheduler
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"reason": self.reason, "predicted_s": self.predicted, "simulated": True}
+
+    @property
+    def options(self) -> SchedulerOptions:
+        """Its options."""
+        return self.plan.options
+
+
+def choose(
+    profile: WorkProfile,
+    model: CostModel,
+    kernel: KernelOptions,
+    n_threads: int,
+    options: SchedulerOptions | None = None,
+    *,
+    schedulers: Sequence[str] = ONE_PROCESS_SCHEDULERS,
+    cluster: Cluster | None = None,
+    row_order: str = "given",
+    buckets: int = 1,
+) -> Choice:
+    """Return the plan that the simulator finds fastest.
+
+    Parameters
+    ----------
+    profile : WorkProfile
+    model : CostModel
+    kernel : KernelOptions
+        With the full name of a kernel that is calibrated.
+    n_threads : int
+    options : SchedulerOptions, optional
+        What is not tried (the recruiting ratio, the threshold, the minimum of work) is taken from here.
+    schedulers : sequence of str
+        Those that go with the kernel.
+    cluster : Cluster, optional
+        One node with a core for each thread, unless given; its `threads` is `n_threads` in any case.
+    row_order, buckets
+        See `sparsednn.simulator.cluster.Plan`.
+
+    Raises
+    ------
+    ValueError
+        If there is no scheduler to choose from, or the kernel is not calibrated.
+    """
+    if not schedulers:
+        raise ValueError("scheduler=auto: there is no scheduler to choose from")
+    cluster = replace(cluster or Cluster(cores_per_node=n_threads), threads=n_threads)
+    simulator = ClusterSimulator(profile, model, kernel, cluster)
+    plans = _plans(schedulers, options or SchedulerOptions(), row_order, buckets)
+    seconds = {describe(plan): simulator.run(plan).elapsed_s for plan in plans}
+    fastest_s = min(seconds.values())
+    plan = next(plan for plan in plans if seconds[describe(plan)] <= fastest_s * (1 + CLEARLY))
+    return Choice(plan, seconds, _reason(plan, seconds, n_threads))
+
+
+def choose_for(
+    network: Network,
+    inputs: sp.csr_array,
+    backend: Backend,
+    kernel: KernelOptions,
+    n_threads: int,
+    options: InferOptions,
+    cluster: Cluster | None = None,
+) -> tuple[Choice, InferOptions]:
+    """Return the plan that the simulator finds fastest for an inference, and the options with which to run it.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : csr_array of float32, shape (instances, network.n_inputs)
+    backend : Backend
+    kernel : KernelOptions
+        With the full name of a kernel of the backend.
+    n_threads : int
+    options : InferOptions
+    cluster : Cluster, optional
+        One node with a core for each thread, unless given.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is not calibrated, or the backend cannot count the work.
+    """
+    if not isinstance(backend, ProfilingBackend):
+        raise ValueError(f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba")
+    assumed = {} if cluster is None else cluster.assume
+    model = CostModel(assuming(read_calibration(options.calibration), assumed))
+    model.require_calibrated(kernel)
+    profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
+    choice = choose(
+        profile, model, kernel, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
+        cluster=cluster, row_order=options.row_order, buckets=options.buckets,
+    )  # fmt: skip
+    hashing = options.hashing
+    if choice.plan.hashes_rows and not options.hashes_rows:
+        hashing = "both" if options.hashes_neurons else "input"
+    return choice, replace(options, **asdict(choice.options), hashing=hashing)
+
+
+def describe(plan: Plan) -> str:
+    """Return what is special of a plan, in a few words."""
+    words = [plan.scheduler]
+    if plan.scheduler in ("manager_worker", "work_stealing"):
+        words.append(f"split_factor={plan.options.split_factor}")
+    if plan.scheduler == "data_then_model":
+        words.append(f"strategy={plan.options.strategy}")
+    return " ".join([*words, "hashing=input"] if plan.hashes_rows else words)
+
+
+def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str, buckets: int) -> list[Plan]:
+    """All plans to try, the simplest first."""
+    plans = []
+    for hashes_rows in (False, True):
+        for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers):
+            if name == "model" and hashes_rows:
+                continue  # one row group a process, whatever the order
+            plans += [Plan(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]
+    return plans
+
+
+def _variants(scheduler: str, options: SchedulerOptions) -> list[SchedulerOptions]:
+    """The parameters to try."""
+    match scheduler:
+        case "data_then_model":
+            return [replace(options, strategy=strategy) for strategy in STRATEGIES]
+        case "manager_worker" | "work_stealing":
+            return [replace(options, split_factor=split_factor) for split_factor in SPLIT_FACTORS]
+        case _:
+            return [options]
+
+
+def _reason(plan: Plan, seconds: dict[str, float], n_threads: int) -> str:
+    """The choice, the best plan of each other scheduler, and how they compare."""
+    chosen = describe(plan)
+    best: dict[str, tuple[float, str]] = {}
+    for name, predicted_s in seconds.items():
+        scheduler = name.split()[0]
+        best[scheduler] = min(best.get(scheduler, (predicted_s, name)), (predicted_s, name))
+    others = sorted(best[scheduler] for scheduler in best if scheduler != plan.scheduler)
+    compared = "; ".join(f"{name}: {predicted_s:.3g} s" for predicted_s, name in others)
+    sentence = f"{chosen} is predicted to take {seconds[chosen]:.3g} s on {n_threads} threads"
+    slowest_s = max(seconds.values())
+    if slowest_s > seconds[chosen]:
+        sentence += f", {slowest_s / seconds[chosen]:.2f} times faster than the slowest of {len(seconds)} plans tried"
+    return f"{sentence} (the best of the others: {compared})" if others else sentence
