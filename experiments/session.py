@@ -21,7 +21,7 @@ from experiments.launch.outcomes import Outcome
 from experiments.launch.point import run_point
 from experiments.launch.without_running import Elsewhere
 from experiments.run.display import Display, sweep_table, time_left
-from experiments.run.measure import INTERRUPTED, RESULT
+from experiments.run.measure import INTERRUPTED, RESULT, exit_status
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
 from sparsednn.system.console import endure
@@ -79,18 +79,18 @@ class Session:
                 return None
             from experiments.sweeps.suite import run_experiment  # with Matplotlib and pandas: plain runs need not wait
 
-            well = run_experiment(experiment, folder, given, self.console, complain, self.elsewhere, self.comm)
+            status = run_experiment(experiment, folder, given, self.console, complain, self.elsewhere, self.comm)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
             complain(_composition_error(error))
-            well = False
-        return Outcome(number, folder, failed=not well, errors=tuple(errors))
+            status = 1
+        return Outcome(number, folder, status, errors=tuple(errors))
 
     def _point(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome:
         found = self.elsewhere.record(lambda: resolve(cfg), folder, given)
         record = found or run_point(lambda: resolve(cfg), folder, given, self.console, comm=self.comm)
         if record["status"] == "failed":
             self._complain(f"{record['error']} (record: {folder / RESULT})")
-        return Outcome(number, folder, record["status"] == "failed", record)
+        return Outcome(number, folder, exit_status(record), record)
 
     def main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
         """Let Hydra compose and run all points; return the exit code.
@@ -153,7 +153,7 @@ class Session:
         for one in done:
             if one.errors and one.number in self.arrived:  # said in a process whose console may be a file
                 self._complain("\n  ".join([f"{one.folder}:", *one.errors]))
-        return 1 if any(one.failed for one in done) else 0
+        return max((one.status for one in done), default=0)
 
     def _complain(self, text: str) -> None:
         Display(self.errors).say(f"error: {text}")

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.errors import DeviceError as DeviceError  # backends take it from here
 from sparsednn.errors import unknown
 from sparsednn.network import Network
 from sparsednn.system.siblings import claim
@@ -274,10 +275,6 @@ class DeviceBackend(Backend, Protocol):
     def place(self, node_rank: int, node_size: int) -> int:
         """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
         otherwise. Called before anything else."""
-
-
-class DeviceError(RuntimeError):
-    """A device cannot be used, or has failed; the message says which, why, and the way out."""
 
 
 def require_in_memory(backend: Backend, options: KernelOptions) -> None:

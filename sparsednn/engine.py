@@ -25,7 +25,7 @@ from sparsednn.backend import (
     require_schedulable,
     workers_of,
 )
-from sparsednn.errors import unknown
+from sparsednn.errors import OptionError, SchedulerInUseError, unknown
 from sparsednn.execution.prepared_run import Inference, Stage, stages_of
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
@@ -149,7 +149,9 @@ def _alone_with(scheduler: Scheduler) -> Iterator[None]:
     """Keep a scheduler for one call: it has the state of one run."""
     with _AT_WORK_LOCK:
         if id(scheduler) in _AT_WORK:
-            raise RuntimeError(f"scheduler={scheduler.name}: this object is at work in another call; give each one of its own")
+            raise SchedulerInUseError(
+                f"scheduler={scheduler.name}: this object is at work in another call; give each one of its own"
+            )
         _AT_WORK.add(id(scheduler))
     try:
         yield
@@ -166,7 +168,7 @@ def default_threads() -> int:
 def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     """Return a new scheduler by name, or raise ValueError naming the legal ones."""
     if name not in SCHEDULERS:
-        raise ValueError(unknown("scheduler", name, [*SCHEDULERS, AUTO]))
+        raise OptionError(unknown("scheduler", name, [*SCHEDULERS, AUTO]))
     return SCHEDULERS[name](options)
 
 
@@ -198,7 +200,7 @@ def _choose(
 def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
     """Refuse options that do not go together."""
     if scheduler.takes_from_processes and options.rebalance_after is not None:
-        raise ValueError(
+        raise OptionError(
             f"rebalance_after={options.rebalance_after}: not with scheduler={scheduler.name}, which goes on balancing by itself"
         )
 

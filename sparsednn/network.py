@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsednn.arguments.arrays import LARGEST, canonical_csc, finite_bias
 from sparsednn.arguments.scalars import instance_of, real_number
+from sparsednn.errors import OptionError, OptionTypeError
 
 BiasOn = Literal["nonzero", "all"]
 Float32 = NDArray[np.float32]
@@ -47,10 +48,12 @@ class Activation:
         for end in ("low", "high"):
             limit = real_number(f"Activation({self.name!r}): {end}", getattr(self, end))
             if math.isfinite(limit) and abs(limit) > LARGEST:
-                raise ValueError(f"Activation({self.name!r}): {end}={limit}: beyond float32; use math.inf for no limit")
+                raise OptionError(f"Activation({self.name!r}): {end}={limit}: beyond float32; use math.inf for no limit")
             object.__setattr__(self, end, limit)
         if not np.float32(self.low) <= np.float32(self.high) or self.low == math.inf or self.high == -math.inf:
-            raise ValueError(f"Activation({self.name!r}): low={self.low}, high={self.high}: no finite number lies between them")
+            raise OptionError(
+                f"Activation({self.name!r}): low={self.low}, high={self.high}: no finite number lies between them"
+            )
 
     def __call__(self, z: Float32) -> Float32:
         """Apply it to an array of float32; NaN stays NaN."""
@@ -73,7 +76,7 @@ def clipped_relu(maximum: float) -> Activation:
     limit = real_number("clipped_relu: maximum", maximum)
     with np.errstate(under="ignore"):
         if not np.float32(min(limit, LARGEST)) > 0:
-            raise ValueError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
+            raise OptionError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
     return Activation("clipped_relu", 0.0, limit)
 
 
@@ -264,14 +267,14 @@ class Network:
     def _set(self, layers: Sequence[AnyLayer], bias_on: BiasOn) -> None:
         instance_of("layers", layers, (list, tuple), "a sequence of layers is needed")
         if not layers:
-            raise ValueError("a network needs at least one layer")
+            raise OptionError("a network needs at least one layer")
         for number, layer in enumerate(layers, start=1):
             instance_of(f"layer {number}", layer, (Layer, RepeatedLayer), "a Layer is needed")
         if not isinstance(bias_on, str) or bias_on not in ("nonzero", "all"):
-            raise ValueError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
+            raise OptionError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
         for number, (before, after) in enumerate(itertools.pairwise(layers), start=1):
             if before.n_outputs != after.n_inputs:
-                raise ValueError(
+                raise OptionError(
                     f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"
                 )
         self.layers = tuple(layers)
@@ -312,26 +315,26 @@ def _per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
     if np.isscalar(value) or isinstance(value, Activation) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return [value] * n_layers
     if sp.issparse(value) or isinstance(value, Mapping | Set | np.ma.MaskedArray) or not isinstance(value, Iterable):
-        raise TypeError(f"{name}: give one for all layers, or a sequence with one a layer, not {_described(value)}")
+        raise OptionTypeError(f"{name}: give one for all layers, or a sequence with one a layer, not {_described(value)}")
     values = list(value)
     if len(values) != n_layers:
-        raise ValueError(f"{name}: {len(values)} given for {n_layers} layers; give one for all, or one a layer")
+        raise OptionError(f"{name}: {len(values)} given for {n_layers} layers; give one for all, or one a layer")
     return values
 
 
 def _matrices(weights: Any) -> list[Any]:
     """Return the layers' matrices, which are not looked at yet."""
     if sp.issparse(weights) or (isinstance(weights, np.ndarray) and weights.ndim == 2):
-        raise TypeError("weights: one matrix is given; a network of one layer is Network([matrix])")
+        raise OptionTypeError("weights: one matrix is given; a network of one layer is Network([matrix])")
     if isinstance(weights, Mapping | Set | str | bytes) or not isinstance(weights, Iterable):
-        raise TypeError(f"weights: a sequence with one scipy.sparse matrix a layer is needed, not {_described(weights)}")
+        raise OptionTypeError(f"weights: a sequence with one scipy.sparse matrix a layer is needed, not {_described(weights)}")
     return list(weights)
 
 
 def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) -> Layer:
     """Check one layer and bring it into canonical form."""
     if not sp.issparse(matrix):
-        raise TypeError(f"layer {number}: weights must be a scipy.sparse matrix, not {type(matrix).__name__}")
+        raise OptionTypeError(f"layer {number}: weights must be a scipy.sparse matrix, not {type(matrix).__name__}")
     _require_activation(activation, f"layer {number}: activation")
     weights = canonical_csc(matrix, f"layer {number}")
     n_inputs, n_outputs = weights.shape
@@ -348,7 +351,9 @@ def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) ->
 
 def _require_activation(activation: Any, name: str) -> None:
     if not isinstance(activation, Activation):
-        raise TypeError(f"{name} must be relu(), clipped_relu(max) or identity(), with brackets, not {_described(activation)}")
+        raise OptionTypeError(
+            f"{name} must be relu(), clipped_relu(max) or identity(), with brackets, not {_described(activation)}"
+        )
 
 
 def _described(value: Any) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.scalars import flag, instance_of, one_of, whole_number, whole_numbers
 from sparsednn.backend import LEGAL_OPTIONS, Backend, KernelOptions
 from sparsednn.comm import Communicator, LocalCommunicator
-from sparsednn.errors import unknown_key
+from sparsednn.errors import OptionTypeError, unknown_key
 from sparsednn.network import Network
 from sparsednn.schedulers.base import MINIMUM_WORK, Scheduler, SchedulerOptions
 from sparsednn.system.cache import cache_folder
@@ -121,7 +121,7 @@ class InferOptions:
             instance_of("calibration", self.calibration, (str, os.PathLike), "the path of a file is needed")
             checked["calibration"] = Path(self.calibration)
         if self.progress is not None and not callable(self.progress):
-            raise TypeError(f"progress={self.progress!r}: a function of two numbers is needed")
+            raise OptionTypeError(f"progress={self.progress!r}: a function of two numbers is needed")
         instance_of("communicator", self.communicator, Communicator, "a sparsednn.comm.Communicator is needed")
         if self.row_ids is not None:
             checked["row_ids"] = whole_numbers("row_ids", self.row_ids)
@@ -161,7 +161,7 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
     names = [f.name for f in fields(InferOptions)]
     for name in options:
         if name not in names:
-            raise TypeError(f"infer: {unknown_key(name, names)}")
+            raise OptionTypeError(f"infer: {unknown_key(name, names)}")
     return InferOptions(**options)
 
 

@@ -18,6 +18,7 @@ from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.layout.residency import ResidentNetwork, StreamedLayers
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import KernelOptions
+from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network
 
 KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel(), "cusparse_spgemm": SpgemmKernel()}
@@ -153,7 +154,7 @@ class OnDevices:
             ways = [] if self._streams else ["network.residency=stream"]
             ways += ["threads=1"] if n_lanes > 1 else []
             fewest = n_lanes * per_row * self._kernel.tile
-            raise MemoryError(
+            raise MemoryShortageError(
                 f"backend=cupy: device {device.number} has {free / MB:.1f} MB free, but the network takes {layers / MB:.1f} MB "
                 f"there and the fewest instances {fewest / MB:.1f}; use {' or '.join([*ways, 'backend=numba'])}"
             )

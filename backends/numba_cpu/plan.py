@@ -17,6 +17,7 @@ from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
 from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
+from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
 
@@ -77,7 +78,7 @@ class Plan(ABC):
         if folder is None:
             return self._pack(network, memory_store)
         if not self.streams:
-            raise ValueError(
+            raise OptionError(
                 f"network.residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc"
             )
         about = f"columns={self.column_work(self.options)} order={self.order(self.options)}"

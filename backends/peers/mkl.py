@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from backends.peers.base import INSTALL, PeerBackend
 from backends.peers.blocks import Float32
+from sparsednn.errors import MemoryShortageError, MissingPackageError
 
 NON_TRANSPOSE, GENERAL, ROW_MAJOR, BASE_0, LP64 = 10, 20, 101, 0, 0
 """Constants of mkl_spblas.h and mkl_service.h."""
@@ -85,14 +86,14 @@ def _library() -> Any:
     try:
         files = metadata.files("mkl") or []
     except metadata.PackageNotFoundError as error:
-        raise ImportError(f"{error}; {INSTALL}") from error
+        raise MissingPackageError(f"{error}; {INSTALL}") from error
     paths = [file.locate() for file in files if file.name.startswith("libmkl_rt.so")]
     if not paths:
-        raise ImportError(f"the package mkl has no libmkl_rt.so; {INSTALL}")
+        raise MissingPackageError(f"the package mkl has no libmkl_rt.so; {INSTALL}")
     try:
         library = ctypes.CDLL(str(paths[0]))
     except OSError as error:
-        raise ImportError(f"{error}; {INSTALL}") from error
+        raise MissingPackageError(f"{error}; {INSTALL}") from error
     library.MKL_Set_Interface_Layer(LP64)
     library.MKL_Set_Dynamic(0)
     return library
@@ -102,6 +103,6 @@ def _call(function: Any, *arguments: Any) -> None:
     """Call a function of MKL and check its status."""
     status = function(*arguments)
     if status == 2:
-        raise MemoryError(f"{function.__name__}: MKL found no memory")
+        raise MemoryShortageError(f"{function.__name__}: MKL found no memory")
     if status:
         raise RuntimeError(f"{function.__name__} returned status {status} (see sparse_status_t in mkl_spblas.h)")

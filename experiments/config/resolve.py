@@ -18,12 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.config import slurm_rules as submission
 from experiments.config.schema import GROUPS, ClusterConfig, Config, Executor, ExperimentConfig, Residency
 from sparsednn.data.challenge_inputs import N_INSTANCES
-from sparsednn.errors import unknown, unknown_key
+from sparsednn.errors import OptionError, unknown, unknown_key
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "chosen_experiment", "keys", "register", "resolve"]
 
 
-class ConfigError(ValueError):
+class ConfigError(OptionError):
     """A configuration that cannot be run; the message names the option and the way out."""
 
 

@@ -18,6 +18,7 @@ from experiments.figures.base.drawing import Drawing
 from experiments.records.read import Points
 from experiments.roofline.rates import Figures, best_median, joined, levels
 from experiments.roofline.table import tables, threads_name
+from sparsednn.errors import OptionError
 
 STRIDE = 128
 """Instances in the blocks that are drawn: the backend's own choice. All others are in the table."""
@@ -63,7 +64,7 @@ def draw_roofline(figures: Figures, path: Path) -> None:
         If a file cannot be written.
     """
     if path.suffix != ".png":
-        raise ValueError(f"{path}: rooflines are drawn as PNG files, with a PDF beside; give a name that ends in .png")
+        raise OptionError(f"{path}: rooflines are drawn as PNG files, with a PDF beside; give a name that ends in .png")
     with style.styled():
         style.save(roofline_figure(figures), path.with_suffix(""))
 
@@ -72,7 +73,7 @@ def roofline_figure(figures: Figures) -> Figure:
     """Return the figure: one panel for each number of threads."""
     threads, kernels = _threads(figures), _drawn(figures)
     if not threads or not kernels:
-        raise ValueError(f"nothing to draw: the record has {len(figures['rates'])} rates and {len(kernels)} layers")
+        raise OptionError(f"nothing to draw: the record has {len(figures['rates'])} rates and {len(kernels)} layers")
     figure = style.new_figure(5.6 * len(threads) + 3.0, 6.2)
     names = list(dict.fromkeys(case["name"] for case in kernels))
     limits = _limits(figures, kernels, threads)

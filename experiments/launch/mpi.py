@@ -7,6 +7,7 @@ written into the point's record and said once, with the rank.
 from __future__ import annotations
 
 import signal
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +20,12 @@ from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
 from experiments.run.display import Display
-from experiments.run.measure import EXPECTED, INTERRUPTED, check, measure, message, record_failure
+from experiments.run.measure import FAULT_NOTE, INTERRUPTED, check, fail_by, finish, is_fault, measure, message
 from experiments.run.memory_estimate import require_room
 from sparsednn.comm import Communicator
 from sparsednn.comm.base import NodeError
 from sparsednn.engine import default_threads
+from sparsednn.system.console import FAULT
 from sparsednn.system.memory import GB, shared_memory
 
 ENDING_S = 20.0
@@ -106,9 +108,11 @@ def ending_together(comm: Communicator, order: Order) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, NodeError) and comm.node_rank > 0:
             sleep(ENDING_S)  # the first one is about to end all
-        cause = message(error)
-        if not isinstance(error, (*EXPECTED, KeyboardInterrupt)):
+        if is_fault(error):
             traceback.print_exc()
-        record_failure(order.record, f"rank {comm.rank} of {comm.size}: {cause}", order.folder)
-        comm.abort(cause, status=INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+            print(FAULT_NOTE, file=sys.stderr)
+        fail_by(order.record, error, f"rank {comm.rank} of {comm.size}: ")
+        finish(order.record, order.folder)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        comm.abort(message(error), status=INTERRUPTED if interrupted else FAULT if is_fault(error) else 1)
         raise

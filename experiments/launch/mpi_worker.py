@@ -13,6 +13,7 @@ from experiments.config.resolve import from_record
 from experiments.launch.mpi import follow
 from experiments.launch.mpiexec import POINT
 from experiments.launch.point import run_point
+from experiments.run.measure import exit_status
 from experiments.session import PLAIN_WIDTH
 from sparsednn.comm.mpi import MpiCommunicator
 from sparsednn.system.console import endure
@@ -25,17 +26,17 @@ def main(folder: Path) -> int:
         follow(comm)
         return 0
     logging.basicConfig(stream=sys.stdout, format="%(message)s")  # warnings are shown with what this process says
-    complete = False
+    status = 1
     try:
         point = json.loads((folder / POINT).read_text())
         console = Console(width=PLAIN_WIDTH)
         record = run_point(
             lambda: from_record(point["config"]), folder, point["overrides"], console, point["about"], comm=comm
         )  # fmt: skip
-        complete = record["status"] == "complete"
+        status = exit_status(record)
     finally:
         comm.broadcast(None)
-    return 0 if complete else 1
+    return status
 
 
 if __name__ == "__main__":

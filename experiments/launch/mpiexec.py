@@ -22,6 +22,7 @@ from experiments.config.resolve import Config, ConfigError, as_record
 from experiments.run.display import Display
 from experiments.run.measure import INTERRUPTED, RESULT, ProcessError
 from sparsednn.comm.mpi import EXTRA, STEP_TASKS
+from sparsednn.errors import MemoryShortageError
 from sparsednn.results.result import SCHEMA_VERSION
 from sparsednn.system.files import write_json
 from sparsednn.system.memory import MB, shared_memory, shared_memory_left
@@ -94,7 +95,7 @@ def _require_room_to_start(n: int) -> None:
     """MPI would end with SIGBUS, and say nothing of why."""
     room = shared_memory_left()
     if n * MPI_BYTES > room:
-        raise MemoryError(
+        raise MemoryShortageError(
             f"processes={n}: MPI needs {n * MPI_BYTES / MB:.1f} MB of shared memory to start them, and {shared_memory()} has "
             f"room for {room / MB:.1f} MB; make it larger (docker run --shm-size=SIZE), or use fewer processes"
         )

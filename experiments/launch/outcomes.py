@@ -21,7 +21,8 @@ class Outcome:
     number : int
         Of the job in its sweep, from 0.
     folder : Path
-    failed : bool
+    status : int
+        The exit status that it stands for; see `experiments.run.measure.exit_status`.
     record : dict or None
         The point's; None for an experiment, and for what could not be composed.
     errors : tuple of str
@@ -30,12 +31,12 @@ class Outcome:
 
     number: int
     folder: Path
-    failed: bool
+    status: int
     record: dict[str, Any] | None = None
     errors: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self.number, self.folder, self.failed, self.record, self.errors)
+        return _arrived, (self.number, self.folder, self.status, self.record, self.errors)
 
 
 _listeners: list[Callable[[Outcome], None]] = []

@@ -21,7 +21,7 @@ from experiments.launch import mpi as ranks
 from experiments.launch import mpiexec
 from experiments.run.display import Display, summary
 from experiments.run.identity import config_hash
-from experiments.run.measure import EXPECTED, RESULT, RUNNING, fail, finish, measure, message
+from experiments.run.measure import FAULT_NOTE, RESULT, RUNNING, fail, fail_by, finish, is_fault, measure
 from sparsednn.comm import Communicator
 from sparsednn.results.result import SCHEMA_VERSION
 from sparsednn.system.files import write_json
@@ -72,9 +72,10 @@ def run_point(
         finish(record, folder)
         raise
     except Exception as error:
-        fail(record, message(error))
-        if not isinstance(error, EXPECTED):
+        fail_by(record, error)
+        if is_fault(error):
             console.print_exception()
+            display.say(FAULT_NOTE)
     finish(record, folder)
     if record["status"] == "complete":
         if benchmark is None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from experiments.config.resolve import Config, ConfigError
+from experiments.config.resolve import Config
 from experiments.config.schema import Executor
 from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.display import Display, Stage, inference_note
 from experiments.run.environment import environment
 from experiments.run.load import Data, load
 from experiments.run.memory_estimate import require_room
-from sparsednn.backend import DeviceError, kernel_name, load_backend, require_schedulable
+from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
 from sparsednn.engine import infer
+from sparsednn.errors import SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.results.measures import add_load_times
 from sparsednn.schedulers import SCHEDULERS
 from sparsednn.simulator.simulate import simulate
+from sparsednn.system import console
+from sparsednn.system.console import FAULT
 from sparsednn.system.files import write_json
 from sparsednn.system.memory import peak_rss_bytes
 
@@ -32,14 +36,11 @@ INTERRUPTED = 130
 TRACE, GANTT = "trace.json", "gantt.png"
 
 
-class ProcessError(RuntimeError):
+class ProcessError(SparseDnnError, RuntimeError):
     """Processes have not come to an end as they should."""
 
 
-EXPECTED = (
-    ConfigError, ValueError, TypeError, OSError, MemoryError, ImportError, FloatingPointError, DeviceError, ProcessError
-)  # fmt: skip
-"""Errors whose message says all that a user needs; anything else is shown with its traceback."""
+FAULT_NOTE = f"{console.FAULT_NOTE}, with the record"
 
 
 def check(config: Config) -> None:
@@ -100,18 +101,34 @@ def fail(record: dict[str, Any], message: str) -> None:
     record["status"], record["error"] = "failed", message
 
 
-def record_failure(record: dict[str, Any], message: str, folder: Path) -> None:
-    """Write the record of a point that has failed."""
-    fail(record, message)
-    finish(record, folder)
+def fail_by(record: dict[str, Any], error: BaseException, where: str = "") -> None:
+    """Make a record one of a point that an error has ended: of a fault of the program it has the traceback too.
+
+    `where` comes before the message.
+    """
+    fail(record, where + message(error))
+    if is_fault(error):
+        record["traceback"] = "".join(traceback.format_exception(error))
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is a fault of the program: nothing that the user could mend, nor has asked for."""
+    return not isinstance(error, KeyboardInterrupt) and mendable(error) is None
 
 
 def message(error: BaseException) -> str:
     """Say what an error is, in one line if it is the user's to mend."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    text = str(error) or type(error).__name__
-    return text if isinstance(error, EXPECTED) else f"{type(error).__name__}: {text}"
+    found = mendable(error)
+    return str(found) if found is not None else f"{type(error).__name__}: {error}"
+
+
+def exit_status(record: Mapping[str, Any]) -> int:
+    """Return the exit status that a record stands for: 0, 1 for a point that has failed, `FAULT` if it was the program's."""
+    if record["status"] != "failed":
+        return 0
+    return FAULT if "traceback" in record else 1
 
 
 def finish(record: dict[str, Any], folder: Path) -> None:

@@ -22,7 +22,7 @@ from experiments.launch.resume import is_complete
 from experiments.launch.without_running import DRY_RUN, SUBMITTED, Elsewhere
 from experiments.records.statistics import WIDTH
 from experiments.run.display import Display, sweep_table, time_left
-from experiments.run.measure import RESULT
+from experiments.run.measure import RESULT, exit_status
 from experiments.sweeps import benchmarks
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.comm import Communicator
@@ -65,8 +65,8 @@ class ExperimentRun:
         self.elsewhere = elsewhere
         self.comm = comm
 
-    def run(self) -> bool:
-        """Run all points, going on past failed ones, and draw; return whether everything went well.
+    def run(self) -> int:
+        """Run all points, going on past failed ones, and draw; return the exit status.
 
         Raises
         ------
@@ -88,13 +88,14 @@ class ExperimentRun:
         if failed:
             lines = [f"{len(failed)} of {len(records)} points failed:"]
             self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record['error']}" for n, record in failed]))
+        status = max((exit_status(record) for record in records), default=0)
         statuses = {record["status"] for record in records}
         if SUBMITTED in statuses:
             command = f"python -m experiments.figures {self.experiment.figure} {self.folder}"
             Display(self.console).say(f"figure: when the jobs are done, {command}")
         if statuses & {SUBMITTED, DRY_RUN}:
-            return not failed
-        return self._draw() and not failed
+            return status
+        return status if self._draw() else max(status, 1)
 
     def _refuse_what_no_point_can_run(self, composed: list[DictConfig]) -> None:
         """A user's mistake is one error, not one for each point; a point that only cannot be run by itself is a failed one."""

@@ -21,32 +21,32 @@ from sparsednn.comm import Communicator
 def run_experiment(
     experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None],
     elsewhere: Elsewhere, comm: Communicator | None = None,
-) -> bool:  # fmt: skip
-    """Run an experiment into `folder`, or those that it is made of, or write its report; return whether all went well.
+) -> int:  # fmt: skip
+    """Run an experiment into `folder`, or those that it is made of, or write its report; return the exit status.
 
     Parameters, errors: see `ExperimentRun`.
     """
     if experiment.report:
         from experiments import report  # with Plotly, which only it needs
 
-        return report.run(experiment, folder, given, console)
+        return 0 if report.run(experiment, folder, given, console) else 1
     if not experiment.members:
         return ExperimentRun(experiment, folder, given, console, complain, elsewhere, comm).run()
     members = [_composed(name, experiment, given) for name in experiment.members]
     for member in members:
         plan(member, given)  # a mistake in what is given is one error, before anything is run
-    display, started_at, well = Display(console), monotonic(), True
+    display, started_at, status = Display(console), monotonic(), 0
     for number, member in enumerate(members):
         left = time_left(monotonic() - started_at, number, len(members))
         display.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}{left}")
         own = folder / member.name
         own.mkdir(exist_ok=True)
         try:
-            well &= ExperimentRun(member, own, given, console, complain, elsewhere, comm).run()
+            status = max(status, ExperimentRun(member, own, given, console, complain, elsewhere, comm).run())
         except ConfigError as error:  # the others go on
             complain(str(error))
-            well = False
-    return well
+            status = max(status, 1)
+    return status
 
 
 def _composed(name: str, experiment: ExperimentConfig, given: list[str]) -> ExperimentConfig:

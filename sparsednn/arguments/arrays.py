@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.errors import DataError, OptionTypeError
+
 LARGEST = float(np.finfo(np.float32).max)
 """The largest number of float32."""
 
@@ -33,18 +35,18 @@ def as_float32(values: Any, name: str) -> Any:
         If a sequence of sequences has different lengths.
     """
     if isinstance(values, np.ma.MaskedArray) or values is np.ma.masked:
-        raise TypeError(f"{name}: a masked array, whose mask would be lost; fill it first, as in .filled(0)")
+        raise OptionTypeError(f"{name}: a masked array, whose mask would be lost; fill it first, as in .filled(0)")
     if not sp.issparse(values):
         if isinstance(values, Mapping | Set | str | bytes) or values is None:
-            raise TypeError(f"{name}: numbers are needed, not {type(values).__name__}")
+            raise OptionTypeError(f"{name}: numbers are needed, not {type(values).__name__}")
         try:
             values = np.asarray(values)
         except ValueError as error:
-            raise ValueError(f"{name}: not an array of numbers: {error}") from error
+            raise DataError(f"{name}: not an array of numbers: {error}") from error
     if values.dtype.kind == "c":
-        raise TypeError(f"{name}: complex ({values.dtype}); real numbers are needed, as in .real or abs()")
+        raise OptionTypeError(f"{name}: complex ({values.dtype}); real numbers are needed, as in .real or abs()")
     if values.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: holds {values.dtype}; numbers are needed, as of .astype(np.float32)")
+        raise OptionTypeError(f"{name}: holds {values.dtype}; numbers are needed, as of .astype(np.float32)")
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
         return values.astype(np.float32, copy=False)
 
@@ -61,9 +63,9 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
         If `inputs` is no matrix of real numbers, has another width than `n_inputs`, or holds NaN or infinite values.
     """
     if not sp.issparse(inputs) and not isinstance(inputs, np.ndarray):
-        raise TypeError(f"inputs must be a scipy.sparse matrix or a NumPy array, not {type(inputs).__name__}")
+        raise OptionTypeError(f"inputs must be a scipy.sparse matrix or a NumPy array, not {type(inputs).__name__}")
     if inputs.ndim != 2 or inputs.shape[1] != n_inputs:
-        raise ValueError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
+        raise DataError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
     if sp.issparse(inputs):
         require_valid_indices(inputs, "inputs")
     csr = sp.csr_array(as_float32(inputs, "inputs"))
@@ -74,9 +76,7 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
     bad = np.flatnonzero(~np.isfinite(csr.data))
     if bad.size:
         row = int(np.searchsorted(csr.indptr, bad[0], side="right"))
-        raise ValueError(
-            f"inputs: instance {row}, feature {csr.indices[bad[0]] + 1} is {csr.data[bad[0]]}, which is not finite"
-        )
+        raise DataError(f"inputs: instance {row}, feature {csr.indices[bad[0]] + 1} is {csr.data[bad[0]]}, which is not finite")
     if csr.indices.dtype != np.int32 and csr.nnz <= np.iinfo(np.int32).max:
         indices, indptr = csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
         csr = sp.csr_array((csr.data, indices, indptr), shape=csr.shape)
@@ -94,14 +94,14 @@ def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
         If it does not hold real numbers.
     """
     if matrix.ndim != 2:
-        raise ValueError(f"{name}: has shape {matrix.shape}; a matrix of two dimensions is needed")
+        raise DataError(f"{name}: has shape {matrix.shape}; a matrix of two dimensions is needed")
     require_valid_indices(matrix, name)
     csc = sp.csc_array(as_float32(matrix, name), copy=True)
     csc.sum_duplicates()
     bad = np.flatnonzero(~np.isfinite(csc.data))
     if bad.size:
         row, column = csc.indices[bad[0]], np.searchsorted(csc.indptr, bad[0], side="right") - 1
-        raise ValueError(f"{name}: the weight in row {row}, column {column} (from 0) is {csc.data[bad[0]]}, not finite")
+        raise DataError(f"{name}: the weight in row {row}, column {column} (from 0) is {csc.data[bad[0]]}, not finite")
     csc.eliminate_zeros()
     return csc
 
@@ -121,9 +121,9 @@ def require_valid_indices(matrix: Any, name: str) -> None:
             for ids, size in zip(matrix.coords, matrix.shape, strict=True):
                 if ids.size and (ids.min() < 0 or ids.max() >= size):
                     bad = ids[(ids < 0) | (ids >= size)][0]
-                    raise ValueError(f"index {bad} is outside 0..{size - 1}")
+                    raise DataError(f"index {bad} is outside 0..{size - 1}")
     except ValueError as error:
-        raise ValueError(f"{name}: not a valid sparse matrix: {error}") from error
+        raise DataError(f"{name}: not a valid sparse matrix: {error}") from error
 
 
 def finite_bias(bias: Any, n_outputs: int, name: str) -> NDArray[np.float32]:
@@ -135,10 +135,12 @@ def finite_bias(bias: Any, n_outputs: int, name: str) -> NDArray[np.float32]:
         If it is something else, has another shape, or is not finite.
     """
     if sp.issparse(bias):
-        raise TypeError(f"{name}: a sparse matrix; give one number, or an array of shape ({n_outputs},), as of .toarray()")
+        raise OptionTypeError(
+            f"{name}: a sparse matrix; give one number, or an array of shape ({n_outputs},), as of .toarray()"
+        )
     array = np.array(as_float32(bias, name))
     if array.ndim and array.shape != (n_outputs,):
-        raise ValueError(f"{name} has shape {array.shape}, but the layer has {n_outputs} outputs")
+        raise DataError(f"{name} has shape {array.shape}, but the layer has {n_outputs} outputs")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds NaN or an infinite value")
+        raise DataError(f"{name} holds NaN or an infinite value")
     return np.broadcast_to(array, (n_outputs,))

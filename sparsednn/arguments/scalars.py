@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.errors import unknown
+from sparsednn.errors import OptionError, OptionTypeError, unknown
 
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
@@ -29,9 +29,9 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}={_shown(value)}: a whole number is needed, not {_kind(value)}") from None
+        raise OptionTypeError(f"{name}={_shown(value)}: a whole number is needed, not {_kind(value)}") from None
     if least is not None and number < least:
-        raise ValueError(f"{name}={number}: {f'at least {least} is needed' if least else 'must be 0 or more'}")
+        raise OptionError(f"{name}={number}: {f'at least {least} is needed' if least else 'must be 0 or more'}")
     return number
 
 
@@ -48,31 +48,31 @@ def real_number(name: str, value: Any) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}={_shown(value)}: a number is needed, not {_kind(value)}")
+        raise OptionTypeError(f"{name}={_shown(value)}: a number is needed, not {_kind(value)}")
     number = float(value)
     if math.isnan(number):
-        raise ValueError(f"{name}=nan: a number is needed")
+        raise OptionError(f"{name}=nan: a number is needed")
     return number
 
 
 def flag(name: str, value: Any) -> bool:
     """Return True or False of Python's or NumPy's as a bool, or raise TypeError."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={_shown(value)}: True or False is needed, not {_kind(value)}")
+        raise OptionTypeError(f"{name}={_shown(value)}: True or False is needed, not {_kind(value)}")
     return bool(value)
 
 
 def instance_of(name: str, value: Any, wanted: type | tuple[type, ...], way_out: str) -> None:
     """Raise TypeError, which says what to give, if `value` is not of a type that is `wanted`."""
     if not isinstance(value, wanted):
-        raise TypeError(f"{name}={_shown(value)}: {way_out}, not {_kind(value)}")
+        raise OptionTypeError(f"{name}={_shown(value)}: {way_out}, not {_kind(value)}")
 
 
 def one_of(name: str, value: Any, legal: Iterable[str]) -> str:
     """Return one of some legal names, or raise ValueError with those that are near, and all."""
     names = list(legal)
     if not isinstance(value, str) or value not in names:
-        raise ValueError(unknown(name, _shown(value) if not isinstance(value, str) else value, names))
+        raise OptionError(unknown(name, _shown(value) if not isinstance(value, str) else value, names))
     return value
 
 
@@ -80,7 +80,7 @@ def whole_numbers(name: str, value: Any) -> NDArray[np.int64]:
     """Return a sequence or array of whole numbers as int64, shape (n,), or raise TypeError."""
     array = np.asarray(value)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(f"{name}={_shown(value)}: an array of whole numbers of shape (n,) is needed")
+        raise OptionTypeError(f"{name}={_shown(value)}: an array of whole numbers of shape (n,) is needed")
     return array.astype(np.int64, copy=False)
 
 

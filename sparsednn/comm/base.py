@@ -14,10 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.errors import MemoryShortageError
+
 T = TypeVar("T")
 
 
-class NodeError(MemoryError):
+class NodeError(MemoryShortageError):
     """What all processes of a node fail with alike: the first of them is the one to say it."""
 
 

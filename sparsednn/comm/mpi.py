@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sparsednn.comm.base import NodeError, csr_of
 from sparsednn.comm.sharing import ALIGNMENT, Packed, place, starts_of
+from sparsednn.errors import MissingPackageError
 from sparsednn.system.memory import shared_memory_bytes
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class MpiCommunicator:
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
-            raise ImportError(f"processes: mpi4py cannot be used ({error}); {EXTRA}") from error
+            raise MissingPackageError(f"processes: mpi4py cannot be used ({error}); {EXTRA}") from error
         self._mpi = MPI
         self._world = MPI.COMM_WORLD.Dup()
         self._node: Any = self._world.Split_type(MPI.COMM_TYPE_SHARED)

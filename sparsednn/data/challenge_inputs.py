@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.scalars import whole_number, whole_numbers
+from sparsednn.errors import DataError, MissingFileError, OptionTypeError
 from sparsednn.system.cache import cache_folder, read_cached, write_cached
 from sparsednn.system.memory import require
 
@@ -79,14 +80,14 @@ def challenge_inputs(
     """
     neurons, instances = whole_number("neurons", neurons), whole_number("instances", instances)
     if progress is not None and not callable(progress):
-        raise TypeError(f"progress={progress!r}: a function of two numbers is needed")
+        raise OptionTypeError(f"progress={progress!r}: a function of two numbers is needed")
     if neurons not in NONZEROS:
-        raise ValueError(
+        raise DataError(
             f"neurons={neurons}: challenge inputs exist for {', '.join(map(str, NONZEROS))} neurons; "
             "for another size use input=files, or pass your own matrix to sparsednn.infer"
         )
     if not 1 <= instances <= N_INSTANCES:
-        raise ValueError(f"instances={instances}: the challenge has 1 to {N_INSTANCES} instances")
+        raise DataError(f"instances={instances}: the challenge has 1 to {N_INSTANCES} instances")
     bits = _cached(neurons)
     if bits is None:
         bits = _build(neurons, progress)
@@ -137,14 +138,14 @@ def mnist_images() -> NDArray[np.uint8]:
     try:
         raw = gzip.decompress(resource.read_bytes())
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{resource}: the MNIST images that come with sparsednn are missing; install the package again"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{resource}: damaged ({error}); install the package again") from error
+        raise DataError(f"{resource}: damaged ({error}); install the package again") from error
     header = np.array([0x803, N_INSTANCES, PIXELS, PIXELS], ">u4").tobytes()
     if raw[:16] != header or len(raw) != 16 + N_INSTANCES * PIXELS**2:
-        raise ValueError(f"{resource}: is not the file of 60,000 MNIST training images; install the package again")
+        raise DataError(f"{resource}: is not the file of 60,000 MNIST training images; install the package again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(N_INSTANCES, PIXELS, PIXELS)
 
 

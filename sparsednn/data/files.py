@@ -14,6 +14,7 @@ from sparsednn.arguments.arrays import canonical_csc
 from sparsednn.data.matrix_market import read_matrix_market
 from sparsednn.data.npz import read_npz
 from sparsednn.data.triples import read_ids, read_triples, to_matrix, write_ids, write_triples
+from sparsednn.errors import DataError, MemoryShortageError, MissingFileError
 from sparsednn.network import Activation, BiasOn, Network
 from sparsednn.system.memory import require
 
@@ -52,7 +53,7 @@ def read_network(
         if progress is not None:
             progress(number, layers)
     if weights[0].shape[0] != neurons:
-        raise ValueError(f"{folder}: the first layer has {weights[0].shape[0]} inputs, not neurons={neurons}")
+        raise DataError(f"{folder}: the first layer has {weights[0].shape[0]} inputs, not neurons={neurons}")
     return Network(weights, bias=bias, bias_on=bias_on, activation=activation)
 
 
@@ -70,7 +71,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
         If there is too little memory for as many instances as the largest id, or the shape, says.
     """
     if instances is not None and instances < 1:
-        raise ValueError(f"instances={instances}: must be at least 1")
+        raise DataError(f"instances={instances}: must be at least 1")
     path = _find(path, f"sparse-images-{neurons}", neurons) if path.is_dir() else path
     if path.name.endswith(_WITH_SHAPE):
         matrix = sp.csr_array(_read_shaped(path))
@@ -80,12 +81,12 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
         try:
             require(8 * last, f"{path}: {last:,} instances", "is its largest id right?")
         except MemoryError as error:  # only now, since the line has to be looked for
-            raise MemoryError(f"{error} The largest id is at {triples.place(int(triples.rows.argmax()))}") from None
+            raise MemoryShortageError(f"{error} The largest id is at {triples.place(int(triples.rows.argmax()))}") from None
         matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
     if matrix.shape[1] != neurons:
-        raise ValueError(f"{path}: has {matrix.shape[1]} features, not neurons={neurons}")
+        raise DataError(f"{path}: has {matrix.shape[1]} features, not neurons={neurons}")
     if instances is not None and instances > matrix.shape[0]:
-        raise ValueError(
+        raise DataError(
             f"{path}: has {matrix.shape[0]} instances, fewer than instances={instances}; {_way_out(path, instances)}"
         )
     return sp.csr_array(matrix[:instances])
@@ -157,13 +158,13 @@ def _with_last_instance(inputs: sp.csr_array) -> sp.csr_array:
 def _find(folder: Path, stem: str, neurons: int, suffixes: Iterable[str] = SUFFIXES) -> Path:
     """Return the file of that stem, whatever its format; of two, neither is known to be the right one."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+        raise MissingFileError(f"{folder}: no such folder")
     names = [place / f"{stem}{suffix}" for place in (folder, folder / f"neuron{neurons}") for suffix in suffixes]
     files = list({path.resolve(): path for path in names if path.is_file()}.values())
     if not files:
-        raise FileNotFoundError(f"{folder}: no file {stem} with one of the endings {', '.join(suffixes)}")
+        raise MissingFileError(f"{folder}: no file {stem} with one of the endings {', '.join(suffixes)}")
     if len(files) > 1:
-        raise ValueError(
+        raise DataError(
             f"{' and '.join(map(str, files))} are both there, and either could be meant; leave one of them in its place"
         )
     return files[0]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.arrays import as_float32
 from sparsednn.data.text import Layout, id_field, number_field, opened, read_columns, whole_field
 from sparsednn.data.triples import Triples, require_valid
+from sparsednn.errors import DataError
 
 _VALUES = {
     "real": (number_field("value"),),
@@ -82,17 +83,17 @@ def _read_header(path: Path, file: BufferedIOBase) -> _Header:
         _refuse(path, f"line 1 is {first[:60].strip()!r}, not the head of a matrix, like {_EXAMPLE!r}")
     form, values, symmetry = words[2:]
     if values == "complex":
-        raise ValueError(f"{path}:1: the values are complex; real numbers are needed, so write the real part alone")
+        raise DataError(f"{path}:1: the values are complex; real numbers are needed, so write the real part alone")
     if values not in _VALUES or (values == "pattern" and form == "array"):
-        raise ValueError(f"{path}:1: {form} files of {values!r} are not read; legal are {', '.join(_VALUES)}")
+        raise DataError(f"{path}:1: {form} files of {values!r} are not read; legal are {', '.join(_VALUES)}")
     if symmetry not in _SYMMETRIES or (symmetry == "skew-symmetric" and values == "pattern"):
-        raise ValueError(f"{path}:1: {symmetry!r} is no symmetry of {values} values; legal are {', '.join(_SYMMETRIES)}")
+        raise DataError(f"{path}:1: {symmetry!r} is no symmetry of {values} values; legal are {', '.join(_SYMMETRIES)}")
     number, line = 2, file.readline()
     while line.startswith(b"%") or (line and not line.strip()):
         number, line = number + 1, file.readline()
     sizes = _sizes(path, number, line, 3 if form == "coordinate" else 2)
     if symmetry != "general" and sizes[0] != sizes[1]:
-        raise ValueError(f"{path}:{number}: {sizes[0]} rows and {sizes[1]} columns make no {symmetry} matrix")
+        raise DataError(f"{path}:{number}: {sizes[0]} rows and {sizes[1]} columns make no {symmetry} matrix")
     n_entries = sizes[2] if form == "coordinate" else _n_in_array(sizes[0], sizes[1], symmetry)
     return _Header(path, values, symmetry, form == "coordinate", sizes[0], sizes[1], n_entries, number)
 
@@ -105,7 +106,7 @@ def _sizes(path: Path, number: int, line: bytes, n_sizes: int) -> list[int]:
     sizes = [int(text) for text in texts]
     for name, size in zip(names[:2], sizes, strict=False):
         if size > _MAX_SIZE:
-            raise ValueError(f"{path}:{number}: {size} {name} are more than {_MAX_SIZE}")
+            raise DataError(f"{path}:{number}: {size} {name} are more than {_MAX_SIZE}")
     return sizes
 
 
@@ -132,7 +133,7 @@ def _mirrored(entries: Triples, header: _Header) -> Triples:
     if outside.size:
         row, column = entries.rows[outside[0]], entries.columns[outside[0]]
         where = "on or above" if skew else "above"
-        raise ValueError(
+        raise DataError(
             f"{entries.place(outside[0])}: row {row}, column {column} is {where} the diagonal, but a {header.symmetry} file "
             "holds what is below it; say 'general' in line 1 if it holds all entries"
         )
@@ -144,4 +145,4 @@ def _mirrored(entries: Triples, header: _Header) -> Triples:
 
 
 def _refuse(path: Path, problem: str) -> NoReturn:
-    raise ValueError(f"{path}: cannot be read: {problem}")
+    raise DataError(f"{path}: cannot be read: {problem}")

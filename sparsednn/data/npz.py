@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import as_float32, require_valid_indices
+from sparsednn.errors import DataError, MissingFileError
 
 _INDICES = ("indices", "indptr", "row", "col", "coords", "offsets", "shape")
 _KEYS = {"format", "data", "_is_array", *_INDICES}
@@ -32,7 +33,7 @@ def read_npz(path: Path) -> Any:
         numbers, not finite in float32, or has indices outside its shape; the message names the file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise MissingFileError(f"{path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
@@ -41,24 +42,24 @@ def read_npz(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # NumPy, zipfile and scipy raise nearly anything on a damaged file
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read: {error}") from error
     require_valid_indices(matrix, str(path))
     bad = np.flatnonzero(~np.isfinite(matrix.data))
     if bad.size:
-        raise ValueError(f"{path}: holds {matrix.data.flat[bad[0]]}, not finite in float32")
+        raise DataError(f"{path}: holds {matrix.data.flat[bad[0]]}, not finite in float32")
     return matrix
 
 
 def _require_real_matrix(arrays: dict[str, NDArray[Any]]) -> None:
     if not {"format", "data", "shape"} <= arrays.keys():
-        raise ValueError(f"holds {', '.join(arrays) or 'nothing'}, not a matrix that scipy.sparse.save_npz has saved")
+        raise DataError(f"holds {', '.join(arrays) or 'nothing'}, not a matrix that scipy.sparse.save_npz has saved")
     if unknown := sorted(arrays.keys() - _KEYS):
-        raise ValueError(f"holds {', '.join(unknown)} beside a sparse matrix, which would be ignored")
+        raise DataError(f"holds {', '.join(unknown)} beside a sparse matrix, which would be ignored")
     for name in arrays.keys() & set(_INDICES):
         if arrays[name].dtype.kind not in "iu":
-            raise ValueError(f"{name} is {arrays[name].dtype}, not whole numbers")
+            raise DataError(f"{name} is {arrays[name].dtype}, not whole numbers")
     if arrays["shape"].shape != (2,):
-        raise ValueError(f"has the shape {tuple(arrays['shape'].ravel().tolist())}; a matrix of rows and columns is needed")
+        raise DataError(f"has the shape {tuple(arrays['shape'].ravel().tolist())}; a matrix of rows and columns is needed")
 
 
 def _matrix(arrays: dict[str, NDArray[Any]]) -> Any:
@@ -70,4 +71,4 @@ def _matrix(arrays: dict[str, NDArray[Any]]) -> Any:
         return sp.dia_array((data, arrays["offsets"]), shape=shape).tocoo()
     if form == "coo":
         return sp.coo_array((data, arrays["coords"] if "coords" in arrays else (arrays["row"], arrays["col"])), shape=shape)
-    raise ValueError(f"is in the format {form!r}; legal are {', '.join(_COMPRESSED)}, dia and coo")
+    raise DataError(f"is in the format {form!r}; legal are {', '.join(_COMPRESSED)}, dia and coo")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.arguments.scalars import real_number, whole_number, whole_numbers
+from sparsednn.errors import OptionError
 from sparsednn.network import Challenge, Network, RepeatedLayer, clipped_relu
 from sparsednn.system.memory import require
 
@@ -77,13 +78,13 @@ def radixnet(
     neurons, layers = whole_number("neurons", neurons), whole_number("layers", layers)
     dense_width, seed = whole_number("dense_width", dense_width), whole_number("seed", seed, 0)
     if seed >= 2**32:
-        raise ValueError(f"seed={seed}: must be from 0 to {2**32 - 1}")
+        raise OptionError(f"seed={seed}: must be from 0 to {2**32 - 1}")
     radices = _radices(neurons, dense_width) if radices is None else tuple(whole_numbers("radices", radices).tolist())
     weight = real_number("weight", weight)
     _check(neurons, layers, radices, dense_width, weight)
     bias = challenge_bias(neurons) if bias is None else real_number("bias", bias)
     if not abs(bias) <= float(np.finfo(np.float32).max):
-        raise ValueError(f"bias={bias}: must be finite")
+        raise OptionError(f"bias={bias}: must be finite")
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
     require(
@@ -99,7 +100,7 @@ def challenge_bias(neurons: int) -> float:
     """Return the published bias, or raise ValueError for a size that has none."""
     if neurons not in CHALLENGE_BIAS:
         sizes = ", ".join(str(size) for size in CHALLENGE_BIAS)
-        raise ValueError(f"neurons={neurons}: no bias is published for this size (only for {sizes}); give one: bias=...")
+        raise OptionError(f"neurons={neurons}: no bias is published for this size (only for {sizes}); give one: bias=...")
     return CHALLENGE_BIAS[neurons]
 
 
@@ -107,7 +108,7 @@ def _radices(neurons: int, dense_width: int) -> tuple[int, ...]:
     """All 2, as many as the size takes."""
     m = neurons // dense_width if dense_width > 0 else 0
     if m < 2 or m * dense_width != neurons or m & (m - 1):
-        raise ValueError(
+        raise OptionError(
             f"neurons={neurons}: must be dense_width={dense_width} times a power of 2 (of at least 2), "
             "or give radices whose product times dense_width is the number of neurons"
         )
@@ -116,21 +117,21 @@ def _radices(neurons: int, dense_width: int) -> tuple[int, ...]:
 
 def _check(neurons: int, layers: int, radices: Sequence[int], dense_width: int, weight: float) -> None:
     if dense_width < 1:
-        raise ValueError(f"dense_width={dense_width}: must be at least 1")
+        raise OptionError(f"dense_width={dense_width}: must be at least 1")
     if not radices or min(radices) < 2:
-        raise ValueError(f"radices={list(radices)}: at least one is needed, each at least 2")
+        raise OptionError(f"radices={list(radices)}: at least one is needed, each at least 2")
     if math.prod(radices) * dense_width != neurons:
-        raise ValueError(
+        raise OptionError(
             f"neurons={neurons}: the product of radices {list(radices)} times dense_width {dense_width} "
             f"is {math.prod(radices) * dense_width}"
         )
     if layers < 1 or layers % len(radices):
         near = max(round(layers / len(radices)), 1) * len(radices)
-        raise ValueError(
+        raise OptionError(
             f"layers={layers}: networks of {neurons} neurons come in blocks of {len(radices)} layers; nearest legal: {near}"
         )
     if not abs(weight) <= float(np.finfo(np.float32).max) or np.float32(weight) == 0:
-        raise ValueError(f"weight={weight}: must be finite and not 0")
+        raise OptionError(f"weight={weight}: must be finite and not 0")
 
 
 def _challenge(

@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sparsednn.errors import DataError, MissingFileError
+
 BLOCK_BYTES = 1 << 25
 """What is read at once."""
 
@@ -112,14 +114,14 @@ def opened(path: Path, *, mark: bool = True) -> Iterator[BufferedIOBase]:
         If there is no such file, or (also later, while it is open) it cannot be read; the message names it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise MissingFileError(f"{path}: no such file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             if not mark or file.read(len(_MARK)) != _MARK:
                 file.seek(0)
             yield file
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def read_columns(path: Path, file: BufferedIOBase, layout: Layout, first_line: int = 1) -> list[NDArray[Any]]:
@@ -191,12 +193,12 @@ def _refuse(path: Path, number: int, line: tuple[bytes, bytes, bytes], layout: L
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: cannot be read as text: line {number}: {error}") from None
+        raise DataError(f"{path}: cannot be read as text: line {number}: {error}") from None
     if not end and layout.first_wrong(raw + b"\n") is None:
-        raise ValueError(
+        raise DataError(
             f"{path}:{number}: the last line has no end, so the file may be truncated; add a newline if it is whole"
         )
-    raise ValueError(f"{path}:{number}: {layout.problem(text)}")
+    raise DataError(f"{path}:{number}: {layout.problem(text)}")
 
 
 def _if_plain(lines: bytes, layout: Layout) -> list[NDArray[Any]] | None:

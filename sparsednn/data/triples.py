@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import as_float32
 from sparsednn.data.text import Layout, id_field, line_of, number_field, opened, read_columns
+from sparsednn.errors import DataError
 from sparsednn.system.files import atomic_path
 
 RECORD = np.dtype([("row", "<u4"), ("column", "<u4"), ("value", "<f4")])
@@ -55,7 +56,7 @@ def read_triples(path: Path) -> Triples:
     """
     triples = _read_binary(path) if _is_binary(path) else _read_text(path)
     if not triples.rows.size:
-        raise ValueError(f"{path}: is empty")
+        raise DataError(f"{path}: is empty")
     return triples
 
 
@@ -83,11 +84,11 @@ def require_valid(triples: Triples, n_rows: int, n_columns: int, row_name: str, 
     for name, ids, limit in ((row_name, triples.rows, n_rows), (column_name, triples.columns, n_columns)):
         bad = np.flatnonzero((ids < 1) | (ids > limit))
         if bad.size:
-            raise ValueError(f"{triples.place(bad[0])}: {name} {ids[bad[0]]} is outside 1..{limit}")
+            raise DataError(f"{triples.place(bad[0])}: {name} {ids[bad[0]]} is outside 1..{limit}")
     bad = np.flatnonzero(~np.isfinite(triples.values))
     if bad.size:
         beyond = "" if triples.binary else " in float32"
-        raise ValueError(f"{triples.place(bad[0])}: the value {triples.values[bad[0]]} is not finite{beyond}")
+        raise DataError(f"{triples.place(bad[0])}: the value {triples.values[bad[0]]} is not finite{beyond}")
 
 
 def write_triples(path: Path, matrix: Any, *, by_column: bool) -> None:
@@ -118,7 +119,7 @@ def read_ids(path: Path) -> NDArray[np.int64]:
     ascend = np.diff(ids, prepend=0) > 0
     if not ascend.all():
         entry = int(np.flatnonzero(~ascend)[0])
-        raise ValueError(f"{path}:{places[entry]}: id {ids[entry]}: ids must be above 0 and ascend")
+        raise DataError(f"{path}:{places[entry]}: id {ids[entry]}: ids must be above 0 and ascend")
     return ids
 
 
@@ -139,7 +140,7 @@ def _bytes_of(path: Path, item: str, size: int) -> bytes:
     with opened(path, mark=False) as file:
         raw = file.read()
     if len(raw) % size:
-        raise ValueError(f"{path}: {len(raw)} bytes are not a whole number of {size}-byte {item}; the file is truncated")
+        raise DataError(f"{path}: {len(raw)} bytes are not a whole number of {size}-byte {item}; the file is truncated")
     return raw
 
 
@@ -170,7 +171,7 @@ def _text_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:
             text = raw.strip(b" \t")
             if text:
                 if not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > _MAX_ID:
-                    raise ValueError(f"{path}:{number}: {_shown(path, text)} is not an id")
+                    raise DataError(f"{path}:{number}: {_shown(path, text)} is not an id")
                 ids.append(int(text))
                 lines.append(number)
     return np.array(ids, np.int64), lines
@@ -180,7 +181,7 @@ def _shown(path: Path, text: bytes) -> str:
     try:
         return repr(text[:40].decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: cannot be read as text: {error}") from None
+        raise DataError(f"{path}: cannot be read as text: {error}") from None
 
 
 def _refuse_duplicates(triples: Triples, n_columns: int, row_name: str, column_name: str) -> None:
@@ -189,7 +190,7 @@ def _refuse_duplicates(triples: Triples, n_columns: int, row_name: str, column_n
     same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     if same.size:
         entry = int(order[same[0] + 1])
-        raise ValueError(
+        raise DataError(
             f"{triples.place(entry)}: {row_name} {triples.rows[entry]}, {column_name} {triples.columns[entry]} "
             "is there for the second time"
         )

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from sparsednn.errors import DataError
 from sparsednn.results.spans import KINDS, Span, ns, require_one_at_a_time, require_valid
 from sparsednn.system.files import atomic_path
 
@@ -149,11 +150,11 @@ def read_trace(path: Path) -> Trace:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:  # no JSON, or no text
-        raise ValueError(f"{path}: not a trace: {error}") from error
+        raise DataError(f"{path}: not a trace: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("traceEvents"), list):
-        raise ValueError(f"{path}: not a trace: it has no list 'traceEvents'")
+        raise DataError(f"{path}: not a trace: it has no list 'traceEvents'")
     if not isinstance(content.get("otherData"), dict):
-        raise ValueError(f"{path}: not a trace of sparsednn: it has no 'otherData'")
+        raise DataError(f"{path}: not a trace of sparsednn: it has no 'otherData'")
     trace = Trace(metadata={key: value for key, value in content["otherData"].items() if key != "executor"})
     for number, event in enumerate(content["traceEvents"], start=1):
         try:
@@ -163,11 +164,11 @@ def read_trace(path: Path) -> Trace:
                 trace.spans.append(_span(event))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{path}: event {number}: {what}") from error
+            raise DataError(f"{path}: event {number}: {what}") from error
     try:
         trace.validate()
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     return trace
 
 
@@ -255,10 +256,10 @@ def _require_valid_metadata(metadata: Mapping[str, Any]) -> None:
     """Refuse metadata that lacks something or cannot be written."""
     for key, wanted in METADATA_TYPES.items():
         if not isinstance(metadata.get(key), wanted):
-            raise ValueError(f"metadata: {key}={metadata.get(key)!r}: a {wanted.__name__} is needed")
+            raise DataError(f"metadata: {key}={metadata.get(key)!r}: a {wanted.__name__} is needed")
     if "executor" in metadata:
-        raise ValueError("metadata: 'executor' follows from 'simulated'; leave it out")
+        raise DataError("metadata: 'executor' follows from 'simulated'; leave it out")
     try:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"metadata: cannot be written as JSON: {error}") from error
+        raise DataError(f"metadata: cannot be written as JSON: {error}") from error

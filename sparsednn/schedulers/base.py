@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sparsednn.arguments.scalars import one_of, real_number, whole_number
+from sparsednn.errors import OptionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ class SchedulerOptions:
         one_of("strategy", self.strategy, STRATEGIES)
         object.__setattr__(self, "recruiting_ratio", real_number("recruiting_ratio", self.recruiting_ratio))
         if not 0 <= self.recruiting_ratio <= 1:
-            raise ValueError(f"recruiting_ratio={self.recruiting_ratio:g}: must be from 0 to 1")
+            raise OptionError(f"recruiting_ratio={self.recruiting_ratio:g}: must be from 0 to 1")
 
 
 class Scheduler(ABC):

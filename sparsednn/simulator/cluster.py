@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.scalars import instance_of, real_number, whole_number
 from sparsednn.backend import KernelOptions
+from sparsednn.errors import OptionError
 from sparsednn.execution.base import Timeline
 from sparsednn.results.trace import Span
 from sparsednn.rows.partition import Partition, RowGroup, alive_first, even_bounds, hashed_order
@@ -72,7 +73,7 @@ class Cluster:
         instance_of("cluster.assume", self.assume, Mapping, "a mapping of numbers is needed")
         object.__setattr__(self, "seed", whole_number("cluster.seed", self.seed, 0))
         if self.processes_per_node > self.cores_per_node and self.threads is None:
-            raise ValueError(
+            raise OptionError(
                 f"cluster.processes_per_node={self.processes_per_node}: more than cores_per_node={self.cores_per_node}; "
                 "give the threads of a process"
             )
@@ -81,7 +82,7 @@ class Cluster:
                 continue
             object.__setattr__(self, name, value := real_number(f"cluster.{name}", getattr(self, name)))
             if not 1 <= value < np.inf:
-                raise ValueError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
+                raise OptionError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
 
     @property
     def n_processes(self) -> int:

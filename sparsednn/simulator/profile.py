@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import whole_number
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
+from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.options import require_types
 from sparsednn.simulator.work import WorkProfile
@@ -55,7 +56,7 @@ def measure_profile(
     n_threads = whole_number("n_threads", n_threads, 1)
     backend = load_backend(backend) if isinstance(backend, str) else backend
     if not isinstance(backend, ProfilingBackend):
-        raise ValueError(f"backend={backend.name} cannot make profiles; use backend=numba")
+        raise OptionError(f"backend={backend.name} cannot make profiles; use backend=numba")
     rows = canonical_inputs(inputs, network.n_inputs)
     shape = (len(network.layers) + 1, rows.shape[0])
     path = cache_folder() / f"profile-{fingerprint(network, rows)}.npz" if cache else None

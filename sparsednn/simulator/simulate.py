@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import instance_of, whole_number
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
-from sparsednn.errors import unknown
+from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options, require_types
 from sparsednn.results.measures import imbalance, rates
@@ -77,7 +77,7 @@ def simulate(
     """
     for name in REAL_TIME_ONLY:
         if name in options:
-            raise ValueError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+            raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
     require_types(network, backend, kernel, scheduler)
     instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.simulator.cluster.Cluster is needed")
     n_threads = whole_number("n_threads", n_threads, 1)
@@ -85,12 +85,12 @@ def simulate(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     if not isinstance(scheduler, str):
-        raise TypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
+        raise OptionTypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
     if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
-        raise ValueError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
+        raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
     if network.layers[-1].activation.low < 0:
-        raise ValueError("the last layer's activations can be negative: simulated runs know only how many are not zero")
+        raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
     model = CostModel(assuming(read_calibration(opts.calibration), cluster.assume))
     kernel_options = opts.kernel_options(kernel)
     model.require_calibrated(kernel_options)

@@ -7,8 +7,16 @@ import errno
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from sparsednn.errors import SparseDnnError
+
+FAULT = 70
+"""Exit status after a fault of the program itself (EX_SOFTWARE of sysexits.h)."""
+
+FAULT_NOTE = "this is a fault of sparsednn, not of what it was given: please report it to the project"
 
 UNWRITTEN = 1
 """Exit status if all went well, but not all that was said could be written."""
@@ -91,7 +99,8 @@ def run_program(main: Callable[[], int]) -> int:
     Returns
     -------
     int
-        What `main` returns; in place of 0 it is `UNWRITTEN` if something could not be written for another reason than that its
+        What `main` returns; 1 after an error that the user can mend, in one line, and `FAULT` after any other, with its
+        traceback; in place of 0 it is `UNWRITTEN` if something could not be written for another reason than that its
         reader has gone.
 
     Raises
@@ -106,6 +115,13 @@ def run_program(main: Callable[[], int]) -> int:
         if not end.code:
             raise SystemExit(_status()) from None
         raise
+    except SparseDnnError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        print(FAULT_NOTE, file=sys.stderr)
+        return FAULT
     return status or _status()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from sparsednn.errors import OptionError
 from sparsednn.rows.partition import even_bounds
 from sparsednn.system import control_groups
 
@@ -37,7 +38,7 @@ def numa_domains(cores: Sequence[int], root: Path = NODES) -> tuple[int, ...]:
         return (0,) * len(cores)
     for core in cores:
         if core not in found:
-            raise ValueError(f"{root}: core {core} is in no node*/cpulist; say how many domains there are: numa_domains=1")
+            raise OptionError(f"{root}: core {core} is in no node*/cpulist; say how many domains there are: numa_domains=1")
     return tuple(found[core] for core in cores)
 
 
@@ -69,7 +70,7 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None, fi
     """
     if override is not None:
         if override < 1:
-            raise ValueError(f"numa_domains={override}: at least 1 is needed")
+            raise OptionError(f"numa_domains={override}: at least 1 is needed")
         ranges = pairwise(even_bounds(n_workers, override))
         return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
     if not pinned:
@@ -86,6 +87,6 @@ def _cores(path: Path) -> Iterable[int]:
         first, dash, last = part.partition("-")
         numbers = (first, last) if dash else (first, first)
         if not all(number.isdecimal() for number in numbers) or int(numbers[1]) < int(numbers[0]):
-            raise ValueError(f"{path}: {part!r} in {text!r} is not a core or a range of cores such as 0-3")
+            raise OptionError(f"{path}: {part!r} in {text!r} is not a core or a range of cores such as 0-3")
         cores += range(int(numbers[0]), int(numbers[1]) + 1)
     return cores

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from sparsednn.errors import MemoryShortageError
 from sparsednn.system import control_groups
 
 GB, MB = 1e9, 1e6
@@ -85,7 +86,7 @@ def require(n_bytes: int, purpose: str, way_out: str) -> None:
     """
     available = available_bytes()
     if n_bytes + KEEP_FREE_BYTES > available:
-        raise MemoryError(shortage(n_bytes, available, purpose, way_out))
+        raise MemoryShortageError(shortage(n_bytes, available, purpose, way_out))
 
 
 def shortage(n_bytes: int, available: int, purpose: str, way_out: str) -> str:

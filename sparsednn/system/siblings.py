@@ -6,6 +6,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from sparsednn.errors import MissingPackageError
+
 HOME = Path(__file__).resolve().parents[2]
 """The folder of this package and its siblings: a clone, or where pip has installed them."""
 
@@ -27,7 +29,7 @@ def claim(name: str) -> None:
         _import(name, ours)
     elif not _is(imported.__file__, ours):
         theirs = imported.__file__ or next(iter(imported.__path__), "a folder without a file")
-        raise ImportError(
+        raise MissingPackageError(
             f"the module {name} that is imported already ({theirs}) has the name of a package of sparsednn ({ours}); rename it"
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backends.cupy_gpu.device.interface import DeviceArray
 from backends.cupy_gpu.kernels.source import OPTIONS, source
 from sparsednn.backend import DeviceError
+from sparsednn.errors import MissingPackageError
 
 INSTALL = "install it with: pip install -e '.[gpu]' (CUDA 12) or '.[gpu13]' (CUDA 13), or use backend=numba"
 INSTEAD = "use backend=numba to run without a GPU"
@@ -41,7 +42,7 @@ def cuda_devices() -> list[CudaDevice]:
         cupy = import_module("cupy")
         sparse = import_module("cupyx.scipy.sparse")
     except ImportError as error:
-        raise ImportError(f"{error}; {INSTALL}") from error
+        raise MissingPackageError(f"{error}; {INSTALL}") from error
     try:
         n_devices = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:

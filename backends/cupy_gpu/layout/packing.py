@@ -18,6 +18,7 @@ from backends.common.column_ordering import computing_order
 from backends.cupy_gpu.kernels.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
 from backends.cupy_gpu.layout.kernels.packing import fill_slices
 from sparsednn.backend import KernelOptions
+from sparsednn.errors import OptionError
 from sparsednn.network import Layer, Network
 from sparsednn.system.memory import require
 
@@ -231,7 +232,7 @@ def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
     )  # fmt: skip
     transposed.sum_duplicates()
     if transposed.nnz >= 2**31:
-        raise ValueError(f"a layer of {transposed.nnz:,} connections: cuSPARSE's ids have 32 bits; use kernel=fused")
+        raise OptionError(f"a layer of {transposed.nnz:,} connections: cuSPARSE's ids have 32 bits; use kernel=fused")
     where = blobs.add(
         {
             "indptr": transposed.indptr.astype(np.int32),

@@ -10,6 +10,7 @@ from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels.profile import count_blocks
 from backends.numba_cpu.dense.plan import DensePlan, block_memory
 from backends.numba_cpu.plan import Plan, aligned_floats
+from sparsednn.errors import OptionError
 
 
 def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -21,7 +22,7 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
         For a plan of another kernel.
     """
     if not isinstance(plan, DensePlan) or plan.is_dense:
-        raise ValueError(f"kernel={plan.kernel}: profiles are made with kernel=udc_csc")
+        raise OptionError(f"kernel={plan.kernel}: profiles are made with kernel=udc_csc")
     counts = np.zeros((len(plan.neurons.low) + 1, len(rows)), np.int32)
     where = blocks.Rows(
         inputs.indptr, inputs.indices, inputs.data, rows, np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64)

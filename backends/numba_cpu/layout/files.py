@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.layout.packing import Connections, Neurons, StoreMaker
 from backends.numba_cpu.layout.stores import FileStore, Store, mapped
+from sparsednn.errors import StorageError
 from sparsednn.network import Network, RepeatedLayer
 from sparsednn.system.temporary import remove_abandoned, temporary_folder
 
@@ -108,7 +109,7 @@ def packed_files(
             _make(path, network, pack)
     meta = _meta(path)
     if meta is None:
-        raise OSError(f"{path}: the packed layers are not what was just written; {WAY_OUT}")
+        raise StorageError(f"{path}: the packed layers are not what was just written; {WAY_OUT}")
     return (*_load(path, meta), path)
 
 
@@ -120,14 +121,14 @@ def _told(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # ours
             raise
-        raise OSError(f"{folder}: packed layers cannot be written ({error.strerror or error}); {WAY_OUT}") from error
+        raise StorageError(f"{folder}: packed layers cannot be written ({error.strerror or error}); {WAY_OUT}") from error
 
 
 def _require_space(folder: Path, network: Network) -> None:
     n_connections = sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
     needed, free = 8 * n_connections + KEEP_FREE_BYTES, shutil.disk_usage(folder).free
     if needed > free:
-        raise OSError(
+        raise StorageError(
             f"{folder}: packing {n_connections:,} connections may take {needed / 1e9:.1f} GB with some to spare, but only "
             f"{free / 1e9:.1f} GB are free; {WAY_OUT}"
         )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from backends.numba_cpu.layout.files import Segments
+from sparsednn.errors import StorageError
 
 LINE = 8
 IDLE = -1
@@ -80,10 +81,10 @@ class LayerReader:
     def require_undamaged(self) -> None:
         """Raise OSError if a layer in the files is not what was packed, or could not be read."""
         if self._failure is not None:
-            raise OSError(f"{self.path}: layers could not be read ({self._failure}); delete the folder and run again")
+            raise StorageError(f"{self.path}: layers could not be read ({self._failure}); delete the folder and run again")
         damaged = np.flatnonzero(self.ready == DAMAGED)
         if damaged.size:
-            raise OSError(
+            raise StorageError(
                 f"{self.path}: layer {damaged[0] + 1} is damaged (its checksum differs); delete the folder and run again"
             )
 

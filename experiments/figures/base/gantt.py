@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from sparsednn.errors import OptionError
 from sparsednn.results.trace import Span, Trace, WorkerId
 from sparsednn.system.files import atomic_path
 
@@ -62,7 +63,7 @@ def draw_gantt(trace: Trace, path: Path) -> None:
         If the file cannot be written.
     """
     if path.suffix != ".png":
-        raise ValueError(f"{path}: Gantt charts are PNG files; give a name that ends in .png")
+        raise OptionError(f"{path}: Gantt charts are PNG files; give a name that ends in .png")
     figure = gantt_figure(trace)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -78,7 +79,7 @@ def gantt_figure(trace: Trace) -> Figure:
     """
     trace.validate()
     if trace.elapsed_s == 0:
-        raise ValueError(f"nothing to draw: the trace has {len(trace.spans)} spans, which take no time")
+        raise OptionError(f"nothing to draw: the trace has {len(trace.spans)} spans, which take no time")
     workers = trace.workers()
     bars_inches = min(max(len(workers), 2) * _HEIGHT_INCHES, _MOST_HEIGHT_INCHES)
     height = _HEADER_INCHES + bars_inches + _FOOTER_INCHES

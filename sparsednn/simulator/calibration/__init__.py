@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsednn.arguments.scalars import instance_of
-from sparsednn.errors import unknown
+from sparsednn.errors import DataError, MissingFileError, unknown
 
 SCHEMA_VERSION = 1
 SECTIONS = ("schema_version", "machine", "kernels", "overheads", "assumed")
@@ -76,7 +76,7 @@ class Calibration:
         """Return the parameters of a kernel, or raise ValueError naming those that are calibrated."""
         kernels: dict[str, Any] = self.content["kernels"]
         if name not in kernels:
-            raise ValueError(f"{unknown('kernel', name, sorted(kernels))} (calibration {self.source}); calibrate it first")
+            raise DataError(f"{unknown('kernel', name, sorted(kernels))} (calibration {self.source}); calibrate it first")
         return kernels[name]  # type: ignore[no-any-return]
 
     def table(self, section: Mapping[str, Any], name: str) -> list[tuple[float, float]]:
@@ -107,9 +107,9 @@ def read_calibration(path: str | os.PathLike[str] | None = None) -> Calibration:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such calibration file") from None
+        raise MissingFileError(f"{path}: no such calibration file") from None
     except ValueError as error:  # no JSON, or no text
-        raise ValueError(f"{path}: not a calibration file: {error}") from error
+        raise DataError(f"{path}: not a calibration file: {error}") from error
     return check_calibration(content, str(path))
 
 
@@ -122,18 +122,18 @@ def check_calibration(content: Any, source: str) -> Calibration:
         Naming `source` and the first parameter that is missing, unknown or malformed.
     """
     if not isinstance(content, dict):
-        raise ValueError(f"{source}: not a calibration file: {type(content).__name__} in place of an object")
+        raise DataError(f"{source}: not a calibration file: {type(content).__name__} in place of an object")
     if content.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
+        raise DataError(
             f"{source}: schema_version is {content.get('schema_version')!r}; this version of sparsednn reads {SCHEMA_VERSION}"
         )
     _require_names(source, "", content, SECTIONS, "sections")
     for name in ("machine", "kernels"):
         if not isinstance(content[name], dict) or not content[name]:
-            raise ValueError(f"{source}: {name} must be an object that is not empty")
+            raise DataError(f"{source}: {name} must be an object that is not empty")
     for kernel, parameters in content["kernels"].items():
         if kernel not in KERNEL_PARAMETERS:
-            raise ValueError(f"{source}: {unknown('kernels', kernel, KERNEL_PARAMETERS)}")
+            raise DataError(f"{source}: {unknown('kernels', kernel, KERNEL_PARAMETERS)}")
         _check_section(source, f"kernels.{kernel}", parameters, KERNEL_PARAMETERS[kernel])
     _check_section(source, "overheads", content["overheads"], OVERHEADS)
     if isinstance(content["assumed"], dict):
@@ -141,7 +141,7 @@ def check_calibration(content: Any, source: str) -> Calibration:
     _check_section(source, "assumed", content["assumed"], (*ASSUMED, *MEMORY))
     for name in ("core_speed", "network_bytes_per_s", *MEMORY):
         if content["assumed"][name].get("value", 1) <= 0:
-            raise ValueError(f"{source}: assumed.{name}: value must be above 0")
+            raise DataError(f"{source}: assumed.{name}: value must be above 0")
     return Calibration(content, source)
 
 
@@ -166,9 +166,9 @@ def assuming(calibration: Calibration, values: Mapping[str, float]) -> Calibrati
     }
     for name, value in values.items():
         if name not in (*ASSUMED, *MEMORY, *tables):
-            raise ValueError(unknown("assume", name, (*ASSUMED, *MEMORY, *tables)))
+            raise DataError(unknown("assume", name, (*ASSUMED, *MEMORY, *tables)))
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"assume.{name}={value}: must be above 0")
+            raise DataError(f"assume.{name}={value}: must be above 0")
         places = (
             [content["assumed"][name]] if name in content["assumed"] else [e for table in tables[name] for e in table.values()]
         )
@@ -181,7 +181,7 @@ def assuming(calibration: Calibration, values: Mapping[str, float]) -> Calibrati
 def _check_section(source: str, where: str, parameters: Any, names: tuple[str, ...]) -> None:
     """Exactly the parameters that are needed, each well-formed."""
     if not isinstance(parameters, dict):
-        raise ValueError(f"{source}: {where} must be an object")
+        raise DataError(f"{source}: {where} must be an object")
     _require_names(source, f"{where}.", parameters, names, "parameters")
     by_neurons = (*GROUP_SECONDS, *COLUMN_SECONDS, "serial_share", "team_factor")
     for name, parameter in parameters.items():
@@ -195,29 +195,29 @@ def _check_section(source: str, where: str, parameters: Any, names: tuple[str, .
 
 def _check_table(source: str, where: str, table: Any) -> None:
     if not isinstance(table, dict) or not table or not all(key.isdecimal() and int(key) > 0 for key in table):
-        raise ValueError(f"{source}: {where} must be a table: parameters by numbers from 1 up, at least one")
+        raise DataError(f"{source}: {where} must be a table: parameters by numbers from 1 up, at least one")
     for key, parameter in table.items():
         _check_parameter(source, f"{where}.{key}", parameter)
 
 
 def _check_parameter(source: str, where: str, parameter: Any) -> None:
     if not isinstance(parameter, dict):
-        raise ValueError(f"{source}: {where} must be an object with {', '.join(FIELDS)}")
+        raise DataError(f"{source}: {where} must be an object with {', '.join(FIELDS)}")
     _require_names(source, f"{where}.", parameter, FIELDS, "fields")
     value = parameter["value"]
     if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{source}: {where}.value is {value!r}; a number of 0 or more is needed")
+        raise DataError(f"{source}: {where}.value is {value!r}; a number of 0 or more is needed")
     if parameter["source"] not in SOURCES:
-        raise ValueError(f"{source}: {unknown(f'{where}.source', parameter['source'], SOURCES)}")
+        raise DataError(f"{source}: {unknown(f'{where}.source', parameter['source'], SOURCES)}")
     for name in ("unit", "note"):
         if not isinstance(parameter[name], str):
-            raise ValueError(f"{source}: {where}.{name} is {parameter[name]!r}; text is needed")
+            raise DataError(f"{source}: {where}.{name} is {parameter[name]!r}; text is needed")
 
 
 def _require_names(source: str, prefix: str, found: Mapping[str, Any], names: tuple[str, ...], kind: str) -> None:
     for name in names:
         if name not in found:
-            raise ValueError(f"{source}: {prefix}{name} is missing; {kind} needed: {', '.join(names)}")
+            raise DataError(f"{source}: {prefix}{name} is missing; {kind} needed: {', '.join(names)}")
     for name in found:
         if name not in names:
-            raise ValueError(f"{source}: {unknown(f'{prefix}', name, names)}")
+            raise DataError(f"{source}: {unknown(f'{prefix}', name, names)}")
