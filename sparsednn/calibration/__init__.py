@@ -108,6 +108,8 @@ def read_calibration(path: str | os.PathLike[str] | None = None) -> Calibration:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such calibration file") from None
+    except OSError as error:  # a folder, or not to be read
+        raise type(error)(f"{path}: not a calibration file: {error.strerror}") from None
     except ValueError as error:  # no JSON, or no text
         raise ValueError(f"{path}: not a calibration file: {error}") from error
     return check_calibration(content, str(path))
