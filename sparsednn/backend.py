@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.errors import DeviceError as DeviceError  # backends take it from here
-from sparsednn.errors import unknown
+from sparsednn.errors import MissingPackageError, OptionError, OptionTypeError, unknown
 from sparsednn.network import Network
 from sparsednn.system.siblings import claim
 
@@ -280,13 +280,13 @@ class DeviceBackend(Backend, Protocol):
 def require_in_memory(backend: Backend, options: KernelOptions) -> None:
     """Raise ValueError if layers were to be streamed, for backends that cannot."""
     if options.stream_from is not None:
-        raise ValueError(f"network.residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
+        raise OptionError(f"network.residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:
     """Return the full name of a kernel of `backend`, or raise ValueError naming the legal ones."""
     if kernel not in backend.kernels:
-        raise ValueError(f"{unknown('kernel', kernel, backend.kernels)} (backend {backend.name})")
+        raise OptionError(f"{unknown('kernel', kernel, backend.kernels)} (backend {backend.name})")
     return backend.kernels[kernel]
 
 
@@ -303,7 +303,7 @@ def require_schedulable(backend: Backend, kernel: str, scheduler: str, known: Co
         return
     kernels = [name for name, schedulers in backend.schedulers.items() if scheduler in schedulers]
     others = f"; kernels that go with {scheduler}: {', '.join(kernels)}" if kernels else ""
-    raise ValueError(
+    raise OptionError(
         f"scheduler={scheduler} does not go with kernel={kernel} (backend {backend.name}); legal: {', '.join(legal)}{others}"
     )
 
@@ -319,7 +319,7 @@ def workers_of(backend: Backend, n_threads: int, pin: bool) -> int:
     if not backend.own_threads:
         return n_threads
     if pin:
-        raise ValueError(f"pin=true: backend={backend.name} brings its own threads, which would share one core; leave it off")
+        raise OptionError(f"pin=true: backend={backend.name} brings its own threads, which would share one core; leave it off")
     return 1
 
 
@@ -342,16 +342,16 @@ def load_backend(name: str) -> Backend:
     if not found:
         names = backend_names()
         if not names:
-            raise ValueError(f"backend={name}: no backend is installed; install the project with: pip install -e .")
-        raise ValueError(unknown("backend", name, names))
+            raise OptionError(f"backend={name}: no backend is installed; install the project with: pip install -e .")
+        raise OptionError(unknown("backend", name, names))
     if _comes_with_us(found[0]):
         claim(found[0].module.partition(".")[0])
     try:
         backend = found[0].load()()
     except ImportError as error:
-        raise ImportError(f"backend={name} needs a package that cannot be imported: {error}") from error
+        raise MissingPackageError(f"backend={name} needs a package that cannot be imported: {error}") from error
     if not isinstance(backend, Backend):
-        raise TypeError(f"backend={name}: {type(backend).__name__} lacks parts of sparsednn.backend.Backend")
+        raise OptionTypeError(f"backend={name}: {type(backend).__name__} lacks parts of sparsednn.backend.Backend")
     return backend
 
 

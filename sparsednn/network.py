@@ -34,7 +34,7 @@ class Activation:
     Raises
     ------
     TypeError
-        If a limit is no real number.
+        If a limit is no real number, or `name` no text.
     ValueError
         If a limit is NaN or beyond float32, no number lies between them, or `name` is empty.
     """
@@ -45,6 +45,9 @@ class Activation:
 
     def __post_init__(self) -> None:
         """Check the limits, and keep them as plain numbers."""
+        instance_of("Activation: name", self.name, str, "text is needed")
+        if not self.name:
+            raise OptionError("Activation: name is empty")
         for end in ("low", "high"):
             limit = real_number(f"Activation({self.name!r}): {end}", getattr(self, end))
             if math.isfinite(limit) and abs(limit) > LARGEST:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 
+MOST = 2**63 - 1
+
 
 def whole_number(name: str, value: Any, least: int | None = None) -> int:
     """Return a whole number of Python's or NumPy's as an int.
@@ -22,7 +24,7 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
     TypeError
         If it is something else; also if it is a float, or True or False.
     ValueError
-        If it is below `least`.
+        If it is below `least`, or int64 does not hold it.
     """
     try:
         if isinstance(value, bool | np.bool_ | np.ndarray):
@@ -30,6 +32,8 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise OptionTypeError(f"{name}={_shown(value)}: a whole number is needed, not {_kind(value)}") from None
+    if abs(number) > MOST:
+        raise OptionError(f"{name}={_shown(value)}: beyond 64 bits")
     if least is not None and number < least:
         raise OptionError(f"{name}={number}: {f'at least {least} is needed' if least else 'must be 0 or more'}")
     return number
@@ -43,13 +47,16 @@ def real_number(name: str, value: Any) -> float:
     TypeError
         If it is something else; also if it is complex, a string, an array, or True or False.
     ValueError
-        If it is NaN.
+        If it is NaN, or a whole number beyond all floats.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise OptionTypeError(f"{name}={_shown(value)}: a number is needed, not {_kind(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise OptionError(f"{name}={_shown(value)}: beyond what a float holds") from None
     if math.isnan(number):
         raise OptionError(f"{name}=nan: a number is needed")
     return number

@@ -79,7 +79,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
         triples = read_triples(path)
         last = max(int(triples.rows.max()), 1)
         try:
-            require(8 * last, f"{path}: {last:,} instances", "is its largest id right?")
+            require(8 * (last + min(instances or 0, last)), f"{path}: {last:,} instances", "is its largest id right?")
         except MemoryError as error:  # only now, since the line has to be looked for
             raise MemoryShortageError(f"{error} The largest id is at {triples.place(int(triples.rows.argmax()))}") from None
         matrix = to_matrix(triples, last, neurons, "instance", "feature").tocsr()
@@ -89,7 +89,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
         raise DataError(
             f"{path}: has {matrix.shape[0]} instances, fewer than instances={instances}; {_way_out(path, instances)}"
         )
-    return sp.csr_array(matrix[:instances])
+    return sp.csr_array(matrix if instances is None else matrix[:instances])
 
 
 def _way_out(path: Path, instances: int) -> str:
@@ -150,7 +150,7 @@ def _with_last_instance(inputs: sp.csr_array) -> sp.csr_array:
     coo = sp.coo_array(inputs)
     rows, columns = coo.coords
     last = coo.shape[0] - 1
-    if rows.size and rows.max() == last:
+    if last < 0 or (rows.size and rows.max() == last):
         return inputs
     return sp.csr_array((np.append(coo.data, np.float32(0)), (np.append(rows, last), np.append(columns, 0))), shape=coo.shape)
 

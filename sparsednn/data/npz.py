@@ -65,6 +65,9 @@ def _require_real_matrix(arrays: dict[str, NDArray[Any]]) -> None:
 def _matrix(arrays: dict[str, NDArray[Any]]) -> Any:
     form, shape = str(arrays["format"].astype(str)), tuple(arrays["shape"].tolist())
     data = as_float32(arrays["data"], "the values")
+    used = _used(form, arrays)
+    if used and (unused := sorted(arrays.keys() & set(_INDICES) - used - {"shape"})):
+        raise DataError(f"holds {', '.join(unused)}, which would be ignored in the format {form!r}")
     if form in _COMPRESSED:
         return _COMPRESSED[form]((data, arrays["indices"], arrays["indptr"]), shape=shape)
     if form == "dia":
@@ -72,3 +75,14 @@ def _matrix(arrays: dict[str, NDArray[Any]]) -> Any:
     if form == "coo":
         return sp.coo_array((data, arrays["coords"] if "coords" in arrays else (arrays["row"], arrays["col"])), shape=shape)
     raise DataError(f"is in the format {form!r}; legal are {', '.join(_COMPRESSED)}, dia and coo")
+
+
+def _used(form: str, arrays: dict[str, NDArray[Any]]) -> set[str]:
+    """The arrays of indices that a format has; nothing for an unknown one."""
+    if form in _COMPRESSED:
+        return {"indices", "indptr"}
+    if form == "dia":
+        return {"offsets"}
+    if form == "coo":
+        return {"coords"} if "coords" in arrays else {"row", "col"}
+    return set()

@@ -61,7 +61,8 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None, fi
     first_core : int
         Number of the first worker's core among those that this process may use.
     override : int, optional
-        Take the workers for so many domains, in contiguous ranges whose sizes differ by at most one.
+        Take the workers for so many domains, in contiguous ranges whose sizes differ by at most one; at most one
+        domain for each worker.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None, fi
     if override is not None:
         if override < 1:
             raise OptionError(f"numa_domains={override}: at least 1 is needed")
-        ranges = pairwise(even_bounds(n_workers, override))
+        ranges = pairwise(even_bounds(n_workers, min(override, n_workers)))
         return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
     if not pinned:
         return (0,) * n_workers

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,3 +134,38 @@ def test_a_wrong_kind_of_value_is_named_or_taken(
         refusal = str(error)
     assert not refusal or re.search(about, refusal)
     assert "\n" not in refusal
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: sparsednn.Activation("huge", 0, HUGE), r"Activation\('huge'\): high=10*\.\.\.: beyond what a float holds"),
+        (lambda: sparsednn.clipped_relu(HUGE), "clipped_relu: maximum=10*...: beyond what a float holds"),
+        (lambda: sparsednn.Activation("", 0, 1), "Activation: name is empty"),
+        (lambda: sparsednn.Activation(None, 0, 1), "Activation: name=None: text is needed, not NoneType"),
+    ],
+    ids=["limit", "maximum", "no name", "a name that is no text"],
+)
+def test_what_makes_no_activation_is_named(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()
+
+
+def test_a_ratio_beyond_floats_is_named(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    with pytest.raises(ValueError, match="recruiting_ratio=10*...: beyond what a float holds"):
+        sparsednn.infer(small_network, small_inputs, recruiting_ratio=HUGE)
+
+
+def test_a_calibration_that_is_a_folder_is_named(
+    tmp_path: Path, small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    with pytest.raises(OSError, match=f"{tmp_path}: not a calibration file: Is a directory"):
+        sparsednn.infer(small_network, small_inputs, scheduler="auto", calibration=tmp_path)
+
+
+def test_a_number_beyond_64_bits_is_named(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
+    with pytest.raises(ValueError, match="block_rows=10*...: beyond 64 bits"):
+        sparsednn.infer(small_network, small_inputs, block_rows=HUGE)

@@ -235,3 +235,9 @@ def test_a_shaped_file_whose_indices_lie_outside_is_refused_by_name(tmp_path: Pa
     sp.save_npz(tmp_path / "x.npz", matrix)
     with pytest.raises(ValueError, match=r"x.npz: not a valid sparse matrix"):
         read_inputs(tmp_path / "x.npz", 12, None)
+
+
+def test_no_instances_are_exported_as_none(tmp_path: Path) -> None:
+    network = sparsednn.Network([sp.eye_array(2)])
+    export(tmp_path, network, sp.csr_array((0, 2), dtype=np.float32), np.empty(0, np.int64), ".bin")
+    assert (tmp_path / "sparse-images-2.bin").read_bytes() == b""

@@ -75,3 +75,8 @@ def test_no_domains_are_refused() -> None:
 def test_processes_of_a_node_are_pinned_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {5, 2, 3, 8})
     assert [pinning_order(first) for first in (0, 2, 5)] == [[2, 3, 5, 8], [5, 8, 2, 3], [3, 5, 8, 2]]
+
+
+def test_there_are_no_more_domains_than_workers() -> None:
+    """However many are asked for, nothing is counted but workers."""
+    assert worker_domains(3, False, 2**62) == (0, 1, 2)

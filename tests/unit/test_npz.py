@@ -80,3 +80,14 @@ def test_a_vector_that_scipy_saves_is_refused_by_name(tmp_path: Path) -> None:
     sp.save_npz(tmp_path / "a.npz", sp.coo_array(np.array([0, 1, 2])))
     with pytest.raises(ValueError, match=r"a.npz: cannot be read: has the shape \(3,\)"):
         read_inputs(tmp_path / "a.npz", 3, None)
+
+
+@pytest.mark.parametrize("extra", ["row", "coords", "offsets"])
+def test_indices_of_another_format_are_refused(extra: str, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.npz"
+    sp.save_npz(path, sp.csr_array(np.eye(2, dtype=np.float32)))
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(path, **arrays, **{extra: np.array([0, 1])})
+    with pytest.raises(ValueError, match=f"holds {extra}, which would be ignored in the format 'csr'"):
+        read_npz(path)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sparsednn.memory import KEEP_FREE_BYTES
 
 from sparsednn.data import text
+from sparsednn.data.files import read_inputs
 from sparsednn.data.matrix_market import read_matrix_market
 from sparsednn.data.triples import read_ids, read_triples, to_matrix
 from tests.unit import plain_readers as plain
@@ -205,3 +207,17 @@ def test_each_notation_of_a_number_is_read_right_or_refused_in_every_text_format
         assert compare(lambda file: read_matrix_market(file).toarray(), plain.matrix_market, tmp_path / "a.mtx") == (
             value in GOOD_NUMBERS
         )
+
+
+@pytest.mark.parametrize(("instances", "n_bytes"), [(None, 8_000_000), (1_000_000, 16_000_000)])
+def test_instances_up_to_the_largest_id_must_fit(
+    instances: int | None, n_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ones are copied out of all that there are."""
+    path = tmp_path / "inputs.tsv"
+    path.write_text("1000000\t1\t1\n")
+    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes - 1)
+    with pytest.raises(MemoryError, match=r"1,000,000 instances needs .* The largest id is at .*inputs.tsv:1"):
+        read_inputs(path, 4, instances)
+    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes)
+    assert read_inputs(path, 4, instances).shape == (1_000_000, 4)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsednn.arguments.scalars import instance_of
-from sparsednn.errors import DataError, MissingFileError, unknown
+from sparsednn.errors import DataError, MissingFileError, StorageError, unknown
 
 SCHEMA_VERSION = 1
 SECTIONS = ("schema_version", "machine", "kernels", "overheads", "assumed")
@@ -108,6 +108,8 @@ def read_calibration(path: str | os.PathLike[str] | None = None) -> Calibration:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such calibration file") from None
+    except OSError as error:  # a folder, or not to be read
+        raise StorageError(f"{path}: not a calibration file: {error.strerror}") from None
     except ValueError as error:  # no JSON, or no text
         raise DataError(f"{path}: not a calibration file: {error}") from error
     return check_calibration(content, str(path))
