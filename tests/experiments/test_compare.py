@@ -111,7 +111,7 @@ def test_what_is_no_record_is_refused(text: str, message: str, tmp_path: Path, c
 
 def test_it_is_a_command(tmp_path: Path) -> None:
     write(tmp_path, "one")
-    command = [sys.executable, "-m", "experiments.records.read", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments.records", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

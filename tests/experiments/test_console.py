@@ -99,7 +99,7 @@ def test_other_programs_write_their_files_all_the_same(tmp_path: Path) -> None:
     )
     programs = {
         "linear_cost.png": ["experiments.figures", "linear_cost", str(records), "--into", str(tmp_path)],
-        "all.csv": ["experiments.records.read", str(records), "--csv", str(tmp_path / "all.csv")],
+        "all.csv": ["experiments.records", str(records), "--csv", str(tmp_path / "all.csv")],
         "data/neuron1024-l6-categories.tsv": [
             "sparsednn.data", "export", "--layers", "6", "--instances", "20", str(tmp_path / "data")
         ],
@@ -116,7 +116,7 @@ def test_other_programs_write_their_files_all_the_same(tmp_path: Path) -> None:
 def test_every_program_outlives_its_console() -> None:
     for path in [ROOT / "run.py", *(ROOT / "experiments").rglob("*.py"), *(ROOT / "sparsednn").rglob("*.py")]:
         _, _, program = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":')
-        if path.name in ("start_rank.py", "rank.py"):
+        if path.name in ("start_rank.py", "mpi_worker.py"):
             continue  # the status of a rank is about the point alone
         assert not program or "run_program(" in program, path
 
