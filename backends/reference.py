@@ -14,7 +14,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, require_in_memory
+from sparsednn.backend import (
+    CALL,
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    Outcome,
+    require_in_memory,
+)
 from sparsednn.network import Activation, Network
 
 
@@ -73,9 +84,9 @@ class ScipyReferenceBackend:
             raise ValueError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
-            if control.flags[STOP_FLAG]:
+            if control.stop_requested():
                 return Outcome.STOPPED
-            called = control.calls[leader, 0]
+            called = control.calls[leader, CALL]
             if called and group.layer >= called - 1 and not fresh:
                 return Outcome.CALLED
             fresh = False
@@ -87,8 +98,8 @@ class ScipyReferenceBackend:
                 group.activations, weights, plan.biases[group.layer], plan.bias_on, plan.activations[group.layer]
             )
             group.layer += 1
-            control.progress[leader, 0] += n_rows
-            control.progress[leader, 1] = group.layer
+            control.progress[leader, DONE] += n_rows
+            control.progress[leader, SCORE] = group.layer
         return Outcome.THROUGH
 
     def close(self, plan: ReferencePlan, group: ReferenceGroup) -> GroupResult:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
-from backends.numba_cpu.kernels.team import LINE, Place, hold_meeting
+from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
+from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
 
@@ -127,7 +127,7 @@ class Plan(ABC):
 
     @abstractmethod
     def run(self, group: Group, place: Place, worker: int) -> int:
-        """Run the group on; returns what made the kernel leave: `crews.THROUGH`, `STOPPED`, `CALLED` or `GROW`."""
+        """Run the group on; returns what made the kernel leave: `team.THROUGH`, `STOPPED`, `CALLED` or `GROW`."""
 
     @abstractmethod
     def grow(self, group: Group) -> None:
@@ -140,8 +140,9 @@ class Plan(ABC):
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile by running a row group in which every instance is zero, with the stop flag set."""
         rows = np.arange(empty.shape[0], dtype=np.int64)
-        line, shared = np.ones(8, np.int64), np.zeros(4 * LINE, np.int64)
-        place = Place(shared, 0, 1, 0, line, line, line, line)
+        control, crew = Control.for_workers(1), Crew.of((0,))
+        control.request_stop()
+        place = Place(crew.shared, 0, 1, 0, control.flags, control.calls[0], control.progress[0], crew.logs[0])
         hold_meeting(place)
         for output in (False, True):
             group = self.open(empty, rows, 0, output)

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from backends.common.row_results import checkpoints
 from backends.peers.blocks import BlockGroup, Float32, with_bias
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
+from sparsednn.backend import (
+    CALL,
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    Outcome,
+    kernel_name,
+    require_in_memory,
+)
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 from sparsednn.system.memory import require
 
@@ -176,19 +187,19 @@ class PeerBackend(ABC):
     def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew) -> Outcome:
         leader, fresh = crew.workers[0], True
         while (stage := group.next_stage(plan.block_rows)) is not None:
-            if control.flags[STOP_FLAG]:
+            if control.stop_requested():
                 return Outcome.STOPPED
-            called = control.calls[leader, 0]
-            if called and control.progress[leader, 1] >= called - 1 and not fresh:
+            called = control.calls[leader, CALL]
+            if called and control.progress[leader, SCORE] >= called - 1 and not fresh:
                 return Outcome.CALLED
             fresh = False
             finished, counted = self._step(plan, group, stage)
             crew.count(0, counted)
             group.multiply_adds += counted
             group.n_finished += finished
-            control.progress[leader, 0] += finished
-            control.progress[leader, 1] = group.n_finished // group.n_rows
-        control.progress[leader, 1] = len(plan.layers)
+            control.progress[leader, DONE] += finished
+            control.progress[leader, SCORE] = group.n_finished // group.n_rows
+        control.progress[leader, SCORE] = len(plan.layers)
         return Outcome.THROUGH
 
     def _step(self, plan: PeerPlan, group: BlockGroup, stage: int) -> tuple[int, int]:

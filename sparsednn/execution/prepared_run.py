@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import Backend, Control
+from sparsednn.backend import DONE, Backend, Control
 from sparsednn.comm import Communicator
 from sparsednn.comm.base import csr_of
 from sparsednn.execution.base import Timeline
@@ -216,7 +216,7 @@ class Inference:
         n_layers = sum(one.n_layers for one in self.stages)
         total = len(self.share.ids) * n_layers
         before = len(self.share.ids) * sum(one.n_layers for one in self.stages[:stage])
-        return lambda: progress(min(before + int(control.progress[:, 0].sum()), total), total)
+        return lambda: progress(min(before + int(control.progress[:, DONE].sum()), total), total)
 
 
 def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
