@@ -14,18 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import (
-    CALL,
-    DONE,
-    SCORE,
-    Control,
-    Crew,
-    GroupResult,
-    KernelOptions,
-    LayerSizes,
-    Outcome,
-    require_in_memory,
-)
+from sparsednn.backend import DONE, SCORE, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, require_in_memory
 from sparsednn.network import Activation, Network
 
 
@@ -84,11 +73,8 @@ class ScipyReferenceBackend:
             raise ValueError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
-            if control.stop_requested():
-                return Outcome.STOPPED
-            called = control.calls[leader, CALL]
-            if called and group.layer >= called - 1 and not fresh:
-                return Outcome.CALLED
+            if (outcome := control.must_leave(leader, group.layer, fresh)) is not None:
+                return outcome
             fresh = False
             weights = plan.weights[group.layer]
             n_ops = int(np.diff(weights.indptr)[group.activations.indices].sum())

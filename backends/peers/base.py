@@ -19,18 +19,7 @@ from numpy.typing import NDArray
 
 from backends.common.row_results import checkpoints
 from backends.peers.blocks import BlockGroup, Float32, with_bias
-from sparsednn.backend import (
-    CALL,
-    DONE,
-    SCORE,
-    Control,
-    Crew,
-    GroupResult,
-    KernelOptions,
-    Outcome,
-    kernel_name,
-    require_in_memory,
-)
+from sparsednn.backend import DONE, SCORE, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 from sparsednn.system.memory import require
 
@@ -187,11 +176,8 @@ class PeerBackend(ABC):
     def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew) -> Outcome:
         leader, fresh = crew.workers[0], True
         while (stage := group.next_stage(plan.block_rows)) is not None:
-            if control.stop_requested():
-                return Outcome.STOPPED
-            called = control.calls[leader, CALL]
-            if called and control.progress[leader, SCORE] >= called - 1 and not fresh:
-                return Outcome.CALLED
+            if (outcome := control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)) is not None:
+                return outcome
             fresh = False
             finished, counted = self._step(plan, group, stage)
             crew.count(0, counted)

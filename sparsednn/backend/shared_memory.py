@@ -85,6 +85,28 @@ class Control:
         """Take a call back."""
         self.calls[worker, CALL] = 0
 
+    def is_called(self, worker: int) -> bool:
+        """Return whether a worker is to return at a layer boundary."""
+        return bool(self.calls[worker, CALL])
+
+    def must_leave(self, leader: int, score: int, fresh: bool) -> Outcome | None:
+        """Return why a crew has to leave at a layer boundary: `STOPPED`, `CALLED`, or None if it goes on.
+
+        For backends in Python; compiled kernels have the same rule (`backends.numba_cpu.kernels.team.must_leave`).
+
+        Parameters
+        ----------
+        leader : int
+        score : int
+            Layers of the row group that are finished.
+        fresh : bool
+            The crew has taken no step yet: it is not called away, so that it gets on however often it is called.
+        """
+        if self.stop_requested():
+            return Outcome.STOPPED
+        called = int(self.calls[leader, CALL])
+        return Outcome.CALLED if called and score >= called - 1 and not fresh else None
+
 
 @dataclass(frozen=True, slots=True)
 class Crew:

@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, Control, Crew
+from backends.numba_cpu.backend import OUTCOMES
+from backends.numba_cpu.kernels.team import Place, must_leave
+from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, STOP_FLAG, Control, Crew, Outcome
 from sparsednn.backend.shared_memory import FIRST_MEMBER, LINE
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +84,7 @@ def run(tree: Path, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "disabled", [pytest.param("1", id="as plain Python"), pytest.param("0", id="compiled", marks=pytest.mark.slow)]
 )
@@ -118,6 +122,19 @@ def test_waits_are_logged_while_there_is_room() -> None:
     assert crew.waits(0) == ()
     assert crew.waits(1) == ((1.0, 2.0), (3.0, 4.0))
     assert crew.figure(1, MEET_NS) == 3 * 10**9
+
+
+def test_a_crew_leaves_where_compiled_kernels_leave() -> None:
+    control, left = Control.for_workers(2), []
+    crew = Crew.of((1, 0))
+    for stop, call, score, fresh in product((0, 1), (None, 0, 3), (0, 2, 3, 4), (False, True)):
+        control.flags[STOP_FLAG] = stop
+        control.dismiss(1) if call is None else control.call(1, call)
+        place = Place(crew.shared, 0, 2, 0, control.flags, control.calls[1], control.progress[1], crew.logs[0])
+        left.append(control.must_leave(1, score, fresh))
+        assert left[-1] is OUTCOMES.get(must_leave(place, score, fresh)), (stop, call, score, fresh)
+        assert control.must_leave(0, score, fresh) is (Outcome.STOPPED if stop else None)  # nobody calls worker 0
+    assert [left.count(outcome) for outcome in (Outcome.STOPPED, Outcome.CALLED, None)] == [24, 6, 18]
 
 
 def test_each_worker_has_a_cache_line_of_its_own() -> None:

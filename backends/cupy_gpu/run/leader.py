@@ -19,7 +19,7 @@ from backends.cupy_gpu.run.barrier import Meeting
 from backends.cupy_gpu.run.row_group import Group
 from backends.cupy_gpu.run.teams import Step, Team, combined
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import CALL, DONE, SCORE, WORK, Control, Outcome
+from sparsednn.backend import DONE, SCORE, WORK, Control, Outcome
 
 RUN_AHEAD = 4
 """Layers that are put into a stream before the first of them is waited for: so the device need not wait for the host, and
@@ -66,12 +66,9 @@ class Walk:
             return Outcome.STOPPED
         if group.block is None and not self._load():
             return Outcome.THROUGH
-        called = control.calls[leader, CALL]
-        if called and not fresh:
-            self._catch_up()
-            if control.progress[leader, SCORE] >= called - 1:
-                return Outcome.CALLED
-        return None
+        if control.is_called(leader) and not fresh:
+            self._catch_up()  # the score is behind what is in the stream
+        return control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)
 
     def _load(self) -> bool:
         """Bring the next instances in; False if there are none."""
