@@ -25,8 +25,8 @@ from sparsednn.network import Network
 from sparsednn.options import InferOptions
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
-from sparsednn.rows.distribution import Share, redistribute
-from sparsednn.rows.partition import even_bounds, split_evenly
+from sparsednn.rows.distribution import Share, initial_rows, redistribute
+from sparsednn.rows.partition import split_evenly
 from sparsednn.schedulers import Job, Scheduler
 from sparsednn.system.cores import worker_domains
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
@@ -249,7 +249,7 @@ def balanced(comm: Communicator, share: Share, finished: list[Finished], zeros_s
     numbers = np.searchsorted(everybodys, ids).astype(np.int64)
     n = len(everybodys)
     here = Share(left, numbers, np.arange(len(ids), dtype=np.int64), n)
-    there = redistribute(comm, here, np.arange(n, dtype=np.int64), even_bounds(n, comm.size))
+    there = redistribute(comm, here, initial_rows(n, comm.size, hashed=False, buckets=1))
     return Share(there.rows, everybodys[there.ids], there.order, share.n_instances)
 
 
