@@ -14,7 +14,19 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import DONE, SCORE, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, require_in_memory
+from sparsednn.backend import (
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    require_in_memory,
+)
 from sparsednn.network import Activation, Network
 
 
@@ -104,6 +116,10 @@ class ScipyReferenceBackend:
     def row_unit(self, plan: Any) -> int:
         """One: rows are independent of each other."""
         return 1
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """A float32 value and an int32 index for each connection."""
+        return MemoryBytes.plain(size)
 
     def describe(self, plan: ReferencePlan) -> dict[str, Any]:
         """The only kernel, without any optimisation."""

@@ -19,7 +19,19 @@ from numpy.typing import NDArray
 
 from backends.common.row_results import checkpoints
 from backends.peers.blocks import BlockGroup, Float32, with_bias
-from sparsednn.backend import DONE, SCORE, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
+from sparsednn.backend import (
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    kernel_name,
+    require_in_memory,
+)
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 from sparsednn.system.memory import require
 
@@ -225,6 +237,10 @@ class PeerBackend(ABC):
     def row_unit(self, plan: Any) -> int:
         """One: rows are independent of each other."""
         return 1
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """What the library takes for each connection."""
+        return MemoryBytes.plain(size, self.entry_bytes)
 
     def describe(self, plan: PeerPlan) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from sparsednn.backend.protocol import (
     LEGAL_OPTIONS,
+    PLAIN_ENTRY_BYTES,
     Backend,
     DeviceBackend,
     DeviceError,
     GroupResult,
     KernelOptions,
     LayerSizes,
+    MemoryBytes,
     ProfilingBackend,
+    RunSize,
+    SizedBackend,
 )
 from sparsednn.backend.registry import (
     ENTRY_POINT_GROUP,
@@ -47,6 +51,7 @@ __all__ = [
     "LINE",
     "MEET_NS",
     "MULTIPLY_ADDS",
+    "PLAIN_ENTRY_BYTES",
     "SCORE",
     "STOP_FLAG",
     "WORK",
@@ -58,8 +63,11 @@ __all__ = [
     "GroupResult",
     "KernelOptions",
     "LayerSizes",
+    "MemoryBytes",
     "Outcome",
     "ProfilingBackend",
+    "RunSize",
+    "SizedBackend",
     "backend_names",
     "kernel_name",
     "load_backend",

@@ -167,6 +167,78 @@ class ProfilingBackend(Backend, Protocol):
         """Return how large the layers are as they are run."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunSize:
+    """How large a run is, as far as this is known before anything is loaded.
+
+    Attributes
+    ----------
+    neurons, layers : int
+        Of a network whose layers are all as wide as its input.
+    connections, distinct_connections : int
+        Of all layers; and of their columns that differ from each other.
+    distinct_outputs : int
+        Outputs of a layer whose columns differ from each other.
+    instances, nonzeros : int
+        Of the inputs.
+    threads : int
+        Of all processes on the node.
+    """
+
+    neurons: int
+    layers: int
+    connections: int
+    distinct_connections: int
+    distinct_outputs: int
+    instances: int
+    nonzeros: int
+    threads: int
+
+    @property
+    def id_bytes(self) -> int:
+        """Bytes of a neuron's id in the smallest unsigned type that holds all of them."""
+        return 2 if self.neurons <= 2**16 else 4
+
+
+PLAIN_ENTRY_BYTES = 8
+"""What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBytes:
+    """Bytes of host memory that a run takes besides the network and the inputs.
+
+    Attributes
+    ----------
+    plan : int
+        The network in the kernel's layout, at its peak while it is put together.
+    activations : int
+        Of all threads.
+    """
+
+    plan: int
+    activations: int
+
+    @classmethod
+    def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> MemoryBytes:
+        """Return those of a layout with so many bytes for every connection, and of sparse activations as dense as the inputs.
+
+        It is what a backend that does not say is taken for.
+        """
+        return cls(entry_bytes * size.connections, (size.id_bytes + 4) * size.nonzeros)
+
+
+@runtime_checkable
+class SizedBackend(Backend, Protocol):
+    """A backend that can say how much memory a run takes, so that one that cannot fit is refused before it is made."""
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """Return what a run of that size takes; `options` has a kernel's full name.
+
+        What the kernel cannot do of the options makes no difference: a plan that cannot be streamed is counted as in memory.
+        """
+
+
 @runtime_checkable
 class DeviceBackend(Backend, Protocol):
     """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
