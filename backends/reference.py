@@ -14,7 +14,20 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, LayerSizes, Outcome, require_in_memory
+from sparsednn.backend import (
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    require_in_memory,
+)
+from sparsednn.errors import OptionError
 from sparsednn.network import Activation, Network
 
 
@@ -70,14 +83,11 @@ class ScipyReferenceBackend:
     def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, crew: Crew, member: int) -> Outcome:
         """Run layer by layer; there are no teams here."""
         if len(crew.workers) > 1:
-            raise ValueError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
+            raise OptionError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
-            if control.flags[STOP_FLAG]:
-                return Outcome.STOPPED
-            called = control.calls[leader, 0]
-            if called and group.layer >= called - 1 and not fresh:
-                return Outcome.CALLED
+            if (outcome := control.must_leave(leader, group.layer, fresh)) is not None:
+                return outcome
             fresh = False
             weights = plan.weights[group.layer]
             n_ops = int(np.diff(weights.indptr)[group.activations.indices].sum())
@@ -87,8 +97,8 @@ class ScipyReferenceBackend:
                 group.activations, weights, plan.biases[group.layer], plan.bias_on, plan.activations[group.layer]
             )
             group.layer += 1
-            control.progress[leader, 0] += n_rows
-            control.progress[leader, 1] = group.layer
+            control.progress[leader, DONE] += n_rows
+            control.progress[leader, SCORE] = group.layer
         return Outcome.THROUGH
 
     def close(self, plan: ReferencePlan, group: ReferenceGroup) -> GroupResult:
@@ -107,6 +117,10 @@ class ScipyReferenceBackend:
     def row_unit(self, plan: Any) -> int:
         """One: rows are independent of each other."""
         return 1
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """A float32 value and an int32 index for each connection."""
+        return MemoryBytes.plain(size)
 
     def describe(self, plan: ReferencePlan) -> dict[str, Any]:
         """The only kernel, without any optimisation."""

@@ -32,9 +32,9 @@ from sparsednn.network import Network
 from sparsednn.options import InferOptions, infer_options, require_types
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.result import Result
-from sparsednn.rows.distribution import Share, bounds_by_work, loaded, neighbours, redistribute, row_work
+from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
-from sparsednn.rows.partition import alive_first, even_bounds, largest_group
+from sparsednn.rows.partition import alive_first, largest_group
 from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
 from sparsednn.simulator.tuning import AUTO, CHOSEN, Choice, choose_for
 from sparsednn.system.cores import usable_cores
@@ -207,12 +207,12 @@ def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
 
 def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
     """Give each process its instances, in the order in which they are neighbours."""
-    comm, n = options.communicator, share.n_instances
-    order = neighbours(n, hashed=options.hashes_rows, buckets=options.buckets, first=first)
-    bounds = even_bounds(n, comm.size)
+    comm = options.communicator
+    parts = initial_rows(share.n_instances, comm.size, hashed=options.hashes_rows, buckets=options.buckets, first=first)
     if options.split == "work":
-        bounds = bounds_by_work(row_work(comm, share)[order], comm.size)
-    return redistribute(comm, share, order, bounds)
+        order = np.concatenate(parts)
+        parts = parts_of(order, bounds_by_work(row_work(comm, share)[order], comm.size))
+    return redistribute(comm, share, parts)
 
 
 def _prepare(backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions) -> Any:

@@ -16,6 +16,7 @@ from sparsednn.backend import LEGAL_OPTIONS, Backend, KernelOptions
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.errors import OptionTypeError, unknown_key
 from sparsednn.network import Network
+from sparsednn.rows.distribution import hashes_rows
 from sparsednn.schedulers.base import MINIMUM_WORK, Scheduler, SchedulerOptions
 from sparsednn.system.cache import cache_folder
 
@@ -142,7 +143,7 @@ class InferOptions:
     @property
     def hashes_rows(self) -> bool:
         """Whether instances are hashed."""
-        return self.hashing in ("input", "both")
+        return hashes_rows(self.hashing)
 
     @property
     def hashes_neurons(self) -> bool:

@@ -27,9 +27,14 @@ import platformdirs
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from sparsednn.backend import shared_memory
+
 _CONFIG: Any = numba.core.config
 _LOG = logging.getLogger(__name__)
 OUR_SOURCES = Path(__file__).parents[1]
+SHARED_LAYOUT = Path(shared_memory.__file__)
+"""Constants that are compiled into kernels, outside of our sources."""
+
 CODE_SETTINGS = (
     "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "ENABLE_AVX", "USING_SVML", "DEBUGINFO_DEFAULT",
     "ENABLE_PROFILING",
@@ -43,11 +48,11 @@ ABANDONED_S = 3600
 
 
 def sources_of(file: Path) -> dict[str, Path]:
-    """Return what may be compiled into a kernel of this file, by name: all files of this package and of its own."""
+    """Return what may be compiled into a kernel of this file, by name: this package, its own, and the shared constants."""
     package = file
     while (package.parent / "__init__.py").exists():
         package = package.parent
-    roots = {OUR_SOURCES, package}
+    roots = {OUR_SOURCES, SHARED_LAYOUT, package}
     found = {root: root.rglob("*.py") if root.is_dir() else [root] for root in roots}
     return {str(path.relative_to(root.parent)): path for root, paths in found.items() for path in paths}
 

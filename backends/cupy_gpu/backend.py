@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,17 @@ from backends.cupy_gpu.plan import GpuPlan, OnDevices
 from backends.cupy_gpu.run.leader import Walk, follow
 from backends.cupy_gpu.run.row_group import Group
 from backends.cupy_gpu.run.teams import Team
-from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name
+from sparsednn.backend import (
+    PLAIN_ENTRY_BYTES,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    kernel_name,
+)
 from sparsednn.network import Network
 
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
@@ -102,6 +113,12 @@ class CupyBackend:
     def row_unit(self, plan: GpuPlan) -> int:
         """See `sparsednn.backend.Backend.row_unit`."""
         return int(plan.kernel.tile)
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """The layers in host memory, and once more while they are joined; what is on the devices is refused there."""
+        kept = size.distinct_connections if options.columns == "merge" else size.connections
+        entry_bytes = size.id_bytes if options.kernel == "fused" else PLAIN_ENTRY_BYTES
+        return replace(MemoryBytes.plain(size), plan=2 * entry_bytes * kept)
 
     def describe(self, plan: GpuPlan) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on, and the devices."""

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
-from backends.numba_cpu.kernels.team import LINE, Place, hold_meeting
+from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import GroupResult, KernelOptions, LayerSizes
+from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -122,13 +122,18 @@ class Plan(ABC):
     def packer(self, network: Network, store: StoreMaker) -> Packer:
         """Return what packs the layers of a network into stores."""
 
+    @classmethod
+    @abstractmethod
+    def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """See `SizedBackend.memory_bytes`; arrays that are joined of one part a layer are there twice for a moment."""
+
     @abstractmethod
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """See `Backend.open`."""
 
     @abstractmethod
     def run(self, group: Group, place: Place, worker: int) -> int:
-        """Run the group on; returns what made the kernel leave: `crews.THROUGH`, `STOPPED`, `CALLED` or `GROW`."""
+        """Run the group on; returns what made the kernel leave: `team.THROUGH`, `STOPPED`, `CALLED` or `GROW`."""
 
     @abstractmethod
     def grow(self, group: Group) -> None:
@@ -141,8 +146,9 @@ class Plan(ABC):
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile by running a row group in which every instance is zero, with the stop flag set."""
         rows = np.arange(empty.shape[0], dtype=np.int64)
-        line, shared = np.ones(8, np.int64), np.zeros(4 * LINE, np.int64)
-        place = Place(shared, 0, 1, 0, line, line, line, line)
+        control, crew = Control.for_workers(1), Crew.of((0,))
+        control.request_stop()
+        place = Place(crew.shared, 0, 1, 0, control.flags, control.calls[0], control.progress[0], crew.logs[0])
         hold_meeting(place)
         for output in (False, True):
             group = self.open(empty, rows, 0, output)

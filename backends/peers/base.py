@@ -19,7 +19,20 @@ from numpy.typing import NDArray
 
 from backends.common.row_results import checkpoints
 from backends.peers.blocks import BlockGroup, Float32, with_bias
-from sparsednn.backend import STOP_FLAG, Control, Crew, GroupResult, KernelOptions, Outcome, kernel_name, require_in_memory
+from sparsednn.backend import (
+    DONE,
+    SCORE,
+    Control,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    kernel_name,
+    require_in_memory,
+)
+from sparsednn.errors import MissingPackageError, OptionError
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
 from sparsednn.system.memory import require
 
@@ -37,7 +50,7 @@ def peer_package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(f"{error}; {INSTALL}") from error
+        raise MissingPackageError(f"{error}; {INSTALL}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +179,7 @@ class PeerBackend(ABC):
     def run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew, member: int) -> Outcome:
         """Run block by block; there are no teams here."""
         if len(crew.workers) > 1:
-            raise ValueError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
+            raise OptionError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         before = self.set_threads(plan.n_threads)
         try:
             return self._run(plan, group, control, crew)
@@ -176,19 +189,16 @@ class PeerBackend(ABC):
     def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew) -> Outcome:
         leader, fresh = crew.workers[0], True
         while (stage := group.next_stage(plan.block_rows)) is not None:
-            if control.flags[STOP_FLAG]:
-                return Outcome.STOPPED
-            called = control.calls[leader, 0]
-            if called and control.progress[leader, 1] >= called - 1 and not fresh:
-                return Outcome.CALLED
+            if (outcome := control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)) is not None:
+                return outcome
             fresh = False
             finished, counted = self._step(plan, group, stage)
             crew.count(0, counted)
             group.multiply_adds += counted
             group.n_finished += finished
-            control.progress[leader, 0] += finished
-            control.progress[leader, 1] = group.n_finished // group.n_rows
-        control.progress[leader, 1] = len(plan.layers)
+            control.progress[leader, DONE] += finished
+            control.progress[leader, SCORE] = group.n_finished // group.n_rows
+        control.progress[leader, SCORE] = len(plan.layers)
         return Outcome.THROUGH
 
     def _step(self, plan: PeerPlan, group: BlockGroup, stage: int) -> tuple[int, int]:
@@ -228,6 +238,10 @@ class PeerBackend(ABC):
     def row_unit(self, plan: Any) -> int:
         """One: rows are independent of each other."""
         return 1
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """What the library takes for each connection."""
+        return MemoryBytes.plain(size, self.entry_bytes)
 
     def describe(self, plan: PeerPlan) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""

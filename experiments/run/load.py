@@ -17,9 +17,9 @@ from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
 from sparsednn.data.radixnet import challenge_bias, radixnet
+from sparsednn.errors import OptionError
 from sparsednn.network import Activation, Network, clipped_relu, identity, relu
-from sparsednn.rows.distribution import neighbours
-from sparsednn.rows.partition import even_bounds
+from sparsednn.rows.distribution import hashes_rows, initial_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:
             if challenge
             else (f"input.path={config.input.path}", f"instances={n_instances} cuts off the truth there")
         )
-        raise ValueError(
+        raise OptionError(
             f"input.truth={config.input.truth}: has the category {truth[-1]}, but {source} has {n_instances} instances; "
             f"{way_out}"
         )
@@ -127,9 +127,8 @@ def _load_inputs(
     """Return this process's instances, their ids, and how many all processes have."""
 
     def own(n: int) -> NDArray[np.int64]:
-        order = neighbours(n, hashed=config.partition.hashing.value in ("input", "both"), buckets=config.partition.buckets)
-        bounds = even_bounds(n, comm.size)
-        return np.sort(order[bounds[comm.rank] : bounds[comm.rank + 1]])
+        hashed, buckets = hashes_rows(config.partition.hashing.value), config.partition.buckets
+        return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
 
     if config.input.name != "challenge":
         from sparsednn.data.files import read_inputs

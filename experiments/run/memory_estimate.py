@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from experiments.config.resolve import Config
-from experiments.config.schema import ColumnWork, Executor, Residency, RowWork
-from sparsednn.backend import Backend, kernel_name, load_backend
+from experiments.config.schema import ColumnWork, Executor, Residency
+from sparsednn.backend import (
+    PLAIN_ENTRY_BYTES,
+    Backend,
+    KernelOptions,
+    MemoryBytes,
+    RunSize,
+    SizedBackend,
+    kernel_name,
+    load_backend,
+)
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.engine import default_threads
+from sparsednn.errors import MemoryShortageError
+from sparsednn.system.cache import cache_folder
 from sparsednn.system.memory import GB, KEEP_FREE_BYTES, available_bytes, shared_memory, shared_memory_left
-
-BLOCK_ROWS = 128
-"""Instances in a dense block of a network whose blocks need much memory."""
-
-ENTRY_BYTES = {"scipy_reference": 8, "torch": 8, "graphblas": 12, "mkl": 16}
-"""What a backend without a kernel of this project's own takes for each connection, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,15 @@ class Estimate:
     inputs : int
     activations : int
         Of all threads.
+    unsized : str
+        The backend whose copy and activations are guessed, since it does not say what it takes; "" if none is.
     """
 
     network: int
     kernel: int
     inputs: int
     activations: int
+    unsized: str = ""
 
     @property
     def shared(self) -> int:
@@ -54,7 +62,10 @@ class Estimate:
             "network": self.network, "the kernel's copy": self.kernel, "inputs": self.inputs, "activations": self.activations,
             "reserve": KEEP_FREE_BYTES,
         }  # fmt: skip
-        return f"{self.total / GB:.2f} GB ({', '.join(f'{name} {n / GB:.2f}' for name, n in parts.items())})"
+        guessed = ""
+        if self.unsized:
+            guessed = f"; backend={self.unsized} does not say what it takes: {PLAIN_ENTRY_BYTES} bytes a connection are assumed"
+        return f"{self.total / GB:.2f} GB ({', '.join(f'{name} {n / GB:.2f}' for name, n in parts.items())}{guessed})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def require_room(config: Config, n_processes: int = 1) -> None:
     if n_processes > 1 and _fits(config, Node(node.available)):
         fitting.append("one process")
     way_out = f"enough with {' or '.join(fitting)}" if fitting else "no single switch makes it fit; use fewer neurons or layers"
-    raise MemoryError(
+    raise MemoryShortageError(
         f"neurons={config.neurons} layers={config.layers}: this run needs about {needed}, but only "
         f"{node.available / GB:.2f} GB of memory are available{_why_copies(config, node)}; {way_out}"
     )
@@ -111,14 +122,17 @@ def estimate(config: Config, node: Node | None = None) -> Estimate | None:
         return None
     instances = config.instances or N_INSTANCES
     nonzeros = NONZEROS[config.neurons] * instances // N_INSTANCES
-    network, inputs = _distinct(config) * _id_bytes(config), 8 * nonzeros
+    n_processes = 1 if node is None else node.n_processes
+    size = _size(config, instances, nonzeros, n_processes)
+    network, inputs = size.distinct_connections * size.id_bytes, 8 * nonzeros
     if config.executor is Executor.simulated:  # what it counts may be in the cache
         return Estimate(network, 0, inputs, 0)
     backend = load_backend(config.backend.name)
-    kernel = kernel_name(backend, config.kernel)
-    n_processes = 1 if node is None else node.n_processes
-    alone = Estimate(network, _kernel(config, backend, kernel), inputs, _activations(config, kernel, nonzeros, n_processes))
-    return alone if node is None or n_processes == 1 else _of_all(alone, config, backend, node)
+    taken, unsized = MemoryBytes.plain(size), backend.name
+    if isinstance(backend, SizedBackend):
+        taken, unsized = backend.memory_bytes(size, _options(config, kernel_name(backend, config.kernel))), ""
+    alone = Estimate(network, taken.plan, inputs, taken.activations, unsized)
+    return alone if n_processes == 1 or node is None else _of_all(alone, config, backend, node)
 
 
 def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Estimate:
@@ -134,51 +148,29 @@ def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Es
     return replace(alone, network=network, kernel=kernel)
 
 
-def _distinct(config: Config) -> int:
-    """Connections of the distinct columns of all layers."""
-    radices = config.network.radices or [2]
-    return config.neurons * sum(radices) * config.layers // len(radices)
+def _size(config: Config, instances: int, nonzeros: int, n_processes: int) -> RunSize:
+    """Return the size of a run, in all processes of a node."""
+    radices, width = config.network.radices or [2], config.network.dense_width
+    distinct = config.neurons * sum(radices) * config.layers // len(radices)
+    return RunSize(
+        neurons=config.neurons,
+        layers=config.layers,
+        connections=distinct * width,
+        distinct_connections=distinct,
+        distinct_outputs=config.neurons // width,
+        instances=instances,
+        nonzeros=nonzeros,
+        threads=n_processes * (config.threads or max(default_threads() // n_processes, 1)),
+    )
 
 
-def _id_bytes(config: Config) -> int:
-    return 2 if config.neurons <= 2**16 else 4
-
-
-def _kernel(config: Config, backend: Backend, kernel: str) -> int:
-    """The network in the kernel's format; arrays that are joined of one part a layer are there twice for a moment."""
-    distinct, ids = _distinct(config), _id_bytes(config)
-    connections = distinct * config.network.dense_width
-    if backend.name == "cupy":  # in host memory; what is on the device is refused there
-        kept = distinct if config.optimize.columns is ColumnWork.merge else connections
-        return 2 * (ids if kernel == "fused" else 8) * kept
-    if backend.name != "numba":
-        return ENTRY_BYTES.get(backend.name, 0) * connections
-    if kernel.endswith("_udc"):
-        return 4 * config.neurons**2 * config.layers
-    if kernel == "csr_csr":
-        return (2 * ids + 4) * connections
-    if config.network.residency is Residency.stream:
-        return 0
-    if kernel == "csc_csc":
-        return (ids + 4 + 4) * distinct
-    return 2 * ids * distinct + ids * _outputs(config) * config.layers
-
-
-def _outputs(config: Config) -> int:
-    """Outputs of a layer that are computed."""
-    merges = config.optimize.columns is ColumnWork.merge
-    return config.neurons // config.network.dense_width if merges else config.neurons
-
-
-def _activations(config: Config, kernel: str, nonzeros: int, n_processes: int) -> int:
-    """What threads work on: two dense blocks, and half of one at about two layers for every doubling of depth, where what is
-    left of blocks waits to be joined; or with a sparse kernel, what all instances have at the beginning."""
-    if config.backend.name != "numba" or kernel.startswith("cs"):
-        return (_id_bytes(config) + 4) * nonzeros
-    threads = n_processes * (config.threads or max(default_threads() // n_processes, 1))
-    rows = min(config.backend.block_rows or BLOCK_ROWS, config.instances or N_INSTANCES)
-    pools = 0 if config.optimize.rows is RowWork.none else 2 * config.layers.bit_length()
-    return threads * 4 * rows * (2 * config.neurons + pools * _outputs(config) // 2)
+def _options(config: Config, kernel: str) -> KernelOptions:
+    """Return what the backend is to be asked for, with a kernel's full name."""
+    optimize, streams = config.optimize, config.network.residency is Residency.stream
+    return KernelOptions(
+        kernel, optimize.rows.value, optimize.columns.value, optimize.order.value, optimize.full_columns,
+        config.backend.block_rows, cache_folder() if streams else None,
+    )  # fmt: skip
 
 
 def _fits(config: Config, node: Node) -> bool:
@@ -187,13 +179,11 @@ def _fits(config: Config, node: Node) -> bool:
 
 
 def _switches(config: Config, node: Node) -> Iterator[tuple[str, Config]]:
-    """Single switches that may save memory, and the configuration with each."""
-    if config.backend.name == "numba" and config.kernel != "auto":
-        yield "kernel=auto", replace(config, kernel="auto")
+    """Single switches that may save memory, and the configuration with each; one that changes nothing does not fit either."""
+    yield "kernel=auto", replace(config, kernel="auto")
     if config.optimize.columns is not ColumnWork.merge:
         yield "optimize.columns=merge", replace(config, optimize=replace(config.optimize, columns=ColumnWork.merge))
-    if _may_stream(config):
-        yield "network.residency=stream", replace(config, network=replace(config.network, residency=Residency.stream))
+    yield "network.residency=stream", replace(config, network=replace(config.network, residency=Residency.stream))
     if node.n_processes > 1 and not config.cluster.share_network:
         yield "cluster.share_network=true", replace(config, cluster=replace(config.cluster, share_network=True))
     fewer = _largest(lambda n: replace(config, instances=n), config.instances or N_INSTANCES, node)
@@ -201,12 +191,6 @@ def _switches(config: Config, node: Node) -> Iterator[tuple[str, Config]]:
     if config.executor is Executor.threads:
         fewer = _largest(lambda n: replace(config, threads=n), config.threads or default_threads(), node)
         yield f"threads={fewer.threads}", fewer
-
-
-def _may_stream(config: Config) -> bool:
-    if config.executor is Executor.simulated or config.backend.name != "numba" or config.network.residency is Residency.stream:
-        return False
-    return kernel_name(load_backend("numba"), config.kernel) in ("adaptive", "udc_csc")
 
 
 def _largest(changed: Callable[[int], Config], given: int, node: Node) -> Config:

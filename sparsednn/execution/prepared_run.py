@@ -14,9 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import Backend, Control
+from sparsednn.backend import DONE, Backend, Control
 from sparsednn.comm import Communicator
 from sparsednn.comm.base import csr_of
+from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
 from sparsednn.execution.row_groups import Finished, GroupTasks, Prepared, RowSource
 from sparsednn.execution.shared_queues import SharedQueues, in_group_order
@@ -25,8 +26,8 @@ from sparsednn.network import Network
 from sparsednn.options import InferOptions
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
-from sparsednn.rows.distribution import Share, redistribute
-from sparsednn.rows.partition import even_bounds, split_evenly
+from sparsednn.rows.distribution import Share, initial_rows, redistribute
+from sparsednn.rows.partition import split_evenly
 from sparsednn.schedulers import Job, Scheduler
 from sparsednn.system.cores import worker_domains
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
@@ -216,7 +217,7 @@ class Inference:
         n_layers = sum(one.n_layers for one in self.stages)
         total = len(self.share.ids) * n_layers
         before = len(self.share.ids) * sum(one.n_layers for one in self.stages[:stage])
-        return lambda: progress(min(before + int(control.progress[:, 0].sum()), total), total)
+        return lambda: progress(min(before + int(control.progress[:, DONE].sum()), total), total)
 
 
 def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
@@ -249,7 +250,7 @@ def balanced(comm: Communicator, share: Share, finished: list[Finished], zeros_s
     numbers = np.searchsorted(everybodys, ids).astype(np.int64)
     n = len(everybodys)
     here = Share(left, numbers, np.arange(len(ids), dtype=np.int64), n)
-    there = redistribute(comm, here, np.arange(n, dtype=np.int64), even_bounds(n, comm.size))
+    there = redistribute(comm, here, initial_rows(n, comm.size, hashed=False, buckets=1))
     return Share(there.rows, everybodys[there.ids], there.order, share.n_instances)
 
 
@@ -269,7 +270,7 @@ def _categories(finished: list[Finished]) -> NDArray[np.int64]:
     for source, result in finished:
         bad = np.flatnonzero(~np.isfinite(result.sums))
         if bad.size:
-            raise FloatingPointError(
+            raise ActivationOverflowError(
                 f"instance {source.ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
                 "way (clipped_relu(max) bounds them)"
             )

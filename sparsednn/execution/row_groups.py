@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import STOP_FLAG, Backend, Control, Crew, GroupResult, Outcome
+from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, Crew, GroupResult, Outcome
 from sparsednn.execution.base import Report
 from sparsednn.rows.partition import Partition
 
@@ -98,7 +98,7 @@ class GroupTasks:
         if row_group not in self._open:
             job, source = self._job, self._sources[row_group]
             self._open[row_group] = job.backend.open(job.plan, source.inputs, source.rows, worker, job.output)
-            self._control.progress[worker, 1:] = 0
+            self._control.progress[worker, [SCORE, WORK]] = 0
 
     def take(self, worker: int, process: int) -> int | None:
         """Take the next row group of a process's queue; return its number here, or None if there is none left."""
@@ -118,35 +118,35 @@ class GroupTasks:
     def run(self, row_group: int, crew: Crew, member: int) -> Report:
         """Take a row group on from where it is, as one member of its crew."""
         job, group, leader = self._job, self._open[row_group], crew.workers[0]
-        first_layer = int(self._control.progress[leader, 1])
+        first_layer = int(self._control.progress[leader, SCORE])
         outcome = job.backend.run(job.plan, group, self._control, crew, member)
         if outcome is Outcome.THROUGH and member == 0:
             self._results[row_group] = job.backend.close(job.plan, self._open.pop(row_group))
-        last_layer = job.n_layers if outcome is Outcome.THROUGH else int(self._control.progress[leader, 1])
+        last_layer = job.n_layers if outcome is Outcome.THROUGH else int(self._control.progress[leader, SCORE])
         return Report(
-            outcome, first_layer, last_layer, crew.figure(member, Crew.MULTIPLY_ADDS), crew.figure(member, Crew.MEET_NS) * 1e-9,
+            outcome, first_layer, last_layer, crew.figure(member, MULTIPLY_ADDS), crew.figure(member, MEET_NS) * 1e-9,
             crew.waits(member),
         )  # fmt: skip
 
     def call(self, worker: int, from_layer: int) -> None:
         """Ask the kernels of a worker to return at their next layer boundary, from layer `from_layer` on."""
-        self._control.calls[worker, 0] = 1 + from_layer
+        self._control.call(worker, from_layer)
 
     def dismiss(self, worker: int) -> None:
         """Take a call back."""
-        self._control.calls[worker, 0] = 0
+        self._control.dismiss(worker)
 
     def scores(self) -> tuple[int, ...]:
         """Return for each worker how many layers of its current row group are finished."""
-        return tuple(self._control.progress[:, 1].tolist())
+        return tuple(self._control.progress[:, SCORE].tolist())
 
     def work(self, worker: int) -> int:
         """Return the multiply-adds that the next layer of the worker's row group is expected to take."""
-        return int(self._control.progress[worker, 2])
+        return int(self._control.progress[worker, WORK])
 
     def request_stop(self) -> None:
         """Ask all kernels to return at their next layer boundary."""
-        self._control.flags[STOP_FLAG] = 1
+        self._control.request_stop()
 
     def finished(self) -> list[Finished]:
         """Return the results of all row groups that were to be run here, by number, with their rows."""

@@ -1,4 +1,4 @@
-"""Which process has which rows of the input."""
+"""Which process has which rows of the input: `initial_rows` says so to whoever loads them and to whoever runs them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparsednn.comm import Communicator
 from sparsednn.comm.base import csr_of
+from sparsednn.errors import OptionError
 from sparsednn.rows.partition import even_bounds, hashed_order
 
 Ids = NDArray[np.int64]
@@ -55,14 +56,42 @@ def loaded(comm: Communicator, rows: sp.csr_array, ids: Ids | None) -> Share:
     right = len(ids) == rows.shape[0] and (np.diff(ids) > 0).all()
     right = right and np.array_equal(np.sort(np.concatenate(everybodys)), np.arange(n))
     if not all(comm.all_gather(bool(right))):
-        raise ValueError(f"row_ids: the processes together must have 0 .. {n - 1}, each once, ascending in each process")
+        raise OptionError(f"row_ids: the processes together must have 0 .. {n - 1}, each once, ascending in each process")
     return Share(rows, ids, np.arange(len(ids), dtype=np.int64), n)
 
 
-def neighbours(n: int, *, hashed: bool, buckets: int, first: Ids | None = None) -> Ids:
-    """Return rows ``0 .. n - 1`` in the order in which they are neighbours: `first` if given, then spread if hashed."""
+def hashes_rows(hashing: str) -> bool:
+    """Return whether rows are spread with a value of option `hashing` ("none", "input", "layer" or "both")."""
+    return hashing in ("input", "both")
+
+
+def initial_rows(n: int, n_processes: int, *, hashed: bool, buckets: int, first: Ids | None = None) -> list[Ids]:
+    """Return which rows each process has when a run begins: even parts of all rows, put in order and then spread if hashed.
+
+    Whoever loads the rows of a process loads these, so that none has to be sent to another process.
+
+    Parameters
+    ----------
+    n, n_processes : int
+    hashed : bool
+        Spread neighbouring rows evenly (see `sparsednn.rows.partition.hashed_positions`).
+    buckets : int
+    first : int64 array, shape (n,), optional
+        The order before rows are spread; ascending, unless given.
+
+    Returns
+    -------
+    list of int64 arrays
+        The 0-based ids of each process's rows, by rank, in the order in which they are neighbours.
+    """
     order = np.arange(n, dtype=np.int64) if first is None else first
-    return order[hashed_order(n, buckets)] if hashed else order
+    order = order[hashed_order(n, buckets)] if hashed else order
+    return parts_of(order, even_bounds(n, n_processes))
+
+
+def parts_of(order: Ids, bounds: Sequence[int]) -> list[Ids]:
+    """Return contiguous parts of an order, given where they start and end."""
+    return [order[start:stop] for start, stop in pairwise(bounds)]
 
 
 def bounds_by_work(work: NDArray[np.float64], n_parts: int) -> list[int]:
@@ -82,9 +111,11 @@ def row_work(comm: Communicator, share: Share) -> NDArray[np.float64]:
     return work
 
 
-def redistribute(comm: Communicator, share: Share, order: Ids, bounds: Sequence[int]) -> Share:
-    """Give each process its part of an order; collective. Rows stay where they are if each process has its own already."""
-    parts = [order[start:stop] for start, stop in pairwise(bounds)]
+def redistribute(comm: Communicator, share: Share, parts: Sequence[Ids]) -> Share:
+    """Give each process its part of the rows, by rank; collective. Rows stay where they are if everybody has its own already.
+
+    Rows of a part are neighbours in the order in which it has them.
+    """
     mine = np.sort(parts[comm.rank])
     rows = share.rows
     if not all(comm.all_gather(np.array_equal(mine, share.ids))):

@@ -61,5 +61,5 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
     )
 }
 
-ONE_PROCESS_SCHEDULERS = tuple(name for name in SCHEDULERS if name != GlobalWorkStealingScheduler.name)
+ONE_PROCESS_SCHEDULERS = tuple(name for name, scheduler in SCHEDULERS.items() if not scheduler.takes_from_processes)
 """Those that decide for one process by itself, which is what the simulator runs."""

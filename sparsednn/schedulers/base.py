@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from sparsednn.arguments.scalars import one_of, real_number, whole_number
 from sparsednn.errors import OptionError
@@ -153,6 +155,9 @@ class Job:
 
 STRATEGIES = ("earliest_first", "slower_first", "faster_first")
 
+SPLIT_FACTORS = (4, 8, 16)
+"""Row groups for each worker that are tried where workers take them from queues."""
+
 MINIMUM_WORK = 50_000
 """Multiply-adds that each member of a team must find in a layer, unless told otherwise."""
 
@@ -201,6 +206,12 @@ class Scheduler(ABC):
     name: str
     takes_from_processes = False
     """Whether row groups are taken from queues that all processes share (`Take`)."""
+
+    one_row_group = False
+    """Whether all rows of a process are one row group, so that their order makes no difference."""
+
+    tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Fields of `SchedulerOptions` that this scheduler can be tuned by, each with the values that ``scheduler=auto`` tries."""
 
     def __init__(self, options: SchedulerOptions | None = None) -> None:
         self.options = options or SchedulerOptions()

@@ -9,8 +9,11 @@ run ends when all workers are.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from sparsednn.schedulers.base import (
+    STRATEGIES,
     Action,
     Boundary,
     Call,
@@ -39,6 +42,7 @@ class DataThenModelScheduler(Scheduler):
     """
 
     name = "data_then_model"
+    tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"strategy": STRATEGIES}
 
     def n_row_groups(self, n_workers: int) -> int:
         """One row group for each worker."""

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Run, Scheduler, Started, Stop, Take, Taken
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from sparsednn.schedulers.base import (
+    SPLIT_FACTORS,
+    Action,
+    Boundary,
+    Event,
+    Finished,
+    Job,
+    Run,
+    Scheduler,
+    Started,
+    Stop,
+    Take,
+    Taken,
+)
 
 
 class GlobalWorkStealingScheduler(Scheduler):
@@ -14,6 +30,7 @@ class GlobalWorkStealingScheduler(Scheduler):
 
     name = "global_work_stealing"
     takes_from_processes = True
+    tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"split_factor": SPLIT_FACTORS}
 
     def n_row_groups(self, n_workers: int) -> int:
         """`split_factor` row groups for each worker."""

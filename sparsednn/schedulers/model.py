@@ -9,6 +9,7 @@ class ModelScheduler(Scheduler):
     """One team of all workers, from the first layer to the last."""
 
     name = "model"
+    one_row_group = True
 
     def n_row_groups(self, n_workers: int) -> int:
         """One row group for all workers."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from sparsednn.schedulers.base import Action, Boundary, Event, Job, Run, Scheduler, Stop
+from sparsednn.schedulers.base import SPLIT_FACTORS, Action, Boundary, Event, Job, Run, Scheduler, Stop
 
 
 class _QueueScheduler(Scheduler):
     """A worker that starts or has finished takes the next row group; one that finds none stops."""
+
+    tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"split_factor": SPLIT_FACTORS}
 
     def n_row_groups(self, n_workers: int) -> int:
         """`split_factor` row groups for each worker."""

@@ -19,7 +19,8 @@ from sparsednn.backend import KernelOptions
 from sparsednn.errors import OptionError
 from sparsednn.execution.base import Timeline
 from sparsednn.results.trace import Span
-from sparsednn.rows.partition import Partition, RowGroup, alive_first, even_bounds, hashed_order
+from sparsednn.rows.distribution import initial_rows
+from sparsednn.rows.partition import Partition, RowGroup, alive_first, even_bounds
 from sparsednn.schedulers import SCHEDULERS, Job, SchedulerOptions
 from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.executor import SimulatedExecutor
@@ -215,12 +216,10 @@ class ClusterSimulator:
     def _split(self, plan: Plan, n_groups: int) -> list[list[NDArray[np.int64]]]:
         """Contiguous rows for each process, and of these for each of its row groups."""
         n_rows = self.profile.n_instances
-        order = np.arange(n_rows, dtype=np.int64)
-        if plan.row_order == "alive_first":
-            order = alive_first(self.profile.alive_at_end(), n_rows)
-        if plan.hashes_rows:
-            order = order[hashed_order(n_rows, plan.buckets)]
-        shares = [order[start:stop] for start, stop in pairwise(even_bounds(n_rows, self.cluster.n_processes))]
+        first = alive_first(self.profile.alive_at_end(), n_rows) if plan.row_order == "alive_first" else None
+        shares = initial_rows(
+            n_rows, self.cluster.n_processes, hashed=plan.hashes_rows, buckets=plan.buckets, first=first
+        )  # fmt: skip
         return [[np.sort(rows[a:b]) for a, b in pairwise(even_bounds(len(rows), n_groups))] for rows in shares]
 
     def _run_process(self, process: int, plan: Plan, costs: Sequence[GroupCosts], trace: bool) -> Timeline:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
 from typing import Any
 
 import scipy.sparse as sp
 
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend
+from sparsednn.errors import OptionError
 from sparsednn.network import Network
 from sparsednn.options import InferOptions
-from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, STRATEGIES, SchedulerOptions
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.calibration import assuming, read_calibration
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
 from sparsednn.simulator.cost_model import CostModel
@@ -24,7 +26,6 @@ AUTO = "auto"
 CHOSEN = (*(f.name for f in fields(SchedulerOptions)), "hashing")
 """Options of an inference that are chosen."""
 
-SPLIT_FACTORS = (4, 8, 16)
 CLEARLY = 0.01
 """A plan must be predicted to save this share of the time to be preferred to a simpler one."""
 
@@ -99,7 +100,7 @@ def choose(
         If there is no scheduler to choose from, or the kernel is not calibrated.
     """
     if not schedulers:
-        raise ValueError("scheduler=auto: there is no scheduler to choose from")
+        raise OptionError("scheduler=auto: there is no scheduler to choose from")
     cluster = replace(cluster or Cluster(cores_per_node=n_threads), threads=n_threads)
     simulator = ClusterSimulator(profile, model, kernel, cluster)
     plans = _plans(schedulers, options or SchedulerOptions(), row_order, buckets)
@@ -138,7 +139,9 @@ def choose_for(
         If the kernel is not calibrated, or the backend cannot count the work.
     """
     if not isinstance(backend, ProfilingBackend):
-        raise ValueError(f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba")
+        raise OptionError(
+            f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba"
+        )
     assumed = {} if cluster is None else cluster.assume
     model = CostModel(assuming(read_calibration(options.calibration), assumed))
     model.require_calibrated(kernel)
@@ -155,11 +158,7 @@ def choose_for(
 
 def describe(plan: Plan) -> str:
     """Return what is special of a plan, in a few words."""
-    words = [plan.scheduler]
-    if plan.scheduler in ("manager_worker", "work_stealing"):
-        words.append(f"split_factor={plan.options.split_factor}")
-    if plan.scheduler == "data_then_model":
-        words.append(f"strategy={plan.options.strategy}")
+    words = [plan.scheduler, *(f"{name}={getattr(plan.options, name)}" for name in SCHEDULERS[plan.scheduler].tuned)]
     return " ".join([*words, "hashing=input"] if plan.hashes_rows else words)
 
 
@@ -168,21 +167,16 @@ def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str,
     plans = []
     for hashes_rows in (False, True):
         for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers):
-            if name == "model" and hashes_rows:
-                continue  # one row group a process, whatever the order
+            if SCHEDULERS[name].one_row_group and hashes_rows:
+                continue
             plans += [Plan(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]
     return plans
 
 
 def _variants(scheduler: str, options: SchedulerOptions) -> list[SchedulerOptions]:
-    """The parameters to try."""
-    match scheduler:
-        case "data_then_model":
-            return [replace(options, strategy=strategy) for strategy in STRATEGIES]
-        case "manager_worker" | "work_stealing":
-            return [replace(options, split_factor=split_factor) for split_factor in SPLIT_FACTORS]
-        case _:
-            return [options]
+    """The parameters to try: every combination of the values by which the scheduler can be tuned."""
+    tuned = SCHEDULERS[scheduler].tuned
+    return [replace(options, **dict(zip(tuned, values, strict=True))) for values in product(*tuned.values())]
 
 
 def _reason(plan: Plan, seconds: dict[str, float], n_threads: int) -> str:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+from backends.cupy_gpu.backend import CupyBackend
+from backends.numba_cpu.backend import NumbaBackend
+from backends.peers.base import PeerBackend
+from backends.reference import ScipyReferenceBackend
 from experiments.config.resolve import Config, register, resolve
 from experiments.launch.point import run_point
 from experiments.run import measure as measuring
 from experiments.run import memory_estimate as estimating
 from experiments.run.memory_estimate import KEEP_FREE_BYTES, Node, estimate, require_room
+from sparsednn.backend import KernelOptions, MemoryBytes, RunSize, SizedBackend, backend_names
+from sparsednn.data.challenge_inputs import NONZEROS
 from sparsednn.data.radixnet import radixnet
 from sparsednn.network import RepeatedLayer
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
+BACKENDS = (CupyBackend, NumbaBackend, PeerBackend, ScipyReferenceBackend)
 
 
 def composed(*overrides: str) -> Config:
@@ -132,6 +141,63 @@ def test_copies_that_do_not_fit_are_refused_with_the_way_out(
     with pytest.raises(MemoryError, match=said) as caught:
         require_room(config, 3)
     assert offered in str(caught.value).partition("; enough with ")[2]
+
+
+class Unsized(ScipyReferenceBackend):
+    """Somebody's backend, which does not say how much memory it takes."""
+
+    name = "theirs"
+    memory_bytes = None  # type: ignore[assignment]
+
+
+def test_a_backend_that_does_not_say_what_it_takes_is_guessed_and_this_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ("neurons=1024", "layers=120", "backend=scipy_reference")
+    ours = estimate(composed(*overrides))
+    monkeypatch.setattr(estimating, "load_backend", lambda name: Unsized())
+    theirs = estimate(composed(*overrides))
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.kernel, ours.unsized) == (8 * 1024 * 32 * 120, "")
+    assert theirs == replace(ours, unsized="theirs")
+    said = refusal(monkeypatch, 0, *overrides)
+    assert re.search(r"reserve [\d.]+; backend=theirs does not say what it takes: 8 bytes a connection are assumed\)", said)
+    processes = estimate(composed(*overrides), Node(0, 2, 0))
+    assert processes is not None
+    assert processes.unsized == "theirs"
+
+
+def test_a_backend_is_asked_with_the_options_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[RunSize, KernelOptions]] = []
+
+    class Asked(ScipyReferenceBackend):
+        def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+            asked.append((size, options))
+            return MemoryBytes(7, 9)
+
+    monkeypatch.setattr(estimating, "load_backend", lambda name: Asked())
+    overrides = ["backend=scipy_reference", "optimize.rows=prune", "optimize.columns=none", "threads=3", "instances=600"]
+    found = estimate(composed("neurons=1024", "layers=120", *overrides), Node(0, 2, 0))
+    assert found is not None
+    assert found.activations == 9
+    ((size, options),) = asked
+    assert size == RunSize(1024, 120, 1024 * 32 * 120, 1024 * 2 * 120, 64, 600, NONZEROS[1024] // 100, 6)
+    assert (options.kernel, options.rows, options.columns, options.stream_from) == ("csr_csr", "prune", "none", None)
+
+
+def test_the_estimate_knows_no_backend_and_no_kernel() -> None:
+    """They are asked, so that one that nobody here knows is estimated as well."""
+    kernels = {name for backend in BACKENDS for name in backend.kernels} - {"auto"}
+    strings = {
+        node.value for node in ast.walk(ast.parse(Path(estimating.__file__).read_text())) if isinstance(node, ast.Constant)
+    }
+    assert len(kernels) > 10
+    assert not strings & (kernels | set(backend_names()))
+
+
+def test_every_backend_of_ours_says_what_it_takes() -> None:
+    assert all(callable(getattr(backend, "memory_bytes", None)) for backend in BACKENDS)
+    assert isinstance(NumbaBackend(), SizedBackend)
+    assert not isinstance(Unsized(), SizedBackend)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from backends.cupy_gpu.kernels.dense import DenseBlock
 from backends.cupy_gpu.run import leader as walk
 from backends.cupy_gpu.run.leader import find_twins, saves
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import Control, Crew, KernelOptions, Outcome
+from sparsednn.backend import DONE, SCORE, WORK, Control, Crew, KernelOptions, Outcome
 from tests.backends import agree, nearly_equal
 from tests.conformance.test_backend import REFERENCE
 from tests.gpu import host_kernels
@@ -113,6 +113,6 @@ def test_progress_counts_what_was_dropped_when_it_is_dropped() -> None:
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(1)
     plan = backend.prepare(network, KernelOptions(rows="prune"), 1)
     group = backend.open(plan, sp.csr_array(inputs), np.arange(256), 0, False)
-    control.calls[0, 0] = 1
+    control.call(0, 0)
     assert backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED
-    assert control.progress[0].tolist()[:3] == [256 + 128 * 5, (256 + 128 * 5) // 256, 128 * 4]
+    assert control.progress[0, [DONE, SCORE, WORK]].tolist() == [256 + 128 * 5, (256 + 128 * 5) // 256, 128 * 4]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import sparsednn
 from backends.cupy_gpu.backend import STREAMS, CupyBackend
 from backends.cupy_gpu.layout.residency import StreamedLayers
-from sparsednn.backend import Control, Crew, DeviceBackend, DeviceError, KernelOptions, Outcome
+from sparsednn.backend import DONE, SCORE, Control, Crew, DeviceBackend, DeviceError, KernelOptions, Outcome
 from tests.backends import same_bits
 from tests.conformance.test_backend import REFERENCE, ROWS, reference
 from tests.conformance.test_schedulers import eager
@@ -233,12 +233,12 @@ def test_a_group_goes_on_where_a_called_crew_has_left_it(rng: np.random.Generato
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(2)
     plan = backend.prepare(network, KernelOptions(), 2)
     group = backend.open(plan, inputs, np.arange(300), 0, True)
-    control.calls[0, 0] = 1
+    control.call(0, 0)
     layers = []
     while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:
-        layers.append(int(control.progress[0, 1]))
+        layers.append(int(control.progress[0, SCORE]))
     assert layers == list(range(1, 9))
-    assert control.progress[0, :2].tolist() == [300 * 9, 9]
+    assert control.progress[0, [DONE, SCORE]].tolist() == [300 * 9, 9]
     expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output
     assert same_bits(backend.close(plan, group).output, expected)
 

@@ -13,7 +13,7 @@ from backends.common.row_results import checkpoints
 from backends.peers import base as peers
 from backends.peers.base import PeerBackend
 from backends.peers.blocks import BlockGroup, Pool, with_bias
-from sparsednn.backend import Control, Crew, KernelOptions, Outcome, load_backend
+from sparsednn.backend import DONE, SCORE, Control, Crew, KernelOptions, Outcome, load_backend
 from tests.backends import nearly_equal
 
 PEERS = {"graphblas": "graphblas", "mkl": "mkl", "torch": "torch"}
@@ -83,14 +83,14 @@ def test_progress_counts_every_instance_through_every_layer() -> None:
     backend, control = ScipyPeer(), Control.for_workers(1)
     plan = backend.prepare(network, KernelOptions(), 3)
     group = backend.open(plan, sp.csr_array(np.arange(20, dtype=np.float32).reshape(10, 2)), np.arange(10), 0, False)
-    control.calls[0, 0] = 1
+    control.call(0, 0)
     crew, layers = Crew.of((0,)), []
     while backend.run(plan, group, control, crew, 0) is Outcome.CALLED:
-        layers.append(int(control.progress[0, 1]))
+        layers.append(int(control.progress[0, SCORE]))
     assert len(layers) > 3, "a called leader returns after a step"
     assert layers == sorted(layers)
-    assert control.progress[0, :2].tolist() == [10 * 5, 5]
-    control.flags[0] = 1
+    assert control.progress[0, [DONE, SCORE]].tolist() == [10 * 5, 5]
+    control.request_stop()
     again = backend.open(plan, sp.csr_array(np.ones((1, 2), np.float32)), np.arange(1), 0, False)
     assert backend.run(plan, again, control, crew, 0) is Outcome.STOPPED
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ import scipy.sparse as sp
 import sparsednn
 from sparsednn.backend import KernelOptions
 from sparsednn.rows.partition import split_evenly
-from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SchedulerOptions
+from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
+from sparsednn.schedulers.model import ModelScheduler
+from sparsednn.schedulers.queues import WorkStealingScheduler
+from sparsednn.simulator import tuning
 from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
 from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.simulate import simulate
@@ -214,6 +218,34 @@ def test_auto_avoids_stragglers_and_says_why() -> None:
     assert limited.reason.endswith("the slowest of 3 plans tried (the best of the others: model: 41.6 s)")
     with pytest.raises(ValueError, match="no scheduler to choose from"):
         choose(profile(alive), model, KERNEL, 4, schedulers=[])
+
+
+def test_auto_tunes_a_scheduler_by_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No scheduler is known by name: one that is new is tuned as well."""
+
+    class Mine(WorkStealingScheduler):
+        name = "mine"
+        tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"threshold": (1, 2), "split_factor": (4, 8)}
+
+    class Whole(ModelScheduler):
+        name = "whole"
+
+    for one in (Mine, Whole):
+        monkeypatch.setitem(SCHEDULERS, one.name, one)
+    monkeypatch.setattr(tuning, "ONE_PROCESS_SCHEDULERS", ("mine", "whole"))
+    model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE))
+    choice = choose(profile(np.arange(6400) < 800), model, KERNEL, 4, ANY_WORK, schedulers=["whole", "mine"])
+    tried = [f"mine threshold={threshold} split_factor={factor}" for threshold in (1, 2) for factor in (4, 8)]
+    assert list(choice.predicted) == [*tried, "whole", *(f"{plan} hashing=input" for plan in tried)]
+    assert choice.options.split_factor in (4, 8)
+
+
+def test_schedulers_are_tuned_by_options_that_there_are() -> None:
+    tuned = {name: scheduler.tuned for name, scheduler in SCHEDULERS.items() if scheduler.tuned}
+    assert set(tuned) == {"data_then_model", "manager_worker", "work_stealing", "global_work_stealing"}
+    for values in tuned.values():
+        for name, tried in values.items():
+            assert [getattr(SchedulerOptions(**{name: value}), name) for value in tried] == list(tried)
 
 
 def test_the_record_says_which_optimisations_the_kernel_has(

@@ -20,7 +20,8 @@ import sparsednn
 from backends.numba_cpu.layout import files as packed_files
 from backends.numba_cpu.layout import reader
 from backends.numba_cpu.layout.files import Segments
-from backends.numba_cpu.layout.reader import DAMAGED, IDLE, NOT_READY, READY, LayerReader
+from backends.numba_cpu.layout.kernels.streaming import DAMAGED, NOT_READY, READY
+from backends.numba_cpu.layout.reader import IDLE, LayerReader
 from sparsednn.backend import KernelOptions, load_backend
 from tests.backends import same_bits
 from tests.conftest import JIT_DISABLED

@@ -6,7 +6,7 @@ import threading
 from time import perf_counter_ns
 from typing import Any
 
-from sparsednn.backend import STOP_FLAG, Control, Crew
+from sparsednn.backend import Control, Crew
 
 LOOK_S = 0.02
 """How often a member that waits looks whether everything is to stop."""
@@ -19,7 +19,7 @@ class Meeting:
         self.crew = crew
         self.step: Any = None
         self.team: Any = None
-        self._flags = control.flags
+        self._control = control
         self._changed = threading.Condition()
         self._n_there = 0
         self._round = 0
@@ -35,7 +35,7 @@ class Meeting:
             if self._n_there == len(self.crew.workers):
                 self._n_there, self._round = 0, mine + 1
                 self._changed.notify_all()
-            while self._round == mine and not self._flags[STOP_FLAG]:
+            while self._round == mine and not self._control.stop_requested():
                 self._changed.wait(LOOK_S)
             met = self._round > mine
         self.crew.wait(member, came_at, perf_counter_ns())

@@ -19,7 +19,7 @@ from backends.cupy_gpu.run.barrier import Meeting
 from backends.cupy_gpu.run.row_group import Group
 from backends.cupy_gpu.run.teams import Step, Team, combined
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import STOP_FLAG, Control, Outcome
+from sparsednn.backend import DONE, SCORE, WORK, Control, Outcome
 
 RUN_AHEAD = 4
 """Layers that are put into a stream before the first of them is waited for: so the device need not wait for the host, and
@@ -62,16 +62,13 @@ class Walk:
     def _decide(self, fresh: bool) -> Outcome | None:
         """Why the crew has to leave, if it has; there is a block otherwise."""
         control, leader, group = self.control, self.meeting.crew.workers[0], self.group
-        if control.flags[STOP_FLAG]:
+        if control.stop_requested():
             return Outcome.STOPPED
         if group.block is None and not self._load():
             return Outcome.THROUGH
-        called = control.calls[leader, 0]
-        if called and not fresh:
-            self._catch_up()
-            if control.progress[leader, 1] >= called - 1:
-                return Outcome.CALLED
-        return None
+        if control.is_called(leader) and not fresh:
+            self._catch_up()  # the score is behind what is in the stream
+        return control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)
 
     def _load(self) -> bool:
         """Bring the next instances in; False if there are none."""
@@ -111,7 +108,7 @@ class Walk:
             self._drop(combined(step.flags)[:, :n])
         if group.block is not None:
             next_work = group.block.n * plan.network.layers[group.layer].nnz
-            self.control.progress[self.meeting.crew.workers[0], 2] = next_work
+            self.control.progress[self.meeting.crew.workers[0], WORK] = next_work
 
     def _note(self, n: int) -> None:
         """Count instances that have gone through a layer, when the device has come so far."""
@@ -135,10 +132,10 @@ class Walk:
         """Count instances x layers."""
         progress, leader = self.control.progress, self.meeting.crew.workers[0]
         self.group.n_finished += n
-        progress[leader, 0] += n
-        progress[leader, 1] = self.group.n_finished // max(self.group.n_rows, 1)
+        progress[leader, DONE] += n
+        progress[leader, SCORE] = self.group.n_finished // max(self.group.n_rows, 1)
         if self.group.block is None and len(self.group.waiting) == 0:
-            progress[leader, 1] = len(self.plan.network.layers)
+            progress[leader, SCORE] = len(self.plan.network.layers)
 
     def _drop(self, flags: NDArray[np.bool_]) -> None:
         """Let go of instances that are dead, at the maximum for ever, or the same as others, if that saves an eighth."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
-from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.backend import GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 
 
@@ -32,6 +33,12 @@ class CscPlan(Plan):
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
         return {**super().describe(), "full_columns": self.options.full_columns}
+
+    @classmethod
+    def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """Dense layers; or ids, values and what they are joined of, of each column that differs from the others."""
+        dense, sparse = 4 * size.neurons**2 * size.layers, (size.id_bytes + 4 + 4) * size.distinct_connections
+        return replace(MemoryBytes.plain(size), plan=dense if options.kernel == "csc_udc" else sparse)
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Transpose the rows into columns."""

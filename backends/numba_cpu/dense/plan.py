@@ -17,7 +17,7 @@ from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
-from sparsednn.backend import GroupResult, KernelOptions
+from sparsednn.backend import GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
 
@@ -76,6 +76,23 @@ class DensePlan(Plan):
         super().warm_up(empty)
         if self.reader is not None:
             self.reader.reset()
+
+    @classmethod
+    def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """Dense layers, or ids of columns that differ; two blocks a thread, and pools.
+
+        Pools hold half a block at about two layers for every doubling of depth, where rests of blocks wait to be joined.
+        """
+        outputs = size.distinct_outputs if options.columns == "merge" else size.neurons
+        if options.kernel == "udc_udc":
+            plan = 4 * size.neurons**2 * size.layers
+        elif options.stream_from is not None:
+            plan = 0
+        else:
+            plan = 2 * size.id_bytes * size.distinct_connections + size.id_bytes * outputs * size.layers
+        rows = min(options.block_rows or BLOCK_ROWS, size.instances)
+        pools = 0 if options.rows == "none" else 2 * size.layers.bit_length()
+        return MemoryBytes(plan, size.threads * 4 * rows * (2 * size.neurons + pools * outputs // 2))
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
         """Point at the rows: blocks are filled as they are run."""

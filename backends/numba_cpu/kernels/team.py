@@ -1,8 +1,8 @@
 """How the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
 
 A worker on its own is a crew of one and takes the same path; its meetings cost nothing. All that members share besides the row
-group is one array, fresh for every crew, so that nothing of an earlier crew can be mistaken for this one's: a line for
-arrivals, one for the number of meetings held, one for what the leader has decided, and one for each member's figures.
+group is one array (`sparsednn.backend.Crew.shared`), fresh for every crew, so that nothing of an earlier crew can be mistaken
+for this one's.
 """
 
 from __future__ import annotations
@@ -13,34 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import atomic_add, atomic_load, atomic_store, clock_ns, inline, kernel, pause, yield_core
-
-LINE = 8
-ARRIVED, MEETINGS, STEP, FIRST_MEMBER = 0, LINE, 2 * LINE, 3 * LINE
-
-# Entries of a member's line
-FIGURE, MULTIPLY_ADDS, MEET_NS, FROM, TO, LAYER_OPS = range(6)
+from sparsednn.backend.shared_memory import (
+    ARRIVED,
+    CALL,
+    DONE,
+    FIRST_LOGGED,
+    FIRST_MEMBER,
+    LINE,
+    MEET_NS,
+    MEETINGS,
+    N_LOGGED,
+    SCORE,
+    STEP,
+    STOP_FLAG,
+    WORK,
+)
 
 # What the leader decides. All but COMPUTE end the kernel: the row group is through, the stop flag was set, the worker was
 # called, or more room is needed.
 COMPUTE, THROUGH, STOPPED, CALLED, GROW = range(5)
-
-# Columns of Control.progress
-DONE, SCORE, WORK = range(3)
 
 LOG_ABOVE_NS = 2_000
 """Waits at meetings longer than this are logged, if the log has room."""
 
 
 class Place(NamedTuple):
-    """One worker's place in a crew.
+    """One worker's place in a crew; for the entries of its arrays see `sparsednn.backend.shared_memory`.
 
-    shared : int64 (3 + n_members lines,)
+    shared : int64 (FIRST_MEMBER + n_members * LINE,)
     member, n_members : int               the leader is member 0
     spins : int                           how often to look whether the others have come before letting another thread run
-    flags : int64 (8,)                    flags[0] not 0: everything is to stop
-    call : int64 (8,)                     call[0] - 1: the layer from which on the leader is to report; 0: not called
-    progress : int64 (8,)                 of the leader: rows x layers done, layers of the row group, next layer's work
-    log : int64 (1 + 2 * n,)              how many waits follow, then start and end of each, in ns
+    flags : int64 (LINE,)                 `Control.flags`
+    call : int64 (LINE,)                  the leader's line of `Control.calls`
+    progress : int64 (LINE,)              the leader's line of `Control.progress`
+    log : int64 (FIRST_LOGGED + 2 * n,)   the member's line of `Crew.logs`
     """
 
     shared: NDArray[np.int64]
@@ -71,7 +77,7 @@ def meet(place):
         if looks < place.spins:
             pause()
         else:
-            if atomic_load(flags, 0) != 0:
+            if atomic_load(flags, STOP_FLAG) != 0:
                 return False
             yield_core()
     waited = clock_ns() - came_at
@@ -84,10 +90,10 @@ def meet(place):
 @inline
 def log_wait(log, start, stop):
     """Note a wait, if there is room."""
-    at = 1 + 2 * log[0]
+    at = FIRST_LOGGED + 2 * log[N_LOGGED]
     if at + 1 < log.shape[0]:
         log[at], log[at + 1] = start, stop
-        log[0] += 1
+        log[N_LOGGED] += 1
 
 
 @kernel
@@ -99,9 +105,9 @@ def hold_meeting(place):
 @inline
 def must_leave(place, score, fresh):
     """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away."""
-    if atomic_load(place.flags, 0) != 0:
+    if atomic_load(place.flags, STOP_FLAG) != 0:
         return STOPPED
-    called = atomic_load(place.call, 0)
+    called = atomic_load(place.call, CALL)
     if called != 0 and score >= called - 1 and not fresh:
         return CALLED
     return COMPUTE

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from backends.numba_cpu.layout.files import Segments
+from backends.numba_cpu.layout.kernels.streaming import AT_LAYER, DAMAGED, NOT_READY, READY
+from sparsednn.backend.shared_memory import LINE
 from sparsednn.errors import StorageError
 
-LINE = 8
 IDLE = -1
-NOT_READY, READY, DAMAGED = 0, 1, -1
 AHEAD_LAYERS = 3
 """The layer that a worker is at, and so many less one after it, are kept ready."""
 
@@ -39,8 +39,8 @@ class LayerReader:
     ----------
     ready : int64 array, shape (n_layers,)
         READY, NOT_READY or DAMAGED; kernels read it.
-    at : int64 array, shape (n_workers, 8)
-        Column 0: the layer that each worker is at, or IDLE; kernels write it.
+    at : int64 array, shape (n_workers, LINE)
+        Column `AT_LAYER`: the layer that each worker is at, or IDLE; kernels write it.
     """
 
     def __init__(self, segments: Sequence[Segments], n_workers: int, path: Path, keep_bytes: int = KEEP_BYTES) -> None:
@@ -61,12 +61,12 @@ class LayerReader:
 
     def begin(self, worker: int) -> None:
         """Read for a worker that is about to run a row group."""
-        self.at[worker, 0] = 0
+        self.at[worker, AT_LAYER] = 0
         self._wanted.set()
 
     def end(self, worker: int, waited_s: float) -> None:
         """A worker's row group is through; it has waited so long for layers."""
-        self.at[worker, 0] = IDLE
+        self.at[worker, AT_LAYER] = IDLE
         self._waited_s[worker] += waited_s
 
     def reset(self) -> None:
@@ -114,7 +114,7 @@ class LayerReader:
             self.ready[self.ready == NOT_READY] = DAMAGED
 
     def _step(self) -> bool:
-        at = self.at[:, 0].copy()
+        at = self.at[:, AT_LAYER].copy()
         near = [range(layer, min(layer + AHEAD_LAYERS, self.n_layers)) for layer in at if layer != IDLE]
         for distance in range(AHEAD_LAYERS):
             for window in near:
@@ -123,7 +123,7 @@ class LayerReader:
                     return True
         if not near:
             self._wanted.clear()
-            if (self.at[:, 0] != IDLE).any():  # began in between
+            if (self.at[:, AT_LAYER] != IDLE).any():  # began in between
                 self._wanted.set()
         needed = {layer for window in near for layer in window}
         for layer in [layer for layer in self._held if layer not in needed]:

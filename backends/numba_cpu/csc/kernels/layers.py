@@ -28,22 +28,9 @@ from backends.numba_cpu.csc.kernels.columns import (
     store_scanned,
     symbolic_column,
 )
-from backends.numba_cpu.kernels.team import (
-    COMPUTE,
-    FIRST_MEMBER,
-    GROW,
-    LINE,
-    STOPPED,
-    THROUGH,
-    advance,
-    decide,
-    meet,
-    must_leave,
-    share,
-    show,
-)
-from backends.numba_cpu.kernels.team import MULTIPLY_ADDS as MEMBER_OPS
+from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, advance, decide, meet, must_leave, share, show
 from backends.numba_cpu.layout.kernels.connections import first_column, stored_column
+from sparsednn.backend.shared_memory import FIRST_MEMBER, LINE, MULTIPLY_ADDS
 
 DROP = 16
 """Added to what the leader decides when rows have been numbered anew."""
@@ -177,7 +164,7 @@ def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_
         return GROW
     numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work, own)
     mark_alive(first, last, layer + 1, state[N_ROWS], new_ids, work.start[1 - side], work.stop[1 - side], work.reached)
-    place.shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
+    place.shared[FIRST_MEMBER + LINE * member + MULTIPLY_ADDS] += n_ops
     if not meet(place):
         return STOPPED
     if member == 0:

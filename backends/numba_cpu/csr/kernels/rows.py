@@ -14,24 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, kernel
-from backends.numba_cpu.kernels.team import (
-    COMPUTE,
-    FIGURE,
-    FIRST_MEMBER,
-    FROM,
-    GROW,
-    LAYER_OPS,
-    LINE,
-    STOPPED,
-    THROUGH,
-    TO,
-    advance,
-    decide,
-    meet,
-    must_leave,
-    show,
-)
-from backends.numba_cpu.kernels.team import MULTIPLY_ADDS as MEMBER_OPS
+from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, advance, decide, meet, must_leave, show
+from sparsednn.backend.shared_memory import FIGURE, FIRST_MEMBER, FROM, LAYER_OPS, LINE, MULTIPLY_ADDS, TO
 
 # Entries of RowWork.state
 LAYER, N_ROWS, TOTAL_OPS, NEEDED, SIDE = range(5)
@@ -208,7 +192,7 @@ def layer_on_rows(net, conn, layer, ids, values, new_ids, new_values, work, own,
         new_ids, new_values, own, fills,
     )  # fmt: skip
     shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
-    shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
+    shared[FIRST_MEMBER + LINE * member + MULTIPLY_ADDS] += n_ops
     return COMPUTE if meet(place) else STOPPED
 
 

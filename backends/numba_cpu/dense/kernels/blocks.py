@@ -34,22 +34,10 @@ from backends.numba_cpu.dense.kernels.pools import (
     drop_finished,
     find_checkpoint,
 )
-from backends.numba_cpu.kernels.team import (
-    COMPUTE,
-    FIRST_MEMBER,
-    GROW,
-    LAYER_OPS,
-    LINE,
-    STOPPED,
-    THROUGH,
-    decide,
-    meet,
-    must_leave,
-    share,
-    show,
-)
-from backends.numba_cpu.kernels.team import MULTIPLY_ADDS as MEMBER_OPS
+from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, decide, meet, must_leave, share, show
 from backends.numba_cpu.layout.kernels.connections import first_column
+from backends.numba_cpu.layout.kernels.streaming import AT_LAYER, NOT_READY, READY
+from sparsednn.backend.shared_memory import FIRST_MEMBER, LAYER_OPS, LINE, MULTIPLY_ADDS, STOP_FLAG
 
 SPINS = 64
 """Looks at whether a layer has been read, before another thread may run."""
@@ -75,8 +63,8 @@ class Output(NamedTuple):
 class Stream(NamedTuple):
     """What is to be waited for where layers are read from files; both empty where they are in memory (see `reader`).
 
-    ready : int64 (n_layers,)       above 0: the layer is there; below 0: it is damaged
-    at : int64 (8,)                 at[0]: the layer that the worker has come to
+    ready : int64 (n_layers,)       READY, NOT_READY or DAMAGED
+    at : int64 (LINE,)              at[AT_LAYER]: the layer that the worker has come to
     """
 
     ready: NDArray[np.int64]
@@ -127,12 +115,12 @@ def finish_block(net, rows, work, output):
 def wait_for_layer(stream, work, place):
     """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged."""
     layer, ready, looks = work.state[LAYER], stream.ready, 0
-    atomic_store(stream.at, 0, layer)
-    if atomic_load(ready, layer) > 0:
+    atomic_store(stream.at, AT_LAYER, layer)
+    if atomic_load(ready, layer) == READY:
         return COMPUTE
     came_at = clock_ns()
-    while atomic_load(ready, layer) == 0:
-        if atomic_load(place.flags, 0) != 0:
+    while atomic_load(ready, layer) == NOT_READY:
+        if atomic_load(place.flags, STOP_FLAG) != 0:
             return STOPPED
         looks += 1
         if looks < SPINS:
@@ -140,7 +128,7 @@ def wait_for_layer(stream, work, place):
         else:
             yield_core()
     work.state[WAITED_NS] += clock_ns() - came_at
-    return COMPUTE if atomic_load(ready, layer) > 0 else STOPPED
+    return COMPUTE if atomic_load(ready, layer) == READY else STOPPED
 
 
 @inline
@@ -240,7 +228,7 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, col
         else:
             n_ops = compute_together(net, conn, is_dense, work, column, place)
         shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
-        shared[FIRST_MEMBER + LINE * member + MEMBER_OPS] += n_ops
+        shared[FIRST_MEMBER + LINE * member + MULTIPLY_ADDS] += n_ops
         if not meet(place):
             return np.int64(STOPPED)
         if member == 0:

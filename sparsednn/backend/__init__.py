@@ -1,0 +1,77 @@
+"""The interface between the engine and whoever carries out the arithmetic; import its names from here.
+
+`sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.shared_memory` what executor and kernels share while
+they run, and `sparsednn.backend.registry` finds backends by name.
+"""
+
+from __future__ import annotations
+
+from sparsednn.backend.protocol import (
+    LEGAL_OPTIONS,
+    PLAIN_ENTRY_BYTES,
+    Backend,
+    DeviceBackend,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    ProfilingBackend,
+    RunSize,
+    SizedBackend,
+)
+from sparsednn.backend.registry import (
+    ENTRY_POINT_GROUP,
+    backend_names,
+    kernel_name,
+    load_backend,
+    require_in_memory,
+    require_schedulable,
+    workers_of,
+)
+from sparsednn.backend.shared_memory import (
+    CALL,
+    DONE,
+    LINE,
+    MEET_NS,
+    MULTIPLY_ADDS,
+    SCORE,
+    STOP_FLAG,
+    WORK,
+    Control,
+    Crew,
+    Outcome,
+)
+from sparsednn.errors import DeviceError
+
+__all__ = [
+    "CALL",
+    "DONE",
+    "ENTRY_POINT_GROUP",
+    "LEGAL_OPTIONS",
+    "LINE",
+    "MEET_NS",
+    "MULTIPLY_ADDS",
+    "PLAIN_ENTRY_BYTES",
+    "SCORE",
+    "STOP_FLAG",
+    "WORK",
+    "Backend",
+    "Control",
+    "Crew",
+    "DeviceBackend",
+    "DeviceError",
+    "GroupResult",
+    "KernelOptions",
+    "LayerSizes",
+    "MemoryBytes",
+    "Outcome",
+    "ProfilingBackend",
+    "RunSize",
+    "SizedBackend",
+    "backend_names",
+    "kernel_name",
+    "load_backend",
+    "require_in_memory",
+    "require_schedulable",
+    "workers_of",
+]

@@ -1,0 +1,248 @@
+"""The `Backend` protocol and what passes through it: the methods that the engine calls, their options and their results.
+
+A backend turns a network into a *plan* once, opens row groups on it, runs them through layers and closes them. Plans and
+groups are the backend's own objects: the engine only passes them on. What only some backends can do are protocols of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.backend.shared_memory import Control, Crew, Outcome
+from sparsednn.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """What a plan is to be made for.
+
+    Attributes
+    ----------
+    kernel : str
+        A name or alias that the backend lists in `kernels`; "auto" lets it choose.
+    rows : {"none", "prune", "retire", "merge"}
+        Each does what those before it do. "prune": drop rows that have become all zero and will stay so; "retire": take out
+        rows in which every neuron is at its activation's maximum, if all later layers provably keep that; "merge": let one row
+        go on for all that have the same bits.
+    columns : {"none", "merge"}
+        "merge": of columns of a layer that are the same, compute one.
+    order : {"given", "shared_inputs"}
+        Order in which a layer's output columns are computed; "shared_inputs" puts columns with the same inputs together.
+    full_columns : bool
+        Let the sparse kernels add a column of activations in which no row is zero as a dense vector, without its ids.
+    block_rows : int, optional
+        Rows that the dense-block kernels take at a time; None lets the backend choose.
+    stream_from : Path, optional
+        Where the packed layers are kept in files (made there if need be), to be read while those before them are computed;
+        None keeps them in memory.
+    """
+
+    kernel: str = "auto"
+    rows: str = "merge"
+    columns: str = "merge"
+    order: str = "shared_inputs"
+    full_columns: bool = True
+    block_rows: int | None = None
+    stream_from: Path | None = None
+
+
+LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "rows": ("none", "prune", "retire", "merge"),
+    "columns": ("none", "merge"),
+    "order": ("given", "shared_inputs"),
+}
+"""Legal values of the optimisations that can be switched."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """What a finished row group has come to.
+
+    Attributes
+    ----------
+    sums : float64 array, shape (n_rows,)
+        Sum of each row of the last activations, added in ascending neuron order.
+    multiply_adds : int
+        Multiply-adds really done.
+    output : csr_array of float32, shape (n_rows, n_outputs), or None
+        The last activations, if they were asked for.
+    """
+
+    sums: NDArray[np.float64]
+    multiply_adds: int
+    output: sp.csr_array | None
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Carries out inference. A plan may be used by several crews at once, a group by one at a time."""
+
+    name: str
+    kernels: Mapping[str, str]
+    """Legal names and aliases of kernels, each with the kernel's own name."""
+
+    schedulers: Mapping[str, tuple[str, ...]]
+    """For each kernel's own name, the schedulers that go with it."""
+
+    same_bits: Collection[str]
+    """Kernels (full names) whose results have the bits of the reference; those of others may be rounded in another way."""
+
+    own_threads: bool
+    """Whether there is one worker only, which calls a library that brings its own threads."""
+
+    plans_can_be_shared: Collection[str]
+    """With which residencies of the network ("memory", "stream") a plan is plain data that other processes can use (pickled,
+    with its arrays in shared memory)."""
+
+    def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Any:
+        """Return a plan: the network in the layout that the kernels want. Sees no input.
+
+        Where the backend brings its own threads, `n_workers` is how many these are to be.
+
+        Raises ValueError for an unknown kernel and MemoryError where the layout would not fit.
+        """
+
+    def warm_up(self, plan: Any, largest_group: int) -> None:
+        """Compile, or load from the cache, every kernel that the plan will call on groups of up to `largest_group` rows."""
+
+    def open(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Any:
+        """Return a row group: `rows` (0-based, ascending) of `inputs` (canonical float32), ready for the first layer.
+
+        A worker has one group open at a time. `output` says that `close` will be asked for the last activations.
+        """
+
+    def run(self, plan: Any, group: Any, control: Control, crew: Crew, member: int) -> Outcome:
+        """Run the group on from where it is; every member of the crew makes this call, and all return at the same layer
+        boundary.
+
+        A crew that has just begun takes at least one step before it returns because its leader was called.
+        """
+
+    def close(self, plan: Any, group: Any) -> GroupResult:
+        """Return the results of a group that is through, and give its memory back to the worker."""
+
+    def row_unit(self, plan: Any) -> int:
+        """Return how many instances the kernel takes at a time, however few there are: row groups are made of such units."""
+
+    def describe(self, plan: Any) -> dict[str, Any]:
+        """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerSizes:
+    """How large the layers of a plan are as they are run, which is smaller than in the network where columns are merged.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs, connections : int64 arrays, shape (n_layers,)
+    full_stays : bool array, shape (n_layers,)
+        Whether rows that are saturated before the layer are taken out.
+    """
+
+    n_inputs: NDArray[np.int64]
+    n_outputs: NDArray[np.int64]
+    connections: NDArray[np.int64]
+    full_stays: NDArray[np.bool_]
+
+
+@runtime_checkable
+class ProfilingBackend(Backend, Protocol):
+    """A backend that can also count the work that rows will be, for cost models."""
+
+    def profile(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return how many activations of each row (0-based) are nonzero before each layer and after the last.
+
+        Shape (n_layers + 1, len(rows)). Many threads may call it at once. Raises ValueError for a plan that cannot do it; that
+        of kernel "auto" can.
+        """
+
+    def layer_sizes(self, plan: Any) -> LayerSizes:
+        """Return how large the layers are as they are run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSize:
+    """How large a run is, as far as this is known before anything is loaded.
+
+    Attributes
+    ----------
+    neurons, layers : int
+        Of a network whose layers are all as wide as its input.
+    connections, distinct_connections : int
+        Of all layers; and of their columns that differ from each other.
+    distinct_outputs : int
+        Outputs of a layer whose columns differ from each other.
+    instances, nonzeros : int
+        Of the inputs.
+    threads : int
+        Of all processes on the node.
+    """
+
+    neurons: int
+    layers: int
+    connections: int
+    distinct_connections: int
+    distinct_outputs: int
+    instances: int
+    nonzeros: int
+    threads: int
+
+    @property
+    def id_bytes(self) -> int:
+        """Bytes of a neuron's id in the smallest unsigned type that holds all of them."""
+        return 2 if self.neurons <= 2**16 else 4
+
+
+PLAIN_ENTRY_BYTES = 8
+"""What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBytes:
+    """Bytes of host memory that a run takes besides the network and the inputs.
+
+    Attributes
+    ----------
+    plan : int
+        The network in the kernel's layout, at its peak while it is put together.
+    activations : int
+        Of all threads.
+    """
+
+    plan: int
+    activations: int
+
+    @classmethod
+    def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> MemoryBytes:
+        """Return those of a layout with so many bytes for every connection, and of sparse activations as dense as the inputs.
+
+        It is what a backend that does not say is taken for.
+        """
+        return cls(entry_bytes * size.connections, (size.id_bytes + 4) * size.nonzeros)
+
+
+@runtime_checkable
+class SizedBackend(Backend, Protocol):
+    """A backend that can say how much memory a run takes, so that one that cannot fit is refused before it is made."""
+
+    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
+        """Return what a run of that size takes; `options` has a kernel's full name.
+
+        What the kernel cannot do of the options makes no difference: a plan that cannot be streamed is counted as in memory.
+        """
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
+
+    def place(self, node_rank: int, node_size: int) -> int:
+        """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
+        otherwise. Called before anything else."""
