@@ -205,7 +205,6 @@ def _check_executor(config: Config) -> None:
     cluster, simulated = config.cluster, config.executor is Executor.simulated
     if simulated:
         for name, value, alone in (
-            ("threads", config.threads, None),
             ("processes", config.processes, None),
             ("rebalance_after", config.rebalance_after, None),
             ("partition.split", config.partition.split.value, "even"),

@@ -1,16 +1,31 @@
-"""The same job with other libraries."""
+"""The same job with other libraries: times, and how many times as long the best of them takes as ours, round by round."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
-from experiments.records.read import Points, frame
+from experiments.records.read import Point, Points, frame
+from experiments.records.statistics import Interval, median_interval, ratios_in_turn
 
 ROOM = 8.0  # right of the longest bar, for the text beside it
-SWEEPS = ("numba", "libraries", "reference")
+OURS, LIBRARIES = "numba", "libraries"
+SWEEPS = (OURS, LIBRARIES, "reference")
+
+
+def best_library(points: Points) -> Point | None:
+    """Return the library with the smallest median, if there is any."""
+    return min(points.of(LIBRARIES), key=lambda point: point.median_s, default=None)
+
+
+def ratio_to_ours(ours: Point, library: Point | None) -> Interval | None:
+    """Return how many times as long a library takes as a point of ours, which comes before it in each round."""
+    ratios = [] if library is None or ours.sweep != OURS else ratios_in_turn(ours, library)
+    return median_interval([1 / ratio for ratio in ratios]) if ratios else None
 
 
 def draw(points: Points) -> Drawing:
@@ -36,18 +51,24 @@ def draw(points: Points) -> Drawing:
     style.entitle(figure, f"Other libraries: {job}", points)
     data = frame(found)
     data["ratio_to_fastest"] = data["seconds_median"] / best.median_s
-    return Drawing(figure, data, _table(points, best.median_s))
+    library = best_library(points)
+    intervals = [ratio_to_ours(point, library) for point in found]
+    data["best_library"] = [None if interval is None or library is None else library.label for interval in intervals]
+    for place, name in enumerate(("best_library_ratio", "best_library_ratio_low", "best_library_ratio_high")):
+        data[name] = [None if interval is None else interval[place] for interval in intervals]
+    return Drawing(figure, data, _table(points, best.median_s, intervals))
 
 
-def _table(points: Points, best_s: float) -> Table:
-    table = Table(title="The same job with other libraries")
+def _table(points: Points, best_s: float, intervals: Sequence[Interval | None]) -> Table:
+    table = Table(title="The same job with other libraries; best library / ours: medians round by round, with 95 % intervals")
     for name in ("", "backend"):
         table.add_column(name)
-    for name in ("inference s", "smallest to largest", "x fastest"):
+    for name in ("inference s", "smallest to largest", "x fastest", "best library / this"):
         table.add_column(name, justify="right")
-    for point in points.points:
+    for point, interval in zip(points.points, intervals, strict=True):
         times_s = point.times_s
         spread = f"{min(times_s):.4g} to {max(times_s):.4g}"
+        ratio = "" if interval is None else "{:.2f} ({:.2f} to {:.2f})".format(*interval)
         backend = f"{point.record['backend']} {point.record['kernel']}"
-        table.add_row(escape(point.label), backend, f"{point.median_s:.4g}", spread, f"{point.median_s / best_s:.2f}")
+        table.add_row(escape(point.label), backend, f"{point.median_s:.4g}", spread, f"{point.median_s / best_s:.2f}", ratio)
     return table

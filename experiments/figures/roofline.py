@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -45,28 +44,6 @@ def draw(points: Points) -> Drawing:
     data.insert(0, "sweep", point.sweep)
     data.insert(1, "point", point.label)
     return Drawing(figure, data, tables(figures))
-
-
-def draw_roofline(figures: Figures, path: Path) -> None:
-    """Draw a roofline as a PNG file, and as a PDF file of the same name beside it; both are written atomically.
-
-    Parameters
-    ----------
-    figures : mapping
-        What `experiments.roofline.measure` measured, or the JSON file it wrote.
-    path : Path
-
-    Raises
-    ------
-    ValueError
-        If the name does not end in ``.png``, or there is nothing to draw.
-    OSError
-        If a file cannot be written.
-    """
-    if path.suffix != ".png":
-        raise OptionError(f"{path}: rooflines are drawn as PNG files, with a PDF beside; give a name that ends in .png")
-    with style.styled():
-        style.save(roofline_figure(figures), path.with_suffix(""))
 
 
 def roofline_figure(figures: Figures) -> Figure:

@@ -47,6 +47,11 @@ GRACE_S = 5.0
 """Time to end after being asked to."""
 
 
+def starts_processes(processes: int | None, timeout_s: float | None) -> bool:
+    """Whether a point runs in processes of its own: in several, or in a new one that can be ended after `timeout_s`."""
+    return processes is not None and (processes > 1 or timeout_s is not None)
+
+
 def run_point(
     config: Config, folder: Path, overrides: list[str], display: Display, about: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -75,7 +80,8 @@ def run_point(
     if status == 0 and record is not None:
         return record
     if timed_out:
-        raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {n} processes took longer and were ended")
+        took = "1 process took longer and was ended" if n == 1 else f"{n} processes took longer and were ended"
+        raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {took}")
     if record is not None and record["status"] != "complete":
         return record
     raise ProcessError(f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. {_way_out(status)}")

@@ -44,7 +44,7 @@ def run_point(
 
     `overrides` are those that the user gave for this point, for the record; `about` is what else it is to say. An inference
     is run, and its summary shown, unless there is a `benchmark`. `comm` has the processes that an MPI launcher has started;
-    without, a configuration with more than one process starts them, and they write the record.
+    without, a configuration with several processes, or with one and a timeout, starts them, and they write the record.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def run_point(
         record["config_hash"] = config_hash(record["config"])
         if benchmark is None:
             record |= {"neurons": config.neurons, "layers": config.layers}
-        if benchmark is None and comm is None and (config.processes or 1) > 1:
+        own = mpiexec.starts_processes(config.processes, config.cluster.timeout_s)
+        if own and benchmark is None and comm is None:
             return mpiexec.run_point(config, folder, overrides, display, about)
         record |= _work(config, record, display, folder, benchmark, comm)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from experiments.config.resolve import ConfigError
 from experiments.config.schema import Executor
-from experiments.launch.mpiexec import launcher
+from experiments.launch.mpiexec import launcher, starts_processes
 from sparsednn.backend import load_backend
 
 
@@ -14,7 +14,7 @@ def missing_package(cfg: DictConfig) -> str | None:
     """Say which package a composed point lacks, and how to get it; None if it lacks none."""
     try:
         load_backend(str(cfg.backend.name))
-        if (cfg.processes or 1) > 1 and cfg.executor is Executor.threads:
+        if starts_processes(cfg.processes, cfg.cluster.timeout_s) and cfg.executor is Executor.threads:
             launcher(cfg.cluster.mpiexec)
     except (ImportError, ConfigError) as error:
         return str(error)

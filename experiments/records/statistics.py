@@ -1,57 +1,54 @@
-"""What benchmarks have in common: their arguments, pairs of times, and intervals."""
+"""Medians with their intervals, and ratios of runs that took turns."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import numpy as np
 import scipy
 
-from experiments.run.environment import environment
-from sparsednn.system.files import write_json
+from experiments.records.read import Point
 
 WIDTH = 150
+"""Of a console that tables are written to."""
+
+Interval = tuple[float, float, float]
+"""A median, and the ends of its 95 % interval."""
 
 
-def parse(arguments: Sequence[str] | None, module: str, about: str | None, rounds: int) -> argparse.Namespace:
-    """Read ``--rounds`` and ``--json``; a value that cannot be used ends the program before anything is run."""
-    parser = benchmark_parser(module, about, rounds)
-    args = parser.parse_args(arguments)
-    check_common(parser, args)
-    return args
-
-
-def benchmark_parser(module: str, about: str | None, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser of what all benchmarks take; its result is to go through `check_common`."""
-    parser = argparse.ArgumentParser(prog=f"python -m experiments.{module}", description=about)
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, help="rounds that count, after one that does not (default: %(default)s)"
-    )
-    parser.add_argument("--json", type=Path, help="also write all figures to this file")
-    return parser
-
-
-def check_common(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End the program if a value cannot be used."""
-    if args.rounds < 1:
-        parser.error(f"--rounds {args.rounds}: at least 1 is needed")
-    if args.json is not None and not args.json.parent.is_dir():
-        parser.error(f"--json {args.json}: there is no folder {args.json.parent}")
-
-
-def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Write figures and the environment, if a file was asked for."""
-    if path is not None:
-        write_json(path, {"environment": environment(), **figures})
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+def median_interval(values: Sequence[float]) -> Interval:
     """Return the median of `values` and the ends of its 95 % interval (bootstrap, percentiles; Efron 1979)."""
     middle = float(np.median(values))
     if len(values) < 2:
         return middle, middle, middle
     found = scipy.stats.bootstrap((values,), np.median, method="percentile", rng=np.random.default_rng(0), n_resamples=5000)
     return middle, float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def ratios_in_turn(one: Point, other: Point) -> list[float]:
+    """Return the seconds of one point over those of another, for each round that has both; of repeats, the median counts.
+
+    A round of `other` is the run of it between two runs of `one` of the same experiment: so `one` comes first in each round. A
+    round in which either failed, or stands for a run at another time (resume=true), is left out.
+    """
+    found: list[float] = []
+    theirs = _by_run(other)
+    for run, mine in _by_run(one).items():
+        for number, end in pairwise([*sorted(mine), math.inf]):
+            turn = min((n for n in theirs[run] if number < n < end), default=None)
+            if turn is not None:
+                found.append(mine[int(number)] / theirs[run][turn])
+    return found
+
+
+def _by_run(point: Point) -> dict[Path, dict[int, float]]:
+    """Return the seconds of each record, by the folder of its experiment and its number there."""
+    found: dict[Path, dict[int, float]] = defaultdict(dict)
+    for folder, record in zip(point.folders, point.records, strict=True):
+        found[folder.parent][record["experiment"]["number"]] = median(record["seconds"]["inference"])
+    return found

@@ -36,6 +36,11 @@ TITLES = {
     "ablation": "What each optimisation brings",
     "linear_cost": "Cost where no work is avoided",
     "peers": "Other libraries",
+    "random_networks": "Random networks, beside other libraries",
+    "kernel_rates": "What the kernels take",
+    "scheduler_pairs": "Schedulers in pairs",
+    "process_pairs": "Processes against threads",
+    "validate_simulator": "The simulator against real runs",
     "roofline": "The kernel beside its roofline",
     "gpu_check": "GPU check",
 }

@@ -1,4 +1,4 @@
-"""The roofline of the dense-block kernel: ``python -m experiments.roofline``.
+"""The roofline of the dense-block kernel: ``python run.py experiment=roofline``.
 
 A layer on a block of instances is one multiply-add of a weight and a vector of instances for each connection. What can it
 reach at most? Measured in the same run as the kernel, round by round in turn, are
@@ -33,24 +33,16 @@ for a limited time in all; how many stayed disturbed is reported.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from backends.common.jit import JIT_DISABLED
 from experiments.config.resolve import Config, ConfigError
-from experiments.figures.roofline import draw_roofline
-from experiments.records.statistics import benchmark_parser, check_common, write_figures
 from experiments.roofline.model import caches
 from experiments.roofline.probes import Crew, LayerCase, Probe, group_case, machine_probes, radixnet_case
 from experiments.roofline.rates import summed_up
-from experiments.roofline.table import show
 from sparsednn.engine import default_threads
-from sparsednn.system.console import run_program
 
 GROUP, GROUP_STRIDE = "one group of columns", 64
 
@@ -68,31 +60,6 @@ FULL = Size((1024, 4096, 16384, 65536), (128, 32, 64, 256), 0.004)
 """A measurement takes far longer than threads take to start together, and is short enough to be left alone often."""
 
 TOY = Size((64,), (128, 24), 1e-4)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit code."""
-    parser = benchmark_parser("roofline", (__doc__ or "").split("\n\n")[0], rounds=7)
-    parser.add_argument(
-        "--threads", type=int, default=default_threads(), help="run on one thread and on so many (default: %(default)s)"
-    )
-    parser.add_argument("--figure", type=Path, help="also draw the roofline: FILE.png, and FILE.pdf beside it")
-    args = parser.parse_args(arguments)
-    check_common(parser, args)
-    if args.threads < 1:
-        parser.error(f"--threads {args.threads}: at least 1 is needed")
-    if args.figure is not None and (args.figure.suffix != ".png" or not args.figure.parent.is_dir()):
-        parser.error(f"--figure {args.figure}: must be the name of a .png file in a folder that exists")
-    try:
-        require_usable()
-    except ConfigError as error:
-        parser.error(str(error))
-    figures = measure(args.rounds, args.threads, FULL)
-    show(figures, Console())
-    write_figures(args.json, figures)
-    if args.figure is not None:
-        draw_roofline(figures, args.figure)
-    return 0
 
 
 def require_usable() -> None:
@@ -172,7 +139,3 @@ def run_in_turn(probes: dict[int, list[Probe]], rounds: int, least_s: float, pro
     finally:
         crew.close()
     return crew
-
-
-if __name__ == "__main__":
-    sys.exit(run_program(main))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, tile_width
+from sparsednn.errors import OptionError
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 ASSUMED = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
@@ -77,7 +78,7 @@ def _size(path: Path) -> int:
     text = _read(path)
     match = re.fullmatch(r"(\d+)([KMG]?)", text)
     if not match or int(match[1]) == 0:
-        raise ValueError(f"{path}: {text!r} is not a cache's size such as 32K")
+        raise OptionError(f"{path}: {text!r} is not a cache's size such as 32K")
     return int(match[1]) * _UNITS[match[2]]
 
 

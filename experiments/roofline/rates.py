@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.records.statistics import median_interval
 from experiments.roofline.model import ARITHMETIC, roof
+from sparsednn.errors import OptionError
 
 Figures = Mapping[str, Any]
 COUNTS = ("any_order", "this_order")
@@ -42,7 +43,7 @@ def joined(runs: Sequence[Figures]) -> dict[str, Any]:
     """
     first, *rest = runs
     if any(_identity(run) != _identity(first) for run in rest):
-        raise ValueError("rooflines of different machines or sizes cannot be taken together; give folders of one of them")
+        raise OptionError("rooflines of different machines or sizes cannot be taken together; give folders of one of them")
     together: dict[str, Any] = {key: sum(run[key] for run in runs) for key in ("rounds", "measured", "disturbed")}
     for part in ("rates", "kernels"):
         entries = zip(*(run[part] for run in runs), strict=True)

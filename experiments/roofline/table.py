@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
-
-WIDTH = 185
-"""Of the console at least: in a narrower one, columns of the table are cut off."""
 
 MODEL = """\
 roof: the least of the arithmetic rate and, of each level, bandwidth x multiply-adds / bytes that it has to deliver; with the
@@ -18,12 +15,6 @@ limit, the multiply-adds per byte. L1 delivers 4 bytes for each multiply-add, an
 further out what the nearer ones cannot hold, in any order of the work (roof: a bound), or what LRU caches miss in the
 kernel's order (in order). columns=merge: equal columns are computed once. See the docstring of experiments/roofline/measure.py.
 """
-
-
-def show(figures: Mapping[str, Any], console: Console) -> None:
-    """Print what the machine does and what the kernel reaches, for each number of threads."""
-    console.width = max(console.width, WIDTH)
-    console.print(tables(figures))
 
 
 def tables(figures: Mapping[str, Any]) -> Group:

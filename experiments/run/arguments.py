@@ -56,6 +56,7 @@ def simulate_arguments(config: Config) -> dict[str, Any]:
         nodes=cluster.nodes,
         processes_per_node=cluster.processes_per_node,
         cores_per_node=cluster.cores_per_node or default_threads(),
+        threads=config.threads,
         numa_domains=cluster.numa_domains or 1,
         slow_core=cluster.slow_core,
         noisy_node=cluster.noisy_node,

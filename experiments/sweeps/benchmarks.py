@@ -34,6 +34,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "gpu_check": Benchmark("experiments.gpu_check.check", ("threads", "repeats", "instances")),
+    "random_networks": Benchmark("experiments.sweeps.random_contests", ("threads", "repeats")),
     "roofline": Benchmark("experiments.roofline.measure", ("threads", "repeats")),
 }
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.config.resolve import ConfigError
@@ -19,6 +19,9 @@ UP_TO_CORES = "up_to_cores"
 _BARE = re.compile(r"[\w./+-]+")
 _BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")  # only there does Hydra take backslashes for more than themselves
 _OWN = ("experiment", "hydra")
+CALIBRATION = "cluster.calibration"
+_USE_IT = {"executor=simulated", "scheduler=auto"}
+"""What uses a calibration, by an override."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def plan(experiment: ExperimentConfig, given: Iterable[str], n_cores: int = 1) -
     """Return the points of an experiment, in the order in which they are to be run.
 
     Of several values for a key the last counts: the experiment's, the sweep's, those for toy size, the point's own, the user's.
-    A user may change whatever is the same in all points, but not what some sweep varies. A benchmark is one point.
+    A user may change whatever is the same in all points, but not what some sweep varies. A calibration file is for simulated
+    points, and measured ones beside them do without. A benchmark is one point.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def plan(experiment: ExperimentConfig, given: Iterable[str], n_cores: int = 1) -
     for (sweep_name, label), n_times in Counter((point.sweep, point.label) for point in points).items():
         if n_times > 1:
             raise ConfigError(f"experiment {experiment.name}: {n_times} points are {sweep_name} / {label}; give them labels")
-    return points
+    return _with_calibration_where_used(points)
 
 
 def override(key: str, value: Any) -> str:
@@ -112,6 +116,18 @@ def _joined(point: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         return {**point, **own}
     label = ", ".join([str(point[LABEL]), *(override(key, value) for key, value in own.items())])
     return {**point, **own, LABEL: label}
+
+
+def _with_calibration_where_used(points: list[PlannedPoint]) -> list[PlannedPoint]:
+    """Take the calibration file from points that have no use for one, if others have; if none has, the run refuses it."""
+    using = [bool(_USE_IT & set(point.overrides)) for point in points]
+    if not any(using):
+        return points
+    return [point if uses else _without(point, CALIBRATION) for point, uses in zip(points, using, strict=True)]
+
+
+def _without(point: PlannedPoint, key: str) -> PlannedPoint:
+    return replace(point, overrides=tuple(text for text in point.overrides if text.partition("=")[0].lstrip("+") != key))
 
 
 def _user_overrides(given: Iterable[str]) -> dict[str, str]:

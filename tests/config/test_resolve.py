@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from experiments.config.resolve import Config, ConfigError, as_record, keys, register, resolve
 from experiments.config.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
+from experiments.run.arguments import simulate_arguments
 from sparsednn.options import HASHINGS
 from sparsednn.schedulers import STRATEGIES, SchedulerOptions
 
@@ -113,7 +114,6 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["cluster.cores_per_node=4"], "cluster.cores_per_node=4", id="cores of a node"),
         pytest.param(["network=files"], "network.path=FOLDER", id="files without a folder"),
         pytest.param(["input=files"], "input.path=FILE_OR_FOLDER", id="input files without a path"),
-        pytest.param(["executor=simulated", "threads=2"], "threads=2: not with executor=simulated", id="simulated threads"),
         pytest.param(["executor=simulated", "processes=2"], "processes=2: ", id="simulated processes"),
         pytest.param(["executor=simulated", "repeats=2"], "repeats=2: not with executor=simulated", id="simulated repeats"),
         pytest.param(["executor=simulated", "cluster.pin=true"], "cluster.pin=true: not with", id="simulated pinning"),
@@ -137,6 +137,13 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
 def test_what_cannot_be_run_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         composed(*overrides)
+
+
+def test_a_simulated_process_may_have_other_threads_than_cores() -> None:
+    config = composed("executor=simulated", "cluster.cores_per_node=2", "threads=4")
+    machines = simulate_arguments(config)["cluster"]
+    assert (machines.cores_per_node, machines.n_workers) == (2, 4)
+    assert simulate_arguments(composed("executor=simulated", "cluster.cores_per_node=2"))["cluster"].n_workers == 2
 
 
 def test_a_configuration_without_the_schema_is_refused() -> None:

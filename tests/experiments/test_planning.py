@@ -114,6 +114,18 @@ def test_a_users_group_takes_the_place_of_an_experiments_fields() -> None:
     assert planned(config, "optimize=all")[0] == ("seed=1", "layers=6", "threads=1", "optimize=all")
 
 
+def test_a_calibration_file_is_for_the_points_that_use_one() -> None:
+    overrides = {"seed": 2}
+    grids = {"measured": {"threads": [1, 2]}, "simulated": {"executor": ["simulated"]}, "auto": {"scheduler": ["auto", "data"]}}
+    sweeps = [SweepConfig(name, overrides=overrides, grid=values) for name, values in grids.items()]
+    found = plan(experiment(*sweeps), ["cluster.calibration=mine.json"])
+    with_it = [(point.sweep, point.label) for point in found if "cluster.calibration=mine.json" in point.overrides]
+    assert with_it == [("simulated", "executor=simulated"), ("auto", "scheduler=auto")]
+    assert [point.overrides[:3] for point in found] == [("seed=2", "layers=6", "optimize=paper")] * 5, "nothing else is gone"
+    alone = planned(experiment(sweeps[0]), "cluster.calibration=mine.json")
+    assert all("cluster.calibration=mine.json" in overrides for overrides in alone), "so that it is refused"
+
+
 @pytest.mark.parametrize(
     ("given", "swept"),
     [

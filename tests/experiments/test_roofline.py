@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -190,37 +189,27 @@ def test_all_threads_work_at_the_same_time_on_memory_of_their_own() -> None:
     assert crew.n_measured == 1
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "FULL", roofline.TOY)
-    monkeypatch.setattr(roofline, "caches", lambda: (Cache("L1", 8 << 10, 1), Cache("L2", 64 << 10, 1)))
-
-
 @compiled
-def test_the_benchmark_states_roofs_and_shares(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, image = tmp_path / "roofline.json", tmp_path / "roofline.png"
-    assert roofline.main(["--rounds", "2", "--threads", "2", "--json", str(file), "--figure", str(image)]) == 0
-    written = json.loads(file.read_text())
-    assert {(rate["threads"], rate["name"], rate["lanes"]) for rate in written["rates"]} == {
+def test_the_benchmark_states_roofs_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "caches", lambda: (Cache("L1", 8 << 10, 1), Cache("L2", 64 << 10, 1)))
+    done: list[tuple[int, int]] = []
+    found = roofline.measure(2, 2, roofline.TOY, lambda *of: done.append(of))
+    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert {(rate["threads"], rate["name"], rate["lanes"]) for rate in found["rates"]} == {
         (n, name, lanes) for n in (1, 2) for name in ("unfused", "fused", "L1", "L2", "memory") for lanes in kernels.LANES
     }
-    assert len(written["kernels"]) == 2 * (1 + 2 * 2)
-    assert written["measured"] == 3 * (len(written["rates"]) + len(written["kernels"]))
-    for entry in written["rates"] + written["kernels"]:
+    assert len(found["kernels"]) == 2 * (1 + 2 * 2)
+    assert found["measured"] == 3 * (len(found["rates"]) + len(found["kernels"]))
+    for entry in found["rates"] + found["kernels"]:
         assert len(entry["values"]) == 2
         assert 0 < entry["low"] <= entry["median"] <= entry["high"]
-    for case in written["kernels"]:
+    for case in found["kernels"]:
         most, ordered = case["any_order"], case["this_order"]
         assert most["rate"] >= ordered["rate"] > 0
         for one in (most, ordered):
             assert one["bytes"]["L1"] == case["loaded_bytes"]
             assert all(share > 0 for share in one["share"]["values"])
-    check_roof_again(written)
-    assert image.read_bytes().startswith(b"\x89PNG")
-    assert image.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    shown = capsys.readouterr().out
-    assert "one group of columns" in shown
-    assert "2 threads together" in shown
+    check_roof_again(found)
 
 
 def check_roof_again(written: dict[str, Any]) -> None:
@@ -234,29 +223,6 @@ def check_roof_again(written: dict[str, Any]) -> None:
     needed = case["this_order"]["bytes"]
     limits = [best["unfused"], *(best[n] * case["multiply_adds"] / needed[n] for n in needed if needed[n])]
     assert case["this_order"]["rate"] == pytest.approx(min(limits))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--threads", "0"], "--threads 0: at least 1 is needed"),
-        (["--figure", "roofline.jpg"], "--figure roofline.jpg: must be the name of a .png file in a folder that exists"),
-        (["--rounds", "0"], "--rounds 0: at least 1 is needed"),
-    ],
-    ids=["no threads", "not a png", "no rounds"],
-)
-def test_what_cannot_be_done_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        roofline.main(arguments)
-    assert caught.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-def test_without_the_compiler_there_is_no_roofline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(roofline, "JIT_DISABLED", True)
-    with pytest.raises(SystemExit):
-        roofline.main([])
-    assert "NUMBA_DISABLE_JIT is set" in capsys.readouterr().err
 
 
 @compiled

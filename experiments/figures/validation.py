@@ -1,0 +1,170 @@
+"""The simulator against real runs: what it predicts, beside what was measured of the same job on this machine.
+
+Nothing is fitted: points of the sweep ``simulated`` are held against those of the sweep ``measured`` that have the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from rich.console import Group
+from rich.table import Table
+
+from experiments.config.resolve import ConfigError
+from experiments.figures.base import style
+from experiments.figures.base.bars import network, scheduler
+from experiments.figures.base.drawing import Drawing
+from experiments.records.read import Point, Points, frame
+
+MEASURED, SIMULATED = "measured", "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to run one network: measured, and simulated."""
+
+    measured: Point
+    simulated: Point
+
+    @property
+    def error(self) -> float:
+        """Simulated over the median of the measured seconds, less 1."""
+        return self.simulated.median_s / self.measured.median_s - 1
+
+
+def kernel(point: Point) -> str:
+    """Name a point's kernel."""
+    return str(point.record["kernel"])
+
+
+def threads(point: Point) -> str:
+    """Say how many threads a point has."""
+    return str(point.record["threads"])
+
+
+PARTS: dict[str, Callable[[Point], str]] = {
+    "": lambda point: "all",
+    "kernel": kernel,
+    "threads": threads,
+    "scheduler": scheduler,
+    "network": network,
+    "kernel, threads": lambda point: f"{kernel(point)}, {threads(point)}",
+}
+
+
+def cases_of(points: Points) -> list[Case]:
+    """Return what was both measured and simulated.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was.
+    """
+    predicted = {point.label: point for point in points.of(SIMULATED)}
+    found = [Case(point, predicted[point.label]) for point in points.of(MEASURED) if point.label in predicted]
+    if not found:
+        raise ConfigError(f"experiment {points.name}: no point is in both of the sweeps {MEASURED} and {SIMULATED}")
+    return found
+
+
+def errors_by_part(cases: Iterable[Case]) -> dict[str, list[float]]:
+    """Group the errors: of all cases, and of parts of them."""
+    found: dict[str, list[float]] = {}
+    cases = list(cases)
+    for name, part in PARTS.items():
+        for case in cases:
+            found.setdefault(f"{name} {part(case.measured)}".strip(), []).append(case.error)
+    return found
+
+
+def draw(points: Points) -> Drawing:
+    """Draw predicted against measured times, a panel for each kernel; where they are equal is a line."""
+    cases = cases_of(points)
+    kernels = list(dict.fromkeys(kernel(case.measured) for case in cases))
+    schedulers = list(dict.fromkeys(scheduler(case.measured) for case in cases))
+    n_threads = list(dict.fromkeys(threads(case.measured) for case in cases))
+    figure = style.new_figure(4.4 * len(kernels) + 2.0, 4.8)
+    panels = figure.subplots(1, len(kernels), squeeze=False)[0]
+    for axes, name in zip(panels, kernels, strict=True):
+        _draw_cases(axes, [case for case in cases if kernel(case.measured) == name], schedulers, n_threads)
+        axes.set_title(name)
+        axes.set_xlabel("measured (s, logarithmic)")
+    panels[0].set_ylabel(f"predicted (s, logarithmic; {SIMULATED})")
+    figure.legend(handles=_legend(schedulers, n_threads), loc="outside right upper", fontsize=8.5)
+    style.entitle(figure, "The simulator against real runs", points, "medians; lines from the fastest to the slowest run")
+    return Drawing(figure, _data(points, cases), Group(_cases_table(cases), _errors_table(cases)))
+
+
+def _draw_cases(axes: Axes, cases: Sequence[Case], schedulers: Sequence[str], n_threads: Sequence[str]) -> None:
+    for case in cases:
+        point = case.measured
+        colour = style.COLOURS[schedulers.index(scheduler(point)) % len(style.COLOURS)]
+        marker = style.MARKERS[n_threads.index(threads(point)) % len(style.MARKERS)]
+        spread = [[values[0]] for values in style.spread([point])]
+        axes.errorbar(
+            point.median_s, case.simulated.median_s, xerr=spread, color=colour, marker=marker, markerfacecolor="white",
+            linewidth=1,
+        )  # fmt: skip
+    times_s = [time for case in cases for time in (*case.measured.times_s, case.simulated.median_s)]
+    ends = [min(times_s) / 1.3, max(times_s) * 1.3]
+    axes.plot(ends, ends, color=style.GREY, linestyle=":")
+    style.logarithmic(axes, "x")
+    style.logarithmic(axes, "y")
+    axes.set(xlim=ends, ylim=ends)
+
+
+def _legend(schedulers: Sequence[str], n_threads: Sequence[str]) -> list[Line2D]:
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "linestyle": "none"}
+    handles = [
+        Line2D([], [], color=style.COLOURS[number % len(style.COLOURS)], linewidth=3, label=name)
+        for number, name in enumerate(schedulers)
+    ]
+    handles += [
+        Line2D([], [], color=style.INK, marker=style.MARKERS[n % len(style.MARKERS)], label=_threads_name(name), **hollow)
+        for n, name in enumerate(n_threads)
+    ]
+    return [*handles, Line2D([], [], color=style.GREY, linestyle=":", label="predicted = measured")]
+
+
+def _threads_name(n_threads: str) -> str:
+    return "1 thread" if n_threads == "1" else f"{n_threads} threads"
+
+
+def _data(points: Points, cases: Sequence[Case]) -> pd.DataFrame:
+    of = {id(point): case for case in cases for point in (case.measured, case.simulated)}
+    found = [of.get(id(point)) for point in points.points]
+    data = frame(points.points)
+    data["measured_s"] = [None if case is None else case.measured.median_s for case in found]
+    data["predicted_s"] = [None if case is None else case.simulated.median_s for case in found]
+    data["error"] = [None if case is None else case.error for case in found]
+    return data
+
+
+def _cases_table(cases: Sequence[Case]) -> Table:
+    table = Table(title="Inference: measured (median, smallest to largest) and simulated seconds")
+    for name in ("network", "kernel", "instances", "scheduler", "threads", "measured s", "simulated s", "error"):
+        table.add_column(name, justify="left" if name in ("network", "kernel", "scheduler") else "right")
+    for case in cases:
+        point, times_s = case.measured, case.measured.times_s
+        table.add_row(
+            network(point), kernel(point), f"{point.record['instances']:,}", scheduler(point), threads(point),
+            f"{point.median_s:.3f} ({min(times_s):.3f} to {max(times_s):.3f})",
+            style.labelled(f"{case.simulated.median_s:.3f}", True), f"{100 * case.error:+.0f} %",
+        )  # fmt: skip
+    return table
+
+
+def _errors_table(cases: Sequence[Case]) -> Table:
+    """Medians of the errors, and of their sizes, over all cases and over parts of them."""
+    table = Table(title="Simulated / measured - 1")
+    for name in ("cases", "number", "median of absolute errors", "median error"):
+        table.add_column(name, justify="left" if name == "cases" else "right")
+    for name, errors in errors_by_part(cases).items():
+        table.add_row(name, str(len(errors)), f"{100 * median(map(abs, errors)):.1f} %", f"{100 * median(errors):+.1f} %")
+    return table
