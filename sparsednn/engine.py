@@ -39,6 +39,9 @@ from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
 from sparsednn.simulator.tuning import AUTO, CHOSEN, Choice, choose_for
 from sparsednn.system.cores import usable_cores
 
+MOST_THREADS = 4096
+"""More would only be a mistake, and take minutes to be started."""
+
 
 def infer(
     network: Network,
@@ -101,6 +104,8 @@ def infer(
     backend = load_backend(backend) if isinstance(backend, str) else backend
     usual = backend.place(comm.node_rank, comm.node_size) if isinstance(backend, DeviceBackend) else n_cores
     n_threads = usual if threads is None else whole_number("threads", threads, 1)
+    if n_threads > MOST_THREADS:
+        raise OptionError(f"threads={n_threads}: at most {MOST_THREADS}; more than there are cores bring nothing")
     kernel = kernel_name(backend, kernel)
     if isinstance(scheduler, str) and scheduler != AUTO:
         require_schedulable(backend, kernel, scheduler, SCHEDULERS)

@@ -26,6 +26,9 @@ RESIDENCIES = ("memory", "stream")
 ROW_ORDERS = ("given", "alive_first")
 SPLITS = ("even", "work")
 CHOICES = {**LEGAL_OPTIONS, "hashing": HASHINGS, "row_order": ROW_ORDERS, "residency": RESIDENCIES, "split": SPLITS}
+PARAMETERS = ("backend", "kernel", "scheduler", "threads", "output")
+"""Of `infer`, beside its options."""
+
 FLAGS = ("full_columns", "pin", "trace", "share_network")
 COUNTS = ("repeats", "buckets")
 OPTIONAL_COUNTS = ("block_rows", "numa_domains", "rebalance_after")
@@ -162,7 +165,7 @@ def infer_options(options: dict[str, Any]) -> InferOptions:
     names = [f.name for f in fields(InferOptions)]
     for name in options:
         if name not in names:
-            raise OptionTypeError(f"infer: {unknown_key(name, names)}")
+            raise OptionTypeError(f"infer: {unknown_key(name, (*PARAMETERS, *names))}")
     return InferOptions(**options)
 
 

@@ -129,9 +129,17 @@ def export(
 
     ``neuron{n}/n{n}-l{number}{suffix}``, ``sparse-images-{n}{suffix}`` and ``neuron{n}-l{layers}-categories{suffix}``,
     each written atomically. A last instance without a nonzero gets an entry of value 0, so that readers know of it.
+
+    Raises
+    ------
+    ValueError
+        If one of the files is there in another format already, so that readers could not tell which is meant; nothing is
+        written.
     """
     n, n_layers = network.n_inputs, len(network.layers)
     layer_folder = folder / f"neuron{n}"
+    stems = [f"n{n}-l{number}" for number in range(1, n_layers + 1)]
+    _refuse_other_formats(folder, [*stems, f"sparse-images-{n}", f"neuron{n}-l{n_layers}-categories"], n, suffix)
     layer_folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number, layer in enumerate(network.layers, start=1):
@@ -144,6 +152,17 @@ def export(
     written.append(folder / f"neuron{n}-l{n_layers}-categories{suffix}")
     write_ids(written[-1], categories)
     return written
+
+
+def _refuse_other_formats(folder: Path, stems: list[str], neurons: int, suffix: str) -> None:
+    for stem in stems:
+        for place in (folder, folder / f"neuron{neurons}"):
+            for other in SUFFIXES:
+                path = place / f"{stem}{other}"
+                if other != suffix and path.is_file():
+                    raise DataError(
+                        f"{path}: is there already, and nobody could tell it from {stem}{suffix}; take another folder"
+                    )
 
 
 def _with_last_instance(inputs: sp.csr_array) -> sp.csr_array:

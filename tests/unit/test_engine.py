@@ -10,8 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn import backend as backend_module
-from sparsednn.backend import load_backend
+from sparsednn.backend import load_backend, registry
 from sparsednn.schedulers import (
     ONE_PROCESS_SCHEDULERS,
     SCHEDULERS,
@@ -79,8 +78,8 @@ def test_a_backend_of_ones_own_is_taken_as_an_object(small_network: sparsednn.Ne
 
 
 def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=backend_module.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: [broken])
+    broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
     with pytest.raises(
         ImportError, match="backend=broken needs a package that cannot be imported: .*a_package_that_is_not_there"
     ):
@@ -88,7 +87,7 @@ def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: [])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
     with pytest.raises(ValueError, match="pip install"):
         load_backend("numba")
 
@@ -100,6 +99,8 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
         pytest.param({"kernel": "cs"}, ValueError, "kernel=cs: did you mean", id="unknown kernel"),
         pytest.param({"scheduler": "date"}, ValueError, r"scheduler=date: did you mean data or auto\?", id="unknown scheduler"),
         pytest.param({"threads": 0}, ValueError, "threads=0: at least 1", id="no threads"),
+        pytest.param({"threads": 100_000}, ValueError, "threads=100000: at most 4096", id="too many threads"),
+        pytest.param({"thread": 2}, TypeError, r"unknown key thread: did you mean threads\b", id="a parameter misspelt"),
         pytest.param({"repeats": 0}, ValueError, "repeats=0: at least 1", id="no repeats"),
         pytest.param({"rows": "prun"}, ValueError, r"rows=prun: did you mean prune\?", id="unknown row option"),
         pytest.param({"columns": "fold"}, ValueError, "columns=fold: legal: none, merge", id="unknown column option"),

@@ -105,3 +105,15 @@ def test_one_file_that_is_found_under_two_names_is_one(small_inputs: sp.csr_arra
     write_triples(tmp_path / "sparse-images-12.tsv", small_inputs, by_column=False)
     (tmp_path / "neuron12").symlink_to(tmp_path)
     assert (read_inputs(tmp_path, 12, None) != small_inputs).nnz == 0
+
+
+def test_an_export_beside_files_of_another_format_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Readers refuse two files for one layer; what writes them must not make such a folder."""
+    network = sparsednn.radixnet(12, 2, radices=(2, 3), dense_width=2, bias=-0.1)
+    inputs, categories = sp.csr_array(np.eye(12, dtype=np.float32)), np.array([1])
+    export(tmp_path, network, inputs, categories, ".tsv")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"n12-l1\.tsv: is there already, .* n12-l1\.bin; take another folder"):
+        export(tmp_path, network, inputs, categories, ".bin")
+    assert sorted(tmp_path.rglob("*")) == before
+    export(tmp_path, network, inputs, categories, ".tsv")  # the same again is legal
