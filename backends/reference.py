@@ -18,6 +18,7 @@ from sparsednn.backend import (
     DONE,
     SCORE,
     Control,
+    CostKind,
     Crew,
     GroupResult,
     KernelOptions,
@@ -117,6 +118,10 @@ class ScipyReferenceBackend:
     def row_unit(self, plan: Any) -> int:
         """One: rows are independent of each other."""
         return 1
+
+    def cost_kind(self, options: KernelOptions) -> CostKind:
+        """That of a kernel of the same formats: this one is not calibrated by itself."""
+        return CostKind("csr_csr", "rows", options.rows != "none")
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """A float32 value and an int32 index for each connection."""

@@ -15,7 +15,18 @@ from backends.numba_cpu.dense.plan import DensePlan
 from backends.numba_cpu.dense.profile import count_nonzeros
 from backends.numba_cpu.kernels.team import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
 from backends.numba_cpu.plan import Group, Plan
-from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, Outcome, RunSize, kernel_name
+from sparsednn.backend import (
+    Control,
+    CostKind,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    Outcome,
+    RunSize,
+    kernel_name,
+)
 from sparsednn.network import Network
 
 PLANS: dict[str, type[Plan]] = {
@@ -96,6 +107,10 @@ class NumbaBackend:
     def row_unit(self, plan: Plan) -> int:
         """See `Backend.row_unit`."""
         return plan.row_unit
+
+    def cost_kind(self, options: KernelOptions) -> CostKind:
+        """As the kernel's plan says."""
+        return PLANS[options.kernel].cost_kind(options)
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """As the kernel's plan says."""

@@ -16,7 +16,7 @@ from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import Control, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
+from sparsednn.backend import Control, CostKind, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -121,6 +121,11 @@ class Plan(ABC):
     @abstractmethod
     def packer(self, network: Network, store: StoreMaker) -> Packer:
         """Return what packs the layers of a network into stores."""
+
+    @classmethod
+    @abstractmethod
+    def cost_kind(cls, options: KernelOptions) -> CostKind:
+        """See `CostedBackend.cost_kind`."""
 
     @classmethod
     @abstractmethod

@@ -18,7 +18,7 @@ from sparsednn.execution.row_groups import GroupTasks, Prepared, row_sources
 from sparsednn.network import Network
 from sparsednn.rows.partition import split_evenly
 from sparsednn.simulator.calibration import KERNEL_PARAMETERS
-from sparsednn.simulator.cost_model import BLOCK_KERNELS, Features, features
+from sparsednn.simulator.cost_model import Features, cost_kind, features
 from sparsednn.simulator.profile import measure_profile
 
 KERNELS = {
@@ -33,7 +33,7 @@ KERNELS = {
 BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
 """Parameters that depend on what fits into the caches, and so on the number of neurons."""
 
-NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCK_KERNELS, ("column_s", "scan_s", "sum_s"))
+NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(("adaptive", "udc_csc"), ("column_s", "scan_s", "sum_s"))
 """Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
 
 LONG_S, SHORT_S = 1.0, 0.1
@@ -106,7 +106,8 @@ def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: Profi
         plan = backend.prepare(network, options, 1)
         for rows, profile in zip(inputs, profiles, strict=True):
             work = profile.as_run(backend.layer_sizes(plan)).group_work(np.arange(rows.shape[0]))
-            counts, width = features(work, options), int(work.n_inputs[1:].max(initial=0) or work.n_inputs[0])
+            counts = features(work, cost_kind(backend, options))
+            width = int(work.n_inputs[1:].max(initial=0) or work.n_inputs[0])
             if counts.multiply_adds.sum() / ROUGH_RATE[name] > LONG_S:
                 continue
             backend.warm_up(plan, rows.shape[0])

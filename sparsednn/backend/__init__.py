@@ -1,24 +1,24 @@
 """The interface between the engine and whoever carries out the arithmetic; import its names from here.
 
-`sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.shared_memory` what executor and kernels share while
-they run, and `sparsednn.backend.registry` finds backends by name.
+`sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.optional` what some can do besides,
+`sparsednn.backend.shared_memory` what executor and kernels share while they run, and `sparsednn.backend.registry` finds
+backends by name.
 """
 
 from __future__ import annotations
 
-from sparsednn.backend.protocol import (
-    LEGAL_OPTIONS,
+from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
-    Backend,
+    CostedBackend,
+    CostKind,
     DeviceBackend,
-    GroupResult,
-    KernelOptions,
     LayerSizes,
     MemoryBytes,
     ProfilingBackend,
     RunSize,
     SizedBackend,
 )
+from sparsednn.backend.protocol import LEGAL_OPTIONS, Backend, GroupResult, KernelOptions
 from sparsednn.backend.registry import (
     ENTRY_POINT_GROUP,
     backend_names,
@@ -57,6 +57,8 @@ __all__ = [
     "WORK",
     "Backend",
     "Control",
+    "CostKind",
+    "CostedBackend",
     "Crew",
     "DeviceBackend",
     "DeviceError",

@@ -1,7 +1,8 @@
 """The `Backend` protocol and what passes through it: the methods that the engine calls, their options and their results.
 
 A backend turns a network into a *plan* once, opens row groups on it, runs them through layers and closes them. Plans and
-groups are the backend's own objects: the engine only passes them on. What only some backends can do are protocols of their own.
+groups are the backend's own objects: the engine only passes them on. What only some backends can do is in
+`sparsednn.backend.optional`.
 """
 
 from __future__ import annotations
@@ -133,116 +134,3 @@ class Backend(Protocol):
 
     def describe(self, plan: Any) -> dict[str, Any]:
         """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerSizes:
-    """How large the layers of a plan are as they are run, which is smaller than in the network where columns are merged.
-
-    Attributes
-    ----------
-    n_inputs, n_outputs, connections : int64 arrays, shape (n_layers,)
-    full_stays : bool array, shape (n_layers,)
-        Whether rows that are saturated before the layer are taken out.
-    """
-
-    n_inputs: NDArray[np.int64]
-    n_outputs: NDArray[np.int64]
-    connections: NDArray[np.int64]
-    full_stays: NDArray[np.bool_]
-
-
-@runtime_checkable
-class ProfilingBackend(Backend, Protocol):
-    """A backend that can also count the work that rows will be, for cost models."""
-
-    def profile(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return how many activations of each row (0-based) are nonzero before each layer and after the last.
-
-        Shape (n_layers + 1, len(rows)). Many threads may call it at once. Raises ValueError for a plan that cannot do it; that
-        of kernel "auto" can.
-        """
-
-    def layer_sizes(self, plan: Any) -> LayerSizes:
-        """Return how large the layers are as they are run."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSize:
-    """How large a run is, as far as this is known before anything is loaded.
-
-    Attributes
-    ----------
-    neurons, layers : int
-        Of a network whose layers are all as wide as its input.
-    connections, distinct_connections : int
-        Of all layers; and of their columns that differ from each other.
-    distinct_outputs : int
-        Outputs of a layer whose columns differ from each other.
-    instances, nonzeros : int
-        Of the inputs.
-    threads : int
-        Of all processes on the node.
-    """
-
-    neurons: int
-    layers: int
-    connections: int
-    distinct_connections: int
-    distinct_outputs: int
-    instances: int
-    nonzeros: int
-    threads: int
-
-    @property
-    def id_bytes(self) -> int:
-        """Bytes of a neuron's id in the smallest unsigned type that holds all of them."""
-        return 2 if self.neurons <= 2**16 else 4
-
-
-PLAIN_ENTRY_BYTES = 8
-"""What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryBytes:
-    """Bytes of host memory that a run takes besides the network and the inputs.
-
-    Attributes
-    ----------
-    plan : int
-        The network in the kernel's layout, at its peak while it is put together.
-    activations : int
-        Of all threads.
-    """
-
-    plan: int
-    activations: int
-
-    @classmethod
-    def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> MemoryBytes:
-        """Return those of a layout with so many bytes for every connection, and of sparse activations as dense as the inputs.
-
-        It is what a backend that does not say is taken for.
-        """
-        return cls(entry_bytes * size.connections, (size.id_bytes + 4) * size.nonzeros)
-
-
-@runtime_checkable
-class SizedBackend(Backend, Protocol):
-    """A backend that can say how much memory a run takes, so that one that cannot fit is refused before it is made."""
-
-    def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
-        """Return what a run of that size takes; `options` has a kernel's full name.
-
-        What the kernel cannot do of the options makes no difference: a plan that cannot be streamed is counted as in memory.
-        """
-
-
-@runtime_checkable
-class DeviceBackend(Backend, Protocol):
-    """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
-
-    def place(self, node_rank: int, node_size: int) -> int:
-        """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
-        otherwise. Called before anything else."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.arguments.scalars import instance_of, real_number, whole_number
-from sparsednn.backend import KernelOptions
+from sparsednn.backend import CostKind
 from sparsednn.errors import OptionError
 from sparsednn.execution.base import Timeline
 from sparsednn.results.trace import Span
@@ -172,16 +172,16 @@ class ClusterSimulator:
     ----------
     profile : WorkProfile
     model : CostModel
-    options : KernelOptions
-        With the full name of a kernel that is calibrated.
+    kind : CostKind
+        Of a kernel that is calibrated.
     cluster : Cluster
     """
 
-    def __init__(self, profile: WorkProfile, model: CostModel, options: KernelOptions, cluster: Cluster) -> None:
-        self.profile, self.model, self.options, self.cluster = profile, model, options, cluster
+    def __init__(self, profile: WorkProfile, model: CostModel, kind: CostKind, cluster: Cluster) -> None:
+        self.profile, self.model, self.kind, self.cluster = profile, model, kind, cluster
         n_workers, n_cores = cluster.n_workers, cluster.cores_per_node
         self._overheads = model.overheads(n_workers, cluster.cores_per_process)
-        self._slowdown = model.slowdown(options, n_workers, n_cores, cluster.processes_per_node)
+        self._slowdown = model.slowdown(kind, n_workers, n_cores, cluster.processes_per_node)
         self._domains = worker_domains(n_workers, False, cluster.numa_domains)
 
     def run(self, plan: Plan, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
@@ -189,7 +189,7 @@ class ClusterSimulator:
         n_groups = SCHEDULERS[plan.scheduler](plan.options).n_row_groups(self.cluster.n_workers)
         shares = self._split(plan, n_groups)
         works = self.profile.partition_work([rows for share in shares for rows in share])
-        costs = self.model.costs(works, self.options, self.cluster.cores_per_process)
+        costs = self.model.costs(works, self.kind, self.cluster.cores_per_process)
         timelines, process_s = [], []
         for process, share in enumerate(shares):
             timeline = self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace)

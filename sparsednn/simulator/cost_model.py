@@ -12,14 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsednn.backend import KernelOptions
+from sparsednn.backend import Backend, CostedBackend, CostKind, KernelOptions
+from sparsednn.errors import OptionError
 from sparsednn.simulator.calibration import Calibration, read_calibration
 from sparsednn.simulator.work import Floats, GroupCosts, GroupWork, Ints, Overheads
-
-BLOCK_KERNELS = ("adaptive", "udc_csc", "udc_udc")
-
-LANES = 8
-"""Instances that dense blocks add at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +41,36 @@ class Features:
     columns: Ints
 
 
-def parameter_set(options: KernelOptions) -> str:
-    """Return the name under which a calibration file has the parameters of a kernel with these options."""
-    if options.kernel == "csc_csc" and options.rows == "none" and not options.full_columns:
-        return "csc_csc/paper"
-    if options.kernel == "adaptive" and options.columns == "none":
-        return "udc_csc"  # with all columns, few inputs are sparse enough to be taken through the first layer by rows
-    return options.kernel
+def cost_kind(backend: Backend, options: KernelOptions) -> CostKind:
+    """Return what the seconds of a kernel (its full name in `options`) depend on.
+
+    Raises
+    ------
+    ValueError
+        If the backend does not say.
+    """
+    if not isinstance(backend, CostedBackend):
+        raise OptionError(
+            f"kernel={options.kernel}: backend={backend.name} does not say what its costs depend on, so that they cannot be "
+            "predicted; use backend=numba"
+        )
+    return backend.cost_kind(options)
 
 
-def features(work: GroupWork, options: KernelOptions, block_rows: int = 128) -> Features:
-    """Return the features of a row group: dense blocks for the kernels udc_*, whole groups for the others."""
-    prune = options.rows != "none"
-    rows = np.where(work.zeros_stay, work.rows_alive, work.n_rows) if prune else np.full_like(work.rows_alive, work.n_rows)
-    if options.kernel in BLOCK_KERNELS:
+def features(work: GroupWork, kind: CostKind, block_rows: int = 128) -> Features:
+    """Return the features of a row group; `block_rows` is what blocks have unless the kind says."""
+    rows = np.where(work.zeros_stay, work.rows_alive, work.n_rows)
+    rows = rows if kind.prunes else np.full_like(work.rows_alive, work.n_rows)
+    if kind.unit == "blocks":
         rows = np.maximum(rows - np.where(work.full_stays, work.rows_full, 0), 0)
-        return _block_features(work, rows, options.block_rows or block_rows, by_rows=parameter_set(options) == "adaptive")
-    return _column_features(work, rows, by_rows=options.kernel.startswith("csr"))
+        return _block_features(work, rows, kind.block_rows or block_rows, kind.row_unit, by_rows=kind.loads_by_rows)
+    return _column_features(work, rows, by_rows=kind.unit == "rows")
 
 
-def _block_features(work: GroupWork, rows: Ints, block_rows: int, *, by_rows: bool) -> Features:
+def _block_features(work: GroupWork, rows: Ints, block_rows: int, row_unit: int, *, by_rows: bool) -> Features:
     """Blocks of rows that are alive, rests of which are joined at once. By rows: the first layer is part of loading."""
     blocks = np.ceil(rows / block_rows)
-    lanes = np.ceil(rows / LANES) * LANES
+    lanes = np.ceil(rows / row_unit) * row_unit
     layers = {
         "layer_s": blocks,
         "column_s": blocks * work.n_outputs,
@@ -121,11 +124,11 @@ class CostModel:
     def __init__(self, calibration: Calibration | Path | None = None) -> None:
         self.calibration = calibration if isinstance(calibration, Calibration) else read_calibration(calibration)
 
-    def require_calibrated(self, options: KernelOptions) -> None:
+    def require_calibrated(self, kind: CostKind) -> None:
         """Raise ValueError if the calibration has no parameters for a kernel; the message has those it has."""
-        self.calibration.kernel(parameter_set(options))
+        self.calibration.kernel(kind.parameters)
 
-    def costs(self, works: Sequence[GroupWork], options: KernelOptions, n_cores: int = 2**31) -> list[GroupCosts]:
+    def costs(self, works: Sequence[GroupWork], kind: CostKind, n_cores: int = 2**31) -> list[GroupCosts]:
         """Return what each row group costs with a kernel, in a process that has `n_cores`.
 
         Raises
@@ -133,12 +136,12 @@ class CostModel:
         ValueError
             If the kernel is not calibrated.
         """
-        return [self._group_costs(work, options, n_cores) for work in works]
+        return [self._group_costs(work, kind, n_cores) for work in works]
 
-    def _group_costs(self, work: GroupWork, options: KernelOptions, n_cores: int) -> GroupCosts:
-        kernel = self.calibration.kernel(parameter_set(options))
-        by_blocks = options.kernel in BLOCK_KERNELS
-        counts = features(work, options, int(kernel["block_rows"]["value"]) if by_blocks else 0)
+    def _group_costs(self, work: GroupWork, kind: CostKind, n_cores: int) -> GroupCosts:
+        kernel = self.calibration.kernel(kind.parameters)
+        by_blocks = kind.unit == "blocks"
+        counts = features(work, kind, int(kernel["block_rows"]["value"]) if by_blocks else 0)
         alone_s = sum(self._seconds(kernel, name, work.n_inputs) * count for name, count in counts.layers.items())
         group_s = {name: float(self._seconds(kernel, name, work.n_inputs[:1])[0]) * n for name, n in counts.group.items()}
         alone_s, multiply_adds, steps = np.asarray(alone_s), counts.multiply_adds, counts.steps
@@ -171,13 +174,13 @@ class CostModel:
         barrier_s[:2] = 0
         return Overheads(self._overhead("decision_s"), self._overhead("wake_s"), self._overhead("start_s"), barrier_s)
 
-    def slowdown(self, options: KernelOptions, n_workers: int, n_cores: int, n_processes: int = 1) -> Floats:
+    def slowdown(self, kind: CostKind, n_workers: int, n_cores: int, n_processes: int = 1) -> Floats:
         """Return how much longer everything takes while n workers of a process are active, for n from 0 to `n_workers`.
 
         They share the memory bus of a node of `n_cores` with as many workers of each of its other processes, and the cores too
         if there are not enough. Shape (n_workers + 1,), float64.
         """
-        table = self.calibration.table(self.calibration.kernel(parameter_set(options)), "slowdown")
+        table = self.calibration.table(self.calibration.kernel(kind.parameters), "slowdown")
         table = table if table[0][0] == 1 else [(1.0, 1.0), *table]
         active = np.arange(n_workers + 1) * n_processes
         bus = _along(table, np.clip(active, 1, n_cores), [number for number, _ in table])

@@ -21,7 +21,7 @@ from sparsednn.results.trace import Trace
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
 from sparsednn.simulator.calibration import assuming, read_calibration
 from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
-from sparsednn.simulator.cost_model import BLOCK_KERNELS, CostModel
+from sparsednn.simulator.cost_model import CostModel, cost_kind
 from sparsednn.simulator.profile import profile_as_run
 from sparsednn.simulator.tuning import AUTO, choose_for
 from sparsednn.system.memory import peak_rss_bytes
@@ -93,7 +93,8 @@ def simulate(
         raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
     model = CostModel(assuming(read_calibration(opts.calibration), cluster.assume))
     kernel_options = opts.kernel_options(kernel)
-    model.require_calibrated(kernel_options)
+    kind = cost_kind(backend, kernel_options)
+    model.require_calibrated(kind)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
     profile, described = profile_as_run(network, rows, kernel_options, n_threads, backend)
@@ -103,8 +104,8 @@ def simulate(
         choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
         scheduler = choice.scheduler
     plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
-    simulator = ClusterSimulator(profile, model, kernel_options, cluster)
-    run = simulator.run(plan, trace=opts.trace, traffic=kernel not in BLOCK_KERNELS)
+    simulator = ClusterSimulator(profile, model, kind, cluster)
+    run = simulator.run(plan, trace=opts.trace, traffic=kind.unit != "blocks")
     categories = profile.alive_at_end()
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
     record = {

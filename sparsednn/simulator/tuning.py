@@ -9,14 +9,14 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from sparsednn.backend import Backend, KernelOptions, ProfilingBackend
+from sparsednn.backend import Backend, CostKind, KernelOptions, ProfilingBackend
 from sparsednn.errors import OptionError
 from sparsednn.network import Network
 from sparsednn.options import InferOptions
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.calibration import assuming, read_calibration
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
-from sparsednn.simulator.cost_model import CostModel
+from sparsednn.simulator.cost_model import CostModel, cost_kind
 from sparsednn.simulator.profile import profile_as_run
 from sparsednn.simulator.work import WorkProfile
 
@@ -67,7 +67,7 @@ class Choice:
 def choose(
     profile: WorkProfile,
     model: CostModel,
-    kernel: KernelOptions,
+    kind: CostKind,
     n_threads: int,
     options: SchedulerOptions | None = None,
     *,
@@ -82,8 +82,8 @@ def choose(
     ----------
     profile : WorkProfile
     model : CostModel
-    kernel : KernelOptions
-        With the full name of a kernel that is calibrated.
+    kind : CostKind
+        Of a kernel that is calibrated.
     n_threads : int
     options : SchedulerOptions, optional
         What is not tried (the recruiting ratio, the threshold, the minimum of work) is taken from here.
@@ -102,7 +102,7 @@ def choose(
     if not schedulers:
         raise OptionError("scheduler=auto: there is no scheduler to choose from")
     cluster = replace(cluster or Cluster(cores_per_node=n_threads), threads=n_threads)
-    simulator = ClusterSimulator(profile, model, kernel, cluster)
+    simulator = ClusterSimulator(profile, model, kind, cluster)
     plans = _plans(schedulers, options or SchedulerOptions(), row_order, buckets)
     seconds = {describe(plan): simulator.run(plan).elapsed_s for plan in plans}
     fastest_s = min(seconds.values())
@@ -144,10 +144,11 @@ def choose_for(
         )
     assumed = {} if cluster is None else cluster.assume
     model = CostModel(assuming(read_calibration(options.calibration), assumed))
-    model.require_calibrated(kernel)
+    kind = cost_kind(backend, kernel)
+    model.require_calibrated(kind)
     profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
     choice = choose(
-        profile, model, kernel, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
+        profile, model, kind, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
         cluster=cluster, row_order=options.row_order, buckets=options.buckets,
     )  # fmt: skip
     hashing = options.hashing

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from backends.numba_cpu.backend import NumbaBackend
+from sparsednn.backend import CostKind, KernelOptions
 from sparsednn.simulator.calibration import (
     ASSUMED,
     KERNEL_PARAMETERS,
@@ -46,3 +48,8 @@ def content(**values: float | dict[int, float]) -> dict[str, Any]:
 def calibration(**values: float | dict[int, float]) -> Calibration:
     """Return it checked."""
     return check_calibration(content(**values), "test.json")
+
+
+def kind(kernel: str, **options: Any) -> CostKind:
+    """What the seconds of a Numba kernel (its full name) depend on."""
+    return NumbaBackend().cost_kind(KernelOptions(kernel, **options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
+from backends.reference import ScipyReferenceBackend
 from experiments.calibrate.fitting import fit
-from sparsednn.backend import KernelOptions, LayerSizes
-from sparsednn.simulator.cost_model import CostModel, features
+from sparsednn.backend import CostKind, KernelOptions, LayerSizes
+from sparsednn.simulator.cost_model import CostModel, cost_kind, features
 from sparsednn.simulator.profile import measure_profile
+from sparsednn.simulator.simulate import simulate
 from sparsednn.simulator.work import GroupWork, WorkProfile
 from tests.networks import Case, cases
-from tests.unit.calibrations import calibration
+from tests.unit.calibrations import calibration, kind
 
 
 def profile(nonzeros: list[list[int]], connections: int = 8, neurons: int = 4, stay: bool = True) -> WorkProfile:
@@ -96,7 +99,7 @@ def one_group(counts: list[list[int]], stay: bool = True, **changes: int) -> Gro
 def test_features_of_dense_blocks() -> None:
     """300 rows of which 200 are alive in the second layer: 3 and 2 blocks of 128."""
     work = one_group([[1] * 300, [1] * 200 + [0] * 100, [1] * 200 + [0] * 100])
-    found = features(work, KernelOptions("udc_csc"))
+    found = features(work, kind("udc_csc"))
     assert {name: counts.tolist() for name, counts in found.layers.items()} == {
         "layer_s": [3, 2],
         "column_s": [12, 8],
@@ -107,26 +110,26 @@ def test_features_of_dense_blocks() -> None:
     assert found.group == {"open_s": 1, "load_s": 1200, "sum_s": 800}
     assert found.multiply_adds.tolist() == [300 * 8, 200 * 8]
     assert found.steps.tolist() == [3, 2]
-    for kept in (KernelOptions("udc_csc", rows="none"), KernelOptions("udc_csc")):
-        all_rows = features(one_group([[1] * 300, [0] * 300, [0] * 300], stay=kept.rows == "none"), kept)
+    for kept in (kind("udc_csc", rows="none"), kind("udc_csc")):
+        all_rows = features(one_group([[1] * 300, [0] * 300, [0] * 300], stay=not kept.prunes), kept)
         assert all_rows.layers["layer_s"].tolist() == [3, 3]  # the dead cannot be dropped
-    assert features(work, KernelOptions("udc_csc", block_rows=16)).layers["layer_s"].tolist() == [19, 13]
+    assert features(work, kind("udc_csc", block_rows=16)).layers["layer_s"].tolist() == [19, 13]
 
 
 def test_saturated_rows_are_retired_where_they_stay_so() -> None:
     counts = [[4] * 300, [4] * 200 + [2] * 100, [4] * 300]
     sizes = LayerSizes(*(np.array(values) for values in ([4, 2], [2, 4], [4, 8], [False, True])))
     merged = profile(counts).as_run(sizes).group_work(np.arange(300))
-    found = features(merged, KernelOptions("udc_csc"))
+    found = features(merged, kind("udc_csc"))
     assert found.layers["multiply_add_s"].tolist() == [304 * 4, 104 * 8]  # whole vectors of 8
-    by_rows = features(merged, KernelOptions("adaptive"))
+    by_rows = features(merged, kind("adaptive"))
     assert by_rows.layers["multiply_add_s"].tolist() == [0, 104 * 8]
     assert by_rows.group["load_s"] == 300 * 4 * 1 + 300 * 2  # each entry's connections, and each output
 
 
 def test_features_of_sparse_columns() -> None:
     work = one_group([[4, 4, 0, 2], [4, 4, 0, 0], [4, 3, 0, 0]])
-    found = features(work, KernelOptions("csc_csc"))
+    found = features(work, kind("csc_csc"))
     assert {name: counts.tolist() for name, counts in found.layers.items()} == {
         "layer_s": [1, 1],
         "column_s": [4, 4],
@@ -137,20 +140,20 @@ def test_features_of_sparse_columns() -> None:
         "entry_s": [8, 7],
     }
     assert found.columns.tolist() == [4, 4]
-    assert features(work, KernelOptions("csr_csr")).columns.tolist() == [4, 2]  # rows
-    assert features(work, KernelOptions("csc_csc", rows="none")).layers["scan_s"].tolist() == [16, 16]
-    dead = features(one_group([[1], [0], [0]]), KernelOptions("csc_csc"))
+    assert features(work, kind("csr_csr")).columns.tolist() == [4, 2]  # rows
+    assert features(work, kind("csc_csc", rows="none")).layers["scan_s"].tolist() == [16, 16]
+    dead = features(one_group([[1], [0], [0]]), kind("csc_csc"))
     assert dead.layers["layer_s"].tolist() == [1, 0]
 
 
-def seconds(kernel: KernelOptions, counts: list[list[int]], **values: Any) -> list[float]:
+def seconds(kernel: CostKind, counts: list[list[int]], **values: Any) -> list[float]:
     (costs,) = CostModel(calibration(**values)).costs([one_group(counts)], kernel)
     return [float(x) for x in costs.alone_s]
 
 
 def test_seconds_are_sums_of_features() -> None:
     counts = [[4, 4, 0, 2], [4, 4, 0, 0], [4, 3, 0, 0]]
-    kernel = KernelOptions("csc_csc")
+    kernel = kind("csc_csc")
     assert seconds(kernel, counts, layer_s=1.0) == [1, 1]
     assert seconds(kernel, counts, multiply_add_s=2.0, full_multiply_add_s=1.0) == [8 * 2 + 12, 16]
     assert seconds(kernel, counts, scan_s=1.0, entry_s=0.5) == [16 + 4, 8 + 3.5]
@@ -161,13 +164,13 @@ def test_parameters_between_and_beyond_the_widths_of_a_table() -> None:
     model = CostModel(calibration(multiply_add_s=table, full_multiply_add_s=table))
     for neurons, rate in ((512, 1.0), (1024, 1.0), (2048, 2.0), (4096, 3.0), (65536, 3.0)):
         work = one_group([[1], [1]], connections=neurons, neurons=neurons)
-        (costs,) = model.costs([work], KernelOptions("csc_csc"))
+        (costs,) = model.costs([work], kind("csc_csc"))
         assert costs.alone_s.tolist() == pytest.approx([rate])
 
 
 def test_blocks_go_depth_first_so_that_a_groups_time_is_spread_evenly() -> None:
     work = one_group([[1] * 256, [1] * 100 + [0] * 156, [1] * 100 + [0] * 156])
-    (costs,) = CostModel(calibration(layer_s=1.0, meetings=2.0, open_s=0.5)).costs([work], KernelOptions("udc_csc"))
+    (costs,) = CostModel(calibration(layer_s=1.0, meetings=2.0, open_s=0.5)).costs([work], kind("udc_csc"))
     assert costs.alone_s.tolist() == [1.5, 1.5]  # 2 blocks, then 1
     assert costs.meetings.tolist() == [3, 3]
     assert costs.open_s == 0.5
@@ -175,7 +178,7 @@ def test_blocks_go_depth_first_so_that_a_groups_time_is_spread_evenly() -> None:
 
 
 def test_opening_and_closing() -> None:
-    (costs,) = CostModel(calibration(open_s=1.0, load_s=0.5, sum_s=2.0)).costs([one_group(SMALL)], KernelOptions("csr_csr"))
+    (costs,) = CostModel(calibration(open_s=1.0, load_s=0.5, sum_s=2.0)).costs([one_group(SMALL)], kind("csr_csr"))
     assert costs.open_s == 1 + 0.5 * 9
     assert costs.close_s == 2 * 6
 
@@ -183,16 +186,49 @@ def test_opening_and_closing() -> None:
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        pytest.param(KernelOptions("csc_csc", rows="none", full_columns=False), "csc_csc/paper", id="nothing the paper lacks"),
-        pytest.param(KernelOptions("csc_csc", rows="none"), "csc_csc", id="one of two switches"),
-        pytest.param(KernelOptions("csr_csr", rows="none", full_columns=False), "csr_csr", id="csr has no full columns"),
+        pytest.param(kind("csc_csc", rows="none", full_columns=False), "csc_csc/paper", id="nothing the paper lacks"),
+        pytest.param(kind("csc_csc", rows="none"), "csc_csc", id="one of two switches"),
+        pytest.param(kind("csr_csr", rows="none", full_columns=False), "csr_csr", id="csr has no full columns"),
     ],
 )
-def test_which_parameters_a_kernel_has(options: KernelOptions, name: str) -> None:
+def test_which_parameters_a_kernel_has(options: CostKind, name: str) -> None:
     found = calibration()
     del found.content["kernels"][name]
     with pytest.raises(ValueError, match=rf"kernel={name}: .*test.json\); calibrate it first"):
         CostModel(found).require_calibrated(options)
+
+
+class Profiling(ScipyReferenceBackend):
+    """Somebody's backend, which counts work, and does not say what its kernels' costs depend on."""
+
+    name = "theirs"
+    cost_kind = None  # type: ignore[assignment]
+
+
+def test_costs_of_kernels_that_nobody_describes_are_not_guessed(small_network: sparsednn.Network, small_inputs: Any) -> None:
+    """The kernel has the name of one that is calibrated."""
+    with pytest.raises(ValueError, match="kernel=csr_csr: backend=theirs does not say what its costs depend on"):
+        cost_kind(Profiling(), KernelOptions("csr_csr"))
+    with pytest.raises(ValueError, match="backend=theirs does not say"):
+        simulate(small_network, small_inputs, backend=Profiling())
+    measure_profile(small_network, small_inputs, backend=Profiling(), cache=False)
+
+
+def test_a_backend_of_somebody_elses_is_simulated_by_what_it_says(small_network: sparsednn.Network, small_inputs: Any) -> None:
+    """A kernel of a name that nobody knows, with the costs of another."""
+
+    class Described(ScipyReferenceBackend):
+        name = "theirs"
+        kernels: Mapping[str, str] = {"auto": "new", "new": "new"}
+        schedulers: Mapping[str, tuple[str, ...]] = {"new": ("data",)}
+
+        def cost_kind(self, options: KernelOptions) -> CostKind:
+            return CostKind("csc_csc", "columns", options.rows != "none")
+
+    ours = simulate(small_network, small_inputs, kernel="csc", columns="none", rows="prune").record
+    theirs = simulate(small_network, small_inputs, backend=Described()).record
+    assert theirs["seconds"]["inference"] == ours["seconds"]["inference"]
+    assert theirs["traffic"] == ours["traffic"]
 
 
 def test_overheads() -> None:
@@ -206,7 +242,7 @@ def test_overheads() -> None:
 
 def test_slowdown_by_the_memory_bus_and_by_too_few_cores() -> None:
     model = CostModel(calibration(slowdown={2: 1.5, 4: 2.0}))
-    kernel = KernelOptions("udc_csc")
+    kernel = kind("udc_csc")
     assert model.slowdown(kernel, 5, 8).tolist() == pytest.approx([1, 1, 1.5, 1.75, 2, 2.25])
     assert model.slowdown(kernel, 4, 2).tolist() == pytest.approx([1, 1, 1.5, 2.25, 3])
     assert model.slowdown(kernel, 2, 8, n_processes=2).tolist() == pytest.approx([1, 1.5, 2])

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sparsednn.memory import KEEP_FREE_BYTES
 
 from sparsednn.data import text
 from sparsednn.data.files import read_inputs
 from sparsednn.data.matrix_market import read_matrix_market
 from sparsednn.data.triples import read_ids, read_triples, to_matrix
+from sparsednn.system.memory import KEEP_FREE_BYTES
 from tests.unit import plain_readers as plain
 
 LIMIT = 4
@@ -216,8 +216,8 @@ def test_instances_up_to_the_largest_id_must_fit(
     """The first ones are copied out of all that there are."""
     path = tmp_path / "inputs.tsv"
     path.write_text("1000000\t1\t1\n")
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes - 1)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes - 1)
     with pytest.raises(MemoryError, match=r"1,000,000 instances needs .* The largest id is at .*inputs.tsv:1"):
         read_inputs(path, 4, instances)
-    monkeypatch.setattr("sparsednn.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes)
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: KEEP_FREE_BYTES + n_bytes)
     assert read_inputs(path, 4, instances).shape == (1_000_000, 4)

@@ -12,7 +12,6 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.backend import KernelOptions
 from sparsednn.rows.partition import split_evenly
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
 from sparsednn.schedulers.model import ModelScheduler
@@ -23,9 +22,9 @@ from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.simulate import simulate
 from sparsednn.simulator.tuning import choose, describe
 from sparsednn.simulator.work import WorkProfile
-from tests.unit.calibrations import calibration
+from tests.unit.calibrations import calibration, kind
 
-KERNEL = KernelOptions("csc_csc")
+KERNEL = kind("csc_csc")
 RATE = 1e-3
 N_LAYERS = 20
 ANY_WORK = SchedulerOptions(minimum_work=0, recruiting_ratio=0)

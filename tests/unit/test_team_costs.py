@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsednn.backend import KernelOptions
 from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.work import GroupCosts
-from tests.unit.calibrations import calibration
+from tests.unit.calibrations import calibration, kind
 from tests.unit.test_cost import SMALL, profile
 
 
@@ -44,5 +43,5 @@ def test_the_leaders_part_is_not_slowed_down() -> None:
 def test_team_parameters_may_depend_on_the_width() -> None:
     work = profile(SMALL, neurons=4).partition_work([np.arange(4)])
     table = calibration(team_factor={2: 1.0, 8: 3.0}, serial_share={2: 0.0, 8: 0.5})
-    found = CostModel(table).costs(work, KernelOptions("csc_csc"), 2)[0]
+    found = CostModel(table).costs(work, kind("csc_csc"), 2)[0]
     assert (found.team_factor, found.serial_share, found.n_cores) == (2.0, 0.25, 2)

@@ -14,7 +14,7 @@ from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
-from sparsednn.backend import GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 
 
@@ -33,6 +33,12 @@ class CscPlan(Plan):
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
         return {**super().describe(), "full_columns": self.options.full_columns}
+
+    @classmethod
+    def cost_kind(cls, options: KernelOptions) -> CostKind:
+        """Teams cut the columns; without any optimisation csc_csc is what the paper has, which is calibrated by itself."""
+        as_in_paper = options.kernel == "csc_csc" and options.rows == "none" and not options.full_columns
+        return CostKind("csc_csc/paper" if as_in_paper else options.kernel, "columns", options.rows != "none")
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:

@@ -10,7 +10,7 @@ from backends.numba_cpu.csr.kernels import rows as kernels
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import RowPacker, StoreMaker, entries_at
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
-from sparsednn.backend import GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 
 
@@ -24,6 +24,11 @@ class CsrPlan(Plan):
     def packer(self, network: Network, store: StoreMaker) -> RowPacker:
         """By rows."""
         return RowPacker(network)
+
+    @classmethod
+    def cost_kind(cls, options: KernelOptions) -> CostKind:
+        """Teams cut the rows."""
+        return CostKind(options.kernel, "rows", options.rows != "none")
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:

@@ -17,7 +17,7 @@ from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
-from sparsednn.backend import GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
 
@@ -76,6 +76,13 @@ class DensePlan(Plan):
         super().warm_up(empty)
         if self.reader is not None:
             self.reader.reset()
+
+    @classmethod
+    def cost_kind(cls, options: KernelOptions) -> CostKind:
+        """Blocks; where no columns are merged, few inputs are sparse enough to be taken through the first layer by rows."""
+        by_rows = options.kernel == "adaptive" and options.columns != "none"
+        parameters = "udc_csc" if options.kernel == "adaptive" and not by_rows else options.kernel
+        return CostKind(parameters, "blocks", options.rows != "none", options.block_rows, cls.row_unit, by_rows)
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
