@@ -26,7 +26,7 @@ from sparsednn.system.files import atomic_path
 
 def names() -> list[str]:
     """Return the names of all figures."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not (module.ispkg or module.name.startswith("_")))
 
 
 def require(name: str, option: str = "figure") -> None:

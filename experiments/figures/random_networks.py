@@ -101,7 +101,7 @@ def draw(points: Points) -> Drawing:
         _draw_ratios(axes, outcomes, ours, number)
     axes.axvline(1, color=style.GREY, linestyle=":")
     axes.set_yticks(range(len(outcomes)), [f"{one.name}, {one.instances:,} instances" for one in outcomes], fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(outcomes) - 0.5, -0.5)
     style.logarithmic(axes, "x")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel("best library / ours (logarithmic; above 1: ours is faster)")
