@@ -49,7 +49,7 @@ _BUILTINS = "bool|bytes|dict|float|frozenset|int|list|None|object|range|set|str|
 nitpick_ignore_regex = [
     # Names of Python and of other projects: their inventories would have to be downloaded, and the build needs no network
     (r"py:.*", r"(numpy|np|scipy|sp|pandas|pd|matplotlib|rich|hydra|omegaconf)\..*"),
-    (r"py:.*", rf"(collections|enum|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}"),
+    (r"py:.*", rf"(collections|enum|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}"),
 ]
 
 FILES = {"guide": "README.md", "contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}

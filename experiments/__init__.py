@@ -2,7 +2,7 @@
 
 import contextlib
 
-from experiments.figures.base import windows
+from experiments.run import windows
 from sparsednn.system.siblings import claim
 
 windows.leave_out_unknown()

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config.resolve import as_record, register, resolve
+from tests.baseline import records
 from tests.experiments.toys import (
     CONF,
     EXPERIMENTS,
@@ -150,16 +152,21 @@ def test_a_record_gives_the_same_categories_and_simulated_times_again(toys: Call
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("changes", "message"),
     [
-        pytest.param('{"status": "complete"}', "no complete record of an inference", id="no inference"),
-        pytest.param('{"status": "complete", "seconds": {}}', "has no configuration", id="no configuration"),
-        pytest.param('{"status": "complete", "seconds": {}, "config": {"nuerons": 1}}', "of another version", id="other keys"),
-        pytest.param("{", "not a whole record", id="cut off"),
+        pytest.param({"seconds": None}, "no complete record of an inference", id="no inference"),
+        pytest.param({"config": None}, "has no configuration", id="no configuration"),
+        pytest.param({"config": {"nuerons": 1}}, "of another version", id="other keys"),
+        pytest.param({"status": "failed"}, "no complete record of an inference", id="failed"),
+        pytest.param({"schema_version": 99}, "not a record of sparsednn", id="another version"),
     ],
 )
-def test_what_cannot_be_run_again_is_one_error(content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(content)
+def test_what_cannot_be_run_again_is_one_error(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A benchmark's record has an experiment, and no inference."""
+    about = {"name": "e", "figure": "f", "toy": True, "sweep": "s", "point": "p", "number": 0}
+    changed = records()[0] | {"experiment": about} | changes
+    content = {key: value for key, value in changed.items() if value is not None}
+    (tmp_path / "result.json").write_text(json.dumps(content))
     done = python("-m", "experiments.rerun", str(tmp_path))
     assert done.returncode == 1
     assert message in done.stderr
