@@ -10,8 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn import backend as backend_module
-from sparsednn.backend import load_backend
+from sparsednn import backend as interface
+from sparsednn.backend import load_backend, registry
 from sparsednn.schedulers import (
     ONE_PROCESS_SCHEDULERS,
     SCHEDULERS,
@@ -78,9 +78,20 @@ def test_a_backend_of_ones_own_is_taken_as_an_object(small_network: sparsednn.Ne
     assert result.record["backend"] == "mine"
 
 
+def test_all_that_a_backend_needs_is_imported_from_one_place() -> None:
+    """Backends of others do so; names may be added."""
+    names = (
+        "ENTRY_POINT_GROUP STOP_FLAG LINE LEGAL_OPTIONS KernelOptions Control Outcome Crew GroupResult Backend LayerSizes "
+        "ProfilingBackend DeviceBackend DeviceError require_in_memory kernel_name require_schedulable workers_of backend_names "
+        "load_backend"
+    ).split()
+    assert set(names) <= set(interface.__all__)
+    assert all(hasattr(interface, name) for name in interface.__all__)
+
+
 def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=backend_module.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: [broken])
+    broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [broken])
     with pytest.raises(
         ImportError, match="backend=broken needs a package that cannot be imported: .*a_package_that_is_not_there"
     ):
@@ -88,7 +99,7 @@ def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_module, "entry_points", lambda group: [])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
     with pytest.raises(ValueError, match="pip install"):
         load_backend("numba")
 
