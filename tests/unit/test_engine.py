@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
+from sparsednn import backend as interface
 from sparsednn.backend import load_backend, registry
 from sparsednn.schedulers import (
     ONE_PROCESS_SCHEDULERS,
@@ -75,6 +76,17 @@ def test_a_backend_of_ones_own_is_taken_as_an_object(small_network: sparsednn.Ne
     backend.name = "mine"
     result = sparsednn.infer(small_network, small_inputs, backend=backend, scheduler=DataScheduler())
     assert result.record["backend"] == "mine"
+
+
+def test_all_that_a_backend_needs_is_imported_from_one_place() -> None:
+    """Backends of others do so; names may be added."""
+    names = (
+        "ENTRY_POINT_GROUP STOP_FLAG LINE LEGAL_OPTIONS KernelOptions Control Outcome Crew GroupResult Backend LayerSizes "
+        "ProfilingBackend DeviceBackend DeviceError require_in_memory kernel_name require_schedulable workers_of backend_names "
+        "load_backend"
+    ).split()
+    assert set(names) <= set(interface.__all__)
+    assert all(hasattr(interface, name) for name in interface.__all__)
 
 
 def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
