@@ -1,0 +1,32 @@
+"""The library needs none of what only run.py, figures and reports need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"hydra", "omegaconf", "rich", "matplotlib", "plotly", "jinja2", "pandas"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import scipy.sparse as sp
+import sparsednn
+
+network = sparsednn.radixnet(12, 2, radices=(2, 3), dense_width=2, bias=-0.1, weight=0.25)
+for backend in ("numba", "scipy_reference"):
+    result = sparsednn.infer(network, sp.eye_array(12), backend=backend, threads=1, output=True)
+    print(backend, result.output.shape)
+"""
+
+
+def test_an_inference_needs_neither_configuration_nor_figures_nor_tables() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["numba (12, 12)", "scipy_reference (12, 12)"]
