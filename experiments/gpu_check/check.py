@@ -24,7 +24,7 @@ from experiments.config.schema import ColumnWork, Residency
 from experiments.gpu_check import report as gpu_report
 from experiments.gpu_check.probes import copies, layers
 from experiments.run.display import Display
-from experiments.run.measure import measure, message
+from experiments.run.measure import is_fault, measure, message
 from sparsednn.backend import DeviceError, load_backend
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def run(config: Config) -> dict[str, Any]:
         except MemoryError as error:
             return {"status": "does not fit", "error": message(error)}
         except Exception as error:
-            return {"status": "failed", "error": message(error)}
+            return {"status": "failed", "error": repr(error) if is_fault(error) else message(error)}
     device = record["device"]
     right = record["truth"]["match"] if record["truth"]["checked"] else None
     return {
