@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments.config.resolve import ConfigError, as_record
+from experiments.config.resolve import ConfigError, as_record, resolve
 from experiments.launch.slurm import RUN, job_config, job_overrides, script
 from experiments.records.read import read_points
 from experiments.run.measure import RESULT
@@ -87,7 +86,7 @@ def test_the_job_runs_the_configuration_that_is_looked_for_with_resume(given: li
     overrides = job_overrides(config, given, Path("/data/run"))
     assert overrides[-1] == "hydra.run.dir=/data/run"
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        job: Any = OmegaConf.to_object(compose("config", overrides=overrides[:-1]))
+        job = resolve(compose("config", overrides=overrides[:-1]))
     assert as_record(job) == as_record(job_config(config))
     assert job.cluster.name == "local"
 

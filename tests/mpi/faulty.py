@@ -21,6 +21,7 @@ import numpy as np
 import experiments.run.measure
 import sparsednn.execution.prepared_run
 from sparsednn.comm.mpi import MpiCommunicator
+from sparsednn.errors import DataError
 from sparsednn.execution.threads import ThreadExecutor
 
 LIMIT_BYTES = 64 << 20
@@ -30,7 +31,7 @@ def go_wrong(kind: str) -> None:
     """Do what a fault does."""
     match kind:
         case "raise":
-            raise ValueError("a made-up fault")
+            raise DataError("a made-up fault")
         case "bug":
             raise ZeroDivisionError("a made-up bug")
         case "kill":

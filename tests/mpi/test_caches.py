@@ -17,7 +17,7 @@ def test_a_damaged_kernel_is_told_where_the_processes_were_started(tmp_path: Pat
     assert run(*command).returncode == 0  # all is compiled
     usual = Path(merge_columns.stats.cache_path)  # type: ignore[attr-defined]
     copied = Path(shutil.copytree(usual, tmp_path / "chosen" / "sparsednn" / usual.name))
-    damaged = list(copied.glob("merging_kernels.merge_columns*.nbc"))
+    damaged = list(copied.glob("column_merging.merge_columns*.nbc"))
     assert damaged
     for path in damaged:
         path.write_bytes(b"")
