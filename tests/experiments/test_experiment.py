@@ -22,6 +22,8 @@ from tests.experiments.toys import (
     sweeps,
 )
 
+pytestmark = pytest.mark.timeout(900)  # the first of them runs smoke, for all
+
 
 @COMPILED_ONLY
 def test_a_benchmark_is_one_record_from_which_its_figure_is_drawn(toys: Callable[[str], Path], tmp_path: Path) -> None:
