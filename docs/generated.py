@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import scipy.sparse as sp
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from experiments.config.help import choices
 from experiments.config.resolve import GROUPS, as_record, register, resolve
-from experiments.config.schema import Config
+from experiments.config.schema import Config, own_first
 from experiments.launch.point import run_point
+from sparsednn.options.fields import choice_of, group_of, rule_of
 
 HELP = Path("hydra", "help", "sparsednn.yaml")
 TOY = [
@@ -38,7 +37,7 @@ def substitutions(conf: Path) -> dict[str, str]:
         return {
             "help": _fenced(_help(conf), "text"),
             "choices": _table(("group", "choices"), _choices(conf)),
-            "keys": _table(("key", "values", "default"), _keys()),
+            "keys": _table(("key", "values", "unless given", "what it does"), _keys()),
             "record_fields": _table(("field", "type", "in a small run"), _fields(_small_record())),
         }
 
@@ -51,30 +50,25 @@ def _help(conf: Path) -> str:
 
 def _choices(conf: Path) -> Iterator[tuple[str, str]]:
     for group in GROUPS:
-        names = sorted(path.stem for path in (conf / group).glob("*.yaml"))
-        yield _code(group), ", ".join(_code(name) for name in names)
+        yield _code(group), ", ".join(_code(name) for name in choices(conf, group))
 
 
-def _keys() -> Iterator[tuple[str, str, str]]:
-    """Every key, with the values of its type and what it is unless given."""
-    config = resolve(compose("config"))
-    yield from _keys_of(Config, as_record(config), "")
+def _keys() -> Iterator[tuple[str, str, str, str]]:
+    """Every key, with the values that it takes, what it is unless given, and what it does."""
+    yield from _keys_of(Config, as_record(resolve(compose("config"))), "")
 
 
-def _keys_of(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
-    types = get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        value, kind = values[field.name], types[field.name]
-        if dataclasses.is_dataclass(kind):
-            yield from _keys_of(kind, value, f"{prefix}{field.name}.")
+def _keys_of(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, declared in own_first(schema):
+        inner, rule, value = group_of(declared), rule_of(declared), values[name]
+        if inner is not None:
+            yield from _keys_of(inner, value, f"{prefix}{name}.")
+        elif rule is not None:
+            alone = f"{_code(choice)}: " if (choice := choice_of(declared)) else ""
+            legal = ", ".join(_code(choice) for choice in rule.legal) or _code(rule.values)
+            yield _code(prefix + name), legal, _code(json.dumps(value).strip('"')), alone + rule.doc
         else:
-            yield _code(prefix + field.name), _values(kind), _code(json.dumps(value).strip('"'))
-
-
-def _values(kind: Any) -> str:
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(_code(str(choice.value)) for choice in kind)
-    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else re.sub(r"\b(\w+\.)+", "", str(kind))
+            yield _code(prefix + name), "", _code(json.dumps(value).strip('"')), "of the files of `conf/experiment`"
 
 
 def _small_record() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import infer
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
-from sparsednn.options import InferOptions
+from sparsednn.options.inference import InferOptions
 from sparsednn.results.result import Result
 
 __all__ = [

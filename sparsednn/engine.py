@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -25,18 +25,19 @@ from sparsednn.backend import (
     require_schedulable,
     workers_of,
 )
+from sparsednn.comm import Communicator
 from sparsednn.errors import OptionError, SchedulerInUseError, unknown
-from sparsednn.execution.prepared_run import Inference, Stage, stages_of
+from sparsednn.execution.prepared_run import Inference, Run, Stage, stages_of
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
-from sparsednn.options import InferOptions, infer_options, require_types
+from sparsednn.options.inference import InferOptions, infer_options, require_types
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.result import Result
 from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
 from sparsednn.rows.partition import alive_first, largest_group
 from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
-from sparsednn.simulator.tuning import AUTO, CHOSEN, Choice, choose_for
+from sparsednn.simulator.tuning import AUTO, Choice, choose_for
 from sparsednn.system.cores import usable_cores
 
 MOST_THREADS = 4096
@@ -51,7 +52,8 @@ def infer(
     scheduler: str | Scheduler = "data",
     threads: int | None = None,
     output: bool = False,
-    **options: Any,
+    options: InferOptions | None = None,
+    **flat: Any,
 ) -> Result:
     """Run inference of a sparse network on a batch of inputs.
 
@@ -74,8 +76,10 @@ def infer(
         use cores, shared with the other processes of its node, or as a backend for devices wants.
     output : bool
         Also return the last activations; of all processes, on rank 0.
-    **options
-        See `InferOptions`.
+    options : InferOptions, optional
+        All further options, in groups.
+    **flat
+        Or each of them as a keyword argument of its own, which goes before `options`: see `InferOptions`.
 
     Returns
     -------
@@ -97,50 +101,118 @@ def infer(
     DeviceError
         If a device fails.
     """
-    require_types(network, backend, kernel, scheduler)
-    opts, output = infer_options(options), flag("output", output)
-    comm = opts.communicator
-    n_cores = max(default_threads() // comm.node_size, 1)
-    backend = load_backend(backend) if isinstance(backend, str) else backend
-    usual = backend.place(comm.node_rank, comm.node_size) if isinstance(backend, DeviceBackend) else n_cores
-    n_threads = usual if threads is None else whole_number("threads", threads, 1)
-    if n_threads > MOST_THREADS:
-        raise OptionError(f"threads={n_threads}: at most {MOST_THREADS}; more than there are cores bring nothing")
-    kernel = kernel_name(backend, kernel)
-    if isinstance(scheduler, str) and scheduler != AUTO:
-        require_schedulable(backend, kernel, scheduler, SCHEDULERS)
-        _require_together(make_scheduler(scheduler, opts.scheduler_options), opts)  # refuse what cannot be before all else
-    kernel_options = opts.kernel_options(kernel)
-    n_workers = workers_of(backend, n_threads, opts.pin)
+    asked = _Request.checked(network, backend, kernel, scheduler, threads, output, infer_options(flat, options))
     clock = _Clock()
-    rows = canonical_inputs(inputs, network.n_inputs)
-    clock.lap("load")
-    choice = None
-    if scheduler == AUTO:
-        choice, opts = _choose(network, rows, backend, kernel_options, n_threads, opts)
-        scheduler = choice.scheduler
-    if isinstance(scheduler, str):
-        scheduler = make_scheduler(scheduler, opts.scheduler_options)
-    clock.lap("choose")
-    as_run, rows = hash_neurons(network, rows, opts.buckets) if opts.hashes_neurons else (network, rows)
-    layer_nnz = column_imbalance(as_run, n_workers)
-    share = _ordered(loaded(comm, rows, opts.row_ids), opts)
-    clock.lap("hash")
-    stages = stages_of(as_run, opts.rebalance_after, lambda part: _prepare(backend, part, kernel_options, n_threads, opts))
-    del as_run  # the plans have copies of their own
-    clock.lap("prepare")
-    _warm_up(backend, stages, len(share.ids), scheduler.n_row_groups(n_workers), opts)
-    clock.lap("compile")
-    job = Inference(backend, stages, scheduler, share, n_workers, n_cores, output, opts)
-    with _alone_with(scheduler):
-        if opts.row_order == "alive_first":
-            job.share = _ordered(share, opts, alive_first(job.run().categories, share.n_instances))
-        runs = [job.run() for _ in range(opts.repeats)]
+    with clock.lap("load"):
+        rows = canonical_inputs(inputs, network.n_inputs)
+    with clock.lap("choose"):
+        scheduler, choice, opts = asked.choose(network, rows)
+    with clock.lap("hash"):
+        as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
+        layer_nnz = column_imbalance(as_run, asked.n_workers)
+        share = _ordered(loaded(opts.communicator, rows, opts.row_ids), opts)
+    with clock.lap("prepare"):
+        stages = stages_of(as_run, opts.run.rebalance_after, asked.prepare)
+        del as_run  # the plans have copies of their own
+    with clock.lap("compile"):
+        _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+    job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, asked.output, opts)
+    runs = _repeated(job)
     seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
         "inference_median": median(run.seconds for run in runs),
     }
-    last = runs[-1]
+    return _result(job, network, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a caller wants, checked: nothing has been done for it yet.
+
+    Attributes
+    ----------
+    n_threads : int
+        Worker threads, or threads of the library where the backend brings its own.
+    n_workers : int
+        Workers that the scheduler sees.
+    n_cores : int
+        Cores that this process may use.
+    """
+
+    backend: Backend
+    kernel: KernelOptions
+    scheduler: str | Scheduler
+    n_threads: int
+    n_workers: int
+    n_cores: int
+    output: bool
+    options: InferOptions
+
+    @classmethod
+    def checked(
+        cls, network: Network, backend: Any, kernel: Any, scheduler: Any, threads: Any, output: Any, options: InferOptions
+    ) -> _Request:  # fmt: skip
+        """Refuse what cannot be, before anything is done."""
+        require_types(network, backend, kernel, scheduler)
+        comm = options.communicator
+        backend = load_backend(backend) if isinstance(backend, str) else backend
+        n_cores = max(default_threads() // comm.node_size, 1)
+        n_threads = _n_threads(threads, backend, n_cores, comm)
+        kernel = kernel_name(backend, kernel)
+        if isinstance(scheduler, str) and scheduler != AUTO:
+            require_schedulable(backend, kernel, scheduler, SCHEDULERS)
+            _require_together(make_scheduler(scheduler, options.scheduler), options)
+        n_workers = workers_of(backend, n_threads, options.cluster.pin)
+        output = flag("output", output)
+        return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
+
+    def choose(self, network: Network, rows: sp.csr_array) -> tuple[Scheduler, Choice | None, InferOptions]:
+        """Return the scheduler, and what rank 0 chose for all processes by its own rows, if that was asked for."""
+        if isinstance(self.scheduler, Scheduler):
+            return self.scheduler, None, self.options
+        if self.scheduler != AUTO:
+            return make_scheduler(self.scheduler, self.options.scheduler), None, self.options
+        comm, found = self.options.communicator, None
+        if comm.rank == 0:
+            choice, chosen = choose_for(network, rows, self.backend, self.kernel, self.n_threads, self.options)
+            found = choice, chosen.scheduler, chosen.partition
+        choice, scheduler_options, partition = comm.broadcast(found)
+        options = replace(self.options, scheduler=scheduler_options, partition=partition)
+        return make_scheduler(choice.scheduler, options.scheduler), choice, options
+
+    def prepare(self, network: Network) -> Any:
+        """Return a plan; where it can be, one for all processes of a node."""
+        options = self.options
+        if not (options.cluster.share_network and options.network.residency in self.backend.plans_can_be_shared):
+            return self.backend.prepare(network, self.kernel, self.n_threads)
+        return options.communicator.share(lambda: self.backend.prepare(network, self.kernel, self.n_threads))
+
+
+def _n_threads(threads: Any, backend: Backend, n_cores: int, comm: Communicator) -> int:
+    """Return how many threads a process has: those that were asked for, or as many as it has cores, or as a device wants."""
+    wanted = backend.place(comm.node_rank, comm.node_size) if isinstance(backend, DeviceBackend) else n_cores
+    n_threads = wanted if threads is None else whole_number("threads", threads, 1)
+    if n_threads > MOST_THREADS:
+        raise OptionError(f"threads={n_threads}: at most {MOST_THREADS}; more than there are cores bring nothing")
+    return n_threads
+
+
+def _repeated(job: Inference) -> list[Run]:
+    """Run an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
+    options = job.options
+    with _alone_with(job.scheduler):
+        if options.partition.order == "alive_first":
+            alive = alive_first(job.run().categories, job.share.n_instances)
+            job.share = _ordered(job.share, options, alive)
+        return [job.run() for _ in range(options.run.repeats)]
+
+
+def _result(
+    job: Inference, network: Network, last: Run, seconds: dict[str, Any], n_threads: int, layer_nnz: float,
+    choice: Choice | None,
+) -> Result:  # fmt: skip
+    """Return what every process gets: the record is rank 0's."""
+    comm = job.options.communicator
     record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
     return Result(last.categories, last.output, record, trace_of(job, last))
 
@@ -178,54 +250,38 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
 
 
 class _Clock:
-    """Seconds of the parts of a run, one after the other."""
+    """Seconds of the phases of a run."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, Any] = {}
-        self._since = perf_counter()
 
-    def lap(self, name: str) -> None:
-        """What has gone on since the last lap was this."""
-        now = perf_counter()
-        self.seconds[name], self._since = now - self._since, now
-
-
-def _choose(
-    network: Network, rows: sp.csr_array, backend: Backend, kernel: KernelOptions, n_threads: int, options: InferOptions
-) -> tuple[Choice, InferOptions]:
-    """Let rank 0 choose by its own rows for all processes."""
-    comm, found = options.communicator, None
-    if comm.rank == 0:
-        choice, chosen = choose_for(network, rows, backend, kernel, n_threads, options)
-        found = choice, {name: getattr(chosen, name) for name in CHOSEN}
-    choice, values = comm.broadcast(found)
-    return choice, replace(options, **values)
+    @contextlib.contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        began = perf_counter()
+        yield
+        self.seconds[name] = perf_counter() - began
 
 
 def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
     """Refuse options that do not go together."""
-    if scheduler.takes_from_processes and options.rebalance_after is not None:
+    if scheduler.takes_from_processes and options.run.rebalance_after is not None:
         raise OptionError(
-            f"rebalance_after={options.rebalance_after}: not with scheduler={scheduler.name}, which goes on balancing by itself"
+            f"rebalance_after={options.run.rebalance_after}: not with scheduler={scheduler.name}, "
+            "which goes on balancing by itself"
         )
 
 
 def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
     """Give each process its instances, in the order in which they are neighbours."""
     comm = options.communicator
-    parts = initial_rows(share.n_instances, comm.size, hashed=options.hashes_rows, buckets=options.buckets, first=first)
-    if options.split == "work":
+    parts = initial_rows(
+        share.n_instances, comm.size, hashed=options.hashes_rows, buckets=options.partition.buckets, first=first
+    )
+    if options.partition.split == "work":
         order = np.concatenate(parts)
         parts = parts_of(order, bounds_by_work(row_work(comm, share)[order], comm.size))
     return redistribute(comm, share, parts)
-
-
-def _prepare(backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions) -> Any:
-    """Prepare a plan; where it can be, once on each node."""
-    comm = options.communicator
-    if not (options.share_network and options.residency in backend.plans_can_be_shared):
-        return backend.prepare(network, kernel, n_threads)
-    return comm.share(lambda: backend.prepare(network, kernel, n_threads))
 
 
 def _warm_up(backend: Backend, stages: list[Stage], n_rows: int, n_groups: int, options: InferOptions) -> None:

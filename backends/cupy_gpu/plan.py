@@ -151,7 +151,7 @@ class OnDevices:
         wanted = -(-wanted // TILE) * TILE if fused else wanted
         rows = min(wanted, most // TILE * TILE if fused else most)
         if rows < 1:
-            ways = [] if self._streams else ["network.residency=stream"]
+            ways = [] if self._streams else ["residency=stream"]
             ways += ["threads=1"] if n_lanes > 1 else []
             fewest = n_lanes * per_row * self._kernel.tile
             raise MemoryShortageError(

@@ -78,9 +78,7 @@ class Plan(ABC):
         if folder is None:
             return self._pack(network, memory_store)
         if not self.streams:
-            raise OptionError(
-                f"network.residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc"
-            )
+            raise OptionError(f"residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc")
         about = f"columns={self.column_work(self.options)} order={self.order(self.options)}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)
@@ -180,7 +178,7 @@ class Plan(ABC):
 def aligned_floats(n: int) -> NDArray[np.float32]:
     """Return `n` uninitialised float32 that start at a cache line, so that no vector straddles two."""
     n_bytes = 4 * n
-    require(n_bytes, "activations", "use fewer threads or a smaller backend.block_rows")
+    require(n_bytes, "activations", "use fewer threads or a smaller block_rows")
     raw = np.empty(n_bytes + CACHE_LINE_BYTES, np.uint8)
     offset = -raw.ctypes.data % CACHE_LINE_BYTES
     return raw[offset : offset + n_bytes].view(np.float32)

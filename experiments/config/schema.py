@@ -1,220 +1,156 @@
-"""The configuration's schema: dataclasses own names, types and legal choices; YAML files in conf/ own values."""
+"""The configuration's schema: the library's groups of options, and what only run.py is told.
+
+Each field is declared once, with its default, its legal values and what it does (`sparsednn.options.fields`): `--help`, the
+reference and the checks are made of that. YAML files in conf/ hold what a choice of a group sets otherwise.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import Field, dataclass, field
 from typing import Any
 
 from sparsednn.data.radixnet import CHALLENGE_SEED
-from sparsednn.schedulers.base import MINIMUM_WORK
+from sparsednn.options.fields import Options, choice, count, declarations, group, number, only_for, several, switch, text
+from sparsednn.options.groups import (
+    BackendOptions,
+    ClusterOptions,
+    NetworkOptions,
+    OptimizeOptions,
+    PartitionOptions,
+    RunOptions,
+    SchedulerOptions,
+)
+
+SEEDS = 2**32 - 1
+SIMULATED = "simulated"
+"""The executor that only predicts."""
 
 
-class Executor(Enum):
-    """Who carries decisions out."""
-
-    threads = "threads"
-    simulated = "simulated"
-
-
-class Strategy(Enum):
-    """Which worker may recruit helpers."""
-
-    earliest_first = "earliest_first"
-    slower_first = "slower_first"
-    faster_first = "faster_first"
-
-
-class Hashing(Enum):
-    """What is permuted."""
-
-    none = "none"
-    input = "input"
-    layer = "layer"
-    both = "both"
-
-
-class RowOrder(Enum):
-    """Order of the rows before they are split."""
-
-    given = "given"
-    alive_first = "alive_first"
-
-
-class Split(Enum):
-    """What processes get equally much of."""
-
-    even = "even"
-    work = "work"
-
-
-class RowWork(Enum):
-    """How work on rows is avoided."""
-
-    none = "none"
-    prune = "prune"
-    retire = "retire"
-    merge = "merge"
-
-
-class ColumnWork(Enum):
-    """How work on columns is avoided."""
-
-    none = "none"
-    merge = "merge"
-
-
-class ColumnOrder(Enum):
-    """Order in which a layer's outputs are computed."""
-
-    given = "given"
-    shared_inputs = "shared_inputs"
-
-
-class Residency(Enum):
-    """Where the network is during inference."""
-
-    memory = "memory"
-    stream = "stream"
-
-
-class BiasRule(Enum):
-    """Where the bias is added."""
-
-    nonzero = "nonzero"
-    all = "all"
-
-
-class ActivationName(Enum):
-    """Activation of every layer."""
-
-    clipped_relu = "clipped_relu"
-    relu = "relu"
-    identity = "identity"
-
-
-@dataclass(slots=True)
-class BackendConfig:
+@dataclass(kw_only=True)
+class BackendConfig(BackendOptions):
     """Who carries out the arithmetic."""
 
-    name: str = "numba"
-    block_rows: int | None = None
+    name: str = text("numba", "An installed backend")
 
 
-@dataclass(slots=True)
-class SchedulerConfig:
+@dataclass
+class SchedulerConfig(SchedulerOptions):
     """One for all schedulers; fields that a scheduler has no use for are inert."""
 
-    name: str = "data"
-    strategy: Strategy = Strategy.earliest_first
-    recruiting_ratio: float = 0.0
-    threshold: int = 4
-    split_factor: int = 8
-    minimum_work: int = MINIMUM_WORK
+    name: str = text("data", "A scheduler, or auto")
 
 
-@dataclass(slots=True)
-class PartitionConfig:
-    """How rows are split."""
-
-    hashing: Hashing = Hashing.none
-    order: RowOrder = RowOrder.given
-    split: Split = Split.even
-    buckets: int = 1
-
-
-@dataclass(slots=True)
-class OptimizeConfig:
-    """Exact optimisations."""
-
-    rows: RowWork = RowWork.merge
-    columns: ColumnWork = ColumnWork.merge
-    order: ColumnOrder = ColumnOrder.shared_inputs
-    full_columns: bool = True
-
-
-@dataclass(slots=True)
-class NetworkConfig:
+@dataclass
+class NetworkConfig(NetworkOptions):
     """Where the network comes from."""
 
-    name: str = "radixnet"
-    path: str | None = None
-    residency: Residency = Residency.memory
-    radices: list[int] | None = None
-    dense_width: int = 16
-    seed: int = CHALLENGE_SEED
-    weight: float = 0.0625
-    bias: float | None = None
-    bias_on: BiasRule = BiasRule.nonzero
-    activation: ActivationName = ActivationName.clipped_relu
-    maximum: float = 32.0
+    name: str = choice("radixnet", ("radixnet", "files"), "Generated, or read from files")
+    path: str | None = only_for(
+        "network=files", text(None, "The folder with n{neurons}-l{number}.tsv, .bin, .npz or .mtx, or gzipped", values="DIR")
+    )
+    radices: list[int] | None = only_for(
+        "network=radixnet",
+        several(None, "A mixed-radix network of your own; null: all 2, as many as the size takes", kind=int, values="[2,3]"),
+    )
+    dense_width: int = only_for("network=radixnet", count(16, "How often the pattern of the radices is repeated"))
+    seed: int = only_for("network=radixnet", count(CHALLENGE_SEED, "Of its permutations", least=0, most=SEEDS))
+    weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection"))
+    bias: float | None = number(None, "Of every neuron; null: the published one")
+    bias_on: str = only_for(
+        "network=files", choice("nonzero", ("nonzero", "all"), "Add the bias to sums that are not zero, or to all")
+    )
+    activation: str = only_for(
+        "network=files", choice("clipped_relu", ("clipped_relu", "relu", "identity"), "The activation of every layer")
+    )
+    maximum: float = only_for("network=files", number(32.0, "Of clipped_relu"))
 
 
-@dataclass(slots=True)
-class InputConfig:
+@dataclass
+class InputConfig(Options):
     """Where the instances come from."""
 
-    name: str = "challenge"
-    path: str | None = None
-    truth: str | None = None
+    name: str = choice(
+        "challenge", ("challenge", "files"), "Rebuilt from the MNIST images that come with the package, or read from files"
+    )
+    path: str | None = only_for(
+        "input=files", text(None, "The file, or a folder with sparse-images-{neurons}.tsv, ...", values="FILE")
+    )
+    truth: str | None = text(
+        None, "True categories to check the result against: a file, or a folder with neuron{neurons}-l{layers}-categories.tsv",
+        values="FILE",
+    )  # fmt: skip
 
 
-@dataclass(slots=True)
-class AssumeConfig:
-    """What to assume in place of the calibration file's assumed parameters; None: what it says."""
+@dataclass
+class AssumeConfig(Options):
+    """What executor=simulated assumes in place of the calibration's assumed parameters; null: what that says."""
 
-    core_speed: float | None = None
-    slowdown: float | None = None
-    barrier_s: float | None = None
-    network_latency_s: float | None = None
-    network_bytes_per_s: float | None = None
-    llc_bytes: float | None = None
-    memory_bytes_per_s: float | None = None
-
-
-@dataclass(slots=True)
-class Submission:
-    """Fields of a cluster under Slurm; what is None is left to Slurm.
-
-    `memory` is that of a node. `python` is the interpreter there; None: the one that prepares the job. `setup` are lines of
-    shell that come before it.
-    """
-
-    max_nodes: int | None = None
-    partition: str | None = None
-    account: str | None = None
-    time_limit: str | None = None
-    memory: str | None = None
-    job_name: str = "sparsednn"
-    sbatch_arguments: list[str] = field(default_factory=list)
-    srun_arguments: list[str] = field(default_factory=lambda: ["--cpu-bind=cores"])
-    setup: list[str] = field(default_factory=list)
-    python: str | None = None
-    dry_run: bool = False
+    core_speed: float | None = number(None, "How fast a core is, by the calibrated one", above=0)
+    slowdown: float | None = number(None, "How many times as long work takes while 28 cores share the memory bus", above=0)
+    barrier_s: float | None = number(None, "Seconds that a meeting of 28 workers takes", above=0)
+    network_latency_s: float | None = number(None, "Seconds that a message between nodes takes", above=0)
+    network_bytes_per_s: float | None = number(None, "Bandwidth between nodes", above=0)
+    llc_bytes: float | None = number(None, "Last-level cache, for the estimated traffic", above=0)
+    memory_bytes_per_s: float | None = number(None, "Bandwidth of memory, for the estimated traffic", above=0)
 
 
-@dataclass(slots=True)
-class ClusterConfig(Submission):
-    """The machines. `slow_core` and `noisy_node` are how many times as long one core, or everything on one node, takes."""
+@dataclass
+class Submission(Options):
+    """Fields of a cluster under Slurm; what is null is left to Slurm."""
 
-    name: str = "local"
-    nodes: int = 1
-    cores_per_node: int | None = None
-    processes_per_node: int = 1
-    pin: bool = False
-    numa_domains: int | None = None
-    timeout_s: float | None = None
-    mpiexec: str | None = None
-    share_network: bool = True
-    calibration: str | None = None
-    slow_core: float | None = None
-    noisy_node: float | None = None
-    assume: AssumeConfig = field(default_factory=AssumeConfig)
+    max_nodes: int | None = only_for("cluster=slurm", count(None, "How many nodes there are"))
+    partition: str | None = only_for("cluster=slurm", text(None, "The partition"))
+    account: str | None = only_for("cluster=slurm", text(None, "The account"))
+    time_limit: str | None = only_for("cluster=slurm", text(None, "The time limit", values="HH:MM:SS"))
+    memory: str | None = only_for("cluster=slurm", text(None, "Memory of a node; 0: all of it", values="180G"))
+    job_name: str = only_for("cluster=slurm", text("sparsednn", "The job's name"))
+    sbatch_arguments: list[str] = only_for(
+        "cluster=slurm", several([], "Further arguments of sbatch", kind=str, values="['--exclusive']")
+    )
+    srun_arguments: list[str] = only_for(
+        "cluster=slurm", several(["--cpu-bind=cores"], "Arguments of srun", kind=str, values="['--mpi=pmix']")
+    )
+    setup: list[str] = only_for(
+        "cluster=slurm", several([], "Lines of shell before the run", kind=str, values="['module load openmpi']")
+    )
+    python: str | None = only_for(
+        "cluster=slurm", text(None, "The interpreter there; null: the one that prepares the job", values="FILE")
+    )
+    dry_run: bool = only_for("cluster=slurm", switch(False, "Show and write the script of the job, and submit nothing"))
 
 
-@dataclass(slots=True)
-class SweepConfig:
+@dataclass
+class ClusterConfig(Submission, ClusterOptions):
+    """The machines."""
+
+    name: str = choice("local", ("local", "slurm"), "This machine, or a cluster under Slurm")
+    nodes: int = count(1, "executor=simulated: machines; cluster=slurm: nodes that the job asks for")
+    cores_per_node: int | None = count(
+        None, "executor=simulated, cluster=slurm: shared by a node's processes; null: as many as this process may use"
+    )
+    processes_per_node: int = count(1, "executor=simulated, cluster=slurm: processes on each node")
+    timeout_s: float | None = number(
+        None,
+        "Processes that take longer are ended, and the point has failed; processes=1 is a new one then",
+        above=0,
+        values="S",
+    )
+    mpiexec: str | None = text(
+        None, "The launcher that starts processes; null: the one beside the Python interpreter", values="COMMAND"
+    )
+    slow_core: float | None = number(
+        None, "executor=simulated: how many times as long everything takes on the first core", least=1, values="F"
+    )
+    noisy_node: float | None = number(
+        None, "executor=simulated: how many times as long everything takes on the last node at the most, at random",
+        least=1, values="F",
+    )  # fmt: skip
+    assume: AssumeConfig = group(AssumeConfig)
+
+
+@dataclass
+class SweepConfig(Options):
     """Some points of an experiment: every combination of a grid's values and, if there are any, the listed points.
 
     A listed point is a mapping of overrides, with a `label` if its overrides are not to be its name. Points of an `optional`
@@ -231,54 +167,66 @@ class SweepConfig:
     optional: bool = False
 
 
-@dataclass(slots=True)
-class ExperimentConfig:
+@dataclass
+class ExperimentConfig(Options):
     """A named experiment, without which a run is a plain one.
 
     It has sweeps or a benchmark, and the figure that is drawn of their records; or `members`, other experiments that are run
     one after the other; or `report`, folders whose records a report is made of.
-
-    In each of the `rounds` all measured points take turns, so that all see a machine whose speed changes; simulated ones are
-    run once. `toy_...` count at toy size.
     """
 
-    name: str = "none"
-    figure: str = ""
-    toy: bool = False
-    rounds: int = 1
-    same_categories: bool = False
+    name: str = text("none", "Set by the experiment's file")
+    figure: str = text("", "The figure that is drawn of its records")
+    toy: bool = switch(False, "Run it at toy size: seconds; `toy_...` count then")
+    rounds: int = count(
+        1, "Measured points take turns so often, so that all see a machine whose speed changes; simulated ones are run once"
+    )
+    same_categories: bool = switch(False, "All points must have the same categories")
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
     sweeps: list[SweepConfig] = field(default_factory=list)
-    benchmark: str = ""
-    members: list[str] = field(default_factory=list)
-    report: list[str] = field(default_factory=list)
+    benchmark: str = text("", "In place of sweeps: the benchmark that it runs")
+    members: list[str] = several(
+        [], "In place of sweeps: experiments that are run one after the other", kind=str, values="[NAME]"
+    )
+    report: list[str] = several(
+        [], "In place of sweeps: folders whose records a report is made of", kind=str, values="[outputs]"
+    )
 
 
-@dataclass(slots=True)
-class Config:
+@dataclass
+class Config(RunOptions):
     """Everything that a run is told."""
 
-    neurons: int = 1024
-    layers: int = 120
-    instances: int | None = None
-    kernel: str = "auto"
-    executor: Executor = Executor.threads
-    threads: int | None = None
-    processes: int | None = None
-    repeats: int = 1
-    seed: int = CHALLENGE_SEED
-    trace: bool = False
-    resume: bool = False
-    rebalance_after: int | None = None
-    backend: BackendConfig = field(default_factory=BackendConfig)
-    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
-    partition: PartitionConfig = field(default_factory=PartitionConfig)
-    optimize: OptimizeConfig = field(default_factory=OptimizeConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    input: InputConfig = field(default_factory=InputConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    neurons: int = count(1024, "Width: 1024, 4096, 16384 or 65536 (others: network.radices)")
+    layers: int = count(120, "120, 480, 1920, or a multiple of the block length")
+    instances: int | None = count(None, "The first N rows of the input; null: all there are (60,000, or those of the file)")
+    kernel: str = text(
+        "auto",
+        "Format of activations _ format of layers; of backend=numba: auto, adaptive, udc_csc, udc_udc, csc_csc, csc_udc, "
+        "csr_csr, and aliases udc, csc, csr",
+    )
+    executor: str = choice("threads", ("threads", SIMULATED), "Real threads, or a cluster in virtual time (cluster.nodes, ...)")
+    threads: int | None = count(
+        None, "Threads of each process; null: the cores that it may use (of a simulated one: its cores; of a GPU: two streams)"
+    )
+    processes: int | None = count(None, "Null: 1, or as many as an MPI launcher has started; N starts them (extra mpi)")
+    seed: int = count(CHALLENGE_SEED, "Of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)
+    resume: bool = switch(False, "Skip points that have a complete record of the same configuration and code below outputs/")
+    backend: BackendConfig = group(BackendConfig)
+    scheduler: SchedulerConfig = group(SchedulerConfig)
+    partition: PartitionOptions = group(PartitionOptions)
+    optimize: OptimizeOptions = group(OptimizeOptions)
+    network: NetworkConfig = group(NetworkConfig)
+    input: InputConfig = group(InputConfig)
+    cluster: ClusterConfig = group(ClusterConfig)
+    experiment: ExperimentConfig = group(ExperimentConfig)
+
+
+def own_first(schema: type) -> list[tuple[str, Field[Any]]]:
+    """Return the fields of a class as people look for them: its name, its own, then those of the library."""
+    own = schema.__annotations__
+    return sorted(declarations(schema).items(), key=lambda item: (item[0] != "name", item[0] not in own))
 
 
 GROUPS = tuple(f.name for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory))

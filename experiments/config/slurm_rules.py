@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.config.schema import ClusterConfig, Config, Submission
+from experiments.config.schema import SIMULATED, ClusterConfig, Config, Submission
 from sparsednn.system.cores import usable_cores
 
 SLURM = "slurm"
@@ -19,7 +19,7 @@ SIZES = ("nodes", "cores_per_node", "processes_per_node")
 
 def submits(config: Config) -> bool:
     """Whether a run is handed to Slurm; a simulated cluster is simulated here, whatever its name."""
-    return config.cluster.name == SLURM and config.executor.value != "simulated"
+    return config.cluster.name == SLURM and config.executor != SIMULATED
 
 
 def n_processes(cluster: ClusterConfig) -> int:

@@ -20,7 +20,6 @@ from typing import Any
 from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
-from experiments.config.schema import ColumnWork, Residency
 from experiments.gpu_check import report as gpu_report
 from experiments.gpu_check.probes import copies, layers
 from experiments.run.display import Display
@@ -113,8 +112,8 @@ def changed(
         kernel=kernel,
         backend=replace(config.backend, name="cupy"),
         scheduler=replace(config.scheduler, name=scheduler),
-        optimize=replace(config.optimize, columns=ColumnWork(columns)),
-        network=replace(config.network, residency=Residency(residency)),
+        optimize=replace(config.optimize, columns=columns),
+        network=replace(config.network, residency=residency),
     )
 
 

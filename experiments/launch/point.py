@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.config.resolve import Config, as_record
-from experiments.config.schema import Executor
+from experiments.config.schema import SIMULATED
 from experiments.launch import mpi as ranks
 from experiments.launch import mpiexec
 from experiments.run.display import Display, summary
@@ -91,7 +91,7 @@ def _work(
     """Do what the point is about; in one process unless there are others and it is an inference on real threads."""
     if benchmark is not None:
         return benchmark(config, display, folder)
-    if comm is not None and config.executor is Executor.threads:
+    if comm is not None and config.executor != SIMULATED:
         ranks.require_size(comm, config)
         if comm.size == 1:
             return measure(config, display, folder)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from experiments.config.resolve import Config
 from sparsednn.engine import default_threads
+from sparsednn.options.fields import declarations
+from sparsednn.options.inference import GROUPS, InferOptions
 from sparsednn.simulator.cluster import Cluster
+
+
+def options_of(config: Config) -> InferOptions:
+    """Return the library's options: each of its groups is one of the configuration's, or stands at its top."""
+    groups = {}
+    for name, options in GROUPS.items():
+        given = getattr(config, name, config)
+        groups[name] = options(**{option: getattr(given, option) for option in declarations(options)})
+    return InferOptions(**groups)  # type: ignore[arg-type]
 
 
 def common_arguments(config: Config) -> dict[str, Any]:
@@ -17,36 +27,13 @@ def common_arguments(config: Config) -> dict[str, Any]:
         "backend": config.backend.name,
         "kernel": config.kernel,
         "scheduler": config.scheduler.name,
-        "rows": config.optimize.rows.value,
-        "columns": config.optimize.columns.value,
-        "order": config.optimize.order.value,
-        "full_columns": config.optimize.full_columns,
-        "block_rows": config.backend.block_rows,
-        "row_order": config.partition.order.value,
-        "hashing": config.partition.hashing.value,
-        "buckets": config.partition.buckets,
-        "split_factor": config.scheduler.split_factor,
-        "strategy": config.scheduler.strategy.value,
-        "recruiting_ratio": config.scheduler.recruiting_ratio,
-        "threshold": config.scheduler.threshold,
-        "minimum_work": config.scheduler.minimum_work,
-        "calibration": None if config.cluster.calibration is None else Path(config.cluster.calibration),
-        "trace": config.trace,
+        "options": options_of(config),
     }
 
 
 def infer_arguments(config: Config) -> dict[str, Any]:
     """Return what an inference on real threads takes."""
-    return common_arguments(config) | {
-        "threads": config.threads,
-        "repeats": config.repeats,
-        "split": config.partition.split.value,
-        "rebalance_after": config.rebalance_after,
-        "share_network": config.cluster.share_network,
-        "residency": config.network.residency.value,
-        "pin": config.cluster.pin,
-        "numa_domains": config.cluster.numa_domains,
-    }
+    return common_arguments(config) | {"threads": config.threads}
 
 
 def simulate_arguments(config: Config) -> dict[str, Any]:

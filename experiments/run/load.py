@@ -111,8 +111,8 @@ def _load_network(config: Config, progress: Callable[[int, int], None]) -> Netwo
         config.neurons,
         config.layers,
         bias=challenge_bias(config.neurons) if net.bias is None else net.bias,
-        activation=_activation(net.activation.value, net.maximum),
-        bias_on=net.bias_on.value,
+        activation=_activation(net.activation, net.maximum),
+        bias_on="all" if net.bias_on == "all" else "nonzero",
         progress=progress,
     )
 
@@ -127,7 +127,7 @@ def _load_inputs(
     """Return this process's instances, their ids, and how many all processes have."""
 
     def own(n: int) -> NDArray[np.int64]:
-        hashed, buckets = hashes_rows(config.partition.hashing.value), config.partition.buckets
+        hashed, buckets = hashes_rows(config.partition.hashing), config.partition.buckets
         return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
 
     if config.input.name != "challenge":

@@ -8,8 +8,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config
-from experiments.config.schema import Executor
+from experiments.config.schema import SIMULATED
 from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.display import Display, Stage, inference_note
 from experiments.run.environment import environment
@@ -59,7 +60,7 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
     check(config)
     data = load(config, display, comm)
     with display.stage("inference") as stage:
-        if config.executor is Executor.simulated:
+        if config.executor == SIMULATED:
             stage.update(0, 1, "counting the work of every row, unless it is in the cache")
             result = simulate(data.network, data.inputs, **simulate_arguments(config))
         else:
@@ -121,7 +122,7 @@ def message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     found = mendable(error)
-    return str(found) if found is not None else f"{type(error).__name__}: {error}"
+    return in_keys(str(found)) if found is not None else f"{type(error).__name__}: {error}"
 
 
 def exit_status(record: Mapping[str, Any]) -> int:

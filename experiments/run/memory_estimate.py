@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from experiments.config.resolve import Config
-from experiments.config.schema import ColumnWork, Executor, Residency
+from experiments.config.schema import SIMULATED
+from experiments.run.arguments import options_of
 from sparsednn.backend import (
     PLAIN_ENTRY_BYTES,
     Backend,
@@ -20,7 +21,6 @@ from sparsednn.backend import (
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.engine import default_threads
 from sparsednn.errors import MemoryShortageError
-from sparsednn.system.cache import cache_folder
 from sparsednn.system.memory import GB, KEEP_FREE_BYTES, available_bytes, shared_memory, shared_memory_left
 
 
@@ -125,7 +125,7 @@ def estimate(config: Config, node: Node | None = None) -> Estimate | None:
     n_processes = 1 if node is None else node.n_processes
     size = _size(config, instances, nonzeros, n_processes)
     network, inputs = size.distinct_connections * size.id_bytes, 8 * nonzeros
-    if config.executor is Executor.simulated:  # what it counts may be in the cache
+    if config.executor == SIMULATED:  # what it counts may be in the cache
         return Estimate(network, 0, inputs, 0)
     backend = load_backend(config.backend.name)
     taken, unsized = MemoryBytes.plain(size), backend.name
@@ -143,7 +143,7 @@ def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Es
     more = node.n_processes - 1
     shares = node.shares(config, alone)
     network = alone.network if shares else alone.network * (1 + more)
-    sends = config.cluster.share_network and config.network.residency.value in backend.plans_can_be_shared
+    sends = config.cluster.share_network and config.network.residency in backend.plans_can_be_shared
     kernel = alone.kernel + more * ((0 if shares else alone.kernel // 2) if sends else alone.kernel)
     return replace(alone, network=network, kernel=kernel)
 
@@ -166,11 +166,7 @@ def _size(config: Config, instances: int, nonzeros: int, n_processes: int) -> Ru
 
 def _options(config: Config, kernel: str) -> KernelOptions:
     """Return what the backend is to be asked for, with a kernel's full name."""
-    optimize, streams = config.optimize, config.network.residency is Residency.stream
-    return KernelOptions(
-        kernel, optimize.rows.value, optimize.columns.value, optimize.order.value, optimize.full_columns,
-        config.backend.block_rows, cache_folder() if streams else None,
-    )  # fmt: skip
+    return options_of(config).kernel_options(kernel)
 
 
 def _fits(config: Config, node: Node) -> bool:
@@ -181,14 +177,14 @@ def _fits(config: Config, node: Node) -> bool:
 def _switches(config: Config, node: Node) -> Iterator[tuple[str, Config]]:
     """Single switches that may save memory, and the configuration with each; one that changes nothing does not fit either."""
     yield "kernel=auto", replace(config, kernel="auto")
-    if config.optimize.columns is not ColumnWork.merge:
-        yield "optimize.columns=merge", replace(config, optimize=replace(config.optimize, columns=ColumnWork.merge))
-    yield "network.residency=stream", replace(config, network=replace(config.network, residency=Residency.stream))
+    if config.optimize.columns != "merge":
+        yield "optimize.columns=merge", replace(config, optimize=replace(config.optimize, columns="merge"))
+    yield "network.residency=stream", replace(config, network=replace(config.network, residency="stream"))
     if node.n_processes > 1 and not config.cluster.share_network:
         yield "cluster.share_network=true", replace(config, cluster=replace(config.cluster, share_network=True))
     fewer = _largest(lambda n: replace(config, instances=n), config.instances or N_INSTANCES, node)
     yield f"instances={fewer.instances}", fewer
-    if config.executor is Executor.threads:
+    if config.executor != SIMULATED:
         fewer = _largest(lambda n: replace(config, threads=n), config.threads or default_threads(), node)
         yield f"threads={fewer.threads}", fewer
 

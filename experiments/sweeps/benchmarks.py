@@ -83,7 +83,7 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
     threads = config.threads or default_threads()
     digest = config_hash(as_record(config), experiment)
     record = {
-        "status": "complete", "config_hash": digest, "executor": config.executor.value, "processes": 1, "threads": threads,
+        "status": "complete", "config_hash": digest, "executor": config.executor, "processes": 1, "threads": threads,
         name: figures,
     }  # fmt: skip
     if figures.get("failed"):

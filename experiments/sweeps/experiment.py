@@ -15,7 +15,7 @@ from rich.console import Console
 
 from experiments import figures
 from experiments.config.resolve import ConfigError, resolve
-from experiments.config.schema import Executor, ExperimentConfig
+from experiments.config.schema import SIMULATED, ExperimentConfig
 from experiments.launch.point import run_point
 from experiments.launch.requirements import missing_package
 from experiments.launch.resume import is_complete
@@ -122,7 +122,7 @@ class ExperimentRun:
         self, points: list[PlannedPoint], composed: list[DictConfig]
     ) -> tuple[list[PlannedPoint], list[DictConfig]]:  # fmt: skip
         """All points, then in further rounds those that are measured: what is simulated is the same in each."""
-        again = [number for number, cfg in enumerate(composed) if cfg.executor is not Executor.simulated]
+        again = [number for number, cfg in enumerate(composed) if cfg.executor != SIMULATED]
         order = [*range(len(points)), *again * (self.experiment.rounds - 1)]
         return [points[number] for number in order], [composed[number] for number in order]
 

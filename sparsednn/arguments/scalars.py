@@ -16,7 +16,7 @@ from sparsednn.errors import OptionError, OptionTypeError, unknown
 MOST = 2**63 - 1
 
 
-def whole_number(name: str, value: Any, least: int | None = None) -> int:
+def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """Return a whole number of Python's or NumPy's as an int.
 
     Raises
@@ -24,7 +24,7 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
     TypeError
         If it is something else; also if it is a float, or True or False.
     ValueError
-        If it is below `least`, or int64 does not hold it.
+        If it is below `least` or above `most`, or int64 does not hold it.
     """
     try:
         if isinstance(value, bool | np.bool_ | np.ndarray):
@@ -32,10 +32,12 @@ def whole_number(name: str, value: Any, least: int | None = None) -> int:
         number = operator.index(value)
     except TypeError:
         raise OptionTypeError(f"{name}={_shown(value)}: a whole number is needed, not {_kind(value)}") from None
+    if most is not None and number > most:
+        raise OptionError(f"{name}={_shown(value)}: must be {f'from {least} to' if least == 0 else 'at most'} {most}")
     if abs(number) > MOST:
         raise OptionError(f"{name}={_shown(value)}: beyond 64 bits")
     if least is not None and number < least:
-        raise OptionError(f"{name}={number}: {f'at least {least} is needed' if least else 'must be 0 or more'}")
+        raise OptionError(f"{name}={number}: {f'must be at least {least}' if least else 'must be 0 or more'}")
     return number
 
 

@@ -8,7 +8,7 @@ groups are the backend's own objects: the engine only passes them on. What only 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,46 +18,28 @@ from numpy.typing import NDArray
 
 from sparsednn.backend.shared_memory import Control, Crew, Outcome
 from sparsednn.network import Network
+from sparsednn.options.fields import declarations, documented, rule_of, text
+from sparsednn.options.groups import BackendOptions, OptimizeOptions
 
 
-@dataclass(frozen=True, slots=True)
-class KernelOptions:
-    """What a plan is to be made for.
+@documented
+@dataclass
+class KernelOptions(OptimizeOptions, BackendOptions):
+    """What a plan is to be made for."""
 
-    Attributes
-    ----------
-    kernel : str
-        A name or alias that the backend lists in `kernels`; "auto" lets it choose.
-    rows : {"none", "prune", "retire", "merge"}
-        Each does what those before it do. "prune": drop rows that have become all zero and will stay so; "retire": take out
-        rows in which every neuron is at its activation's maximum, if all later layers provably keep that; "merge": let one row
-        go on for all that have the same bits.
-    columns : {"none", "merge"}
-        "merge": of columns of a layer that are the same, compute one.
-    order : {"given", "shared_inputs"}
-        Order in which a layer's output columns are computed; "shared_inputs" puts columns with the same inputs together.
-    full_columns : bool
-        Let the sparse kernels add a column of activations in which no row is zero as a dense vector, without its ids.
-    block_rows : int, optional
-        Rows that the dense-block kernels take at a time; None lets the backend choose.
-    stream_from : Path, optional
-        Where the packed layers are kept in files (made there if need be), to be read while those before them are computed;
-        None keeps them in memory.
-    """
-
-    kernel: str = "auto"
-    rows: str = "merge"
-    columns: str = "merge"
-    order: str = "shared_inputs"
-    full_columns: bool = True
-    block_rows: int | None = None
-    stream_from: Path | None = None
+    kernel: str = text("auto", "A name or alias that the backend lists in its kernels; auto lets it choose")
+    stream_from: Path | None = field(
+        default=None,
+        kw_only=True,
+        metadata={
+            "doc": "The folder where the packed layers are kept in files (made there if need be), to be read while those "
+            "before them are computed; None keeps them in memory."
+        },
+    )
 
 
 LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "rows": ("none", "prune", "retire", "merge"),
-    "columns": ("none", "merge"),
-    "order": ("given", "shared_inputs"),
+    name: rule.legal for name, declared in declarations(OptimizeOptions).items() if (rule := rule_of(declared)) and rule.legal
 }
 """Legal values of the optimisations that can be switched."""
 

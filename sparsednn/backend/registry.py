@@ -19,7 +19,7 @@ ENTRY_POINT_GROUP = "sparsednn.backends"
 def require_in_memory(backend: Backend, options: KernelOptions) -> None:
     """Raise ValueError if layers were to be streamed, for backends that cannot."""
     if options.stream_from is not None:
-        raise OptionError(f"network.residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
+        raise OptionError(f"residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:

@@ -95,7 +95,7 @@ def place(n_bytes: int, n_processes: int) -> Place:
         return Place(shared, memory.shortage(needed, available, "the network shared by a node's processes", way_out))
     what = (
         f"{folder} has room for {room / GB:.2f} GB, too little for the network shared by {n_processes} processes "
-        f"({n_bytes / GB:.2f} GB), and a copy of it in each (cluster.share_network=false)"
+        f"({n_bytes / GB:.2f} GB), and a copy of it in each (share_network=false)"
     )
     way_out = f"make {folder} larger (docker run --shm-size=SIZE), or use fewer processes or layers"
     return Place(shared, memory.shortage(needed, available, what, way_out))

@@ -23,7 +23,7 @@ from sparsednn.execution.row_groups import Finished, GroupTasks, Prepared, RowSo
 from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.network import Network
-from sparsednn.options import InferOptions
+from sparsednn.options.inference import InferOptions
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
@@ -112,9 +112,9 @@ class Inference:
         self.comm = options.communicator
         first_core = self.comm.node_rank * n_workers  # processes of a node are pinned side by side
         self.executor = ThreadExecutor(
-            n_workers, pin=options.pin, trace=options.trace, process=self.comm.rank, first_core=first_core
+            n_workers, pin=options.cluster.pin, trace=options.run.trace, process=self.comm.rank, first_core=first_core
         )  # fmt: skip
-        self.domains = worker_domains(n_workers, options.pin, options.numa_domains, first_core)
+        self.domains = worker_domains(n_workers, options.cluster.pin, options.cluster.numa_domains, first_core)
 
     def run(self) -> Run:
         """Run it once; the clock is on from the input in memory until the categories are known. Collective.
@@ -150,7 +150,7 @@ class Inference:
             control = Control.for_workers(self.executor.n_workers)
             last = number == len(self.stages) - 1
             prepared = Prepared(self.backend, stage.plan, share.rows, stage.n_layers, self.output or not last)
-            tasks = GroupTasks(prepared, sources, control, self.n_cores, stealing=queues, trace=self.options.trace)
+            tasks = GroupTasks(prepared, sources, control, self.n_cores, stealing=queues, trace=self.options.run.trace)
             job = Job(
                 self.executor.n_workers, len(sources), stage.n_layers, self.domains, self.comm.rank, self.comm.size
             )  # fmt: skip

@@ -25,7 +25,7 @@ def process_records(run: Run, load_s: float) -> list[dict[str, Any]]:
 
 def trace_of(job: Inference, run: Run) -> Trace | None:
     """Return what each worker did when, if the run was traced; on rank 0 those of all processes."""
-    if not job.options.trace:
+    if not job.options.run.trace:
         return None
     kernel = job.backend.describe(job.stages[0].plan)["kernel"]
     return Trace(run.all("spans"), {"scheduler": job.scheduler.name, "kernel": kernel, "simulated": False})
@@ -54,10 +54,10 @@ def record_of(
         "scheduler": scheduler.name,
         "scheduler_options": asdict(scheduler.options),
         "executor": job.executor.name,
-        "hashing": options.hashing,
-        "row_order": options.row_order,
-        "split": options.split,
-        "rebalance_after": options.rebalance_after,
+        "hashing": options.partition.hashing,
+        "row_order": options.partition.order,
+        "split": options.partition.split,
+        "rebalance_after": options.run.rebalance_after,
         "processes": len(run.processes),
         "optimizations": described,
         "categories_count": len(run.categories),

@@ -56,7 +56,7 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
     """
     n_bytes = sum(4 * layer.nnz if _is_uniform(layer.values) else 8 * layer.nnz for layer in network.layers)
     n_bytes += inputs.data.nbytes + inputs.indices.nbytes
-    require(n_bytes, f"hashing the neurons of {network.nnz:,} connections", "use partition.hashing=none or input")
+    require(n_bytes, f"hashing the neurons of {network.nnz:,} connections", "use hashing=none or input")
     widths = [network.n_inputs, *(layer.n_outputs for layer in network.layers[:-1])]
     permutations = {
         width: _Permutation(hashed_positions(width, buckets).astype(np.int32), hashed_order(width, buckets))

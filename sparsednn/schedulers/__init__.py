@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sparsednn.options.groups import STRATEGIES, SchedulerOptions
 from sparsednn.schedulers.base import (
-    STRATEGIES,
     Action,
     Boundary,
     Call,
@@ -13,7 +13,6 @@ from sparsednn.schedulers.base import (
     Job,
     Run,
     Scheduler,
-    SchedulerOptions,
     Sleep,
     Started,
     Stop,

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from sparsednn.arguments.scalars import one_of, real_number, whole_number
-from sparsednn.errors import OptionError
+from sparsednn.options.groups import SchedulerOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,48 +152,8 @@ class Job:
         return dict(Counter(self.domains))
 
 
-STRATEGIES = ("earliest_first", "slower_first", "faster_first")
-
 SPLIT_FACTORS = (4, 8, 16)
 """Row groups for each worker that are tried where workers take them from queues."""
-
-MINIMUM_WORK = 50_000
-"""Multiply-adds that each member of a team must find in a layer, unless told otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerOptions:
-    """Parameters of all schedulers; those that a scheduler has no use for are inert.
-
-    Attributes
-    ----------
-    split_factor : int
-        Row groups for each worker, where workers take them from queues.
-    strategy : {"earliest_first", "slower_first", "faster_first"}
-        Which worker may recruit: any; one within `threshold` of the smallest score; one within it of the largest.
-    recruiting_ratio : float
-        Workers recruit from layer ``recruiting_ratio * n_layers`` on.
-    threshold : int
-        Layers.
-    minimum_work : int
-        A worker recruits only as many helpers as leave this many multiply-adds of a layer for each member of its team: with
-        less, meeting costs more than it brings. With 0, one: a row group that is empty is nothing to help with, ever.
-    """
-
-    split_factor: int = 8
-    strategy: str = "earliest_first"
-    recruiting_ratio: float = 0.0
-    threshold: int = 4
-    minimum_work: int = MINIMUM_WORK
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense; keep the rest in Python's own types."""
-        for name, least in (("split_factor", 1), ("threshold", 0), ("minimum_work", 0)):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
-        one_of("strategy", self.strategy, STRATEGIES)
-        object.__setattr__(self, "recruiting_ratio", real_number("recruiting_ratio", self.recruiting_ratio))
-        if not 0 <= self.recruiting_ratio <= 1:
-            raise OptionError(f"recruiting_ratio={self.recruiting_ratio:g}: must be from 0 to 1")
 
 
 class Scheduler(ABC):

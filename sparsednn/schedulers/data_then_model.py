@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from sparsednn.options.groups import STRATEGIES
 from sparsednn.schedulers.base import (
-    STRATEGIES,
     Action,
     Boundary,
     Call,

@@ -17,7 +17,7 @@ from sparsednn.arguments.scalars import whole_number
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
-from sparsednn.options import require_types
+from sparsednn.options.inference import require_types
 from sparsednn.simulator.work import WorkProfile
 from sparsednn.system.cache import cache_folder, read_cached, write_cached
 from sparsednn.system.memory import require

@@ -14,7 +14,7 @@ from sparsednn.arguments.scalars import instance_of, whole_number
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.network import Network
-from sparsednn.options import InferOptions, infer_options, require_types
+from sparsednn.options.inference import InferOptions, infer_options, require_types
 from sparsednn.results.measures import imbalance, rates
 from sparsednn.results.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.results.trace import Trace
@@ -38,7 +38,8 @@ def simulate(
     scheduler: str = "data",
     cluster: Cluster | None = None,
     n_threads: int = 1,
-    **options: Any,
+    options: InferOptions | None = None,
+    **flat: Any,
 ) -> Result:
     """Predict how long an inference takes on a cluster, scheduled as it would be there.
 
@@ -59,9 +60,11 @@ def simulate(
         One core, unless given.
     n_threads : int
         Real threads, for counting the work.
-    **options
-        See `InferOptions`; those that mean nothing in virtual time are refused. Hashing of neurons changes nothing here: teams
-        cut columns by their connections.
+    options : InferOptions, optional
+        All further options, in groups; those that mean nothing in virtual time are refused. Hashing of neurons
+        changes nothing here: teams cut columns by their connections.
+    **flat
+        Or each of them as a keyword argument of its own.
 
     Returns
     -------
@@ -75,13 +78,10 @@ def simulate(
         As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
         tell categories.
     """
-    for name in REAL_TIME_ONLY:
-        if name in options:
-            raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
     require_types(network, backend, kernel, scheduler)
     instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.simulator.cluster.Cluster is needed")
     n_threads = whole_number("n_threads", n_threads, 1)
-    opts, cluster = infer_options(options), cluster or Cluster()
+    opts, cluster = _virtual_options(flat, options), cluster or Cluster()
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     if not isinstance(scheduler, str):
@@ -91,7 +91,7 @@ def simulate(
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
     if network.layers[-1].activation.low < 0:
         raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
-    model = CostModel(assuming(read_calibration(opts.calibration), cluster.assume))
+    model = CostModel(assuming(read_calibration(opts.cluster.calibration), cluster.assume))
     kernel_options = opts.kernel_options(kernel)
     kind = cost_kind(backend, kernel_options)
     model.require_calibrated(kind)
@@ -103,11 +103,11 @@ def simulate(
     if scheduler == AUTO:
         choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
         scheduler = choice.scheduler
-    plan = Plan(scheduler, opts.scheduler_options, opts.hashes_rows, opts.row_order, opts.buckets)
+    plan = Plan(scheduler, opts.scheduler, opts.hashes_rows, opts.partition.order, opts.partition.buckets)
     simulator = ClusterSimulator(profile, model, kind, cluster)
-    run = simulator.run(plan, trace=opts.trace, traffic=kind.unit != "blocks")
+    run = simulator.run(plan, trace=opts.run.trace, traffic=kind.unit != "blocks")
     categories = profile.alive_at_end()
-    trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.trace else None
+    trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.run.trace else None
     record = {
         **_what(network, rows, backend, plan, simulator, opts),
         "kernel": described.pop("kernel"),
@@ -122,6 +122,16 @@ def simulate(
     if choice is not None:
         record["auto"] = choice.record
     return Result(categories, None, record, trace)
+
+
+def _virtual_options(flat: dict[str, Any], options: InferOptions | None) -> InferOptions:
+    """Return checked options, or refuse those that mean nothing in virtual time."""
+    checked = infer_options(flat, options)
+    given = {"repeats": checked.run.repeats != 1, "pin": checked.cluster.pin, "progress": checked.progress is not None}
+    for name in REAL_TIME_ONLY:
+        if name in flat or given.get(name, False):
+            raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+    return checked
 
 
 def _what(
@@ -144,8 +154,8 @@ def _what(
         "simulated": True,
         "cluster": asdict(cluster) | {"threads": cluster.n_workers},
         "calibration": simulator.model.calibration.content,
-        "hashing": options.hashing,
-        "row_order": options.row_order,
+        "hashing": options.partition.hashing,
+        "row_order": options.partition.order,
         "processes": cluster.n_processes,
         "threads": cluster.n_workers,
     }

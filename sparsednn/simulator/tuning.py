@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sparsednn.backend import Backend, CostKind, KernelOptions, ProfilingBackend
 from sparsednn.errors import OptionError
 from sparsednn.network import Network
-from sparsednn.options import InferOptions
+from sparsednn.options.inference import InferOptions
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.calibration import assuming, read_calibration
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
@@ -22,9 +22,6 @@ from sparsednn.simulator.work import WorkProfile
 
 AUTO = "auto"
 """In place of a scheduler's name."""
-
-CHOSEN = (*(f.name for f in fields(SchedulerOptions)), "hashing")
-"""Options of an inference that are chosen."""
 
 CLEARLY = 0.01
 """A plan must be predicted to save this share of the time to be preferred to a simpler one."""
@@ -143,18 +140,18 @@ def choose_for(
             f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba"
         )
     assumed = {} if cluster is None else cluster.assume
-    model = CostModel(assuming(read_calibration(options.calibration), assumed))
+    model = CostModel(assuming(read_calibration(options.cluster.calibration), assumed))
     kind = cost_kind(backend, kernel)
     model.require_calibrated(kind)
     profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
     choice = choose(
-        profile, model, kind, n_threads, options.scheduler_options, schedulers=backend.schedulers[kernel.kernel],
-        cluster=cluster, row_order=options.row_order, buckets=options.buckets,
+        profile, model, kind, n_threads, options.scheduler, schedulers=backend.schedulers[kernel.kernel],
+        cluster=cluster, row_order=options.partition.order, buckets=options.partition.buckets,
     )  # fmt: skip
-    hashing = options.hashing
+    hashing = options.partition.hashing
     if choice.plan.hashes_rows and not options.hashes_rows:
         hashing = "both" if options.hashes_neurons else "input"
-    return choice, replace(options, **asdict(choice.options), hashing=hashing)
+    return choice, replace(options, scheduler=choice.options, partition=replace(options.partition, hashing=hashing))
 
 
 def describe(plan: Plan) -> str:

@@ -71,7 +71,7 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None, fi
     """
     if override is not None:
         if override < 1:
-            raise OptionError(f"numa_domains={override}: at least 1 is needed")
+            raise OptionError(f"numa_domains={override}: must be at least 1")
         ranges = pairwise(even_bounds(n_workers, min(override, n_workers)))
         return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
     if not pinned:

@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from experiments.config.resolve import Config, ConfigError, as_record, keys, register, resolve
-from experiments.config.schema import GROUPS, ColumnOrder, Hashing, RowWork, Strategy
+from experiments.config.schema import GROUPS
 from experiments.run.arguments import simulate_arguments
-from sparsednn.options import HASHINGS
-from sparsednn.schedulers import STRATEGIES, SchedulerOptions
+from sparsednn.options.groups import HASHINGS
+from sparsednn.schedulers import SchedulerOptions
 
 CONF = Path(__file__).parents[2] / "conf"
 FIXED_KEYS = (
@@ -42,8 +42,8 @@ def test_the_default_is_the_main_job() -> None:
     assert (config.backend.name, config.scheduler.name, config.kernel) == ("numba", "data", "auto")
     assert (config.network.name, config.input.name) == ("radixnet", "challenge")
     assert (config.threads, config.processes, config.repeats) == (None, None, 1)
-    assert (config.optimize.rows, config.optimize.order) == (RowWork.merge, ColumnOrder.shared_inputs)
-    assert config.partition.hashing is Hashing.none
+    assert (config.optimize.rows, config.optimize.order) == ("merge", "shared_inputs")
+    assert config.partition.hashing == "none"
 
 
 def test_keys_that_scripts_rely_on_are_there() -> None:
@@ -54,8 +54,8 @@ def test_overrides_reach_their_fields() -> None:
     config = composed(
         "neurons=4096", "optimize.rows=none", "scheduler.strategy=slower_first", "network.radices=[2,3]", "seed=7"
     )
-    assert (config.neurons, config.optimize.rows) == (4096, RowWork.none)
-    assert config.scheduler.strategy is Strategy.slower_first
+    assert (config.neurons, config.optimize.rows) == (4096, "none")
+    assert config.scheduler.strategy == "slower_first"
     assert config.network.radices == [2, 3]
     assert config.network.seed == 7
 
@@ -66,19 +66,17 @@ def test_a_record_of_the_configuration_is_plain_json() -> None:
     assert as_record(config)["optimize"]["rows"] == "merge"
 
 
-@pytest.mark.parametrize("hashing", Hashing)
-def test_every_hashing_may_be_asked_for(hashing: Hashing) -> None:
-    assert composed(f"partition.hashing={hashing.value}").partition.hashing is hashing
-    assert tuple(choice.value for choice in Hashing) == HASHINGS
+@pytest.mark.parametrize("hashing", HASHINGS)
+def test_every_hashing_may_be_asked_for(hashing: str) -> None:
+    assert composed(f"partition.hashing={hashing}").partition.hashing == hashing
 
 
 def test_fields_of_data_then_model_have_the_schedulers_own_defaults() -> None:
     found, expected = composed("scheduler=data_then_model").scheduler, SchedulerOptions()
-    assert (found.strategy.value, found.recruiting_ratio) == (expected.strategy, expected.recruiting_ratio)
+    assert (found.strategy, found.recruiting_ratio) == (expected.strategy, expected.recruiting_ratio)
     assert (found.threshold, found.minimum_work) == (expected.threshold, expected.minimum_work)
     changed = composed("scheduler=data_then_model", "scheduler.minimum_work=0", "scheduler.threshold=2").scheduler
     assert (changed.minimum_work, changed.threshold) == (0, 2)
-    assert tuple(choice.value for choice in Strategy) == STRATEGIES
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -99,8 +97,8 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["scheduler.minimum_work=-1"], "minimum_work=-1: must be 0 or more", id="negative work"),
         pytest.param(["cluster.numa_domains=0"], "cluster.numa_domains=0: must be at least 1", id="no NUMA domains"),
         pytest.param(["seed=-1"], "seed=-1", id="negative seed"),
-        pytest.param(["network.bias=nan"], "network.bias=nan: must be finite", id="bias is not a number"),
-        pytest.param(["network.weight=nan"], "network.weight=nan: must be finite", id="weight is not a number"),
+        pytest.param(["network.bias=nan"], "network.bias=nan: a number is needed", id="bias is not a number"),
+        pytest.param(["network.weight=nan"], "network.weight=nan: a number is needed", id="weight is not a number"),
         pytest.param(["network=files", "network.path=x", "network.maximum=inf"], "maximum=inf", id="maximum is infinite"),
         pytest.param(
             ["network.activation=relu"], "network.activation=relu: is only for network=files", id="ignored activation"
@@ -160,9 +158,9 @@ def test_inert_fields_of_other_schedulers_may_be_set() -> None:
     ("override", "message"),
     [
         pytest.param("threads='${nope}'", "threads: Interpolation key 'nope' not found", id="a key that is not there"),
-        pytest.param("optimize.rows='${neurons}'", "optimize.rows: While dereferencing .*expected one", id="of another kind"),
+        pytest.param("optimize.rows='${neurons}'", "optimize.rows=1024: legal: none, prune", id="of another kind"),
         pytest.param("network.radices=[[1]]", r"network.radices=\[\[1\]\]: \[1\] is not an integer", id="a list in a list"),
-        pytest.param("network.seed=-1", "network.seed=-1: must be from 0 to 4294967295", id="a seed"),
+        pytest.param("network.seed=-1", "network.seed=-1: must be 0 or more", id="a seed"),
         pytest.param("processes=99999999999999999999", "must be at most 2147483647", id="more than a launcher can count"),
         pytest.param("partition.buckets=99999999999999999999", "must be at most 2147483647", id="more than 64 bits"),
     ],

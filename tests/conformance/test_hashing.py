@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
-from sparsednn.options import HASHINGS
+from sparsednn.options.groups import HASHINGS
 from tests.backends import KERNELS, USABLE, nearly_equal, same_bits
 from tests.conformance.test_backend import REFERENCE, reference
 from tests.conftest import JIT_DISABLED

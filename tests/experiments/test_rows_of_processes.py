@@ -16,7 +16,6 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiments.config.resolve import Config, register, resolve
-from experiments.config.schema import Hashing
 from experiments.run.arguments import infer_arguments
 from experiments.run.display import Display
 from experiments.run.load import load
@@ -108,7 +107,7 @@ def exchanged_rows(loaded: Config, run: Config, size: int = 3) -> int:
 
 
 def hashed(config: Config, hashing: str, buckets: int) -> Config:
-    return replace(config, partition=replace(config.partition, hashing=Hashing(hashing), buckets=buckets))
+    return replace(config, partition=replace(config.partition, hashing=hashing, buckets=buckets))
 
 
 @pytest.mark.parametrize(

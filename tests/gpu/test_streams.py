@@ -261,8 +261,8 @@ def test_all_is_counted_in_parts_that_fit_into_little_memory(rng: np.random.Gene
 @pytest.mark.parametrize(
     ("free", "options", "ways"),
     [
-        pytest.param(2**15, {}, "network.residency=stream or backend=numba", id="all in memory"),
-        pytest.param(2**15, {"threads": 2}, "network.residency=stream or threads=1 or backend=numba", id="two workers"),
+        pytest.param(2**15, {}, "residency=stream or backend=numba", id="all in memory"),
+        pytest.param(2**15, {"threads": 2}, "residency=stream or threads=1 or backend=numba", id="two workers"),
         pytest.param(2**14, {"residency": "stream"}, "backend=numba", id="streamed"),
     ],
 )

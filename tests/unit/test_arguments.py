@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
+from sparsednn.options.inference import OTHERS, PARAMETERS
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.calibration import read_calibration
 from sparsednn.simulator.cluster import Cluster
 from sparsednn.simulator.profile import measure_profile
 from sparsednn.simulator.simulate import simulate
 
-OPTIONS = [field.name for field in fields(sparsednn.InferOptions)]
+OPTIONS = [*PARAMETERS, *OTHERS, "options"]
 
 
 @pytest.mark.parametrize(

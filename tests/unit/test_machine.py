@@ -68,7 +68,7 @@ def test_pinned_workers_are_in_the_domain_of_their_core(tmp_path: Path, monkeypa
 
 
 def test_no_domains_are_refused() -> None:
-    with pytest.raises(ValueError, match="numa_domains=0: at least 1"):
+    with pytest.raises(ValueError, match="numa_domains=0: must be at least 1"):
         worker_domains(2, False, 0)
 
 

@@ -64,7 +64,7 @@ for backend, kernel, scheduler, threads in {CASES!r}:
         print([span for span in spans if span[0] == "team"], waited)
 for name, kernel in {sorted({case[:2] for case in CASES})!r}:
     backend, control = load_backend(name), Control.for_workers(1)
-    plan = backend.prepare(network, KernelOptions(kernel, "prune", "none"), 1)
+    plan = backend.prepare(network, KernelOptions(kernel, rows="prune", columns="none"), 1)
     group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, False)
     control.call(0, 2)
     while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:

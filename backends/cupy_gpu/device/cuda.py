@@ -222,8 +222,8 @@ def translated(error: Exception, number: int) -> Exception | None:
     ours = type(error).__module__.partition(".")[0] in LIBRARY_PACKAGES
     if isinstance(error, MemoryError) and ours:
         return MemoryError(
-            f"backend=cupy: device {number} has too little memory: {_said(error)}; use a smaller backend.block_rows, "
-            "network.residency=stream, threads=1 or backend=numba"
+            f"backend=cupy: device {number} has too little memory: {_said(error)}; use a smaller block_rows, "
+            "residency=stream, threads=1 or backend=numba"
         )
     if ours:
         return DeviceError(

@@ -31,7 +31,7 @@ REUSE = 2
 WIDE = 2**16
 """Ids have 2 bytes up to so many neurons."""
 
-WAY_OUT = "use fewer neurons or layers, or optimize.columns=merge"
+WAY_OUT = "use fewer neurons or layers, or columns=merge"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ META = "meta.npz"
 UNFINISHED = ".layers-"
 KEEP_FREE_BYTES = 2**28
 WAY_OUT = (
-    "keep them in memory (network.residency=memory), or choose another folder with the environment variable "
+    "keep them in memory (residency=memory), or choose another folder with the environment variable "
     "SPARSEDNN_CACHE or XDG_CACHE_HOME"
 )
 

@@ -13,7 +13,7 @@ from sparsednn.system.memory import require
 
 NOT_STORED = -1
 DIGEST_BYTES = 16
-WAY_OUT = "run fewer layers or neurons, or stream them (network.residency=stream)"
+WAY_OUT = "run fewer layers or neurons, or stream them (residency=stream)"
 
 
 class Store:

@@ -1,0 +1,74 @@
+"""What ``python run.py --help`` says of keys and groups: made of the schema, and of the first line of each file of conf/."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import Field
+from pathlib import Path
+from typing import Any
+
+from experiments.config.schema import GROUPS, Config, own_first
+from sparsednn.options.fields import choice_of, declarations, default_of, group_of, rule_of
+
+COLUMN, WIDTH = 36, 132
+
+
+def help_text(conf: Path) -> str:
+    """Return the keys, and the choices and keys of each group, one a paragraph."""
+    lines = ["Keys (in brackets: what they are unless given)"]
+    lines += [line for name, declared in own_first(Config) for line in _about(name, declared, "  ")]
+    lines.append("\nGroups: choose one with GROUP=NAME, set its fields with GROUP.FIELD=VALUE")
+    for group in GROUPS:
+        made = group_of(declarations(Config)[group])
+        assert made is not None
+        lines += [line for path in _files(conf, group) for line in _entry(f"  {group}={path.stem}", _first_line(path))]
+        lines += _fields(made, f"{group}.")
+    return "\n".join(lines)
+
+
+def choices(conf: Path, group: str) -> list[str]:
+    """Return the names that ``GROUP=NAME`` takes."""
+    return [path.stem for path in _files(conf, group)]
+
+
+def _files(conf: Path, group: str) -> list[Path]:
+    """The files of a group, the default first."""
+    default = next(
+        line.split()[-1] for line in (conf / "config.yaml").read_text().splitlines() if line.startswith(f"  - {group}:")
+    )
+    return sorted((conf / group).glob("*.yaml"), key=lambda path: (path.stem != default, path.stem))
+
+
+def _first_line(path: Path) -> str:
+    return path.read_text().partition("\n")[0].lstrip("# ")
+
+
+def _fields(options: type, prefix: str) -> Iterator[str]:
+    for name, declared in own_first(options):
+        inner = group_of(declared)
+        if inner is not None:
+            yield from _fields(inner, f"{prefix}{name}.")
+        elif name != "name":
+            yield from _about(prefix + name, declared, "    ")
+
+
+def _about(key: str, declared: Field[Any], indent: str) -> Iterator[str]:
+    rule = rule_of(declared)
+    if rule is None:
+        return
+    default = default_of(declared)
+    shown = "" if default in (None, "", []) else f" [{str(default).lower() if isinstance(default, bool) else default}]"
+    alone = f"{choice}: " if (choice := choice_of(declared)) else ""
+    yield from _entry(f"{indent}{key}={rule.values}", alone + rule.doc + shown)
+
+
+def _entry(left: str, right: str) -> Iterator[str]:
+    """A line of two columns; the right one goes on below itself."""
+    first, *others = textwrap.wrap(right, WIDTH - COLUMN, break_long_words=False)
+    if len(left) + 2 > COLUMN:
+        yield left
+        others.insert(0, first)
+    else:
+        yield left.ljust(COLUMN) + first
+    yield from (" " * COLUMN + line for line in others)

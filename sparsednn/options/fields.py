@@ -1,0 +1,237 @@
+"""How an option is declared: a field of a dataclass that has a default, says which values are legal, and what they do.
+
+A class of options derives from `Options`: each value is checked when it is assigned, so that an object is legal at all times.
+Command lines and documentation read the same declarations (`rules`).
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, whole_number
+from sparsednn.errors import OptionError, OptionTypeError, unknown_key
+
+MOST = 2**31 - 1
+"""Of what is counted: launchers and libraries take no larger numbers, and some take them for others without a word."""
+
+_RULE, _ONLY_FOR = "rule", "only_for"
+_Class = TypeVar("_Class", bound=type)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one option takes.
+
+    Attributes
+    ----------
+    values : str
+        Its legal values, in the short form of a command line: ``none|merge``, ``N``, ``FILE``.
+    doc : str
+        What it does, in one sentence without a full stop.
+    legal : tuple of str
+        All legal values, where they are names.
+    refuse : callable
+        Returns a value, given the option's name and the value, in Python's own type, or raises OptionError or OptionTypeError.
+    """
+
+    values: str
+    doc: str
+    legal: tuple[str, ...]
+    refuse: Callable[[str, Any], Any]
+
+
+def choice(default: str, legal: Iterable[str], doc: str) -> Any:
+    """Declare an option that is one of some names."""
+    names = tuple(legal)
+    return _declare(default, Rule("|".join(names), doc, names, lambda name, value: one_of(name, value, names)))
+
+
+def switch(default: bool, doc: str) -> Any:
+    """Declare an option that is on or off."""
+    return _declare(default, Rule("true|false", doc, (), flag))
+
+
+def count(default: int | None, doc: str, *, least: int = 1, most: int | None = MOST, values: str = "N") -> Any:
+    """Declare an option that is a whole number from `least` to `most`; or None, if that is the default."""
+    return _declare(default, Rule(values, doc, (), lambda name, value: whole_number(name, value, least, most)))
+
+
+def number(
+    default: float | None,
+    doc: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    values: str = "X",
+) -> Any:
+    """Declare an option that is a finite real number within bounds; or None, if that is the default."""
+
+    def refuse(name: str, value: Any) -> float:
+        found = real_number(name, value)
+        if most is not None and least is not None and not least <= found <= most:
+            raise OptionError(f"{name}={found:g}: must be from {least:g} to {most:g}")
+        if least is not None and not least <= found:
+            raise OptionError(f"{name}={found}: must be at least {least:g}")
+        if above is not None and not found > above:
+            raise OptionError(f"{name}={found}: must be above {above:g}")
+        if abs(found) == float("inf"):
+            raise OptionError(f"{name}={found}: must be finite")
+        return found
+
+    return _declare(default, Rule(values, doc, (), refuse))
+
+
+def file(doc: str, *, values: str = "FILE") -> Any:
+    """Declare an option that is a path, or None."""
+
+    def refuse(name: str, value: Any) -> Path:
+        instance_of(name, value, (str, os.PathLike), "the path of a file is needed")
+        return Path(value)
+
+    return _declare(None, Rule(values, doc, (), refuse))
+
+
+def text(default: str | None, doc: str, *, values: str = "NAME") -> Any:
+    """Declare an option that is any text; or None, if that is the default."""
+
+    def refuse(name: str, value: Any) -> str:
+        instance_of(name, value, str, "text is needed")
+        return str(value)
+
+    return _declare(default, Rule(values, doc, (), refuse))
+
+
+def several(default: Iterable[Any] | None, doc: str, *, kind: type, values: str) -> Any:
+    """Declare an option that is a list of strings or whole numbers; or None, if that is the default."""
+
+    def refuse(name: str, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            raise OptionTypeError(f"{name}={value!r}: a list is needed")
+        for item in value:
+            if not isinstance(item, kind) or isinstance(item, bool):
+                raise OptionTypeError(f"{name}={list(value)}: {item!r} is {'not an integer' if kind is int else 'no text'}")
+        return list(value)
+
+    rule = Rule(values, doc, (), refuse)
+    return _declare(None, rule) if default is None else _declare_made(lambda: list(default), rule)
+
+
+def group(made: type, doc: str = "") -> Any:
+    """Declare a group of options, each unless given as its class says."""
+    return field(default_factory=made, metadata={_RULE: None, "doc": doc})
+
+
+def only_for(chosen: str, declared: Any) -> Any:
+    """Return the declaration of an option that means something only with a choice of its group: ``network=files``."""
+    kept = {"default": declared.default} if declared.default is not MISSING else {"default_factory": declared.default_factory}
+    return field(**kept, metadata={**declared.metadata, _ONLY_FOR: chosen})
+
+
+def _declare(default: Any, rule: Rule) -> Any:
+    return field(default=default, metadata={_RULE: rule})
+
+
+def _declare_made(default: Callable[[], Any], rule: Rule) -> Any:
+    return field(default_factory=default, metadata={_RULE: rule})
+
+
+class Options:
+    """Options that are checked whenever one is assigned: a value that is not legal raises OptionError or OptionTypeError.
+
+    NumPy's scalars become Python's own: they would reach compiled code and records.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a value, or refuse a name that is no option."""
+        declared = declarations(type(self))
+        if name not in declared:
+            raise OptionTypeError(unknown_key(name, declared))
+        object.__setattr__(self, name, check_value(declared[name], name, value))
+
+
+def declarations(options: type) -> Mapping[str, Field[Any]]:
+    """Return the fields of a class of options, by name."""
+    return options.__dataclass_fields__  # type: ignore[attr-defined, no-any-return]
+
+
+def rule_of(declared: Field[Any]) -> Rule | None:
+    """Return the rule of a field; None: it is a group, or checked by other means."""
+    return declared.metadata.get(_RULE)
+
+
+def choice_of(declared: Field[Any]) -> str | None:
+    """Return the choice with which alone a field means something: ``network=files``; None: with all."""
+    return declared.metadata.get(_ONLY_FOR)
+
+
+def group_of(declared: Field[Any]) -> type | None:
+    """Return the class of a field that is a group of options, None for a single option."""
+    factory: Any = declared.default_factory
+    return factory if isinstance(factory, type) and is_dataclass(factory) else None
+
+
+def check_value(declared: Field[Any], name: str, value: Any) -> Any:
+    """Return a legal value in Python's own type.
+
+    Parameters
+    ----------
+    declared : dataclasses.Field
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    OptionError, OptionTypeError
+        For a value that is not legal.
+    """
+    rule = rule_of(declared)
+    if rule is None or (value is None and declared.default is None):
+        return value
+    return rule.refuse(name, value)
+
+
+def check_values(values: Mapping[str, Any], options: type, prefix: str = "") -> None:
+    """Check nested plain values, calling each by the key that leads to it: ``partition.hashing``.
+
+    Raises
+    ------
+    OptionError, OptionTypeError
+        For the first that is not legal.
+    """
+    for name, declared in declarations(options).items():
+        inner = group_of(declared)
+        if name not in values:
+            continue
+        if inner is None:
+            check_value(declared, prefix + name, values[name])
+        elif isinstance(values[name], Mapping):
+            check_values(values[name], inner, f"{prefix}{name}.")
+
+
+def default_of(declared: Field[Any]) -> Any:
+    """Return what an option is unless given."""
+    factory: Any = declared.default_factory
+    return factory() if declared.default is MISSING else declared.default
+
+
+def documented(options: _Class) -> _Class:
+    """Put what each option does and takes into the docstring of its class, as its attributes."""
+    lines = [(options.__doc__ or "").rstrip(), "", "    Attributes", "    ----------"]
+    for name, declared in declarations(options).items():
+        rule, inner = rule_of(declared), group_of(declared)
+        if rule is not None:
+            kind = "{" + ", ".join(f'"{value}"' for value in rule.legal) + "}" if rule.legal else str(declared.type)
+            about = f"{rule.doc}.".replace("null:", "None:")
+        elif inner is not None:
+            kind, about = inner.__name__, ""
+        else:
+            kind, about = str(declared.type), declared.metadata.get("doc", "")
+        lines += [f"    {name} : {kind}", *textwrap.wrap(about, 120, initial_indent=" " * 8, subsequent_indent=" " * 8)]
+    options.__doc__ = "\n".join(lines)
+    return options
