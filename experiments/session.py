@@ -77,9 +77,12 @@ class Session:
             experiment = chosen_experiment(cfg)
             if experiment is None:
                 return None
-            from experiments.sweeps.suite import run_experiment  # with Matplotlib and pandas: plain runs need not wait
+            # with Matplotlib and pandas: plain runs need not wait for them
+            from experiments.sweeps.experiment import RunContext
+            from experiments.sweeps.suite import run_experiment
 
-            status = run_experiment(experiment, folder, given, self.console, complain, self.elsewhere, self.comm)
+            context = RunContext(self.console, complain, self.elsewhere, self.comm)
+            status = run_experiment(experiment, folder, given, context)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
             complain(_composition_error(error))
             status = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,7 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from experiments import figures
-from experiments.config.resolve import ConfigError, resolve
+from experiments.config.resolve import Config, ConfigError, resolve
 from experiments.config.schema import SIMULATED, ExperimentConfig
 from experiments.launch.point import run_point
 from experiments.launch.requirements import missing_package
@@ -31,6 +32,57 @@ from sparsednn.engine import default_threads
 CONFIG_NAME = "config"
 
 
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the runs of one call of run.py have in common.
+
+    Attributes
+    ----------
+    console : rich.console.Console
+    complain : callable
+        Is told each error in one line.
+    elsewhere : Elsewhere
+        Has the records of points that need no run.
+    comm : Communicator, optional
+        The processes that an MPI launcher has started.
+    """
+
+    console: Console
+    complain: Callable[[str], None]
+    elsewhere: Elsewhere
+    comm: Communicator | None = None
+
+    def say(self, text: str) -> None:
+        """Print a line on the console."""
+        Display(self.console).say(text)
+
+
+@dataclass(frozen=True)
+class ComposedPoint:
+    """A planned point and what Hydra has composed for it."""
+
+    planned: PlannedPoint
+    composed: DictConfig
+
+    @cached_property
+    def _resolved(self) -> Config | ConfigError:
+        try:
+            return resolve(self.composed)
+        except ConfigError as error:
+            return error
+
+    def config(self) -> Config:
+        """Return the checked configuration; it is resolved once.
+
+        Raises
+        ------
+        ConfigError
+        """
+        if isinstance(self._resolved, ConfigError):
+            raise self._resolved
+        return self._resolved
+
+
 class ExperimentRun:
     """One experiment in a folder of its own: each point in a numbered one below it, the figure beside them.
 
@@ -43,27 +95,11 @@ class ExperimentRun:
         Is there.
     given : list of str
         The user's own overrides.
-    console : rich.console.Console
-    complain : callable
-        Is told each error in one line.
-    elsewhere : Elsewhere
-        Has the records of points that need no run.
-    comm : Communicator, optional
-        The processes that an MPI launcher has started.
+    context : RunContext
     """
 
-    def __init__(
-        self, experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None],
-        elsewhere: Elsewhere,
-        comm: Communicator | None = None,
-    ) -> None:  # fmt: skip
-        self.experiment = experiment
-        self.folder = folder
-        self.given = given
-        self.console = console
-        self.complain = complain
-        self.elsewhere = elsewhere
-        self.comm = comm
+    def __init__(self, experiment: ExperimentConfig, folder: Path, given: list[str], context: RunContext) -> None:
+        self.experiment, self.folder, self.given, self.context = experiment, folder, given, context
 
     def run(self) -> int:
         """Run all points, going on past failed ones, and draw; return the exit status.
@@ -74,90 +110,91 @@ class ExperimentRun:
             Before anything is run, if the experiment or the user's overrides cannot be used.
         """
         figures.require(self.experiment.figure, "experiment.figure")
-        points = plan(self.experiment, self.given, default_threads())
+        planned = plan(self.experiment, self.given, default_threads())
         if self.experiment.benchmark:
-            benchmarks.require(self.experiment, points[0].overrides)
-        composed = [compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides]) for point in points]
-        self._refuse_what_no_point_can_run(composed)
-        points, composed = self._in_turn(*self._that_can_be_run(points, composed))
-        self._refuse_other_records(points, composed)
-        records = self._run_points(points, composed)
-        if not self.experiment.benchmark:
-            self.console.print(sweep_table(records))
-        failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
-        if failed:
-            lines = [f"{len(failed)} of {len(records)} points failed:"]
-            self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record['error']}" for n, record in failed]))
+            benchmarks.require(self.experiment, planned[0].overrides)
+        points = [
+            ComposedPoint(point, compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides])) for point in planned
+        ]
+        self._refuse_what_no_point_can_run(points)
+        points = self._in_turn(self._that_can_be_run(points))
+        self._refuse_other_records(points)
+        records = self._run_points(points)
+        self._report(records)
         status = max((exit_status(record) for record in records), default=0)
         statuses = {record["status"] for record in records}
         if SUBMITTED in statuses:
             command = f"python -m experiments.figures {self.experiment.figure} {self.folder}"
-            Display(self.console).say(f"figure: when the jobs are done, {command}")
+            self.context.say(f"figure: when the jobs are done, {command}")
         if statuses & {SUBMITTED, DRY_RUN}:
             return status
         return status if self._draw() else max(status, 1)
 
-    def _refuse_what_no_point_can_run(self, composed: list[DictConfig]) -> None:
+    def _report(self, records: list[dict[str, Any]]) -> None:
+        """Show the table of all points, and name those that have failed."""
+        if not self.experiment.benchmark:
+            self.context.console.print(sweep_table(records))
+        failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
+        if failed:
+            lines = [f"{len(failed)} of {len(records)} points failed:"]
+            lines += [f"{self.folder / str(number)}: {record['error']}" for number, record in failed]
+            self.context.complain("\n  ".join(lines))
+
+    def _refuse_what_no_point_can_run(self, points: list[ComposedPoint]) -> None:
         """A user's mistake is one error, not one for each point; a point that only cannot be run by itself is a failed one."""
         errors = []
-        for cfg in composed:
+        for point in points:
             try:
-                resolve(cfg)
+                point.config()
             except ConfigError as error:
                 errors.append(error)
-        if len(errors) == len(composed):
+        if len(errors) == len(points):
             raise errors[0]
 
-    def _that_can_be_run(
-        self, points: list[PlannedPoint], composed: list[DictConfig]
-    ) -> tuple[list[PlannedPoint], list[DictConfig]]:  # fmt: skip
+    def _that_can_be_run(self, points: list[ComposedPoint]) -> list[ComposedPoint]:
         """Leave out what is optional and needs a package that is not installed, with a word for each reason."""
-        missing = [missing_package(cfg) if point.optional else None for point, cfg in zip(points, composed, strict=True)]
+        missing = [missing_package(point.composed) if point.planned.optional else None for point in points]
         for reason, n_points in Counter(filter(None, missing)).items():
-            Display(self.console).say(f"left out: {n_points} of {len(points)} points: {reason}")
-        kept = [number for number, reason in enumerate(missing) if reason is None]
-        return [points[number] for number in kept], [composed[number] for number in kept]
+            self.context.say(f"left out: {n_points} of {len(points)} points: {reason}")
+        return [point for point, reason in zip(points, missing, strict=True) if reason is None]
 
-    def _in_turn(
-        self, points: list[PlannedPoint], composed: list[DictConfig]
-    ) -> tuple[list[PlannedPoint], list[DictConfig]]:  # fmt: skip
+    def _in_turn(self, points: list[ComposedPoint]) -> list[ComposedPoint]:
         """All points, then in further rounds those that are measured: what is simulated is the same in each."""
-        again = [number for number, cfg in enumerate(composed) if cfg.executor != SIMULATED]
-        order = [*range(len(points)), *again * (self.experiment.rounds - 1)]
-        return [points[number] for number in order], [composed[number] for number in order]
+        measured = [point for point in points if point.composed.executor != SIMULATED]
+        return points + measured * (self.experiment.rounds - 1)
 
-    def _refuse_other_records(self, points: list[PlannedPoint], composed: list[DictConfig]) -> None:
+    def _refuse_other_records(self, points: list[ComposedPoint]) -> None:
         """Nothing is overwritten: what is complete in the folder must be what its point would take with resume=true."""
         mine = {self.folder / str(number): number for number in range(len(points))}
         for path in self.folder.rglob(RESULT):
             number = mine.get(path.parent)
-            if number is None or not composed[number].resume or not self._is_mine(path, number, points, composed):
+            if number is None or not points[number].composed.resume or not self._is_mine(path, number, points[number]):
                 raise ConfigError(f"{self.folder}: has records of another run; choose another folder with hydra.run.dir=FOLDER")
 
-    def _is_mine(self, path: Path, number: int, points: list[PlannedPoint], composed: list[DictConfig]) -> bool:
+    def _is_mine(self, path: Path, number: int, point: ComposedPoint) -> bool:
         """Whether a record in a point's folder is not complete, or the one that the point takes."""
         try:
-            config = resolve(composed[number])
+            config = point.config()
         except ConfigError:
             return not is_complete(path)
-        found = self.elsewhere.find(config, path.parent, self._about(number, points[number]), self.experiment)
+        found = self.context.elsewhere.find(config, path.parent, self._about(number, point.planned), self.experiment)
         return not is_complete(path) or (found is not None and found[0] == path.resolve())
 
-    def _run_points(self, points: list[PlannedPoint], composed: list[DictConfig]) -> list[dict[str, Any]]:
-        display, started_at, records = Display(self.console), monotonic(), []
+    def _run_points(self, points: list[ComposedPoint]) -> list[dict[str, Any]]:
+        context, started_at, records = self.context, monotonic(), []
         benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
-        for number, (point, cfg) in enumerate(zip(points, composed, strict=True)):
-            done = f"experiment {self.experiment.name}, point {number + 1} of {len(points)}: {point.sweep} / {point.label}"
-            display.say(f"{done}{time_left(monotonic() - started_at, number, len(points))}")
+        for number, point in enumerate(points):
+            planned = point.planned
+            done = f"experiment {self.experiment.name}, point {number + 1} of {len(points)}: {planned.sweep} / {planned.label}"
+            context.say(f"{done}{time_left(monotonic() - started_at, number, len(points))}")
             folder = self.folder / str(number)
             folder.mkdir(exist_ok=True)
-            about = self._about(number, point)
-            again, overrides = partial(resolve, cfg), list(point.overrides)
-            found = self.elsewhere.record(again, folder, overrides, about, self.experiment)
-            record = found or run_point(again, folder, overrides, self.console, about, benchmark, self.comm)
+            about, overrides = self._about(number, planned), list(planned.overrides)
+            found = context.elsewhere.record(point.config, folder, overrides, about, self.experiment)
+            record = found or run_point(point.config, folder, overrides, context.console, about, benchmark, context.comm)
             records.append(record)
             if record["status"] == "failed":
-                self.complain(f"{record['error']} (record: {folder / RESULT})")
+                context.complain(f"{record['error']} (record: {folder / RESULT})")
         return records
 
     def _about(self, number: int, point: PlannedPoint) -> dict[str, Any]:
@@ -176,13 +213,13 @@ class ExperimentRun:
 
     def _draw(self) -> bool:
         """Draw the figure from the records in the folder; return whether that could be done."""
-        display, name = Display(self.console), self.experiment.figure
+        context, name = self.context, self.experiment.figure
         try:
-            paths, table = figures.redraw(name, [self.folder], self.folder, display.say)
+            paths, table = figures.redraw(name, [self.folder], self.folder, context.say)
         except ConfigError as error:
-            self.complain(str(error))
+            context.complain(str(error))
             return False
         # A table is cut off where the console is too narrow for it; lines that are broken can still be read.
-        Console(file=self.console.file, width=max(self.console.width, WIDTH)).print(table)
-        display.say(f"figure: {', '.join(str(path) for path in paths)}")
+        Console(file=context.console.file, width=max(context.console.width, WIDTH)).print(table)
+        context.say(f"figure: {', '.join(str(path) for path in paths)}")
         return True

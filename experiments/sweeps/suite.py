@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 from hydra import compose
-from rich.console import Console
 
 from experiments.config.resolve import ConfigError, chosen_experiment
 from experiments.config.schema import ExperimentConfig
-from experiments.launch.without_running import Elsewhere
-from experiments.run.display import Display, time_left
-from experiments.sweeps.experiment import CONFIG_NAME, ExperimentRun
+from experiments.run.display import time_left
+from experiments.sweeps.experiment import CONFIG_NAME, ExperimentRun, RunContext
 from experiments.sweeps.points import plan
-from sparsednn.comm import Communicator
 
 
-def run_experiment(
-    experiment: ExperimentConfig, folder: Path, given: list[str], console: Console, complain: Callable[[str], None],
-    elsewhere: Elsewhere, comm: Communicator | None = None,
-) -> int:  # fmt: skip
+def run_experiment(experiment: ExperimentConfig, folder: Path, given: list[str], context: RunContext) -> int:
     """Run an experiment into `folder`, or those that it is made of, or write its report; return the exit status.
 
     Parameters, errors: see `ExperimentRun`.
@@ -29,22 +22,22 @@ def run_experiment(
     if experiment.report:
         from experiments import report  # with Plotly, which only it needs
 
-        return 0 if report.run(experiment, folder, given, console) else 1
+        return 0 if report.run(experiment, folder, given, context.console) else 1
     if not experiment.members:
-        return ExperimentRun(experiment, folder, given, console, complain, elsewhere, comm).run()
+        return ExperimentRun(experiment, folder, given, context).run()
     members = [_composed(name, experiment, given) for name in experiment.members]
     for member in members:
         plan(member, given)  # a mistake in what is given is one error, before anything is run
-    display, started_at, status = Display(console), monotonic(), 0
+    started_at, status = monotonic(), 0
     for number, member in enumerate(members):
         left = time_left(monotonic() - started_at, number, len(members))
-        display.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}{left}")
+        context.say(f"experiment {experiment.name}: {member.name}, {number + 1} of {len(members)}{left}")
         own = folder / member.name
         own.mkdir(exist_ok=True)
         try:
-            status = max(status, ExperimentRun(member, own, given, console, complain, elsewhere, comm).run())
+            status = max(status, ExperimentRun(member, own, given, context).run())
         except ConfigError as error:  # the others go on
-            complain(str(error))
+            context.complain(str(error))
             status = max(status, 1)
     return status
 
