@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import Field, dataclass, field
 from typing import Any
 
+from sparsednn.arguments.arrays import LARGEST
 from sparsednn.data.radixnet import CHALLENGE_SEED
 from sparsednn.options.fields import Options, choice, count, declarations, group, number, only_for, several, switch, text
 from sparsednn.options.groups import (
@@ -55,15 +56,15 @@ class NetworkConfig(NetworkOptions):
     )
     dense_width: int = only_for("network=radixnet", count(16, "How often the pattern of the radices is repeated"))
     seed: int = only_for("network=radixnet", count(CHALLENGE_SEED, "Of its permutations", least=0, most=SEEDS))
-    weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection"))
-    bias: float | None = number(None, "Of every neuron; null: the published one")
+    weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection", largest=LARGEST))
+    bias: float | None = number(None, "Of every neuron; null: the published one", largest=LARGEST)
     bias_on: str = only_for(
         "network=files", choice("nonzero", ("nonzero", "all"), "Add the bias to sums that are not zero, or to all")
     )
     activation: str = only_for(
         "network=files", choice("clipped_relu", ("clipped_relu", "relu", "identity"), "The activation of every layer")
     )
-    maximum: float = only_for("network=files", number(32.0, "Of clipped_relu"))
+    maximum: float = only_for("network=files", number(32.0, "Of clipped_relu", largest=LARGEST))
 
 
 @dataclass

@@ -73,7 +73,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
     if instances is not None and instances < 1:
         raise DataError(f"instances={instances}: must be at least 1")
     path = _find(path, f"sparse-images-{neurons}", neurons) if path.is_dir() else path
-    if path.name.endswith(_WITH_SHAPE):
+    if path.name.lower().endswith(_WITH_SHAPE):
         matrix = sp.csr_array(_read_shaped(path))
     else:
         triples = read_triples(path)
@@ -93,7 +93,7 @@ def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array
 
 
 def _way_out(path: Path, instances: int) -> str:
-    if path.name.endswith(_WITH_SHAPE):
+    if path.name.lower().endswith(_WITH_SHAPE):
         return "instances=null takes all of them"
     return (
         "instances=null takes all up to the largest id. If those behind it have no nonzeros, give the last one an entry of "
@@ -116,7 +116,7 @@ def read_truth(path: Path, neurons: int, layers: int) -> NDArray[np.int64]:
 
 def read_matrix(path: Path, n_rows: int, n_columns: int, row_name: str, column_name: str) -> Any:
     """Read one matrix in any of the formats; those that carry no shape have the one given."""
-    if path.name.endswith(_WITH_SHAPE):
+    if path.name.lower().endswith(_WITH_SHAPE):
         return canonical_csc(_read_shaped(path), str(path))
     return to_matrix(read_triples(path), n_rows, n_columns, row_name, column_name)
 
@@ -190,7 +190,7 @@ def _find(folder: Path, stem: str, neurons: int, suffixes: Iterable[str] = SUFFI
 
 
 def _read_shaped(path: Path) -> Any:
-    matrix = read_npz(path) if path.suffix == ".npz" else read_matrix_market(path)
+    matrix = read_npz(path) if path.suffix.lower() == ".npz" else read_matrix_market(path)
     n_rows, n_columns = matrix.shape
     require(8 * max(n_rows, n_columns), f"{path}: a matrix of {n_rows:,} x {n_columns:,}", "is its shape right?")
     return matrix

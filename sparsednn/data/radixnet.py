@@ -84,7 +84,7 @@ def radixnet(
     _check(neurons, layers, radices, dense_width, weight)
     bias = challenge_bias(neurons) if bias is None else real_number("bias", bias)
     if not abs(bias) <= float(np.finfo(np.float32).max):
-        raise OptionError(f"bias={bias}: must be finite")
+        raise OptionError(f"bias={bias}: must be finite in float32")
     degree = dense_width * np.array(radices, np.int64)
     n_connections = int(neurons * degree.sum()) * (layers // len(radices))
     require(
@@ -131,7 +131,7 @@ def _check(neurons: int, layers: int, radices: Sequence[int], dense_width: int, 
             f"layers={layers}: networks of {neurons} neurons come in blocks of {len(radices)} layers; nearest legal: {near}"
         )
     if not abs(weight) <= float(np.finfo(np.float32).max) or np.float32(weight) == 0:
-        raise OptionError(f"weight={weight}: must be finite and not 0")
+        raise OptionError(f"weight={weight}: must be finite in float32, and not 0")
 
 
 def _challenge(

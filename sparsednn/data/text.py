@@ -116,7 +116,7 @@ def opened(path: Path, *, mark: bool = True) -> Iterator[BufferedIOBase]:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file")
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             if not mark or file.read(len(_MARK)) != _MARK:
                 file.seek(0)
             yield file

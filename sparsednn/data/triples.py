@@ -96,7 +96,7 @@ def write_triples(path: Path, matrix: Any, *, by_column: bool) -> None:
     coo = (sp.csc_array(matrix) if by_column else sp.csr_array(matrix)).tocoo()
     rows, columns = coo.coords
     with atomic_path(path) as temporary:
-        if path.suffix == ".bin":
+        if path.suffix.lower() == ".bin":
             records = np.empty(coo.nnz, RECORD)
             records["row"], records["column"], records["value"] = rows + 1, columns + 1, coo.data
             records.tofile(temporary)
@@ -126,14 +126,14 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
     """Write 1-based ids, one a line, or as uint32 if the name ends in .bin."""
     with atomic_path(path) as temporary:
-        if path.suffix == ".bin":
+        if path.suffix.lower() == ".bin":
             ids.astype("<u4").tofile(temporary)
         else:
             temporary.write_text("".join(f"{i}\n" for i in ids), encoding="ascii")
 
 
 def _is_binary(path: Path) -> bool:
-    return path.name.endswith((".bin", ".bin.gz"))
+    return path.name.lower().endswith((".bin", ".bin.gz"))
 
 
 def _bytes_of(path: Path, item: str, size: int) -> bytes:

@@ -68,9 +68,10 @@ def number(
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
+    largest: float | None = None,
     values: str = "X",
 ) -> Any:
-    """Declare an option that is a finite real number within bounds; or None, if that is the default."""
+    """Declare an option that is a finite real number within bounds (`largest`: float32's); or None, if that is the default."""
 
     def refuse(name: str, value: Any) -> float:
         found = real_number(name, value)
@@ -82,6 +83,8 @@ def number(
             raise OptionError(f"{name}={found}: must be above {above:g}")
         if abs(found) == float("inf"):
             raise OptionError(f"{name}={found}: must be finite")
+        if largest is not None and abs(found) > largest:
+            raise OptionError(f"{name}={found:g}: must be finite in float32")
         return found
 
     return _declare(default, Rule(values, doc, (), refuse))

@@ -98,6 +98,7 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(["cluster.numa_domains=0"], "cluster.numa_domains=0: must be at least 1", id="no NUMA domains"),
         pytest.param(["seed=-1"], "seed=-1", id="negative seed"),
         pytest.param(["network.bias=nan"], "network.bias=nan: a number is needed", id="bias is not a number"),
+        pytest.param(["network.bias=1e39"], r"network.bias=1e\+39: must be finite in float32", id="a bias beyond float32"),
         pytest.param(["network.weight=nan"], "network.weight=nan: a number is needed", id="weight is not a number"),
         pytest.param(["network=files", "network.path=x", "network.maximum=inf"], "maximum=inf", id="maximum is infinite"),
         pytest.param(

@@ -123,3 +123,19 @@ def test_layers_and_inputs_go_through_the_same_reader(tmp_path: Path) -> None:
     assert read_inputs(tmp_path / "a.mtx", 2, None).toarray().tolist() == [[0.5, 0], [0, 1]]
     with pytest.raises(ValueError, match=r"a.mtx: has 2 instances, fewer than instances=3; instances=null takes all"):
         read_inputs(tmp_path / "a.mtx", 2, 3)
+
+
+@pytest.mark.parametrize("name", ["A.MTX", "a.Mtx.GZ", "A.NPZ", "A.TSV", "A.BIN", "A.TSV.GZ"])
+def test_endings_in_capitals_mean_the_same_formats(name: str, tmp_path: Path) -> None:
+    """They were read as text."""
+    content = {
+        "mtx": (HEAD + "1 2 1\n1 2 0.5\n").encode(), "tsv": b"1\t2\t0.5\n",
+        "bin": np.array([(1, 2, 0.5)], dtype="<u4,<u4,<f4").tobytes(),
+    }  # fmt: skip
+    kind = name.lower().split(".")[1]
+    if kind == "npz":
+        with (tmp_path / name).open("wb") as file:
+            sp.save_npz(file, sp.csr_array([[0, 0.5]]))
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(content[kind]) if name.endswith("GZ") else content[kind])
+    assert read_inputs(tmp_path / name, 2, None).toarray().tolist() == [[0, 0.5]]

@@ -184,7 +184,7 @@ OWN = {"radices": (2, 3), "dense_width": 2, "bias": -0.1}
         pytest.param(13, 2, OWN, r"neurons=13: .*\[2, 3\] times dense_width 2 is 12", id="radices do not make the neurons"),
         pytest.param(2048, 7, {}, "neurons=2048: no bias is published", id="no published bias"),
         pytest.param(12, 2, {**OWN, "bias": None}, "neurons=12: no bias is published", id="no published bias for own radices"),
-        pytest.param(1024, 6, {"weight": 0.0}, "weight=0.0: must be finite and not 0", id="a weight of zero"),
+        pytest.param(1024, 6, {"weight": 0.0}, "weight=0.0: must be finite in float32, and not 0", id="a weight of zero"),
         pytest.param(1024, 6, {"weight": 1e-60}, "weight=1e-60", id="a weight that is zero in float32"),
         pytest.param(1024, 6, {"weight": math.nan}, "weight=nan: a number is needed", id="a weight that is NaN"),
         pytest.param(1024, 6, {"weight": math.inf}, "weight=inf: must be finite", id="an infinite weight"),
