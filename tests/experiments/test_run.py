@@ -83,7 +83,7 @@ def test_a_sweep_goes_on_past_a_failed_point_and_tells_at_the_end(tmp_path: Path
         pytest.param(["nuerons=3"], "unknown key nuerons: did you mean neurons", id="unknown key"),
         pytest.param(["+foo=1"], "unknown key foo", id="added key"),
         pytest.param(["neurons=abc"], "neurons=abc: Value 'abc' of type 'str' could not be converted to Integer", id="type"),
-        pytest.param(["optimize.rows=foo"], "expected one of [none, prune, retire, merge]", id="illegal value"),
+        pytest.param(["optimize.rows=foo"], "optimize.rows=foo: legal: none, prune, retire, merge", id="illegal value"),
         pytest.param(["backend=nmba"], "did you mean numba?", id="unknown backend"),
         pytest.param(["kernel=csr_udc"], "kernel=csr_udc: did you mean", id="a pair that the format table lacks"),
         pytest.param(["layers=121"], "nearest legal: 120", id="layers that are no multiple of the block length"),
