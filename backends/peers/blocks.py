@@ -60,7 +60,7 @@ class BlockGroup:
         Keep the last activations.
     """
 
-    def __init__(self, inputs: sp.csr_array, rows: Ids, n_stages: int, n_outputs: int, output: bool) -> None:
+    def __init__(self, inputs: sp.csr_array, rows: Ids, *, n_stages: int, n_outputs: int, output: bool) -> None:
         self.n_rows = len(rows)
         self.n_finished = 0
         self.multiply_adds = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import activate
 
 FIRST, FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C15)
 
@@ -71,9 +72,6 @@ def keeps_saturated(indptr, indices, weights, step, bias, bias_at_zero, low, hig
         total = np.float32(0)
         for k in range(indptr[column], indptr[column + 1]):
             total += weights[k * step] * before
-        z = total + bias[column] if total != 0 else bias_at_zero[column]
-        z = low if z < low else z
-        z = high if z > high else z
-        if z != high:
+        if activate(total, bias[column], bias_at_zero[column], low, high) != high:
             return False
     return True

@@ -54,7 +54,8 @@ class SpmmKernel:
     def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
         """Bring instances into memory of their own."""
         n, n_neurons = inputs.shape
-        block = DenseBlock(lane.device.empty(n * n_neurons, np.float32), n_neurons, n, n, False)
+        x = lane.device.empty(n * n_neurons, np.float32)
+        block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n, by_instance=False)
         fill(lane, block, inputs)
         return block
 
@@ -69,7 +70,7 @@ class SpmmKernel:
         """Put a layer into the stream; return the next block and the multiply-adds."""
         x = block.x[: block.size].reshape(block.n, block.n_neurons)
         z = lane.device.xp.ascontiguousarray((made.weights @ x.T).T).reshape(-1)
-        after = DenseBlock(z, layer.n_outputs, block.n, block.n, False)
+        after = DenseBlock(z, n_neurons=layer.n_outputs, n=block.n, n_padded=block.n, by_instance=False)
         lane.launch(
             "finish_layer", after.grid(), (LANES, WARPS), z, *after.strides, np.int32(layer.n_outputs), np.int32(block.n),
             made.bias, np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,

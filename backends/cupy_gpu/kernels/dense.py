@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,7 @@ OUTPUT_ROWS = 1024
 """Instances whose last activations come to the host at a time."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DenseBlock:
     """Activations of some instances.
 
@@ -37,7 +37,7 @@ class DenseBlock:
         Whether instances lie side by side (neuron by neuron), or neurons do (instance by instance).
     """
 
-    x: DeviceArray
+    x: DeviceArray = field(kw_only=False)
     n_neurons: int
     n: int
     n_padded: int
@@ -59,8 +59,8 @@ class DenseBlock:
         return max(-(-n_fast // LANES), 1), min(max(-(-n_slow // WARPS), 1), MOST_BLOCKS)
 
 
-def padded(n: int, by_instance: bool) -> int:
-    """Return `n`, or with those that fill up a tile."""
+def padded(n: int, *, by_instance: bool) -> int:
+    """Return how many instances a block of `n` has room for: whole tiles of them where they lie side by side."""
     return max(-(-n // TILE), 1) * TILE if by_instance else n
 
 
@@ -75,7 +75,9 @@ def fill(lane: Lane, block: DenseBlock, inputs: sp.csr_array) -> None:
 
 def pick(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], x: DeviceArray) -> DenseBlock:
     """Return a block, in the memory `x`, of the instances `keep` of another one."""
-    picked = DenseBlock(x, block.n_neurons, len(keep), padded(len(keep), block.by_instance), block.by_instance)
+    n_kept, by_instance = len(keep), block.by_instance
+    n_padded = padded(n_kept, by_instance=by_instance)
+    picked = DenseBlock(x, n_neurons=block.n_neurons, n=n_kept, n_padded=n_padded, by_instance=by_instance)
     (sj, si), (tj, ti) = block.strides, picked.strides
     ids = lane.upload(keep.astype(np.int32))
     lane.launch(

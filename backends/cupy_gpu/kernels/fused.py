@@ -36,8 +36,9 @@ class FusedKernel:
     def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
         """Bring instances into the worker's first array."""
         n = inputs.shape[0]
-        x = lane.buffers(network.widest * padded(lane.block_rows, True))[0]
-        block = DenseBlock(x, network.layers[0].n_inputs, n, padded(n, True), True)
+        x = lane.buffers(network.widest * padded(lane.block_rows, by_instance=True))[0]
+        n_neurons, n_padded = network.layers[0].n_inputs, padded(n, by_instance=True)
+        block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n_padded, by_instance=True)
         fill(lane, block, inputs)
         return block
 

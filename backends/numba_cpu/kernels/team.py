@@ -27,6 +27,8 @@ from sparsednn.backend.shared_memory import (
     STEP,
     STOP_FLAG,
     WORK,
+    Control,
+    Crew,
 )
 
 # What the leader decides. All but COMPUTE end the kernel: the row group is through, the stop flag was set, the worker was
@@ -57,6 +59,28 @@ class Place(NamedTuple):
     call: NDArray[np.int64]
     progress: NDArray[np.int64]
     log: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, crew: Crew, control: Control, member: int) -> Place:
+        """Return a member's place in a crew."""
+        leader = crew.workers[0]
+        return cls(
+            shared=crew.shared,
+            member=member,
+            n_members=len(crew.workers),
+            spins=crew.spins,
+            flags=control.flags,
+            call=control.calls[leader],
+            progress=control.progress[leader],
+            log=crew.logs[member],
+        )
+
+    @classmethod
+    def for_warm_up(cls) -> Place:
+        """Return the place of a worker on its own, asked to stop before the first layer: kernels compile, and no more."""
+        control = Control.for_workers(1)
+        control.request_stop()
+        return cls.of(Crew.of((0,)), control, 0)
 
 
 @inline

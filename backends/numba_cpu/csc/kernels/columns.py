@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, prefetch
+from backends.common.kernels.activation import activate
 
 # Entries of ColumnWork.state
 LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)
@@ -194,14 +195,6 @@ def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop
             marks[row] = stamp
             sums[row] += weight * values[at]
     return reached
-
-
-@inline
-def activate(total, bias, bias_at_zero, low, high):
-    """Add the bias and clamp."""
-    z = total + bias if total != 0 else bias_at_zero
-    z = low if z < low else z
-    return high if z > high else z
 
 
 @inline

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import activate
 from backends.numba_cpu.csc.kernels.columns import (
     LAYER,
     N_ALIVE,
@@ -19,7 +20,6 @@ from backends.numba_cpu.csc.kernels.columns import (
     TOTAL_OPS,
     accumulate,
     accumulate_marking,
-    activate,
     count_alive,
     mark_alive,
     number_alive,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import activate
 from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, advance, decide, meet, must_leave, show
 from sparsednn.backend.shared_memory import FIGURE, FIRST_MEMBER, FROM, LAYER_OPS, LINE, MULTIPLY_ADDS, TO
 
@@ -85,9 +86,9 @@ def room_needed(net, conn, layer, fills, first, last, start, stop, ids):
 @inline
 def fills_zeros(net, layer):
     """Whether any output of the layer makes something else than zero of a sum of zero."""
+    low, high, zero = net.low[layer], net.high[layer], np.float32(0)
     for j in range(net.bias_at[layer], net.bias_at[layer] + net.widths[layer + 1]):
-        z = max(net.bias[j] if net.bias_always else np.float32(0), net.low[layer])
-        if min(z, net.high[layer]) != 0:
+        if activate(zero, zero, net.bias[j] if net.bias_always else zero, low, high) != 0:
             return True
     return False
 
@@ -114,10 +115,8 @@ def store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touc
             continue
         touched[block] = 0
         for j in range(block << BLOCK_SHIFT, min((block + 1) << BLOCK_SHIFT, n_outputs)):
-            total = sums[np.uint64(j)]
-            z = total + biases[base + j] if total != 0 or bias_always else np.float32(0)
-            z = low if z < low else z
-            z = high if z > high else z
+            bias = biases[base + j]
+            z = activate(sums[np.uint64(j)], bias, bias if bias_always else np.float32(0), low, high)
             sums[np.uint64(j)] = 0
             target = np.uint64(at)
             new_ids[target] = j

@@ -48,7 +48,7 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
 
 
 @inline
-def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
+def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column, is_dense):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
     Returns the connections used.

@@ -54,7 +54,7 @@ def same_instances(bits, n_neurons, stride, a, b):
 
 
 @inline
-def merge_instances(net, rows, work, table):
+def merge_instances(net, work, table):
     """Let one instance of the current block go on for all that have its bits, where that saves an eighth; return how many left.
 
     table : int32 (a power of two of at least twice the block,)
@@ -87,7 +87,7 @@ def merge_instances(net, rows, work, table):
         while not (digests[table[at]] == digests[i] and same_instances(bits, n_neurons, stride, np.int64(table[at]), i)):
             at = (at + 1) & mask
         if table[at] != i:
-            rows.twin[ids[i]] = ids[table[at]]
+            work.twin[ids[i]] = ids[table[at]]
     new_stride = padded(n_kept)
     x, y = work.blocks[side], work.blocks[1 - side]
     pack_instances(n_neurons, x, stride, ids, picked, n_kept, y, new_stride, work.ids[1 - side], digests, work.vectors)
