@@ -81,7 +81,7 @@ def hashed_positions(n: int, buckets: int) -> NDArray[np.int64]:
     """Return the position that each id gets under the bucket permutation, which spreads neighbouring ids evenly.
 
     With ``b = buckets * 128`` parts of height ``h = n // b``, id v below ``h * b`` goes to ``v // b + (v % b) * h``; larger ids
-    stay. The paper's "hashing"; reversible, since it is a permutation. Shape (n,), int64.
+    stay. It is the hashing of DistSparseDNN, the published system; reversible, since it is a permutation. Shape (n,), int64.
     """
     parts = buckets * PART_UNIT
     height = n // parts

@@ -19,7 +19,11 @@ def mixed(digest, value):
 
 @inline
 def same_columns(a, b, indptr, indices, weights, step, bias, representative):
-    """Whether two columns have the same terms in the same order, and the same bias."""
+    """Whether two columns have the same terms in the same order, and the same bias.
+
+    indptr : int64 (n + 1,), indices : int32 (nnz,), weights : int32 (nnz,) or (1,)    see `merge_columns`
+    bias : int32 (n,), representative : int32 (n_inputs,)
+    """
     degree = indptr[a + 1] - indptr[a]
     if indptr[b + 1] - indptr[b] != degree or bias[a] != bias[b]:
         return False
@@ -67,6 +71,10 @@ def keeps_saturated(indptr, indices, weights, step, bias, bias_at_zero, low, hig
     """Whether a row in which every neuron is `before` comes out of the layer with every neuron at `high`.
 
     Added up as the kernels do it, term by term in the order of the entries, so that the rounding is theirs.
+
+    indptr : int64 (n + 1,), indices : int32 (nnz,)    the layer, in CSC
+    weights : float32 (nnz,) with step 1, or (1,) with step 0 where all are the same
+    bias, bias_at_zero : float32 (n,)
     """
     for column in range(bias.shape[0]):
         total = np.float32(0)

@@ -25,7 +25,8 @@ class Step:
     ----------
     outcome : Outcome, or None
     layer : int
-    block : the kernel's own
+    block : DenseBlock or SparseBlock
+        The activations before the layer, on the leader's device.
     replicas : dict of int to pair of arrays
         For each device of the crew, by number: the block's activations, and where the next ones go.
     flagged : bool

@@ -85,7 +85,10 @@ class Place(NamedTuple):
 
 @inline
 def meet(place):
-    """Wait until all members have come; False if everything is to stop."""
+    """Wait until all members have come; False if everything is to stop.
+
+    place : Place
+    """
     n_members = place.n_members
     if n_members == 1:
         return True
@@ -113,7 +116,10 @@ def meet(place):
 
 @inline
 def log_wait(log, start, stop):
-    """Note a wait, if there is room."""
+    """Note a wait, if there is room.
+
+    log : int64 (FIRST_LOGGED + 2 * n,)    see `sparsednn.backend.shared_memory.Crew.logs`
+    """
     at = FIRST_LOGGED + 2 * log[N_LOGGED]
     if at + 1 < log.shape[0]:
         log[at], log[at + 1] = start, stop
@@ -122,13 +128,19 @@ def log_wait(log, start, stop):
 
 @kernel
 def hold_meeting(place):
-    """Meet once; False if everything is to stop."""
+    """Meet once; False if everything is to stop.
+
+    place : Place
+    """
     return meet(place)
 
 
 @inline
 def must_leave(place, score, fresh):
-    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away."""
+    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away.
+
+    place : Place
+    """
     if atomic_load(place.flags, STOP_FLAG) != 0:
         return STOPPED
     called = atomic_load(place.call, CALL)
@@ -139,7 +151,10 @@ def must_leave(place, score, fresh):
 
 @inline
 def decide(place, step):
-    """Tell all members what the leader has decided; returns it, or STOPPED."""
+    """Tell all members what the leader has decided; returns it, or STOPPED.
+
+    place : Place
+    """
     shared = place.shared
     if place.member == 0:
         shared[STEP] = step
@@ -158,6 +173,8 @@ def cut(ends, first, last, member, n_members):
     `ends`.
 
     Position q has the things ``ends[q] .. ends[q + 1]``. A position is given to the member in whose share its first thing is.
+
+    ends : int64 (positions + 1,)
     """
     if member == 0:
         return first
@@ -177,12 +194,18 @@ def cut(ends, first, last, member, n_members):
 
 @inline
 def advance(place, amount):
-    """Count rows x layers that are done."""
+    """Count rows x layers that are done.
+
+    place : Place
+    """
     place.progress[DONE] += amount
 
 
 @inline
 def show(place, score, work):
-    """Publish how far the row group is, and how much work its next layer is expected to be."""
+    """Publish how far the row group is, and how much work its next layer is expected to be.
+
+    place : Place
+    """
     place.progress[SCORE] = score
     place.progress[WORK] = work

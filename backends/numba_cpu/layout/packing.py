@@ -244,8 +244,9 @@ class DensePacker:
 
     def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
         """Add a layer; all inputs of a column are there in their order."""
-        columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
-        self.weights[self.start[-1] + columns * layer.n_inputs + layer.indices] = layer.values
+        full = layer.expanded()
+        columns = np.repeat(np.arange(layer.n_outputs), np.diff(full.indptr))
+        self.weights[self.start[-1] + columns * layer.n_inputs + full.indices] = full.values
         self.start.append(self.start[-1] + layer.n_inputs * layer.n_outputs)
 
     def pack(self) -> Connections:

@@ -73,7 +73,13 @@ class Stream(NamedTuple):
 
 @inline
 def store_output(block, stride, count, ids, last, state, output):
-    """Append the activations of a block's instances to the output; False if there is too little room."""
+    """Append the activations of a block's instances to the output; False if there is too little room.
+
+    block : float32 (block_slots * stride,)    the last activations
+    ids : int64 (block_rows,)                  position in the row group of each instance
+    last : int32 (n_outputs,)                  neuron of the block that is each output
+    state : int64 (N_STATE,), output : Output  result
+    """
     indices, values = output.indices, output.values
     nnz = 0
     for j in last:
@@ -97,7 +103,10 @@ def store_output(block, stride, count, ids, last, state, output):
 
 @inline
 def finish_block(net, work, output):
-    """Add up the current block's instances and store their activations, if asked for; False if the output is full."""
+    """Add up the current block's instances and store their activations, if asked for; False if the output is full.
+
+    net : Neurons, work : BlockWork, output : Output
+    """
     state, sums, last = work.state, work.sums, net.last
     count, stride = state[COUNT], state[STRIDE]
     block, ids = work.blocks[state[SIDE]], work.ids[state[SIDE]]
@@ -113,7 +122,10 @@ def finish_block(net, work, output):
 
 @inline
 def wait_for_layer(stream, work, place):
-    """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged."""
+    """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged.
+
+    stream : Stream, work : BlockWork, place : Place
+    """
     layer, ready, looks = work.state[LAYER], stream.ready, 0
     atomic_store(stream.at, AT_LAYER, layer)
     if atomic_load(ready, layer) == READY:
@@ -133,7 +145,10 @@ def wait_for_layer(stream, work, place):
 
 @inline
 def next_step(net, work, output, stream, place, prune, fresh):
-    """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in."""
+    """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in.
+
+    net : Neurons, work : BlockWork, output : Output, stream : Stream, place : Place
+    """
     state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
     step = COMPUTE
     while state[COUNT] == 0 or state[LAYER] == n_layers:
@@ -151,7 +166,10 @@ def next_step(net, work, output, stream, place, prune, fresh):
 
 @inline
 def load_together(net, work, first_layer, by_rows, column, place):
-    """Bring this member's lanes of a new block in; return the multiply-adds."""
+    """Bring this member's lanes of a new block in; return the multiply-adds.
+
+    net : Neurons, work : BlockWork, first_layer : FirstLayer, column : Column, place : Place
+    """
     n_tiles, stride = (work.state[STRIDE] + TILE - 1) // TILE, work.state[STRIDE]
     first = min(share(n_tiles, place.member, place.n_members) * TILE, stride)
     last = min(share(n_tiles, place.member + 1, place.n_members) * TILE, stride)
@@ -163,7 +181,10 @@ def load_together(net, work, first_layer, by_rows, column, place):
 
 @inline
 def compute_together(net, conn, is_dense, work, column, place):
-    """Run this member's columns of the current layer on the current block; return the multiply-adds."""
+    """Run this member's columns of the current layer on the current block; return the multiply-adds.
+
+    net : Neurons, conn : Connections, work : BlockWork, column : Column, place : Place
+    """
     state, member, n_members = work.state, place.member, place.n_members
     layer, side = state[LAYER], state[SIDE]
     n_outputs = net.widths[layer + 1]
@@ -178,7 +199,11 @@ def compute_together(net, conn, is_dense, work, column, place):
 
 @inline
 def finish_step(net, work, place, prune, table):
-    """The leader's part after a layer of a block: count, drop instances that are finished or the same, join rests of blocks."""
+    """The leader's part after a layer of a block: count, drop instances that are finished or the same, join rests of blocks.
+
+    net : Neurons, work : BlockWork, place : Place
+    table : int32 (2 * block_rows or more,)    scratch, see `merge_instances`
+    """
     state, shared, n_ops = work.state, place.shared, 0
     layer, n_layers = state[LAYER] + 1, net.low.shape[0]
     for member in range(place.n_members):
@@ -198,7 +223,10 @@ def finish_step(net, work, place, prune, table):
 
 @inline
 def swap(work):
-    """Make the block that was written the current one."""
+    """Make the block that was written the current one.
+
+    work : BlockWork
+    """
     state = work.state
     side = state[SIDE]
     for i in range(state[COUNT]):
@@ -213,6 +241,9 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, work, column, o
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
     THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
     activations); in the last two cases the same call, by a crew of any size, goes on from there.
+
+    net : Neurons, conn : Connections, first_layer : FirstLayer, work : BlockWork, column : Column
+    output : Output, stream : Stream, place : Place
     """
     fresh, step = True, np.int64(COMPUTE)
     member, shared = place.member, place.shared

@@ -20,7 +20,10 @@ BAND = 256
 
 @inline
 def pick_rows(work, block_rows, skip_empty):
-    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
+    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones).
+
+    work : BlockWork
+    """
     state, ids, group, indptr = work.state, work.ids[0], work.rows, work.indptr
     begin = state[CURSOR]
     cursor, count = begin, 0
@@ -39,6 +42,8 @@ def fill_block(net, work, first, last):
     """Bring lanes ``first .. last`` of the current block in from the input, a band of neurons at a time, which the cache holds.
 
     The entries of an instance are in ascending order.
+
+    net : Neurons, work : BlockWork
     """
     state, ids, at, block = work.state, work.ids[0], work.ids[1], work.blocks[0]
     group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
@@ -60,7 +65,10 @@ def fill_block(net, work, first, last):
 
 @inline
 def load_block(net, work, block_rows, skip_empty):
-    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
+    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones).
+
+    net : Neurons, work : BlockWork
+    """
     passed = pick_rows(work, block_rows, skip_empty)
     fill_block(net, work, 0, work.state[STRIDE])
     return passed
@@ -71,6 +79,10 @@ def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
     """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
 
     An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
+
+    entries : int64 (n_inputs + 1,), first_layer : FirstLayer                  its indptr, and all of it
+    indices : int32 or int64 (nnz,), values : float32 (nnz,)                   the instance, from `begin` to `end`
+    sums : float32 (TILE * pitch,)                                             result, added to
     """
     starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
     for p in range(begin, end):
@@ -88,6 +100,9 @@ def fill_through_first_layer(net, work, first_layer, sums, first, last):
 
     Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
     few at a time in rows of their own, and stored together, so that each line of the block is written once.
+
+    net : Neurons, work : BlockWork, first_layer : FirstLayer
+    sums : float32 (TILE * pitch,)    scratch, see `Column`
     """
     state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
     group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
@@ -115,6 +130,8 @@ def next_block(net, work, block_rows, prune, place, n_layers):
     """Choose new instances for the current block, or else take those that wait longest in a pool into it.
 
     Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
+
+    net : Neurons, work : BlockWork, place : Place
     """
     state = work.state
     while state[CURSOR] < work.rows.shape[0]:

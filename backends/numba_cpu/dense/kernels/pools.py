@@ -103,6 +103,9 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
 
     `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are, and the OR of
     all differences from the maximum is zero only if all are at it.
+
+    bits : int32 (block_slots * stride,)    a block of float32 seen as int32
+    alive, below : int32 (block_rows,)      result, see `BlockWork`
     """
     for i in range(count):
         alive[i], below[i] = 0, 0 if retire else 1
@@ -128,7 +131,10 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
 
 @inline
 def drop_finished(net, work):
-    """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left."""
+    """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, stride, side, layer = state[COUNT], state[STRIDE], state[SIDE], state[LAYER]
     n_neurons, retire, alive, below = net.widths[layer], net.full_stays[layer], work.alive, work.below
@@ -158,7 +164,10 @@ def drop_finished(net, work):
 
 @inline
 def join_pool(net, work, checkpoint):
-    """Take what waits in the pool into the current block; the two fit together."""
+    """Take what waits in the pool into the current block; the two fit together.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, waiting, side = state[COUNT], work.pool_count[checkpoint], state[SIDE]
     n_neurons = net.widths[work.checkpoints[checkpoint]]
@@ -175,7 +184,10 @@ def join_pool(net, work, checkpoint):
 
 @inline
 def wait_in_pool(net, work, checkpoint):
-    """Put the current block, half full at the most, into an empty pool."""
+    """Put the current block, half full at the most, into an empty pool.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, side = state[COUNT], state[SIDE]
     n_neurons = net.widths[work.checkpoints[checkpoint]]
@@ -187,7 +199,10 @@ def wait_in_pool(net, work, checkpoint):
 
 @inline
 def first_pool(work):
-    """Number of the earliest checkpoint where instances wait; -1 if there is none."""
+    """Number of the earliest checkpoint where instances wait; -1 if there is none.
+
+    work : BlockWork
+    """
     for checkpoint in range(work.checkpoints.shape[0]):
         if work.pool_count[checkpoint] > 0:
             return checkpoint
@@ -196,14 +211,20 @@ def first_pool(work):
 
 @inline
 def count_done(work, place, amount):
-    """Count rows x layers that are done, in all and of this row group."""
+    """Count rows x layers that are done, in all and of this row group.
+
+    work : BlockWork, place : Place
+    """
     advance(place, amount)
     work.state[GROUP_DONE] += amount
 
 
 @inline
 def find_checkpoint(work):
-    """Number of the checkpoint that the current layer is; -1 if it is none."""
+    """Number of the checkpoint that the current layer is; -1 if it is none.
+
+    work : BlockWork
+    """
     layer, checkpoints, checkpoint = work.state[LAYER], work.checkpoints, 0
     while checkpoint < checkpoints.shape[0] and checkpoints[checkpoint] < layer:
         checkpoint += 1
@@ -214,7 +235,10 @@ def find_checkpoint(work):
 
 @inline
 def at_checkpoint(net, work, block_rows, checkpoint):
-    """Join rests of blocks; wait here if more can still come."""
+    """Join rests of blocks; wait here if more can still come.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     if state[COUNT] * 2 <= block_rows and work.pool_count[checkpoint] > 0:
         join_pool(net, work, checkpoint)

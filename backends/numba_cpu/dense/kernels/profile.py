@@ -13,7 +13,12 @@ from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, S
 
 @inline
 def count_nonzeros(net, stands_for, starts, work, counts):
-    """Count the nonzeros of each instance of the current block, with those that merged outputs stand for."""
+    """Count the nonzeros of each instance of the current block, with those that merged outputs stand for.
+
+    net : Neurons, work : BlockWork
+    stands_for : int32 (outputs of all layers,), starts : int64 (n_layers,)    see `count_blocks`
+    counts : int32 (n_layers + 1, n_rows)                                      result, in row `layer`
+    """
     state, tally = work.state, work.alive
     layer, count, stride = state[LAYER], state[COUNT], state[STRIDE]
     block, ids, of_layer = work.blocks[state[SIDE]], work.ids[state[SIDE]], counts[layer]
@@ -33,9 +38,10 @@ def count_nonzeros(net, stands_for, starts, work, counts):
 def count_blocks(net, conn, stands_for, starts, work, column, counts):
     """Take all rows through all layers, block by block, and count their nonzeros.
 
-    stands_for : int32                       how many of the network's outputs each one stands for
-    starts : int64 (n_layers,)               where each layer's outputs start in it
-    counts : int32 (n_layers + 1, n_rows)    result; must be zero, which is what instances that are dropped keep
+    net : Neurons, conn : Connections, work : BlockWork, column : Column
+    stands_for : int32 (outputs of all layers,)    how many of the network's outputs each one stands for
+    starts : int64 (n_layers,)                     where each layer's outputs start in it
+    counts : int32 (n_layers + 1, n_rows)          result; must be zero, which is what instances that are dropped keep
     """
     state, block_rows, n_layers = work.state, work.ids.shape[1], net.low.shape[0]
     while state[CURSOR] < work.rows.shape[0]:
