@@ -35,7 +35,15 @@ from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Some of the layers, in a kernel's layout; `zeros_stay`: an instance that is all zero after them can only stay so."""
+    """Some of the layers, in a kernel's layout.
+
+    Attributes
+    ----------
+    n_layers : int
+    plan : the backend's own
+    zeros_stay : bool
+        An instance that is all zero after these layers is so after the last one.
+    """
 
     n_layers: int
     plan: Any

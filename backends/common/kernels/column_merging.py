@@ -8,6 +8,7 @@ from backends.common.jit import inline, kernel
 from backends.common.kernels.activation import activate
 
 FIRST, FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C15)
+"""The start value of the hash FNV-1a; 2**64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4)."""
 
 
 @inline

@@ -218,7 +218,7 @@ extern "C" __global__ void pick_rows(const float *x, int64 sj, int64 si, float *
     }
 }
 
-// Hash the bits of each instance. Grid: (ceil(n / 256)); threads: (256).
+// Hash the bits of each instance, as `backends.common.kernels.column_merging` hashes columns. Grid: (ceil(n / 256)); threads: (256).
 // bits: uint32 (n_neurons, n) with strides sj, si, a block of float32; digests: uint64 (n,), result.
 extern "C" __global__ void hash_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, int n, uint64 *digests)
 {

@@ -1,4 +1,4 @@
-"""How a row group goes through the layers: put into streams by its crew, a few layers ahead of the device.
+"""Takes a row group through the layers: its crew puts them into streams, a few layers ahead of the device.
 
 The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does
 this for all members; what they do on which device is in `teams`.
@@ -28,7 +28,19 @@ counts of what is done are not far ahead of it."""
 
 @dataclass(slots=True)
 class Walk:
-    """A crew's leader on its way with a group."""
+    """A crew's leader on its way with a group.
+
+    Attributes
+    ----------
+    plan : GpuPlan
+    group : Group
+    lane : Lane
+        Of the worker that opened the group: its device holds the group's activations.
+    control : Control
+    meeting : Meeting
+        Where the members meet before and after each layer; `step` is what the leader has decided.
+    team : Team
+    """
 
     plan: GpuPlan
     group: Group

@@ -1,4 +1,7 @@
-"""How the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+"""Lets the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+
+The barrier is a central one (J. M. Mellor-Crummey, M. L. Scott, "Algorithms for Scalable Synchronization on Shared-Memory
+Multiprocessors", ACM TOCS 9(1), 1991, section 3.1), with the number of meetings in place of a sense that is reversed.
 
 A worker on its own is a crew of one and takes the same path; its meetings cost nothing. All that members share besides the row
 group is one array (`sparsednn.backend.Crew.shared`), fresh for every crew, so that nothing of an earlier crew can be mistaken

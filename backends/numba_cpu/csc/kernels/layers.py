@@ -2,7 +2,9 @@
 
 Each layer takes two steps. *Symbolic*: count the distinct rows that each output column reaches, which sizes the storage
 and gives each column its place by a prefix sum. *Numeric*: add up each output column in a sparse accumulator over the layer
-column's entries in ascending input order, add the bias, apply the activation and keep what is not zero.
+column's entries in ascending input order, add the bias, apply the activation and keep what is not zero. The
+accumulator is that of J. R. Gilbert, C. Moler, R. Schreiber, "Sparse Matrices in MATLAB: Design and Implementation", SIAM J.
+Matrix Anal. Appl. 13(1), 1992.
 """
 
 from __future__ import annotations

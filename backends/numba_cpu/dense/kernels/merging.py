@@ -1,4 +1,4 @@
-"""Instances of a block that have the same bits: one goes on for all of them."""
+"""Merges instances of a block that have the same bits: one goes on for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where neurons are in a dense block, and how instances get from one block to another."""
+"""Places neurons in dense blocks, and moves instances from one block to another."""
 
 from __future__ import annotations
 

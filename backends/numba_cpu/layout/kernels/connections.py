@@ -1,4 +1,4 @@
-"""Where a column's connections are in the compact storage of `packing.Connections`."""
+"""Finds a column's connections in the compact storage of `packing.Connections`."""
 
 from __future__ import annotations
 
