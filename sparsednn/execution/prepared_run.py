@@ -151,7 +151,7 @@ class Inference:
         for number, stage in enumerate(self.stages):
             if number > 0:
                 begin = perf_counter()
-                share = balanced(self.options.communicator, share, done.finished, self.stages[number - 1].zeros_stay)
+                share = balanced(self.options.communicator, share, done.finished, zeros_stay=self.stages[number - 1].zeros_stay)
                 groups, queues = self._row_groups(share), None
                 done.exchange_s += perf_counter() - begin
             done.group_nnz += [float(group.nnz) for group in groups] if number == 0 else []
@@ -241,7 +241,7 @@ def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
     return sp.csr_array((packed.data, packed.indices, indptr), shape=(n, rows.shape[1]))
 
 
-def balanced(comm: Communicator, share: Share, finished: list[FinishedGroup], zeros_stay: bool) -> Share:
+def balanced(comm: Communicator, share: Share, finished: list[FinishedGroup], *, zeros_stay: bool) -> Share:
     """Give each process equally many of the instances that are left, with the activations that they have now. Collective.
 
     The ids of what is left are numbered anew inside, and are the old ones again in the result.

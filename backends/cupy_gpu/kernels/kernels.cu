@@ -56,8 +56,8 @@ template <bool STAGED> struct Inputs {
     __device__ float4 operator()(unsigned int id) const { return at[STAGED ? (int64)id * LANES : (int64)id * pitch]; }
 };
 
-// Add the terms of a thread's OUTPUTS outputs. ids: uint16 or uint32, weights: float32, both (terms of the layer,) from the slice's
-// first term on; degree: int32 (OUTPUTS,), terms of each output; sums: float32 (OUTPUTS, MINIBATCH), result.
+// Add the terms of a thread's OUTPUTS outputs. ids: uint16 or uint32, weights: float32, both (terms of the layer,) from the
+// slice's first term on; degree: int32 (OUTPUTS,), terms of each output; sums: float32 (OUTPUTS, MINIBATCH), result.
 template <class Id, bool UNIFORM, bool STAGED>
 __device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const float *weights, float weight, int degree[OUTPUTS],
                              float4 sums[OUTPUTS])
@@ -218,7 +218,8 @@ extern "C" __global__ void pick_rows(const float *x, int64 sj, int64 si, float *
     }
 }
 
-// Hash the bits of each instance, as `backends.common.kernels.column_merging` hashes columns. Grid: (ceil(n / 256)); threads: (256).
+// Hash the bits of each instance, as `backends.common.kernels.column_merging` hashes columns. Grid: (ceil(n / 256)); threads:
+// (256).
 // bits: uint32 (n_neurons, n) with strides sj, si, a block of float32; digests: uint64 (n,), result.
 extern "C" __global__ void hash_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, int n, uint64 *digests)
 {
