@@ -66,17 +66,17 @@ class ScipyReferenceBackend:
         """Convert the layers to csr_array; optimisations are not used here."""
         require_in_memory(self, options)
         return ReferencePlan(
-            [layer.to_scipy().tocsr() for layer in network.layers],
-            [layer.bias for layer in network.layers],
-            [layer.activation for layer in network.layers],
-            network.bias_on,
+            weights=[layer.to_scipy().tocsr() for layer in network.layers],
+            biases=[layer.bias for layer in network.layers],
+            activations=[layer.activation for layer in network.layers],
+            bias_on=network.bias_on,
         )
 
     def warm_up(self, plan: ReferencePlan, largest_group: int) -> None:
         """Nothing is compiled here."""
 
     def open(
-        self, plan: ReferencePlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool
+        self, plan: ReferencePlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool
     ) -> ReferenceGroup:
         """Take a copy of the rows."""
         return ReferenceGroup(inputs[rows])
@@ -87,7 +87,7 @@ class ScipyReferenceBackend:
             raise OptionError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
-            if (outcome := control.must_leave(leader, group.layer, fresh)) is not None:
+            if (outcome := control.must_leave(leader, group.layer, fresh=fresh)) is not None:
                 return outcome
             fresh = False
             weights = plan.weights[group.layer]
@@ -121,7 +121,7 @@ class ScipyReferenceBackend:
 
     def cost_kind(self, options: KernelOptions) -> CostKind:
         """That of a kernel of the same formats: this one is not calibrated by itself."""
-        return CostKind("csr_csr", "rows", options.rows != "none")
+        return CostKind("csr_csr", "rows", prunes=options.rows != "none")
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """A float32 value and an int32 index for each connection."""
@@ -135,7 +135,9 @@ class ScipyReferenceBackend:
         """Those of the network."""
         shapes = np.array([weights.shape for weights in plan.weights], np.int64)
         connections = np.array([weights.nnz for weights in plan.weights], np.int64)
-        return LayerSizes(shapes[:, 0], shapes[:, 1], connections, np.zeros(len(shapes), np.bool_))
+        return LayerSizes(
+            n_inputs=shapes[:, 0], n_outputs=shapes[:, 1], connections=connections, full_stays=np.zeros(len(shapes), np.bool_)
+        )
 
 
 def next_activations(

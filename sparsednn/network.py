@@ -9,6 +9,7 @@ The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Cha
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -120,6 +121,15 @@ class Layer:
         """Number of connections."""
         return int(self.indptr[-1])
 
+    def add_to(self, digest: hashlib._Hash) -> None:
+        """Add all that the layer computes to a hash; a value that all weights or all biases have is added once."""
+        digest.update(f"{self.n_inputs} {self.n_outputs} {self.activation}".encode())
+        for array in (self.indptr, self.indices, self.values, self.bias):
+            if array.strides == (0,) and array.size:
+                digest.update(f"{array.size} x {array.dtype} {array[0]!r}".encode())
+            else:
+                digest.update(np.ascontiguousarray(array).data)
+
     def to_scipy(self) -> sp.csc_array:
         """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
         data = np.ascontiguousarray(self.values)
@@ -138,7 +148,8 @@ class Layer:
 class RepeatedLayer:
     """A layer in which columns are repeated and stored once; all weights are the same, and so are all biases.
 
-    To whoever does not know it is a `Layer`: `indptr`, `indices` and `values` are made when they are asked for.
+    `expanded` makes a `Layer` of it, `distinct` one of the columns that differ. `indptr` and `indices` allocate at every
+    access: who needs them more than once takes them from ``expanded()``.
 
     Attributes
     ----------
@@ -166,14 +177,13 @@ class RepeatedLayer:
 
     @property
     def indptr(self) -> NDArray[np.int64]:
-        """Where each output neuron's connections start: int64, shape (n_outputs + 1,)."""
+        """Where each output neuron's connections start: int64, shape (n_outputs + 1,). Allocates at every access."""
         return np.arange(0, self.nnz + 1, self.columns.shape[1], dtype=np.int64)
 
     @property
     def indices(self) -> NDArray[np.int32]:
-        """Input neuron of each connection: int32, shape (nnz,)."""
-        indices: NDArray[np.int32] = self.columns.astype(np.int32)[self.column].reshape(-1)
-        return indices
+        """Input neuron of each connection: int32, shape (nnz,). Expands the layer at every access."""
+        return self.expanded().indices
 
     @property
     def values(self) -> Float32:
@@ -190,8 +200,23 @@ class RepeatedLayer:
         return self.expanded().to_scipy()
 
     def expanded(self) -> Layer:
-        """Return the layer with every column on its own."""
-        return Layer(self.n_inputs, self.n_outputs, self.indptr, self.indices, self.values, self.bias, self.activation)
+        """Return the layer with every column on its own; allocates nnz int32 and n_outputs + 1 int64."""
+        return Layer(
+            n_inputs=self.n_inputs,
+            n_outputs=self.n_outputs,
+            indptr=self.indptr,
+            indices=self.columns.astype(np.int32)[self.column].reshape(-1),
+            values=self.values,
+            bias=self.bias,
+            activation=self.activation,
+        )
+
+    def add_to(self, digest: hashlib._Hash) -> None:
+        """Add all that the layer computes to a hash, without expanding it."""
+        about = (self.n_inputs, self.n_outputs, self.activation, self.weight, self.constant_bias, self.columns.shape)
+        digest.update(" ".join(map(repr, about)).encode())
+        for array in (self.columns, self.column):
+            digest.update(np.ascontiguousarray(array).data)
 
     def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
         """Return a layer of the distinct columns, and the one of each output: int32, shape (n_outputs,)."""
@@ -298,6 +323,17 @@ class Network:
     def nnz(self) -> int:
         """Number of connections of all layers (the challenge's "edges")."""
         return sum(layer.nnz for layer in self.layers)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of all that the network computes, as 64 hexadecimal digits.
+
+        Networks that differ in a layer, a bias, an activation or the rule of the bias have different ones; so may two that are
+        equal but stored in different ways (`RepeatedLayer`).
+        """
+        digest = hashlib.sha256(self.bias_on.encode())
+        for layer in self.layers:
+            layer.add_to(digest)
+        return digest.hexdigest()
 
     def zero_outputs(self, number: int) -> Float32:
         """Return what layer `number` (0-based) makes of a zero before the bias: float32, shape (n_outputs,)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.kernels import column_merging as kernels
+from backends.common.positions import entries_at
 from sparsednn.network import AnyLayer, Layer, Network
 
 
@@ -84,9 +85,8 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     )
     n_inputs = int(representative.max(initial=-1)) + 1
     kept = kept[:n_kept]
-    degrees = layer.indptr[kept + 1] - layer.indptr[kept]
-    indptr = np.concatenate([[0], np.cumsum(degrees)])
-    at = np.arange(indptr[-1]) + np.repeat(layer.indptr[kept] - indptr[:-1], degrees)
+    start, stop = layer.indptr[kept], layer.indptr[kept + 1]
+    indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)
     weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
     indices = representative[layer.indices[at]]
     small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])

@@ -69,10 +69,10 @@ if JIT_DISABLED:
         return int(array[index]) if wanted else otherwise
 
     def prefetch(array: Any, index: int) -> None:
-        """Nothing to be done."""
+        """Do nothing: Python cannot ask for a cache line."""
 
     def pause() -> None:
-        """Nothing to be done."""
+        """Do nothing: Python cannot tell the core that it spins."""
 
     def yield_core() -> None:
         """Let another thread run."""

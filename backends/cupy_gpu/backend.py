@@ -67,7 +67,7 @@ class CupyBackend:
         self.devices: list[Device] = [*cuda_devices()] if devices is None else [*devices]
 
     def place(self, node_rank: int, node_size: int) -> int:
-        """See `sparsednn.backend.DeviceBackend.place`: a process alone on its node takes all devices, others one each."""
+        """Take all devices if the process is alone on its node, and one if it is not; return the number of workers."""
         if node_size > 1:
             self.devices = [self.devices[node_rank % len(self.devices)]]
         return STREAMS * len(self.devices)
@@ -83,16 +83,17 @@ class CupyBackend:
             return
         rows = sp.csr_array(np.eye(2, plan.network.layers[0].n_inputs, dtype=np.float32))
         for worker in plan.on_devices.first_workers:
-            group = self.open(plan, rows, np.arange(2), worker, True)
+            group = self.open(plan, rows, np.arange(2), worker, output=True)
             self.run(plan, group, Control.for_workers(plan.n_workers), Crew.of((worker,)), 0)
             self.close(plan, group)
         plan.on_devices.forget_counts()
 
-    def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+    def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Point at the rows: they come to the device when their turn comes."""
         if plan.on_devices is None:
             plan.on_devices = OnDevices(plan, self.devices, len(rows))
-        return Group(inputs, rows, worker, output, bool(plan.prunes and plan.network.zeros_stay[0]))
+        skip_empty = bool(plan.prunes and plan.network.zeros_stay[0])
+        return Group(inputs, rows, worker, output=output, skip_empty=skip_empty)
 
     def run(self, plan: GpuPlan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
         """Put work into the member's stream until the group is through or the crew has to leave."""
@@ -104,14 +105,14 @@ class CupyBackend:
             if member > 0:
                 return follow(meeting, lane, member)
             meeting.team = Team(plan, crew, lanes)
-            return Walk(plan, group, lane, control, meeting, meeting.team).go()
+            return Walk(plan=plan, group=group, lane=lane, control=control, meeting=meeting, team=meeting.team).go()
 
     def close(self, plan: GpuPlan, group: Group) -> GroupResult:
         """Bring the rows into their order."""
         return group.result(plan.network.layers[-1].high, len(plan.network.last))
 
     def row_unit(self, plan: GpuPlan) -> int:
-        """See `sparsednn.backend.Backend.row_unit`."""
+        """Return how many instances the kernel takes at a time: those of a tile."""
         return int(plan.kernel.tile)
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:

@@ -40,7 +40,7 @@ class GpuPlan:
     def __init__(self, network: Network, name: str, options: KernelOptions, n_workers: int) -> None:
         self.name, self.options, self.n_workers = name, options, n_workers
         self.streams = options.stream_from is not None
-        self.network: PackedNetwork = pack_network(network, options, self.kernel.fused)
+        self.network: PackedNetwork = pack_network(network, options, fused=self.kernel.fused)
         n_layers, dense = len(self.network.layers), name != "cusparse_spgemm"
         self.prunes = options.rows != "none"
         self.merges = options.rows == "merge" and dense

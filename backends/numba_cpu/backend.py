@@ -78,17 +78,13 @@ class NumbaBackend:
         width = int(plan.neurons.widths[0])
         plan.warm_up(sp.csr_array((largest_group, width), dtype=np.float32))
 
-    def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+    def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Bring rows of the input into the kernel's format."""
-        return plan.open(inputs, rows, worker, output)
+        return plan.open(inputs, rows, worker, output=output)
 
     def run(self, plan: Plan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
         """Run kernels until the group is through or they have to leave; all members meet while the leader makes more room."""
-        leader, worker = crew.workers[0], crew.workers[member]
-        place = Place(
-            crew.shared, member, len(crew.workers), crew.spins, control.flags, control.calls[leader], control.progress[leader],
-            crew.logs[member],
-        )  # fmt: skip
+        place, worker = Place.of(crew, control, member), crew.workers[member]
         while (status := plan.run(group, place, worker)) == GROW:
             if member == 0:
                 plan.grow(group)
@@ -105,7 +101,7 @@ class NumbaBackend:
         return count_nonzeros(plan, inputs, rows)
 
     def row_unit(self, plan: Plan) -> int:
-        """See `Backend.row_unit`."""
+        """Return how many instances the kernel takes at a time."""
         return plan.row_unit
 
     def cost_kind(self, options: KernelOptions) -> CostKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import Control, CostKind, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -24,6 +25,32 @@ from sparsednn.system.memory import require
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25
 """Room is made for this much more than is needed, so that it is not made at every layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a kernel wants a network, and how far it goes with the optimisations that were asked for.
+
+    Attributes
+    ----------
+    packer : callable
+        Makes what packs the layers of a network into stores: ``packer(network, store=store)``.
+    rows, columns : str
+        How work on rows and on columns is avoided (see `KernelOptions`).
+    order : str
+        In which order a layer's outputs are computed.
+    is_dense : bool
+        Whether layers are stored dense.
+    streams : bool
+        Whether layers may be in files.
+    """
+
+    packer: Callable[..., Packer]
+    rows: str
+    columns: str = "none"
+    order: str = "given"
+    is_dense: bool = False
+    streams: bool = False
 
 
 @dataclass(slots=True)
@@ -37,7 +64,6 @@ class Group:
     worker, n_rows : int
     sums : float64 array, shape (n_rows,)
     wants_output : bool
-    extra : the format's own
     """
 
     work: Any
@@ -45,26 +71,24 @@ class Group:
     n_rows: int
     sums: NDArray[np.float64]
     wants_output: bool
-    extra: Any = None
 
 
 class Plan(ABC):
-    """A network packed for one kernel, and the memory that each worker uses again for group after group."""
+    """A network packed for one kernel, and the memory that each worker uses again for group after group.
 
-    streams = False
-    """Whether the layers may be in files."""
+    Methods that have the names of those of `sparsednn.backend.Backend` do what these do.
+    """
 
     row_unit = 1
-    """See `sparsednn.backend.Backend.row_unit`."""
+    """Instances that the kernel takes at a time, however few there are."""
 
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
-        self.kernel = kernel
-        self.options = options
+        self.kernel, self.options, self.format = kernel, options, self.format_of(kernel, options)
         packed = self._packed(network, n_workers)
         self.neurons: Neurons = packed.neurons
         self.connections: Connections = packed.connections
         self.n_connections, self.stands_for = packed.n_connections, packed.stands_for
-        if self.row_work(options) not in ("retire", "merge"):
+        if self.format.rows not in ("retire", "merge"):
             self.neurons = self.neurons._replace(full_stays=np.zeros(len(network.layers) + 1, np.bool_))
         self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
@@ -77,62 +101,56 @@ class Plan(ABC):
         folder = self.options.stream_from
         if folder is None:
             return self._pack(network, memory_store)
-        if not self.streams:
+        if not self.format.streams:
             raise OptionError(f"residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc")
-        about = f"columns={self.column_work(self.options)} order={self.order(self.options)}"
+        about = f"columns={self.format.columns} order={self.format.order}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)
         return packed
 
     def _pack(self, network: Network, store: StoreMaker) -> Packed:
         """Pack the network into stores."""
-        merged = MergedColumns(network) if self.column_work(self.options) == "merge" else None
-        neurons, packer = NeuronPacker(network, store), self.packer(network, store)
+        merged = MergedColumns(network) if self.format.columns == "merge" else None
+        neurons, packer = NeuronPacker(network, store), self.format.packer(network, store=store)
         sizes: list[int] = []
         for layer in network.layers if merged is None else merged.layers():
-            stored, order = computing_order(layer, self.order(self.options))
+            stored, order = computing_order(layer, self.format.order)
             neurons.add(layer, order)
             packer.add(layer, stored)
             sizes.append(layer.nnz)
         last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
         stands_for = None if merged is None else merged.stands_for
-        return Packed(neurons.pack(saturated_rows_stay(network), last), packer.pack(), np.array(sizes, np.int64), stands_for)
+        return Packed(
+            neurons=neurons.pack(saturated_rows_stay(network), last),
+            connections=packer.pack(),
+            n_connections=np.array(sizes, np.int64),
+            stands_for=stands_for,
+        )
 
     def first_layer_of(self, network: Network) -> AnyLayer:
         """Return the first layer as it is run."""
-        if self.column_work(self.options) == "merge":
+        if self.format.columns == "merge":
             return next(MergedColumns(network).layers())
         return network.layers[0]
 
-    def order(self, options: KernelOptions) -> str:
-        """Order in which a layer's outputs are computed; only dense blocks gain from another than the given one."""
-        return "given"
-
-    def row_work(self, options: KernelOptions) -> str:
-        """How work on rows is avoided: what was asked for, as far as the kernel goes with it."""
-        return "none" if options.rows == "none" else "prune"
-
-    def column_work(self, options: KernelOptions) -> str:
-        """How work on columns is avoided: a kernel that adds terms in the order they are stored can merge equal columns."""
-        return options.columns
-
+    @classmethod
     @abstractmethod
-    def packer(self, network: Network, store: StoreMaker) -> Packer:
-        """Return what packs the layers of a network into stores."""
+    def format_of(cls, kernel: str, options: KernelOptions) -> Format:
+        """Return how a kernel (its full name) wants a network."""
 
     @classmethod
     @abstractmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:
-        """See `CostedBackend.cost_kind`."""
+        """Return what the seconds of the kernel depend on."""
 
     @classmethod
     @abstractmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
-        """See `SizedBackend.memory_bytes`; arrays that are joined of one part a layer are there twice for a moment."""
+        """Return what a run takes of memory; arrays that are joined of one part a layer are there twice for a moment."""
 
     @abstractmethod
-    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
-        """See `Backend.open`."""
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
+        """Bring rows of the inputs into the kernel's format."""
 
     @abstractmethod
     def run(self, group: Group, place: Place, worker: int) -> int:
@@ -144,33 +162,36 @@ class Plan(ABC):
 
     @abstractmethod
     def close(self, group: Group) -> GroupResult:
-        """See `Backend.close`."""
+        """Return the results of a group that is through."""
 
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile by running a row group in which every instance is zero, with the stop flag set."""
         rows = np.arange(empty.shape[0], dtype=np.int64)
-        control, crew = Control.for_workers(1), Crew.of((0,))
-        control.request_stop()
-        place = Place(crew.shared, 0, 1, 0, control.flags, control.calls[0], control.progress[0], crew.logs[0])
+        place = Place.for_warm_up()
         hold_meeting(place)
         for output in (False, True):
-            group = self.open(empty, rows, 0, output)
+            group = self.open(empty, rows, 0, output=output)
             self.run(group, place, 0)
             self.close(group)
 
     def layer_sizes(self) -> LayerSizes:
-        """See `ProfilingBackend.layer_sizes`."""
+        """Return the sizes of the layers, with merged columns counted once."""
         net = self.neurons
-        return LayerSizes(net.widths[:-1].copy(), net.widths[1:].copy(), self.n_connections, net.full_stays[:-1].copy())
+        return LayerSizes(
+            n_inputs=net.widths[:-1].copy(),
+            n_outputs=net.widths[1:].copy(),
+            connections=self.n_connections,
+            full_stays=net.full_stays[:-1].copy(),
+        )
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
         return {
             "kernel": self.kernel,
-            "rows": self.row_work(self.options),
-            "columns": self.column_work(self.options),
-            "order": self.order(self.options),
-            "structure_aware": self.column_work(self.options) == "merge",
+            "rows": self.format.rows,
+            "columns": self.format.columns,
+            "order": self.format.order,
+            "structure_aware": self.format.columns == "merge",
             "residency": "memory" if self.reader is None else "stream",
         }
 
@@ -188,3 +209,28 @@ def entries(n: int, ids: type[np.uint16] | type[np.uint32]) -> tuple[NDArray[Any
     """Return room for `n` sparse entries: ids and values."""
     require(n * (np.dtype(ids).itemsize + 4), "sparse activations", "use more row groups, or kernel=udc_csc")
     return np.empty(n, ids), np.empty(n, np.float32)
+
+
+def two_sides(nnz: int, ids: type[np.uint16] | type[np.uint32]) -> dict[str, NDArray[Any]]:
+    """Return ids and values of two matrices that swap at every layer; only the first has room for `nnz` entries."""
+    (ids0, values0), (ids1, values1) = entries(nnz + 1, ids), entries(1, ids)
+    return {"ids0": ids0, "ids1": ids1, "values0": values0, "values1": values1}
+
+
+def fits(work: Any, n_rows: int, nnz: int, ids: type[np.uint16] | type[np.uint32]) -> bool:
+    """Return whether the memory of an earlier row group has room for another one, with the same type of ids."""
+    return work is not None and len(work.rows) >= n_rows and len(work.ids0) > nnz and work.ids0.dtype == ids
+
+
+def with_room(work: Any, needed: int, side: int) -> Any:
+    """Return the same work with room for `needed` entries in the matrix that is to be written, which is not `side`.
+
+    What was there is not needed any more.
+    """
+    ids, values = entries(int(needed * GROWTH) + 1, work.ids0.dtype.type)
+    return work._replace(ids1=ids, values1=values) if side == 0 else work._replace(ids0=ids, values0=values)
+
+
+def n_entries(inputs: sp.csr_array, rows: NDArray[np.int64]) -> int:
+    """Return how many entries some rows have."""
+    return int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))

@@ -150,13 +150,13 @@ class PeerBackend(ABC):
         finally:
             self.set_threads(before)
         return PeerPlan(
-            layers,
-            network.n_inputs,
-            n_workers,
-            options.rows != "none",
-            network.zero_rows_stay_zero(),
-            [0, *checkpoints(len(layers)).tolist(), len(layers)],
-            options.block_rows or self.block_rows,
+            layers=layers,
+            n_inputs=network.n_inputs,
+            n_threads=n_workers,
+            prune=options.rows != "none",
+            droppable=network.zero_rows_stay_zero(),
+            checkpoints=[0, *checkpoints(len(layers)).tolist(), len(layers)],
+            block_rows=options.block_rows or self.block_rows,
         )
 
     def _layer(self, layer: AnyLayer, bias_on: BiasOn) -> PeerLayer:
@@ -169,12 +169,12 @@ class PeerBackend(ABC):
     def warm_up(self, plan: PeerPlan, largest_group: int) -> None:
         """Run a block of zeros, so that the library has loaded all that it loads at its first call."""
         n_rows = min(plan.block_rows, largest_group)
-        group = self.open(plan, sp.csr_array((n_rows, plan.n_inputs), dtype=np.float32), np.arange(n_rows), 0, False)
+        group = self.open(plan, sp.csr_array((n_rows, plan.n_inputs), dtype=np.float32), np.arange(n_rows), 0, output=False)
         self.run(plan, group, Control.for_workers(1), Crew.of((0,)), 0)
 
-    def open(self, plan: PeerPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> BlockGroup:
+    def open(self, plan: PeerPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> BlockGroup:
         """Point at the rows: blocks are made when their turn comes."""
-        return BlockGroup(inputs, rows, len(plan.checkpoints) - 1, plan.layers[-1].n_outputs, output)
+        return BlockGroup(inputs, rows, n_stages=len(plan.checkpoints) - 1, n_outputs=plan.layers[-1].n_outputs, output=output)
 
     def run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew, member: int) -> Outcome:
         """Run block by block; there are no teams here."""
@@ -189,7 +189,7 @@ class PeerBackend(ABC):
     def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew) -> Outcome:
         leader, fresh = crew.workers[0], True
         while (stage := group.next_stage(plan.block_rows)) is not None:
-            if (outcome := control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)) is not None:
+            if (outcome := control.must_leave(leader, int(control.progress[leader, SCORE]), fresh=fresh)) is not None:
                 return outcome
             fresh = False
             finished, counted = self._step(plan, group, stage)

@@ -60,7 +60,7 @@ class BlockGroup:
         Keep the last activations.
     """
 
-    def __init__(self, inputs: sp.csr_array, rows: Ids, n_stages: int, n_outputs: int, output: bool) -> None:
+    def __init__(self, inputs: sp.csr_array, rows: Ids, *, n_stages: int, n_outputs: int, output: bool) -> None:
         self.n_rows = len(rows)
         self.n_finished = 0
         self.multiply_adds = 0
@@ -117,7 +117,7 @@ def with_bias(layer: AnyLayer, bias: Float32) -> sp.csr_array:
 
     float32, shape (n_outputs + 1, n_inputs + 1). A bias of zero is an entry too, so that no library meets a matrix without any.
     """
-    n_outputs = layer.n_outputs
+    layer, n_outputs = layer.expanded(), layer.n_outputs
     indptr = np.empty(n_outputs + 2, np.int64)
     indptr[:-1] = layer.indptr + np.arange(n_outputs + 1)
     indptr[-1] = indptr[-2]

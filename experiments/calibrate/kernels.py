@@ -13,10 +13,10 @@ import scipy.sparse as sp
 
 import sparsednn
 from experiments.calibrate.fitting import Fit, fit
-from sparsednn.backend import Control, KernelOptions, ProfilingBackend
-from sparsednn.execution.row_groups import GroupTasks, Prepared, row_sources
+from sparsednn.backend import Backend, Control, KernelOptions, ProfilingBackend
+from sparsednn.execution.row_groups import RowGroups
 from sparsednn.network import Network
-from sparsednn.rows.partition import split_evenly
+from sparsednn.rows.partition import RowGroup, split_evenly
 from sparsednn.simulator.calibration import KERNEL_PARAMETERS
 from sparsednn.simulator.cost_model import Features, cost_kind, features
 from sparsednn.simulator.profile import measure_profile
@@ -75,12 +75,28 @@ class Sample:
     counts: dict[str, float]
 
 
-def cpu_s(job: Prepared) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedKernel:
+    """A network packed for one kernel, and the inputs (canonical, float32) that it is measured with."""
+
+    backend: Backend
+    plan: Any
+    inputs: sp.csr_array
+    n_layers: int
+
+    def row_groups(self, n_rows: int, n_groups: int, *, n_workers: int, n_cores: int) -> RowGroups:
+        """Return the first `n_rows` inputs as row groups for workers that have so many cores."""
+        groups = [RowGroup(self.inputs, rows, rows) for rows in split_evenly(n_rows, n_groups).groups]
+        control = Control.for_workers(n_workers)
+        return RowGroups(self.backend, self.plan, groups, control, n_layers=self.n_layers, n_cores=n_cores)
+
+
+def cpu_s(job: PreparedKernel) -> float:
     """Run all instances as one row group on this thread; return CPU seconds, so that other programs do not count."""
-    tasks = GroupTasks(job, row_sources(job.inputs, split_evenly(job.inputs.shape[0], 1)), Control.for_workers(1), 1)
+    row_groups = job.row_groups(job.inputs.shape[0], 1, n_workers=1, n_cores=1)
     started_s = thread_time()
-    tasks.open(0, 0)
-    tasks.run(0, tasks.crew((0,)), 0)
+    row_groups.open(0, 0)
+    row_groups.run(0, row_groups.crew((0,)), 0)
     return thread_time() - started_s
 
 
@@ -111,7 +127,7 @@ def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: Profi
             if counts.multiply_adds.sum() / ROUGH_RATE[name] > LONG_S:
                 continue
             backend.warm_up(plan, rows.shape[0])
-            job = Prepared(backend, plan, rows, len(network.layers), False)
+            job = PreparedKernel(backend, plan, rows, len(network.layers))
             first_s = cpu_s(job)
             again = [cpu_s(job) for _ in range(4 if first_s < SHORT_S else 2)]
             # The median: what is predicted is a usual run, not the fastest one

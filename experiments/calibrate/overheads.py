@@ -17,11 +17,9 @@ import scipy.sparse as sp
 import sparsednn
 from experiments.calibrate.fitting import fit
 from experiments.calibrate.idle_machine import Quiet
-from experiments.calibrate.kernels import KERNELS, entry
-from sparsednn.backend import Backend, Control, Crew, KernelOptions
-from sparsednn.execution.row_groups import GroupTasks, Prepared, row_sources
+from experiments.calibrate.kernels import KERNELS, PreparedKernel, entry
+from sparsednn.backend import Backend, Crew, KernelOptions
 from sparsednn.network import Network
-from sparsednn.rows.partition import split_evenly
 
 MEETINGS = {"adaptive": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
 """Of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
@@ -40,14 +38,13 @@ class Taken:
     busy_s: tuple[float, ...]
 
 
-def together(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores: Sequence[int]) -> Taken:
+def together(job: PreparedKernel, n_rows: int, crews: Sequence[tuple[int, ...]], cores: Sequence[int]) -> Taken:
     """Run one row group of `n_rows` for each crew, all at once; worker *i* stays on core ``cores[i % len(cores)]``.
 
     Returns what it took, with the workers in their order.
     """
     n_workers = sum(map(len, crews))
-    sources = row_sources(job.inputs, split_evenly(n_rows * len(crews), len(crews)))
-    tasks = GroupTasks(job, sources, Control.for_workers(n_workers), len(cores))
+    row_groups = job.row_groups(n_rows * len(crews), len(crews), n_workers=n_workers, n_cores=len(cores))
     ready = threading.Barrier(n_workers)
     spans: dict[int, tuple[float, float, float, float]] = {}
 
@@ -56,17 +53,17 @@ def together(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores
         ready.wait()
         started_s, from_s = perf_counter(), thread_time()
         if member == 0:
-            tasks.open(worker, group)
+            row_groups.open(worker, group)
             opened[group].set()
         opened[group].wait()
-        report = tasks.run(group, crew, member)
+        report = row_groups.run(group, crew, member)
         stopped_s = perf_counter()
         spans[worker] = started_s, stopped_s, thread_time() - from_s, stopped_s - started_s - report.meet_s
 
     opened = [threading.Event() for _ in crews]
     threads = []
     for group, workers in enumerate(crews):
-        crew = tasks.crew(workers)
+        crew = row_groups.crew(workers)
         threads += [threading.Thread(target=work, args=(w, group, crew, m)) for m, w in enumerate(workers)]
     for thread in threads:
         thread.start()
@@ -76,11 +73,13 @@ def together(job: Prepared, n_rows: int, crews: Sequence[tuple[int, ...]], cores
     return Taken(max(stops) - min(starts), cpu_s, busy_s)
 
 
-def prepared(backend: Backend, network: Network, options: KernelOptions, inputs: sp.csr_array, n_workers: int) -> Prepared:
+def prepared(
+    backend: Backend, network: Network, options: KernelOptions, inputs: sp.csr_array, n_workers: int
+) -> PreparedKernel:
     """Return a job that crews of up to `n_workers` can run."""
     plan = backend.prepare(network, options, n_workers)
     backend.warm_up(plan, inputs.shape[0])
-    return Prepared(backend, plan, inputs, len(network.layers), False)
+    return PreparedKernel(backend, plan, inputs, len(network.layers))
 
 
 def counts_of_members(n_cores: int) -> list[int]:
@@ -163,7 +162,7 @@ def barriers(backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, 
     return {n: one_s[n] for n in sizes}, one_s["shared"] / (SHARED_CORE_MEMBERS / 2)
 
 
-def _team(job: Prepared, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], Taken]:
+def _team(job: PreparedKernel, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], Taken]:
     return lambda: together(job, n_rows, [tuple(range(n_members))], cores)
 
 

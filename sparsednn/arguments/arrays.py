@@ -144,3 +144,19 @@ def finite_bias(bias: Any, n_outputs: int, name: str) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise DataError(f"{name} holds NaN or an infinite value")
     return np.broadcast_to(array, (n_outputs,))
+
+
+def csr_of(
+    indptr: NDArray[np.signedinteger], indices: NDArray[np.signedinteger], data: NDArray[np.float32], n: int
+) -> sp.csr_array:  # fmt: skip
+    """Return a matrix of `n` columns around arrays whose entries are sorted and unique, without looking at them.
+
+    indptr : int32 or int64, shape (n_rows + 1,); indices : int32 or int64, shape (nnz,); data : float32, shape (nnz,). The
+    matrix has int32 indices unless there are too many entries: kernels are compiled for that.
+    """
+    if len(indices) < 2**31:
+        indptr, indices = indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False)
+    csr = sp.csr_array((len(indptr) - 1, n), dtype=np.float32)
+    csr.data, csr.indices, csr.indptr = data, indices, indptr
+    csr.has_canonical_format = True
+    return csr

@@ -95,7 +95,7 @@ class Backend(Protocol):
     def warm_up(self, plan: Any, largest_group: int) -> None:
         """Compile, or load from the cache, every kernel that the plan will call on groups of up to `largest_group` rows."""
 
-    def open(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Any:
+    def open(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Any:
         """Return a row group: `rows` (0-based, ascending) of `inputs` (canonical float32), ready for the first layer.
 
         A worker has one group open at a time. `output` says that `close` will be asked for the last activations.

@@ -89,7 +89,7 @@ class Control:
         """Return whether a worker is to return at a layer boundary."""
         return bool(self.calls[worker, CALL])
 
-    def must_leave(self, leader: int, score: int, fresh: bool) -> Outcome | None:
+    def must_leave(self, leader: int, score: int, *, fresh: bool) -> Outcome | None:
         """Return why a crew has to leave at a layer boundary: `STOPPED`, `CALLED`, or None if it goes on.
 
         For backends in Python; compiled kernels have the same rule (`backends.numba_cpu.kernels.team.must_leave`).

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sparsednn.arguments.arrays import csr_of
 from sparsednn.errors import MemoryShortageError
 
 T = TypeVar("T")
@@ -108,18 +107,3 @@ def rows_between(csr: sp.csr_array, first: int, last: int) -> sp.csr_array:
     """Return rows ``first .. last`` of a matrix as views of its arrays, but for the row pointers."""
     begin, end = int(csr.indptr[first]), int(csr.indptr[last])
     return csr_of(csr.indptr[first : last + 1] - begin, csr.indices[begin:end], csr.data[begin:end], csr.shape[1])
-
-
-def csr_of(
-    indptr: NDArray[np.signedinteger], indices: NDArray[np.signedinteger], data: NDArray[np.float32], n: int
-) -> sp.csr_array:  # fmt: skip
-    """Return a matrix of `n` columns around arrays whose entries are sorted and unique, without looking at them.
-
-    Index arrays are int32 unless there are too many entries: kernels are compiled for that.
-    """
-    if len(indices) < 2**31:
-        indptr, indices = indptr.astype(np.int32, copy=False), indices.astype(np.int32, copy=False)
-    csr = sp.csr_array((len(indptr) - 1, n), dtype=np.float32)
-    csr.data, csr.indices, csr.indptr = data, indices, indptr
-    csr.has_canonical_format = True
-    return csr

@@ -17,7 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.comm.base import NodeError, csr_of
+from sparsednn.arguments.arrays import csr_of
+from sparsednn.comm.base import NodeError
 from sparsednn.comm.sharing import ALIGNMENT, Packed, place, starts_of
 from sparsednn.errors import MissingPackageError
 from sparsednn.system.memory import shared_memory_bytes

@@ -20,6 +20,7 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arguments.arrays import csr_of
 from sparsednn.arguments.scalars import whole_number, whole_numbers
 from sparsednn.errors import DataError, MissingFileError, OptionTypeError
 from sparsednn.system.cache import cache_folder, read_cached, write_cached
@@ -238,7 +239,4 @@ def _to_csr(bits: NDArray[np.uint8], neurons: int) -> sp.csr_array:
         last = min(first + chunk, len(bits))
         at = np.flatnonzero(np.unpackbits(bits[first:last], axis=1, bitorder="little"))
         indices[indptr[first] : indptr[last]] = at & (neurons - 1)
-    csr = sp.csr_array((len(bits), neurons), dtype=np.float32)
-    csr.data, csr.indices, csr.indptr = np.ones(nnz, np.float32), indices, indptr
-    csr.has_canonical_format = True
-    return csr
+    return csr_of(indptr, indices, np.ones(nnz, np.float32), neurons)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from sparsednn.backend import Crew, Outcome
+from sparsednn.backend import Outcome
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
 
@@ -33,37 +32,6 @@ class Report:
     multiply_adds: int = 0
     meet_s: float = 0.0
     waits: tuple[tuple[float, float], ...] = ()
-
-
-class Tasks(Protocol):
-    """The work of one run, as an executor sees it: numbered row groups, run by crews of workers."""
-
-    def crew(self, workers: tuple[int, ...]) -> Crew:
-        """Return a new crew of one or more workers; the first one leads."""
-
-    def open(self, worker: int, row_group: int) -> None:
-        """Get a row group ready in the memory of `worker`, if it is not yet; before any crew runs it."""
-
-    def run(self, row_group: int, crew: Crew, member: int) -> Report:
-        """Take a row group on from where it is, as one member of its crew, until it is through or the crew has to leave."""
-
-    def call(self, worker: int, from_layer: int) -> None:
-        """Ask the kernels of a worker to return at their next layer boundary, from layer `from_layer` on."""
-
-    def dismiss(self, worker: int) -> None:
-        """Take a call back."""
-
-    def scores(self) -> tuple[int, ...]:
-        """Return for each worker how many layers of its current row group are finished."""
-
-    def work(self, worker: int) -> int:
-        """Return the multiply-adds that the next layer of the worker's row group is expected to take."""
-
-    def take(self, worker: int, process: int) -> int | None:
-        """Take the next row group of a process's queue; return its number here, or None if there is none left."""
-
-    def request_stop(self) -> None:
-        """Ask all kernels to return at their next layer boundary."""
 
 
 @dataclass(frozen=True, slots=True)

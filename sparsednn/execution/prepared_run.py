@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arguments.arrays import csr_of
 from sparsednn.backend import DONE, Backend, Control
 from sparsednn.comm import Communicator
-from sparsednn.comm.base import csr_of
 from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
-from sparsednn.execution.row_groups import Finished, GroupTasks, Prepared, RowSource
+from sparsednn.execution.row_groups import FinishedGroup, RowGroups
 from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.network import Network
@@ -27,7 +27,7 @@ from sparsednn.options.inference import InferOptions
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
-from sparsednn.rows.partition import split_evenly
+from sparsednn.rows.partition import RowGroup, split_evenly
 from sparsednn.schedulers import Job, Scheduler
 from sparsednn.system.cores import worker_domains
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
@@ -35,7 +35,15 @@ from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Some of the layers, in a kernel's layout; `zeros_stay`: an instance that is all zero after them can only stay so."""
+    """Some of the layers, in a kernel's layout.
+
+    Attributes
+    ----------
+    n_layers : int
+    plan : the backend's own
+    zeros_stay : bool
+        An instance that is all zero after these layers is so after the last one.
+    """
 
     n_layers: int
     plan: Any
@@ -72,14 +80,14 @@ class Run:
 class _Done:
     """What this process has done in the stages so far."""
 
-    finished: list[Finished] = field(default_factory=list)
+    finished: list[FinishedGroup] = field(default_factory=list)
     times: list[WorkerTimes] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     group_nnz: list[float] = field(default_factory=list)
     multiply_adds: int = 0
     exchange_s: float = 0.0
 
-    def add(self, timeline: Timeline, began_s: float, finished: list[Finished]) -> None:
+    def add(self, timeline: Timeline, began_s: float, finished: list[FinishedGroup]) -> None:
         """Add a stage, which began so many seconds after the run."""
         self.finished = finished
         self.multiply_adds += sum(result.multiply_adds for _, result in finished)
@@ -114,7 +122,9 @@ class Inference:
         self.executor = ThreadExecutor(
             n_workers, pin=options.cluster.pin, trace=options.run.trace, process=self.comm.rank, first_core=first_core
         )  # fmt: skip
-        self.domains = worker_domains(n_workers, options.cluster.pin, options.cluster.numa_domains, first_core)
+        self.domains = worker_domains(
+            n_workers, options.cluster.pin, override=options.cluster.numa_domains, first_core=first_core
+        )
 
     def run(self) -> Run:
         """Run it once; the clock is on from the input in memory until the categories are known. Collective.
@@ -125,10 +135,10 @@ class Inference:
             If activations have overflowed float32.
         """
         comm = self.comm
-        with self._queues(self.share) as (share, sources, queues):
+        with self._queues(self.share) as (share, groups, queues):
             comm.barrier()
             started_at = perf_counter()
-            done = self._run_stages(share, sources, queues, started_at)
+            done = self._run_stages(share, groups, queues, started_at)
             categories = _categories(done.finished)
             own_s = perf_counter() - started_at
             gathered = comm.all_gather(categories)
@@ -138,45 +148,46 @@ class Inference:
         mine = processes if processes is not None else [self._report(done, own_s, seconds)]
         return Run(comm.broadcast(seconds), np.sort(np.concatenate(gathered)), output, mine)
 
-    def _run_stages(self, share: Share, sources: list[RowSource], queues: SharedQueues | None, started_at: float) -> _Done:
+    def _run_stages(self, share: Share, groups: list[RowGroup], queues: SharedQueues | None, started_at: float) -> _Done:
         done = _Done()
         for number, stage in enumerate(self.stages):
             if number > 0:
                 begin = perf_counter()
-                share = balanced(self.options.communicator, share, done.finished, self.stages[number - 1].zeros_stay)
-                sources, queues = self._sources(share), None
+                share = balanced(self.options.communicator, share, done.finished, zeros_stay=self.stages[number - 1].zeros_stay)
+                groups, queues = self._row_groups(share), None
                 done.exchange_s += perf_counter() - begin
-            done.group_nnz += [float(np.diff(s.inputs.indptr)[s.rows].sum()) for s in sources] if number == 0 else []
+            done.group_nnz += [float(group.nnz) for group in groups] if number == 0 else []
             control = Control.for_workers(self.executor.n_workers)
             last = number == len(self.stages) - 1
-            prepared = Prepared(self.backend, stage.plan, share.rows, stage.n_layers, self.output or not last)
-            tasks = GroupTasks(prepared, sources, control, self.n_cores, stealing=queues, trace=self.options.run.trace)
-            job = Job(
-                self.executor.n_workers, len(sources), stage.n_layers, self.domains, self.comm.rank, self.comm.size
+            row_groups = RowGroups(
+                self.backend, stage.plan, groups, control, n_layers=stage.n_layers, n_cores=self.n_cores,
+                output=self.output or not last, queues=queues, trace=self.options.run.trace,
             )  # fmt: skip
+            job = Job(self.executor.n_workers, len(groups), stage.n_layers, self.domains, self.comm.rank, self.comm.size)
             began_s = perf_counter() - started_at
-            timeline = self.executor.run(self.scheduler, job, tasks, self._watch(control, number, share))
-            done.add(timeline, began_s, tasks.finished())
+            timeline = self.executor.run(self.scheduler, job, row_groups, self._watch(control, number))
+            done.add(timeline, began_s, row_groups.finished())
         return done
 
     @contextlib.contextmanager
-    def _queues(self, share: Share) -> Iterator[tuple[Share, list[RowSource], SharedQueues | None]]:
+    def _queues(self, share: Share) -> Iterator[tuple[Share, list[RowGroup], SharedQueues | None]]:
         """Lay out the row groups; with queues that processes share, if the scheduler takes from them."""
-        sources = self._sources(share)
+        groups = self._row_groups(share)
         if not self.scheduler.takes_from_processes:
-            yield share, sources, None
+            yield share, groups, None
             return
-        ids = np.concatenate([source.ids for source in sources])
-        rows, groups = in_group_order(share.rows, [source.rows for source in sources])
-        sources = [RowSource(rows, at, source.ids) for at, source in zip(groups, sources, strict=True)]
-        queues = SharedQueues(self.comm, rows, ids, [len(at) for at in groups])
-        yield share, sources, queues  # after an error nothing is closed: that would wait for the other processes
+        ids = np.concatenate([group.ids for group in groups])
+        inputs, rows_of = in_group_order(share.rows, [group.rows for group in groups])
+        groups = [RowGroup(inputs, rows, group.ids) for rows, group in zip(rows_of, groups, strict=True)]
+        queues = SharedQueues(self.comm, inputs, ids, [len(rows) for rows in rows_of])
+        yield share, groups, queues  # after an error nothing is closed: that would wait for the other processes
         queues.close()
 
-    def _sources(self, share: Share) -> list[RowSource]:
+    def _row_groups(self, share: Share) -> list[RowGroup]:
+        """Split the rows of this process into as many row groups as the scheduler wants."""
         n_groups, unit = self.scheduler.n_row_groups(self.executor.n_workers), self.backend.row_unit(self.stages[0].plan)
-        groups = split_evenly(len(share.ids), n_groups, share.order, unit).groups
-        return [RowSource(share.rows, group.rows, share.ids[group.rows]) for group in groups]
+        parts = split_evenly(len(share.ids), n_groups, share.order, unit).groups
+        return [RowGroup(share.rows, rows, share.ids[rows]) for rows in parts]
 
     def _report(self, done: _Done, own_s: float, seconds: float) -> dict[str, Any]:
         """What rank 0 is to know of this process."""
@@ -197,9 +208,9 @@ class Inference:
             "group_nnz": done.group_nnz,
         }
 
-    def _all_output(self, finished: list[Finished]) -> sp.csr_array | None:
+    def _all_output(self, finished: list[FinishedGroup]) -> sp.csr_array | None:
         """The last activations of all instances, on rank 0."""
-        mine = [(source.ids, result.output) for source, result in finished]
+        mine = [(group.ids, result.output) for group, result in finished]
         gathered = self.comm.gather(mine)
         if gathered is None:
             return None
@@ -209,7 +220,7 @@ class Inference:
         full = sp.csr_array((self.share.n_instances, stacked.shape[1]), dtype=np.float32) if len(ids) == 0 else stacked
         return _spread(full, ids, self.share.n_instances)
 
-    def _watch(self, control: Control, stage: int, share: Share) -> Callable[[], None] | None:
+    def _watch(self, control: Control, stage: int) -> Callable[[], None] | None:
         """Progress of this process, in all stages."""
         progress = self.options.progress
         if progress is None:
@@ -232,12 +243,12 @@ def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
     return sp.csr_array((packed.data, packed.indices, indptr), shape=(n, rows.shape[1]))
 
 
-def balanced(comm: Communicator, share: Share, finished: list[Finished], zeros_stay: bool) -> Share:
+def balanced(comm: Communicator, share: Share, finished: list[FinishedGroup], *, zeros_stay: bool) -> Share:
     """Give each process equally many of the instances that are left, with the activations that they have now. Collective.
 
     The ids of what is left are numbered anew inside, and are the old ones again in the result.
     """
-    parts = [(source.ids, result.output) for source, result in finished]
+    parts = [(group.ids, result.output) for group, result in finished]
     width = parts[0][1].shape[1]  # type: ignore[union-attr]
     ids = np.concatenate([ids for ids, _ in parts])
     rows = sp.csr_array(sp.vstack([output for _, output in parts], format="csr", dtype=np.float32))
@@ -264,17 +275,17 @@ def stages_of(network: Network, rebalance_after: int | None, prepare: Callable[[
     return [Stage(len(half), prepare(Network.from_layers(half, network.bias_on)), stay) for half in halves]
 
 
-def _categories(finished: list[Finished]) -> NDArray[np.int64]:
+def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:
     """Find this process's categories."""
     found = [np.zeros(0, np.int64)]
-    for source, result in finished:
+    for group, result in finished:
         bad = np.flatnonzero(~np.isfinite(result.sums))
         if bad.size:
             raise ActivationOverflowError(
-                f"instance {source.ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
+                f"instance {group.ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
                 "way (clipped_relu(max) bounds them)"
             )
-        found.append(source.ids[result.sums > 0] + 1)
+        found.append(group.ids[result.sums > 0] + 1)
     return np.sort(np.concatenate(found))
 
 
@@ -285,7 +296,5 @@ def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
 
 
 def _later(span: Span, seconds: float) -> Span:
-    return Span(
-        span.process, span.worker, span.kind, span.start_s + seconds, span.stop_s + seconds, span.row_group, span.first_layer,
-        span.last_layer, span.multiply_adds,
-    )  # fmt: skip
+    """The same span on a clock that began so many seconds earlier."""
+    return replace(span, start_s=span.start_s + seconds, stop_s=span.stop_s + seconds)

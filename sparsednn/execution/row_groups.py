@@ -1,19 +1,15 @@
-"""The row groups of one run, as an executor sees them: backend, plan and inputs behind numbers."""
+"""Runs the row groups of one process on a backend; an executor names them by their numbers."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import scipy.sparse as sp
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, Crew, GroupResult, Outcome
 from sparsednn.execution.base import Report
-from sparsednn.rows.partition import Partition
+from sparsednn.execution.shared_queues import SharedQueues
+from sparsednn.rows.partition import RowGroup
 
 SPINS_WITH_CORES, SPINS_WITHOUT = 2000, 20
 """How often a member of a team looks for the others before it gives its core away: with a core for each thread, and with
@@ -23,110 +19,94 @@ LOGGED_WAITS = 10_000
 """Waits of each member of a team that a trace keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A plan and the inputs it is to be run on."""
+class FinishedGroup(NamedTuple):
+    """A row group that is through, and what has become of it."""
 
-    backend: Backend
-    plan: Any
-    inputs: sp.csr_array
-    n_layers: int
-    output: bool
+    row_group: RowGroup
+    result: GroupResult
 
 
-@dataclass(frozen=True, slots=True)
-class RowSource:
-    """The rows of a row group: these of the matrix, whose ids among the rows of all processes are given."""
+class RowGroups:
+    """The row groups that one process runs, by number: opened on the backend's plan when first run, closed when through.
 
-    inputs: sp.csr_array
-    rows: NDArray[np.int64]
-    ids: NDArray[np.int64]
-
-
-def row_sources(inputs: sp.csr_array, partition: Partition) -> list[RowSource]:
-    """Return the row groups of a partition of all rows of a matrix."""
-    return [RowSource(inputs, group.rows, group.rows) for group in partition.groups]
-
-
-Finished = tuple[RowSource, GroupResult]
-
-
-class Stealing(Protocol):
-    """The queues of row groups of all processes."""
-
-    def take(self, process: int) -> tuple[int, RowSource | None] | None:
-        """Take the head of a process's queue: its number there, and its rows if it is not this process's; None if empty."""
-
-
-class GroupTasks:
-    """The row groups that one process runs, opened when first run and closed when through.
+    This is all that an executor sees of rows, plan and backend. Threads may call it at once, but one crew at a time
+    runs a row group.
 
     Parameters
     ----------
-    job : Prepared
-    sources : sequence of RowSource
-        The process's own row groups, by number.
+    backend : Backend
+    plan : the backend's own
+    groups : sequence of RowGroup
+        The process's own, by number.
     control : Control
+    n_layers : int
+        Of the plan.
     n_cores : int
-    stealing : Stealing, optional
+        Cores that this process's workers have.
+    output : bool
+        Whether the last activations are wanted.
+    queues : SharedQueues, optional
         The queues of all processes, if they take from each other: then only what has been taken is run here.
     trace : bool
+        Whether the waits of a crew's members are logged.
     """
 
     def __init__(
-        self, job: Prepared, sources: Sequence[RowSource], control: Control, n_cores: int, *, stealing: Stealing | None = None,
-        trace: bool = False,
+        self, backend: Backend, plan: Any, groups: Sequence[RowGroup], control: Control, *, n_layers: int, n_cores: int,
+        output: bool = False, queues: SharedQueues | None = None, trace: bool = False,
     ) -> None:  # fmt: skip
-        n_workers = len(control.calls)
-        self._job = job
-        self._control = control
-        self._spins = SPINS_WITH_CORES if n_workers <= n_cores else SPINS_WITHOUT
+        self._backend, self._plan, self._control = backend, plan, control
+        self._n_layers, self._output, self._queues = n_layers, output, queues
+        self._spins = SPINS_WITH_CORES if len(control.calls) <= n_cores else SPINS_WITHOUT
         self._log = LOGGED_WAITS if trace else 0
+        self._groups = dict(enumerate(groups))
+        self._expected = set() if queues is not None else set(self._groups)
         self._open: dict[int, Any] = {}
-        self._stealing = stealing
-        self._lock = threading.Lock()
-        self._sources = dict(enumerate(sources))
-        self._expected = set() if stealing is not None else set(self._sources)
         self._results: dict[int, GroupResult] = {}
+        self._lock = threading.Lock()
 
     def crew(self, workers: tuple[int, ...]) -> Crew:
         """Return a new crew of one or more workers; the first one leads."""
         return Crew.of(workers, self._spins, self._log if len(workers) > 1 else 0)
 
     def open(self, worker: int, row_group: int) -> None:
-        """Get a row group ready, if it is not yet."""
+        """Get a row group ready in the memory of `worker`, if it is not yet; before any crew runs it."""
         if row_group not in self._open:
-            job, source = self._job, self._sources[row_group]
-            self._open[row_group] = job.backend.open(job.plan, source.inputs, source.rows, worker, job.output)
+            group = self._groups[row_group]
+            self._open[row_group] = self._backend.open(self._plan, group.inputs, group.rows, worker, output=self._output)
             self._control.progress[worker, [SCORE, WORK]] = 0
 
     def take(self, worker: int, process: int) -> int | None:
         """Take the next row group of a process's queue; return its number here, or None if there is none left."""
-        if self._stealing is None:
+        if self._queues is None:
             raise RuntimeError("the scheduler takes row groups from processes, but they share no queues")
-        taken = self._stealing.take(process)
+        taken = self._queues.take(process)
         if taken is None:
             return None
-        number, source = taken
+        number, fetched = taken
         with self._lock:
-            if source is not None:
-                number = len(self._sources)
-                self._sources[number] = source
+            if fetched is not None:
+                number = len(self._groups)
+                self._groups[number] = fetched
             self._expected.add(number)
         return number
 
     def run(self, row_group: int, crew: Crew, member: int) -> Report:
-        """Take a row group on from where it is, as one member of its crew."""
-        job, group, leader = self._job, self._open[row_group], crew.workers[0]
+        """Take a row group on from where it is, as one member of its crew, until it is through or the crew has to leave."""
+        group, leader = self._open[row_group], crew.workers[0]
         first_layer = int(self._control.progress[leader, SCORE])
-        outcome = job.backend.run(job.plan, group, self._control, crew, member)
+        outcome = self._backend.run(self._plan, group, self._control, crew, member)
         if outcome is Outcome.THROUGH and member == 0:
-            self._results[row_group] = job.backend.close(job.plan, self._open.pop(row_group))
-        last_layer = job.n_layers if outcome is Outcome.THROUGH else int(self._control.progress[leader, SCORE])
+            self._results[row_group] = self._backend.close(self._plan, self._open.pop(row_group))
+        last_layer = self._n_layers if outcome is Outcome.THROUGH else int(self._control.progress[leader, SCORE])
         return Report(
-            outcome, first_layer, last_layer, crew.figure(member, MULTIPLY_ADDS), crew.figure(member, MEET_NS) * 1e-9,
-            crew.waits(member),
-        )  # fmt: skip
+            outcome,
+            first_layer=first_layer,
+            last_layer=last_layer,
+            multiply_adds=crew.figure(member, MULTIPLY_ADDS),
+            meet_s=crew.figure(member, MEET_NS) * 1e-9,
+            waits=crew.waits(member),
+        )
 
     def call(self, worker: int, from_layer: int) -> None:
         """Ask the kernels of a worker to return at their next layer boundary, from layer `from_layer` on."""
@@ -148,9 +128,9 @@ class GroupTasks:
         """Ask all kernels to return at their next layer boundary."""
         self._control.request_stop()
 
-    def finished(self) -> list[Finished]:
-        """Return the results of all row groups that were to be run here, by number, with their rows."""
+    def finished(self) -> list[FinishedGroup]:
+        """Return the results of all row groups that were to be run here, by number."""
         missing = sorted(self._expected - self._results.keys())
         if missing:
             raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
-        return [(self._sources[number], self._results[number]) for number in sorted(self._results)]
+        return [FinishedGroup(self._groups[number], self._results[number]) for number in sorted(self._results)]

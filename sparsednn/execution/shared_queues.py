@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.comm import Communicator
-from sparsednn.execution.row_groups import RowSource
+from sparsednn.rows.partition import RowGroup
 
 
 class SharedQueues:
@@ -35,8 +35,8 @@ class SharedQueues:
         self._tables = comm.all_gather((bounds, ids))
         self._counters, self._rows = comm.counters(), comm.expose(inputs)
 
-    def take(self, process: int) -> tuple[int, RowSource | None] | None:
-        """See `sparsednn.execution.row_groups.Stealing.take`."""
+    def take(self, process: int) -> tuple[int, RowGroup | None] | None:
+        """Take the head of a process's queue: its number there, and the row group if it is another's; None if empty."""
         bounds, ids = self._tables[process]
         number = self._counters.add(process, 1)
         if number >= len(bounds) - 1:
@@ -45,7 +45,7 @@ class SharedQueues:
             return number, None
         first, last = int(bounds[number]), int(bounds[number + 1])
         fetched = self._rows.fetch(process, first, last)
-        return number, RowSource(fetched, np.arange(last - first, dtype=np.int64), ids[first:last])
+        return number, RowGroup(fetched, np.arange(last - first, dtype=np.int64), ids[first:last])
 
     def close(self) -> None:
         """Give the memory back."""

@@ -10,7 +10,8 @@ from queue import SimpleQueue
 from time import perf_counter
 
 from sparsednn.backend import Crew, Outcome
-from sparsednn.execution.base import Report, Tasks, Timeline
+from sparsednn.execution.base import Report, Timeline
+from sparsednn.execution.row_groups import RowGroups
 from sparsednn.results.trace import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.schedulers.base import (
@@ -55,7 +56,7 @@ class ThreadExecutor:
         self.trace = trace
         self.process = process
 
-    def run(self, scheduler: Scheduler, job: Job, tasks: Tasks, watch: Callable[[], None] | None = None) -> Timeline:
+    def run(self, scheduler: Scheduler, job: Job, tasks: RowGroups, watch: Callable[[], None] | None = None) -> Timeline:
         """Run until every worker has stopped; return where their time went.
 
         `watch` is called by the waiting thread a few times a second, and once at the end (to show progress).
@@ -162,7 +163,7 @@ class _Log:
 class _Run:
     """The state of one run: a lock for decisions, and a mailbox for each worker."""
 
-    def __init__(self, scheduler: Scheduler, tasks: Tasks, logs: Sequence[_Log], cores: list[int]) -> None:
+    def __init__(self, scheduler: Scheduler, tasks: RowGroups, logs: Sequence[_Log], cores: list[int]) -> None:
         self.scheduler = scheduler
         self.tasks = tasks
         self.logs = logs

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.arguments.arrays import csr_of
 from sparsednn.comm import Communicator
-from sparsednn.comm.base import csr_of
 from sparsednn.errors import OptionError
 from sparsednn.rows.partition import even_bounds, hashed_order
 

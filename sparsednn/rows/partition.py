@@ -1,4 +1,4 @@
-"""How rows of the input are split into row groups. All index arithmetic of a split is here."""
+"""Row groups, and how rows of the input are split into them; all index arithmetic of a split is here."""
 
 from __future__ import annotations
 
@@ -6,40 +6,56 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowGroup:
-    """A set of rows that goes through the network together.
+    """Rows that go through the network together. Schedulers know a row group by its number in the partition of a process.
 
     Attributes
     ----------
-    number : int
-        Position in its partition, from 0.
+    inputs : csr_array of float32, shape (at least n_rows, n_inputs)
+        A matrix that has the rows, in canonical form.
     rows : int64 array, shape (n_rows,)
-        0-based ids of the instances, ascending; may be empty.
+        Rows of `inputs`, 0-based and ascending; may be empty.
+    ids : int64 array, shape (n_rows,)
+        0-based ids of these rows among the instances of all processes.
     """
 
-    number: int
+    inputs: sp.csr_array
     rows: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+    @property
+    def nnz(self) -> int:
+        """Number of nonzero inputs of the rows."""
+        return int(np.diff(self.inputs.indptr)[self.rows].sum(dtype=np.int64))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """A split of all rows into row groups: each row is in exactly one."""
+    """A split of rows ``0..n_rows-1``: each row is in exactly one part.
+
+    Attributes
+    ----------
+    n_rows : int
+    groups : tuple of int64 arrays, shape (rows of the part,)
+        The rows of each part, ascending.
+    """
 
     n_rows: int
-    groups: tuple[RowGroup, ...]
+    groups: tuple[NDArray[np.int64], ...]
 
 
 PART_UNIT = 128
 
 
 def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = None, unit: int = 1) -> Partition:
-    """Split rows ``0..n_rows-1`` into groups of neighbours whose sizes differ by at most one unit.
+    """Split rows ``0..n_rows-1`` into parts of neighbours whose sizes differ by at most one unit.
 
-    With more groups than units, the last groups are empty.
+    With more parts than units, the last parts are empty.
 
     Parameters
     ----------
@@ -58,15 +74,14 @@ def split_evenly(n_rows: int, n_groups: int, order: NDArray[np.int64] | None = N
         raise ValueError(f"cannot split {n_rows} rows into {n_groups} groups of units of {unit}")
     bounds = [min(bound * unit, n_rows) for bound in even_bounds(-(-n_rows // unit), n_groups)]
     rows = np.arange(n_rows, dtype=np.int64) if order is None else order
-    groups = (RowGroup(i, np.sort(rows[start:stop])) for i, (start, stop) in enumerate(itertools.pairwise(bounds)))
-    return Partition(n_rows, tuple(groups))
+    return Partition(n_rows, tuple(np.sort(rows[start:stop]) for start, stop in itertools.pairwise(bounds)))
 
 
 def hashed_positions(n: int, buckets: int) -> NDArray[np.int64]:
     """Return the position that each id gets under the bucket permutation, which spreads neighbouring ids evenly.
 
     With ``b = buckets * 128`` parts of height ``h = n // b``, id v below ``h * b`` goes to ``v // b + (v % b) * h``; larger ids
-    stay. The paper's "hashing"; reversible, since it is a permutation. Shape (n,), int64.
+    stay. It is the hashing of DistSparseDNN, the published system; reversible, since it is a permutation. Shape (n,), int64.
     """
     parts = buckets * PART_UNIT
     height = n // parts

@@ -20,7 +20,7 @@ from sparsednn.errors import OptionError
 from sparsednn.execution.base import Timeline
 from sparsednn.results.trace import Span
 from sparsednn.rows.distribution import initial_rows
-from sparsednn.rows.partition import Partition, RowGroup, alive_first, even_bounds
+from sparsednn.rows.partition import Partition, alive_first, even_bounds
 from sparsednn.schedulers import SCHEDULERS, Job, SchedulerOptions
 from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.executor import SimulatedExecutor
@@ -197,8 +197,7 @@ class ClusterSimulator:
             process_s.append(timeline.elapsed_s + self.model.fixed_s(sum(map(len, share))) / self.model.core_speed)
         n_bytes = CATEGORY_BYTES * len(self.profile.alive_at_end())
         gather_s = self.model.gather_s(self.cluster.n_processes, n_bytes)
-        groups = (RowGroup(number, rows) for number, rows in enumerate(rows for share in shares for rows in share))
-        partition = Partition(self.profile.n_instances, tuple(groups))
+        partition = Partition(self.profile.n_instances, tuple(rows for share in shares for rows in share))
         moved = None
         if traffic:
             done = np.array([work.multiply_adds.sum() for work in works]).reshape(len(shares), n_groups).sum(axis=1)

@@ -197,7 +197,7 @@ def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s:
         **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
         "peak_rss_bytes": peak_rss_bytes(),
         "imbalance": imbalance(
-            [worker["busy_s"] for worker in workers], [float(counts[g.rows].sum()) for g in run.partition.groups]
+            [worker["busy_s"] for worker in workers], [float(counts[rows].sum()) for rows in run.partition.groups]
         ),
         "workers": workers,
     }

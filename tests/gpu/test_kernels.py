@@ -28,13 +28,13 @@ ACTIVATIONS = [sparsednn.relu(), sparsednn.clipped_relu(1.5), sparsednn.identity
 
 
 def lane(n: int) -> Lane:
-    return Lane(HostDevice(), padded(n, True))
+    return Lane(HostDevice(), padded(n, by_instance=True))
 
 
 def block_of(on: Lane, rows: np.ndarray, by_instance: bool) -> DenseBlock:
     n, n_neurons = rows.shape
-    x = on.device.empty(n_neurons * padded(n, by_instance), np.float32)
-    block = DenseBlock(x, n_neurons, n, padded(n, by_instance), by_instance)
+    x = on.device.empty(n_neurons * padded(n, by_instance=by_instance), np.float32)
+    block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=padded(n, by_instance=by_instance), by_instance=by_instance)
     dense.fill(on, block, sp.csr_array(rows))
     return block
 
@@ -47,7 +47,10 @@ def values(block: DenseBlock) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("wide", "uniform", "staged"),
-    [pytest.param(*v, id=layer_kernel(*v)) for v in product([False, True], [False, True], [False, True])],
+    [
+        pytest.param(*v, id=layer_kernel(wide=v[0], uniform=v[1], staged=v[2]))
+        for v in product([False, True], [False, True], [False, True])
+    ],
 )
 @pytest.mark.parametrize(("n_inputs", "n_outputs", "n"), [(1, 1, 1), (33, 31, 127), (50, 65, 129), (7, 200, 300)])
 @pytest.mark.parametrize("bias_on", ["nonzero", "all"])
@@ -66,9 +69,9 @@ def test_the_fused_kernel_gives_the_bits_of_the_oracle(
     activation = ACTIVATIONS[n % 3]
     network = sparsednn.Network([sp.csc_array(w)], bias=[bias], bias_on=bias_on, activation=activation)  # type: ignore[arg-type]
     monkeypatch.setattr(packing, "WIDE", 0 if wide else 2**16)
-    packed = pack_network(network, KernelOptions(columns="none", order="given"), True)
+    packed = pack_network(network, KernelOptions(columns="none", order="given"), fused=True)
     if packed.layers[0].nnz:
-        assert packed.layers[0].kernel == layer_kernel(wide, uniform, staged)
+        assert packed.layers[0].kernel == layer_kernel(wide=wide, uniform=uniform, staged=staged)
     on, kernel = lane(n), FusedKernel()
     block = block_of(on, rows, True)
     y, flags = on.device.empty(n_outputs * block.n_padded, np.float32), on.device.empty(2 * block.n_padded, np.uint8)
@@ -76,7 +79,7 @@ def test_the_fused_kernel_gives_the_bits_of_the_oracle(
     both = (flags[: block.n_padded], flags[block.n_padded :])
     made, slices = on.upload(packed.store), (0, len(packed.layers[0].slice_work) - 1)
     count = kernel.compute(on, packed, packed.layers[0], made, block, y, both, slices)
-    found = values(DenseBlock(y, n_outputs, n, block.n_padded, True))
+    found = values(DenseBlock(y, n_neurons=n_outputs, n=n, n_padded=block.n_padded, by_instance=True))
     expected = oracle.infer([w], [bias], bias_on, [(activation.low, activation.high)], rows)
     assert (found + np.float32(0)).tobytes() == (expected + np.float32(0)).tobytes()
     assert np.array_equal(both[0][:n] != 0, expected.any(axis=1))
@@ -87,7 +90,7 @@ def test_the_fused_kernel_gives_the_bits_of_the_oracle(
 @pytest.mark.parametrize("n_members", [1, 2, 3, 7])
 def test_members_shares_cover_all_slices_once(n_members: int, rng: np.random.Generator) -> None:
     weights = sp.csc_array(rng.random((60, 333)) < np.linspace(0, 1, 333))
-    packed = pack_network(sparsednn.Network([weights]), KernelOptions(columns="none"), True)
+    packed = pack_network(sparsednn.Network([weights]), KernelOptions(columns="none"), fused=True)
     layer, kernel = packed.layers[0], FusedKernel()
     shares = [kernel.share(layer, member, n_members) for member in range(n_members)]
     assert shares[0][0] == 0
@@ -109,7 +112,7 @@ def test_instances_come_in_are_picked_compared_and_added_up(
     assert np.array_equal(values(block), rows)
     keep = np.flatnonzero(rng.random(n) < 0.7)
     if keep.size:
-        picked = dense.pick(on, block, keep, on.device.empty(n_neurons * padded(n, by_instance), np.float32))
+        picked = dense.pick(on, block, keep, on.device.empty(n_neurons * padded(n, by_instance=by_instance), np.float32))
         assert np.array_equal(values(picked), rows[keep])
         rest = np.asarray(picked.x[: picked.size])
         assert not by_instance or not rest.reshape(n_neurons, -1)[:, len(keep) :].any(), "what fills up a tile is zero"
@@ -135,8 +138,8 @@ def test_minus_zero_and_nothing_are_different_bits_and_equal_numbers() -> None:
 
 
 def test_the_last_tile_is_never_read_beyond_its_memory() -> None:
-    assert [padded(n, True) for n in (0, 1, TILE, TILE + 1)] == [TILE, TILE, TILE, 2 * TILE]
-    assert padded(5, False) == 5
+    assert [padded(n, by_instance=True) for n in (0, 1, TILE, TILE + 1)] == [TILE, TILE, TILE, 2 * TILE]
+    assert padded(5, by_instance=False) == 5
 
 
 def test_arguments_of_the_wrong_type_are_found(rng: np.random.Generator) -> None:

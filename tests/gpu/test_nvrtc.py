@@ -12,7 +12,7 @@ from tests.gpu import host_kernels, nvrtc
 
 pytestmark = pytest.mark.skipif(nvrtc.PATH is None, reason=f"{nvrtc.PACKAGE} is not installed (extra dev)")
 
-LAYERS = {layer_kernel(*variant) for variant in product([False, True], repeat=3)}
+LAYERS = {layer_kernel(wide=wide, uniform=one, staged=staged) for wide, one, staged in product([False, True], repeat=3)}
 OTHERS = {"fill_rows", "finish_layer", "hash_rows", "pick_rows", "same_rows", "sum_rows"}
 """What the backend launches by name."""
 

@@ -87,7 +87,7 @@ def test_outputs_that_share_inputs_lie_together_and_the_next_layer_knows_where(r
 
 def test_columns_that_are_the_same_are_there_once() -> None:
     network = sparsednn.radixnet(1024, 6)
-    whole, merged = (pack_network(network, KernelOptions(columns=columns), True) for columns in ("none", "merge"))
+    whole, merged = (pack_network(network, KernelOptions(columns=columns), fused=True) for columns in ("none", "merge"))
     assert [layer.n_outputs for layer in whole.layers] == [1024] * 6
     assert [layer.n_outputs for layer in merged.layers] == [64] * 5 + [32], "the last layer's radix is another"
     assert merged.store.nbytes < whole.store.nbytes / 8
@@ -97,14 +97,14 @@ def test_columns_that_are_the_same_are_there_once() -> None:
 def test_layers_that_are_the_same_are_there_once(rng: np.random.Generator) -> None:
     weights = sp.csc_array(rng.random((30, 30)) < 0.3, dtype=np.float32)
     for fused in (True, False):
-        packed = pack_network(sparsednn.Network([weights] * 4), KernelOptions(columns="none", order="given"), fused)
+        packed = pack_network(sparsednn.Network([weights] * 4), KernelOptions(columns="none", order="given"), fused=fused)
         assert packed.store.nbytes == packed.layers[0].n_bytes
         assert [layer.at for layer in packed.layers] == [0] * 4
 
 
 def test_networks_wider_than_sixteen_bits_have_wider_ids() -> None:
     weights = sp.csc_array((np.ones(2, np.float32), ([0, 69_999], [0, 1])), shape=(70_000, 2))
-    packed = pack_network(sparsednn.Network([weights]), KernelOptions(), True)
+    packed = pack_network(sparsednn.Network([weights]), KernelOptions(), fused=True)
     assert packed.layers[0].kernel.startswith("layer_32")
     assert columns(packed, packed.layers[0]) == [[(0, 1.0)], [(69_999, 1.0)]]
 
@@ -112,7 +112,7 @@ def test_networks_wider_than_sixteen_bits_have_wider_ids() -> None:
 def test_cusparse_gets_canonical_matrices_even_where_merged_columns_repeat_inputs() -> None:
     """Two inputs of the second layer are the same column of the first: one connection with the sum of their weights."""
     network = sparsednn.Network([sp.csc_array([[1.0, 1.0], [2.0, 2.0]]), sp.csc_array([[3.0], [4.0]])])
-    packed = pack_network(network, KernelOptions(columns="merge"), False)
+    packed = pack_network(network, KernelOptions(columns="merge"), fused=False)
     second = packed.layers[1]
     assert (second.n_inputs, second.nnz) == (1, 1)
     assert part(packed, second, "values", np.float32, 1).tolist() == [7.0]
@@ -121,11 +121,11 @@ def test_cusparse_gets_canonical_matrices_even_where_merged_columns_repeat_input
 def test_a_network_too_large_for_the_host_is_refused(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
     with pytest.raises(MemoryError, match="GPU kernels' layout needs .*use fewer neurons or layers"):
-        pack_network(small_network, KernelOptions(), True)
+        pack_network(small_network, KernelOptions(), fused=True)
 
 
 def test_a_packed_network_is_plain_data(small_network: sparsednn.Network) -> None:
-    packed = pack_network(small_network, KernelOptions(), True)
+    packed = pack_network(small_network, KernelOptions(), fused=True)
     again = pickle.loads(pickle.dumps(packed))
     assert np.array_equal(again.store, packed.store)
     assert [layer.kernel for layer in again.layers] == [layer.kernel for layer in packed.layers]

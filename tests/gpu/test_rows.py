@@ -82,7 +82,7 @@ def test_hashes_that_collide_merge_nothing_that_differs(rng: np.random.Generator
 
 def test_twins_are_found_by_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Lane(HostDevice(), 6)
-    block = DenseBlock(None, 1, 6, 6, False)
+    block = DenseBlock(None, n_neurons=1, n=6, n_padded=6, by_instance=False)
     monkeypatch.setattr(walk, "digests", lambda lane, block: lane.upload(np.array([7, 5, 7, 5, 7, 1], np.uint64)))
     monkeypatch.setattr(walk, "same", lambda lane, block, one, other: np.array([True, False, True]))
     assert find_twins(lane, block, np.arange(6), 1) == {2: 0, 4: 0}
@@ -112,7 +112,7 @@ def test_progress_counts_what_was_dropped_when_it_is_dropped() -> None:
     network = sparsednn.Network([sp.csr_array(np.eye(4))] * 6, bias=-1.0)
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(1)
     plan = backend.prepare(network, KernelOptions(rows="prune"), 1)
-    group = backend.open(plan, sp.csr_array(inputs), np.arange(256), 0, False)
+    group = backend.open(plan, sp.csr_array(inputs), np.arange(256), 0, output=False)
     control.call(0, 0)
     assert backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED
     assert control.progress[0, [DONE, SCORE, WORK]].tolist() == [256 + 128 * 5, (256 + 128 * 5) // 256, 128 * 4]

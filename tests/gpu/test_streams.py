@@ -157,7 +157,7 @@ def test_a_member_that_does_not_wait_for_the_others_would_be_found(
 
 
 def run(backend: CupyBackend, plan: Any, inputs: sp.csr_array, crew: Crew | None = None) -> Outcome:
-    group = backend.open(plan, inputs, np.arange(inputs.shape[0]), 0, False)
+    group = backend.open(plan, inputs, np.arange(inputs.shape[0]), 0, output=False)
     outcome = backend.run(plan, group, Control.for_workers(1), crew or Crew.of((0,)), 0)
     backend.close(plan, group)
     return outcome
@@ -232,7 +232,7 @@ def test_a_group_goes_on_where_a_called_crew_has_left_it(rng: np.random.Generato
     network, inputs = deep(rng)
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(2)
     plan = backend.prepare(network, KernelOptions(), 2)
-    group = backend.open(plan, inputs, np.arange(300), 0, True)
+    group = backend.open(plan, inputs, np.arange(300), 0, output=True)
     control.call(0, 0)
     layers = []
     while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:

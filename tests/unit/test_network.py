@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.network import Layer
+from sparsednn.network import Layer, RepeatedLayer
 
 EYE = sp.csr_array(np.eye(3, dtype=np.float32))
 
@@ -247,3 +248,40 @@ def test_later_changes_of_the_callers_arrays_do_not_reach_the_network() -> None:
     matrix.data[:], bias[:] = 7, np.nan
     assert layer.values.tolist() == [1, 1, 1]
     assert layer.bias.tolist() == [0, 0, 0]
+
+
+def test_fingerprints_tell_networks_apart() -> None:
+    networks = [
+        sparsednn.Network([EYE]),
+        sparsednn.Network([EYE, EYE]),
+        sparsednn.Network([2 * EYE]),
+        sparsednn.Network([EYE], bias=-1.0),
+        sparsednn.Network([EYE], bias_on="all"),
+        sparsednn.Network([EYE], activation=sparsednn.identity()),
+        sparsednn.Network([weights_with(1.0)]),
+    ]
+    assert len({network.fingerprint() for network in networks}) == len(networks)
+    assert sparsednn.Network([EYE.copy()]).fingerprint() == networks[0].fingerprint()
+
+
+def test_fingerprints_of_repeated_layers_see_columns_weights_and_biases() -> None:
+    layer = sparsednn.radixnet(1024, 120).layers[1]
+    assert isinstance(layer, RepeatedLayer)
+    changed = {
+        "weight": np.float32(2),
+        "constant_bias": np.float32(3),
+        "column": layer.column[::-1],
+        "columns": layer.columns[::-1],
+    }
+    layers = [layer, *(replace(layer, **{name: value}) for name, value in changed.items())]
+    assert len({sparsednn.Network.from_layers([one]).fingerprint() for one in layers}) == len(layers)
+
+
+def test_a_repeated_layer_has_the_arrays_of_the_expanded_one() -> None:
+    layer = sparsednn.radixnet(1024, 120).layers[1]
+    full = layer.expanded()
+    assert isinstance(layer, RepeatedLayer)
+    assert isinstance(full, Layer)
+    for name in ("indptr", "indices", "values", "bias"):
+        assert np.array_equal(getattr(layer, name), getattr(full, name))
+        assert getattr(layer, name).dtype == getattr(full, name).dtype

@@ -13,12 +13,12 @@ from sparsednn.rows.partition import alive_first, hashed_order, hashed_positions
 @given(n_rows=st.integers(0, 300), n_groups=st.integers(1, 40))
 def test_an_even_split_has_every_row_once_and_sizes_that_differ_by_one_at_most(n_rows: int, n_groups: int) -> None:
     partition = split_evenly(n_rows, n_groups)
-    assert np.array_equal(np.concatenate([group.rows for group in partition.groups]), np.arange(n_rows))
-    sizes = [len(group.rows) for group in partition.groups]
+    assert np.array_equal(np.concatenate(partition.groups), np.arange(n_rows))
+    sizes = [len(rows) for rows in partition.groups]
     assert len(sizes) == n_groups
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) == largest_group(n_rows, n_groups)
-    assert [group.number for group in partition.groups] == list(range(n_groups))
+    assert len(partition.groups) == n_groups
 
 
 @pytest.mark.parametrize(("n_rows", "n_groups"), [pytest.param(5, 0, id="no groups"), pytest.param(-1, 2, id="negative rows")])
@@ -54,9 +54,9 @@ def test_hashing_sends_ids_where_the_paper_does(n: int, buckets: int, first: lis
 
 def test_hashing_spreads_a_run_of_neighbours_over_all_groups() -> None:
     partition = split_evenly(60_000, 16, hashed_order(60_000, 1))
-    shares = [int((group.rows < 1600).sum()) for group in partition.groups]
+    shares = [int((rows < 1600).sum()) for rows in partition.groups]
     assert max(shares) <= 2 * min(shares)
-    assert np.array_equal(np.sort(np.concatenate([group.rows for group in partition.groups])), np.arange(60_000))
+    assert np.array_equal(np.sort(np.concatenate(partition.groups)), np.arange(60_000))
 
 
 def test_alive_first_keeps_the_order_among_the_living_and_among_the_dead() -> None:
@@ -70,6 +70,6 @@ def test_alive_first_keeps_the_order_among_the_living_and_among_the_dead() -> No
 )
 def test_units_are_not_torn_apart(n_rows: int, n_groups: int, unit: int, sizes: list[int]) -> None:
     partition = split_evenly(n_rows, n_groups, unit=unit)
-    assert [len(group.rows) for group in partition.groups] == sizes
-    assert np.concatenate([group.rows for group in partition.groups]).tolist() == list(range(n_rows))
+    assert [len(rows) for rows in partition.groups] == sizes
+    assert np.concatenate(partition.groups).tolist() == list(range(n_rows))
     assert largest_group(n_rows, n_groups, unit) == max(sizes)

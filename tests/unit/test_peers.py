@@ -82,7 +82,7 @@ def test_progress_counts_every_instance_through_every_layer() -> None:
     network = sparsednn.Network([sp.csr_array(np.eye(2))] * 5, bias=-1.0)
     backend, control = ScipyPeer(), Control.for_workers(1)
     plan = backend.prepare(network, KernelOptions(), 3)
-    group = backend.open(plan, sp.csr_array(np.arange(20, dtype=np.float32).reshape(10, 2)), np.arange(10), 0, False)
+    group = backend.open(plan, sp.csr_array(np.arange(20, dtype=np.float32).reshape(10, 2)), np.arange(10), 0, output=False)
     control.call(0, 0)
     crew, layers = Crew.of((0,)), []
     while backend.run(plan, group, control, crew, 0) is Outcome.CALLED:
@@ -91,7 +91,7 @@ def test_progress_counts_every_instance_through_every_layer() -> None:
     assert layers == sorted(layers)
     assert control.progress[0, [DONE, SCORE]].tolist() == [10 * 5, 5]
     control.request_stop()
-    again = backend.open(plan, sp.csr_array(np.ones((1, 2), np.float32)), np.arange(1), 0, False)
+    again = backend.open(plan, sp.csr_array(np.ones((1, 2), np.float32)), np.arange(1), 0, output=False)
     assert backend.run(plan, again, control, crew, 0) is Outcome.STOPPED
 
 
@@ -103,7 +103,7 @@ def test_pinning_is_refused_since_all_threads_would_share_a_core(small_network: 
 def test_teams_are_refused(small_network: sparsednn.Network) -> None:
     backend = ScipyPeer()
     plan = backend.prepare(small_network, KernelOptions(), 3)
-    group = backend.open(plan, sp.csr_array((2, 12), dtype=np.float32), np.arange(2), 0, False)
+    group = backend.open(plan, sp.csr_array((2, 12), dtype=np.float32), np.arange(2), 0, output=False)
     with pytest.raises(ValueError, match="backend=scipy_peer has no teams"):
         backend.run(plan, group, Control.for_workers(2), Crew.of((0, 1)), 0)
 

@@ -65,12 +65,13 @@ for backend, kernel, scheduler, threads in {CASES!r}:
 for name, kernel in {sorted({case[:2] for case in CASES})!r}:
     backend, control = load_backend(name), Control.for_workers(1)
     plan = backend.prepare(network, KernelOptions(kernel, rows="prune", columns="none"), 1)
-    group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, False)
+    group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, output=False)
     control.call(0, 2)
     while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:
         print(kernel, control.progress[0, [DONE, SCORE, WORK]])
     control.request_stop()
-    print(backend.run(plan, backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, False), control, Crew.of((0,)), 0))
+    group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, output=False)
+    print(backend.run(plan, group, control, Crew.of((0,)), 0))
 """
 
 
@@ -130,10 +131,10 @@ def test_a_crew_leaves_where_compiled_kernels_leave() -> None:
     for stop, call, score, fresh in product((0, 1), (None, 0, 3), (0, 2, 3, 4), (False, True)):
         control.flags[STOP_FLAG] = stop
         control.dismiss(1) if call is None else control.call(1, call)
-        place = Place(crew.shared, 0, 2, 0, control.flags, control.calls[1], control.progress[1], crew.logs[0])
-        left.append(control.must_leave(1, score, fresh))
+        place = Place.of(crew, control, 0)
+        left.append(control.must_leave(1, score, fresh=fresh))
         assert left[-1] is OUTCOMES.get(must_leave(place, score, fresh)), (stop, call, score, fresh)
-        assert control.must_leave(0, score, fresh) is (Outcome.STOPPED if stop else None)  # nobody calls worker 0
+        assert control.must_leave(0, score, fresh=fresh) is (Outcome.STOPPED if stop else None)  # nobody calls worker 0
     assert [left.count(outcome) for outcome in (Outcome.STOPPED, Outcome.CALLED, None)] == [24, 6, 18]
 
 

@@ -66,9 +66,9 @@ def test_processes_and_row_groups_are_contiguous() -> None:
     """Without overlaps, each instance once; process by process and group by group as an even split has them."""
     found = run("manager_worker", Cluster(2, 1, 2)).partition
     assert len(found.groups) == 2 * 2 * 8
-    assert np.concatenate([group.rows for group in found.groups]).tolist() == list(range(6400))
-    halves = [split_evenly(3200, 16).groups[number].rows + 3200 * half for half in (0, 1) for number in range(16)]
-    assert all(np.array_equal(group.rows, rows) for group, rows in zip(found.groups, halves, strict=True))
+    assert np.concatenate(found.groups).tolist() == list(range(6400))
+    halves = [split_evenly(3200, 16).groups[number] + 3200 * half for half in (0, 1) for number in range(16)]
+    assert all(np.array_equal(group, rows) for group, rows in zip(found.groups, halves, strict=True))
 
 
 def test_uneven_inputs_are_healed_within_a_process_only_or_by_hashing() -> None:

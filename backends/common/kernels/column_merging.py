@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import activate
 
 FIRST, FACTOR = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C15)
+"""The start value of the hash FNV-1a; 2**64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4)."""
 
 
 @inline
@@ -18,7 +20,11 @@ def mixed(digest, value):
 
 @inline
 def same_columns(a, b, indptr, indices, weights, step, bias, representative):
-    """Whether two columns have the same terms in the same order, and the same bias."""
+    """Whether two columns have the same terms in the same order, and the same bias.
+
+    indptr : int64 (n + 1,), indices : int32 (nnz,), weights : int32 (nnz,) or (1,)    see `merge_columns`
+    bias : int32 (n,), representative : int32 (n_inputs,)
+    """
     degree = indptr[a + 1] - indptr[a]
     if indptr[b + 1] - indptr[b] != degree or bias[a] != bias[b]:
         return False
@@ -66,14 +72,15 @@ def keeps_saturated(indptr, indices, weights, step, bias, bias_at_zero, low, hig
     """Whether a row in which every neuron is `before` comes out of the layer with every neuron at `high`.
 
     Added up as the kernels do it, term by term in the order of the entries, so that the rounding is theirs.
+
+    indptr : int64 (n + 1,), indices : int32 (nnz,)    the layer, in CSC
+    weights : float32 (nnz,) with step 1, or (1,) with step 0 where all are the same
+    bias, bias_at_zero : float32 (n,)
     """
     for column in range(bias.shape[0]):
         total = np.float32(0)
         for k in range(indptr[column], indptr[column + 1]):
             total += weights[k * step] * before
-        z = total + bias[column] if total != 0 else bias_at_zero[column]
-        z = low if z < low else z
-        z = high if z > high else z
-        if z != high:
+        if activate(total, bias[column], bias_at_zero[column], low, high) != high:
             return False
     return True

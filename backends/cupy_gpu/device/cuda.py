@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.cupy_gpu.device.interface import DeviceArray
+from backends.cupy_gpu.device.interface import Device, DeviceArray, Stream
 from backends.cupy_gpu.kernels.source import OPTIONS, source
 from sparsednn.backend import DeviceError
 from sparsednn.errors import MissingPackageError
@@ -55,7 +55,7 @@ def cuda_devices() -> list[CudaDevice]:
     return [CudaDevice(cupy, sparse, module, number) for number in range(n_devices)]
 
 
-class CudaStream:
+class CudaStream(Stream):
     """A stream of one device; waits for no other stream unless told to."""
 
     def __init__(self, cupy: Any, number: int) -> None:
@@ -64,21 +64,18 @@ class CudaStream:
             self.library_stream = cupy.cuda.Stream(non_blocking=True)
 
     def record(self) -> Any:
-        """See `device.Stream.record`."""
         with self._cupy.cuda.Device(self._number):
             return self.library_stream.record(self._cupy.cuda.Event())
 
     def wait(self, event: Any) -> None:
-        """See `device.Stream.wait`."""
         self.library_stream.wait_event(event)
 
     def synchronize(self) -> None:
-        """See `device.Stream.synchronize`."""
         self.library_stream.synchronize()
 
 
-class CudaDevice:
-    """One GPU (see `device.Device`).
+class CudaDevice(Device):
+    """One GPU.
 
     Parameters
     ----------
@@ -95,12 +92,10 @@ class CudaDevice:
         self._kernels: dict[str, Any] = {}
 
     def new_stream(self) -> CudaStream:
-        """See `device.Device.new_stream`."""
         return CudaStream(self._cupy, self.number)
 
     @contextmanager
     def current(self, stream: CudaStream) -> Iterator[None]:
-        """See `device.Device.current`."""
         with ExitStack() as stack:
             stack.enter_context(self._cupy.cuda.Device(self.number))
             stack.enter_context(stream.library_stream)
@@ -108,7 +103,6 @@ class CudaDevice:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """See `device.Device.errors`."""
         try:
             yield
         except Exception as error:
@@ -118,12 +112,10 @@ class CudaDevice:
             raise found from error
 
     def empty(self, n: int, dtype: Any) -> DeviceArray:
-        """See `device.Device.empty`."""
         with self._cupy.cuda.Device(self.number):
             return self._cupy.empty(n, dtype)
 
     def upload(self, array: NDArray[Any], stream: CudaStream) -> DeviceArray:
-        """See `device.Device.upload`."""
         target = self.empty(array.size, array.dtype).reshape(array.shape)
         if array.size:
             with self.current(stream):
@@ -131,20 +123,17 @@ class CudaDevice:
         return target
 
     def download(self, array: DeviceArray, stream: CudaStream) -> NDArray[Any]:
-        """See `device.Device.download`."""
         with self.current(stream):
             found: NDArray[Any] = array.get(stream=stream.library_stream)
         stream.synchronize()
         return found
 
     def zero(self, array: DeviceArray, stream: CudaStream) -> None:
-        """See `device.Device.zero`."""
         with self.current(stream):
             array.data.memset_async(0, array.nbytes, stream.library_stream)
 
     @contextmanager
     def pin(self, array: NDArray[np.uint8]) -> Iterator[None]:
-        """See `device.Device.pin`."""
         runtime, pointer = self._cupy.cuda.runtime, array.ctypes.data
         with self.errors(), self._cupy.cuda.Device(self.number):
             if array.nbytes:
@@ -157,14 +146,12 @@ class CudaDevice:
                     runtime.hostUnregister(pointer)
 
     def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: CudaStream) -> None:
-        """See `device.Device.copy_in`."""
         with self.current(stream):
             self._cupy.cuda.runtime.memcpyAsync(
                 target.data.ptr, array.ctypes.data, array.nbytes, HOST_TO_DEVICE, stream.library_stream.ptr
             )
 
     def copy_across(self, source: DeviceArray, target: DeviceArray, stream: CudaStream) -> None:
-        """See `device.Device.copy_across`."""
         with self.current(stream):
             self._cupy.cuda.runtime.memcpyPeerAsync(
                 target.data.ptr, target.device.id, source.data.ptr, source.device.id, source.nbytes, stream.library_stream.ptr
@@ -174,7 +161,6 @@ class CudaDevice:
         self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: CudaStream,
         shared_bytes: int = 0,
     ) -> None:  # fmt: skip
-        """See `device.Device.launch`."""
         if kernel not in self._kernels:
             self._kernels[kernel] = self._module.get_function(kernel)
         given = tuple(NO_ARRAY if argument is None else argument for argument in arguments)
@@ -182,26 +168,23 @@ class CudaDevice:
             self._kernels[kernel](tuple(grid), tuple(block), given, shared_mem=shared_bytes)
 
     def seconds_between(self, begin: Any, end: Any) -> float:
-        """See `device.Device.seconds_between`."""
         return 1e-3 * float(self._cupy.cuda.get_elapsed_time(begin, end))
 
     def free_bytes(self) -> int:
-        """See `device.Device.free_bytes`; memory that CuPy keeps for itself counts as free."""
+        """Return how much of the device's memory may still be taken; what CuPy keeps for itself counts as free."""
         with self.errors(), self._cupy.cuda.Device(self.number):
             return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(self._cupy.get_default_memory_pool().free_bytes())
 
     def release_unused(self) -> None:
-        """See `device.Device.release_unused`."""
         with self.errors(), self._cupy.cuda.Device(self.number):
             self._cupy.get_default_memory_pool().free_all_blocks()
 
     def used_bytes(self) -> int:
-        """See `device.Device.used_bytes`; what CuPy keeps for itself counts: the most that was needed at once."""
+        """Return how much of it this process holds; what CuPy keeps for itself counts: the most that was needed at once."""
         with self.errors(), self._cupy.cuda.Device(self.number):
             return int(self._cupy.get_default_memory_pool().total_bytes())
 
     def describe(self) -> dict[str, Any]:
-        """See `device.Device.describe`."""
         runtime = self._cupy.cuda.runtime
         with self.errors(), self._cupy.cuda.Device(self.number) as device:
             properties = runtime.getDeviceProperties(self.number)

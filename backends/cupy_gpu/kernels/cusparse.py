@@ -18,14 +18,18 @@ from backends.cupy_gpu.run.worker import Lane
 
 @dataclass(frozen=True, slots=True)
 class LibraryLayer:
-    """A layer in the library's own form: the transpose of its weights as csr_matrix, (n_outputs, n_inputs), and its bias."""
+    """A layer in the library's own form.
+
+    weights : float32 csr_matrix (n_outputs, n_inputs)    the transpose
+    bias : float32 (n_outputs,)
+    """
 
     weights: Any
     bias: DeviceArray
 
 
 def library_layer(device: Device, layer: PackedLayer, data: DeviceArray) -> LibraryLayer:
-    """Point a csr_matrix at a layer's bytes."""
+    """Point a csr_matrix at a layer's bytes, data : uint8 (layer.n_bytes,), on the device."""
     parts = layer.parts
 
     def part(name: str, n: int, dtype: Any) -> DeviceArray:
@@ -48,18 +52,19 @@ class SpmmKernel:
     buffers_per_row = 3
 
     def make(self, device: Device, layer: PackedLayer, data: DeviceArray) -> LibraryLayer:
-        """See `library_layer`."""
+        """Return a layer in the library's form; data : uint8 (layer.n_bytes,)."""
         return library_layer(device, layer, data)
 
     def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
-        """Bring instances into memory of their own."""
+        """Bring instances into memory of their own; inputs : float32 CSR (n, n_inputs)."""
         n, n_neurons = inputs.shape
-        block = DenseBlock(lane.device.empty(n * n_neurons, np.float32), n_neurons, n, n, False)
+        x = lane.device.empty(n * n_neurons, np.float32)
+        block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n, by_instance=False)
         fill(lane, block, inputs)
         return block
 
     def pick(self, lane: Lane, block: DenseBlock, keep: NDArray[np.int64]) -> DenseBlock:
-        """Copy the instances that are left."""
+        """Copy the instances that are left; keep : int64 (n_kept,), ascending."""
         return pick(lane, block, keep, lane.device.empty(block.n_neurons * len(keep), np.float32))
 
     def advance(
@@ -69,7 +74,7 @@ class SpmmKernel:
         """Put a layer into the stream; return the next block and the multiply-adds."""
         x = block.x[: block.size].reshape(block.n, block.n_neurons)
         z = lane.device.xp.ascontiguousarray((made.weights @ x.T).T).reshape(-1)
-        after = DenseBlock(z, layer.n_outputs, block.n, block.n, False)
+        after = DenseBlock(z, n_neurons=layer.n_outputs, n=block.n, n_padded=block.n, by_instance=False)
         lane.launch(
             "finish_layer", after.grid(), (LANES, WARPS), z, *after.strides, np.int32(layer.n_outputs), np.int32(block.n),
             made.bias, np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,
@@ -91,11 +96,11 @@ class SpgemmKernel:
     name, fused, tile, has_teams = "cusparse_spgemm", False, 1, False
 
     def make(self, device: Device, layer: PackedLayer, data: DeviceArray) -> LibraryLayer:
-        """See `library_layer`."""
+        """Return a layer in the library's form; data : uint8 (layer.n_bytes,)."""
         return library_layer(device, layer, data)
 
     def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> SparseBlock:
-        """Bring the transpose of instances to the device."""
+        """Bring the transpose of instances to the device; inputs : float32 CSR (n, n_inputs)."""
         columns = sp.csr_array(inputs.T)
         arrays = (columns.data, columns.indices.astype(np.int32), columns.indptr.astype(np.int32))
         return SparseBlock(
@@ -124,7 +129,7 @@ class SpgemmKernel:
         return SparseBlock(z, block.n), n_ops
 
     def result(self, lane: Lane, block: SparseBlock, last: NDArray[np.int32]) -> sp.csr_array:
-        """Return the activations of the neurons `last`, instance by instance."""
+        """Return the activations of some neurons, float32 CSR (n, n_outputs); last : int32 (n_outputs,), the neurons."""
         x = block.matrix
         arrays = tuple(lane.download(array) for array in (x.data, x.indices, x.indptr))
         rows = sp.csr_array(sp.csr_array(arrays, shape=(x.shape[0], block.n))[last].T)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,7 @@ OUTPUT_ROWS = 1024
 """Instances whose last activations come to the host at a time."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DenseBlock:
     """Activations of some instances.
 
@@ -37,7 +37,7 @@ class DenseBlock:
         Whether instances lie side by side (neuron by neuron), or neurons do (instance by instance).
     """
 
-    x: DeviceArray
+    x: DeviceArray = field(kw_only=False)
     n_neurons: int
     n: int
     n_padded: int
@@ -59,13 +59,13 @@ class DenseBlock:
         return max(-(-n_fast // LANES), 1), min(max(-(-n_slow // WARPS), 1), MOST_BLOCKS)
 
 
-def padded(n: int, by_instance: bool) -> int:
-    """Return `n`, or with those that fill up a tile."""
+def padded(n: int, *, by_instance: bool) -> int:
+    """Return how many instances a block of `n` has room for: whole tiles of them where they lie side by side."""
     return max(-(-n // TILE), 1) * TILE if by_instance else n
 
 
 def fill(lane: Lane, block: DenseBlock, inputs: sp.csr_array) -> None:
-    """Spread the rows of a csr_array of float32 out into a block of as many instances."""
+    """Spread rows out into a block of as many instances; inputs : float32 CSR (n, n_neurons)."""
     sj, si = block.strides
     lane.device.zero(block.x[: block.size], lane.stream)
     arrays = [lane.upload(a) for a in (inputs.indptr.astype(np.int64), inputs.indices.astype(np.int32), inputs.data)]
@@ -74,8 +74,14 @@ def fill(lane: Lane, block: DenseBlock, inputs: sp.csr_array) -> None:
 
 
 def pick(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], x: DeviceArray) -> DenseBlock:
-    """Return a block, in the memory `x`, of the instances `keep` of another one."""
-    picked = DenseBlock(x, block.n_neurons, len(keep), padded(len(keep), block.by_instance), block.by_instance)
+    """Return a block of some instances of another one.
+
+    keep : int64 (n_kept,)    the instances, ascending
+    x : float32 (at least n_neurons * n_padded,)    memory for the new block, on the device
+    """
+    n_kept, by_instance = len(keep), block.by_instance
+    n_padded = padded(n_kept, by_instance=by_instance)
+    picked = DenseBlock(x, n_neurons=block.n_neurons, n=n_kept, n_padded=n_padded, by_instance=by_instance)
     (sj, si), (tj, ti) = block.strides, picked.strides
     ids = lane.upload(keep.astype(np.int32))
     lane.launch(
@@ -98,7 +104,7 @@ def digests(lane: Lane, block: DenseBlock) -> DeviceArray:
 
 
 def same(lane: Lane, block: DenseBlock, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of pairs of instances whether their bits are the same."""
+    """Say of pairs of instances whether their bits are the same: bool (n_pairs,); one, other : int64 (n_pairs,)."""
     found = lane.device.empty(len(one), np.uint8)
     pairs = [lane.upload(ids.astype(np.int32)) for ids in (one, other)]
     lane.launch(
@@ -109,7 +115,7 @@ def same(lane: Lane, block: DenseBlock, one: NDArray[np.int64], other: NDArray[n
 
 
 def sums(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the sum of each instance, neuron by neuron in the order of `last`."""
+    """Return the sum of each instance, neuron by neuron in the order of `last`: float64 (n,); last : int32 (n_last,)."""
     found, order = lane.device.empty(block.n, np.float64), lane.upload(last)
     lane.launch(
         "sum_rows", (-(-block.n // THREADS),), (THREADS,), block.x, *block.strides, np.int32(block.n), order,
@@ -119,7 +125,7 @@ def sums(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> NDArray[np.f
 
 
 def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> Iterator[sp.csr_array]:
-    """Yield the activations of the neurons `last`, some instances at a time."""
+    """Yield the activations of some neurons, some instances at a time: float32 CSR; last : int32 (n_last,), the neurons."""
     memory = lane.device.empty(block.n_neurons * OUTPUT_ROWS, np.float32)
     for start in range(0, block.n, OUTPUT_ROWS):
         part = pick(lane, block, np.arange(start, min(start + OUTPUT_ROWS, block.n)), memory)

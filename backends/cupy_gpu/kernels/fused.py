@@ -30,19 +30,20 @@ class FusedKernel:
     buffers_per_row = 2
 
     def make(self, device: Device, layer: PackedLayer, data: DeviceArray) -> DeviceArray:
-        """The kernel takes the bytes as they are."""
+        """Return a layer as the kernel takes it: its bytes as they are, data : uint8 (layer.n_bytes,)."""
         return data
 
     def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
-        """Bring instances into the worker's first array."""
+        """Bring instances into the worker's first array; inputs : float32 CSR (n, n_inputs)."""
         n = inputs.shape[0]
-        x = lane.buffers(network.widest * padded(lane.block_rows, True))[0]
-        block = DenseBlock(x, network.layers[0].n_inputs, n, padded(n, True), True)
+        x = lane.buffers(network.widest * padded(lane.block_rows, by_instance=True))[0]
+        n_neurons, n_padded = network.layers[0].n_inputs, padded(n, by_instance=True)
+        block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n_padded, by_instance=True)
         fill(lane, block, inputs)
         return block
 
     def pick(self, lane: Lane, block: DenseBlock, keep: NDArray[np.int64]) -> DenseBlock:
-        """Copy the instances that are left into the worker's other array."""
+        """Copy the instances that are left into the worker's other array; keep : int64 (n_kept,), ascending."""
         return pick(lane, block, keep, self.other(lane, block))
 
     def other(self, lane: Lane, block: DenseBlock) -> DeviceArray:
@@ -61,7 +62,11 @@ class FusedKernel:
         self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, y: DeviceArray,
         flags: tuple[Any, Any], slices: tuple[int, int],
     ) -> int:  # fmt: skip
-        """Put some slices of a layer's outputs into the stream; return the multiply-adds."""
+        """Put some slices of a layer's outputs into the stream; return the multiply-adds.
+
+        y : float32 (at least n_outputs * n_padded,), on the device; result
+        flags : a pair of uint8 (n_padded,), on the device, or of None; see `kernels.cu`
+        """
         first, last = slices
         if last > first:
             lane.launch(

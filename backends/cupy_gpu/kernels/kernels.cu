@@ -1,5 +1,7 @@
 // Kernels on dense blocks of activations. Element (neuron j, instance i) of a block is x[j * sj + i * si].
 //
+// Arrays are told as name: dtype (shape). A block has `stride` instances, or n_padded, which are n of them and what fills up.
+//
 // Compiled by NVRTC with --fmad=false, and for the tests by a C++ compiler, with a shim for what CUDA brings. No kernel uses
 // atomics, and every sum is added by one thread in the order in which its terms are stored, multiply and add rounded
 // separately: results have the bits of the CPU kernels.
@@ -21,6 +23,7 @@ template <class Id> struct Four;
 template <> struct Four<unsigned short> { typedef ushort4 type; };
 template <> struct Four<unsigned int> { typedef uint4 type; };
 
+// Bias and activation of one sum, as `backends.common.kernels.activation` has them on the CPU.
 __device__ inline float activated(float total, float bias, int bias_everywhere, float low, float high)
 {
     float z = total != 0.0f ? __fadd_rn(total, bias) : (bias_everywhere ? bias : 0.0f);
@@ -29,7 +32,7 @@ __device__ inline float activated(float total, float bias, int bias_everywhere, 
 }
 
 // Say of instance i that it is alive (not all zero), and that it is below the activation's maximum somewhere. Threads that
-// write at the same time write the same.
+// write at the same time write the same. alive, below: uint8 (instances,)
 __device__ inline void mark(float y, float high, int64 i, unsigned char *alive, unsigned char *below)
 {
     if (y != 0.0f && !alive[i])
@@ -53,6 +56,8 @@ template <bool STAGED> struct Inputs {
     __device__ float4 operator()(unsigned int id) const { return at[STAGED ? (int64)id * LANES : (int64)id * pitch]; }
 };
 
+// Add the terms of a thread's OUTPUTS outputs. ids: uint16 or uint32, weights: float32, both (terms of the layer,) from the
+// slice's first term on; degree: int32 (OUTPUTS,), terms of each output; sums: float32 (OUTPUTS, MINIBATCH), result.
 template <class Id, bool UNIFORM, bool STAGED>
 __device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const float *weights, float weight, int degree[OUTPUTS],
                              float4 sums[OUTPUTS])
@@ -89,6 +94,12 @@ __device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const 
 // Grid: (slices, tiles of 128 instances); threads: (32, 8). The layer is in sliced ELL: the ids of a slice's k-th terms lie side
 // by side, weights likewise; `degree` says how many terms an output has. Where it is STAGED, ids are positions in the slice's
 // `map` of inputs, which are brought into shared memory first.
+//
+// x: float32 (n_inputs, stride), y: float32 (n_outputs, stride); result. alive, below: uint8 (stride,), result, or none of both.
+// packed: uint8 (bytes of the layer,), in which these begin at ids_at, weights_at, ...:
+//   ids: uint16 or uint32 (terms,), weights: float32 (terms,), slices: int64 (n_slices + 1,), where the terms of each begin
+//   degrees: int32 (n_slices * SLICE,), bias: float32 (n_slices * SLICE,)
+//   map: as ids (inputs of all slices,), maps: int32 (n_slices + 1,), where the inputs of each slice begin
 template <class Id, bool UNIFORM, bool STAGED>
 __device__ inline void layer(const float *x, float *y, int64 stride, const char *packed, int64 ids_at, int64 weights_at,
                              int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at, float weight,
@@ -159,6 +170,8 @@ LAYER(layer_32_staged, unsigned int, false, true)
 LAYER(layer_32_uniform_staged, unsigned int, true, true)
 
 // Bias, activation and flags where a library has made the products. Grid: (ceil(fast / 32), any); threads: (32, 8).
+// z: float32 (n_neurons, n) with strides sj, si, sums become activations; bias: float32 (n_neurons,);
+// alive, below: uint8 (n,), result, or none of both.
 extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neurons, int n, const float *bias,
                                         int bias_everywhere, float low, float high, unsigned char *alive, unsigned char *below)
 {
@@ -176,6 +189,8 @@ extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neur
 }
 
 // Spread instances out into a block of zeros. Grid: (ceil(n / 8)); threads: (32, 8).
+// indptr: int64 (n + 1,), indices: int32 (nnz,), values: float32 (nnz,), the instances in CSR;
+// x: float32 (n_neurons, n_padded) with strides sj, si, result.
 extern "C" __global__ void fill_rows(const int64 *indptr, const int *indices, const float *values, int n, float *x, int64 sj,
                                      int64 si)
 {
@@ -187,7 +202,8 @@ extern "C" __global__ void fill_rows(const int64 *indptr, const int *indices, co
 }
 
 // Copy the instances `keep` into another block, whose instances beyond them become zero. Grid: (ceil(fast / 32), any); threads:
-// (32, 8).
+// (32, 8). x: float32 (n_neurons, instances) with strides sj, si; y: float32 (n_neurons, n_padded) with strides tj, ti, result;
+// keep: int32 (n_keep,).
 extern "C" __global__ void pick_rows(const float *x, int64 sj, int64 si, float *y, int64 tj, int64 ti, int n_neurons,
                                      const int *keep, int n_keep, int n_padded)
 {
@@ -202,7 +218,9 @@ extern "C" __global__ void pick_rows(const float *x, int64 sj, int64 si, float *
     }
 }
 
-// Hash the bits of each instance. Grid: (ceil(n / 256)); threads: (256).
+// Hash the bits of each instance, as `backends.common.kernels.column_merging` hashes columns. Grid: (ceil(n / 256)); threads:
+// (256).
+// bits: uint32 (n_neurons, n) with strides sj, si, a block of float32; digests: uint64 (n,), result.
 extern "C" __global__ void hash_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, int n, uint64 *digests)
 {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -217,6 +235,7 @@ extern "C" __global__ void hash_rows(const unsigned int *bits, int64 sj, int64 s
 }
 
 // Say of each pair of instances whether their bits are the same. Grid: (ceil(n_pairs / 256)); threads: (256).
+// bits: uint32 (n_neurons, n) with strides sj, si; one, other: int32 (n_pairs,), the pairs; same: uint8 (n_pairs,), result.
 extern "C" __global__ void same_rows(const unsigned int *bits, int64 sj, int64 si, int n_neurons, const int *one,
                                      const int *other, int n_pairs, unsigned char *same)
 {
@@ -231,6 +250,7 @@ extern "C" __global__ void same_rows(const unsigned int *bits, int64 sj, int64 s
 }
 
 // Add up each instance, neuron by neuron in the order of `last`. Grid: (ceil(n / 256)); threads: (256).
+// x: float32 (n_neurons, n) with strides sj, si; last: int32 (n_last,); sums: float64 (n,), result.
 extern "C" __global__ void sum_rows(const float *x, int64 sj, int64 si, int n, const int *last, int n_last, double *sums)
 {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;

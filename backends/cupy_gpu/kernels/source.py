@@ -29,6 +29,6 @@ def source() -> str:
     return PATH.read_text(encoding="utf-8")
 
 
-def layer_kernel(wide: bool, uniform: bool, staged: bool) -> str:
+def layer_kernel(*, wide: bool, uniform: bool, staged: bool) -> str:
     """Return the name of the fused kernel for ids of 4 bytes, one weight, inputs in shared memory."""
     return f"layer_{32 if wide else 16}{'_uniform' if uniform else ''}{'_staged' if staged else ''}"

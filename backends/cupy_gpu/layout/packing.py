@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
+from backends.common.positions import entries_at
 from backends.cupy_gpu.kernels.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
 from backends.cupy_gpu.layout.kernels.packing import fill_slices
 from sparsednn.backend import KernelOptions
@@ -105,7 +106,7 @@ class PackedNetwork:
         return max(layer.n_bytes for layer in self.layers)
 
 
-def pack_network(network: Network, options: KernelOptions, fused: bool) -> PackedNetwork:
+def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> PackedNetwork:
     """Pack a network for the fused kernel (sliced ELL), or for cuSPARSE (CSR of each layer's transpose).
 
     Raises
@@ -122,18 +123,18 @@ def pack_network(network: Network, options: KernelOptions, fused: bool) -> Packe
     for layer in layers:
         if fused:
             layer, rank = _in_order(layer, options.order, rank)
-            packed.append(_sliced_ell(layer, wide, blobs))
+            packed.append(_sliced_ell(layer, blobs, wide=wide))
         else:
             packed.append(_csr(layer, blobs))
     last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
     last = last if rank is None else rank[last].astype(np.int32)
     return PackedNetwork(
-        blobs.store(),
-        packed,
-        last,
-        network.bias_on == "all",
-        np.append(network.zero_rows_stay_zero(), True),
-        saturated_rows_stay(network),
+        store=blobs.store(),
+        layers=packed,
+        last=last,
+        bias_everywhere=network.bias_on == "all",
+        zeros_stay=np.append(network.zero_rows_stay_zero(), True),
+        full_stays=saturated_rows_stay(network),
     )
 
 
@@ -176,9 +177,8 @@ def _in_order(layer: Layer, order: str, rank: NDArray[np.int64] | None) -> tuple
     _, computed = computing_order(layer, order)
     if computed is None:
         return replace(layer, indices=indices), None
-    degrees = np.diff(layer.indptr)[computed]
-    indptr = np.concatenate([[0], np.cumsum(degrees)])
-    at = np.arange(indptr[-1]) + np.repeat(layer.indptr[computed] - indptr[:-1], degrees)
+    start, stop = layer.indptr[computed], layer.indptr[computed + 1]
+    indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)
     new_rank = np.empty(layer.n_outputs, np.int64)
     new_rank[computed] = np.arange(layer.n_outputs)
     one = _one_weight(layer)
@@ -194,7 +194,7 @@ def _one_weight(layer: Layer) -> np.float32 | None:
     return first if layer.values.strides == (0,) or bool((layer.values == first).all()) else None
 
 
-def _sliced_ell(layer: Layer, wide: bool, blobs: _Blobs) -> PackedLayer:
+def _sliced_ell(layer: Layer, blobs: _Blobs, *, wide: bool) -> PackedLayer:
     """Slices of outputs as wide as their longest column; the k-th terms of a slice lie side by side."""
     n_slices = -(-layer.n_outputs // SLICE)
     degrees, bias = np.zeros(n_slices * SLICE, np.int32), np.zeros(n_slices * SLICE, np.float32)
@@ -221,8 +221,9 @@ def _sliced_ell(layer: Layer, wide: bool, blobs: _Blobs) -> PackedLayer:
         "maps": maps if staged else maps[:0],
     }
     work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
-    kernel = layer_kernel(wide, weight is not None, staged)
-    return _packed(layer, blobs.add(arrays), kernel, float(weight or 0), work, largest if staged else 0)
+    kernel = layer_kernel(wide=wide, uniform=weight is not None, staged=staged)
+    where, shared_bytes = blobs.add(arrays), largest if staged else 0
+    return _packed(layer, where, kernel=kernel, weight=float(weight or 0), slice_work=work, shared_bytes=shared_bytes)
 
 
 def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
@@ -241,14 +242,27 @@ def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
             "bias": np.ascontiguousarray(layer.bias),
         }
     )
-    return replace(_packed(layer, where, "", 0.0, np.zeros(0, np.int64), 0), nnz=int(transposed.nnz))
+    packed = _packed(layer, where, kernel="", weight=0.0, slice_work=np.zeros(0, np.int64), shared_bytes=0)
+    return replace(packed, nnz=int(transposed.nnz))
 
 
 def _packed(
-    layer: Layer, where: tuple[int, int, dict[str, int]], kernel: str, weight: float, work: NDArray[np.int64], shared: int
-) -> PackedLayer:
+    layer: Layer, where: tuple[int, int, dict[str, int]], *, kernel: str, weight: float, slice_work: NDArray[np.int64],
+    shared_bytes: int,
+) -> PackedLayer:  # fmt: skip
+    """What kernels have to know of a layer whose bytes are there."""
     at, n_bytes, parts = where
-    act = layer.activation
     return PackedLayer(
-        at, n_bytes, parts, layer.n_inputs, layer.n_outputs, layer.nnz, kernel, weight, act.low, act.high, work, shared
+        at=at,
+        n_bytes=n_bytes,
+        parts=parts,
+        n_inputs=layer.n_inputs,
+        n_outputs=layer.n_outputs,
+        nnz=layer.nnz,
+        kernel=kernel,
+        weight=weight,
+        low=layer.activation.low,
+        high=layer.activation.high,
+        slice_work=slice_work,
+        shared_bytes=shared_bytes,
     )

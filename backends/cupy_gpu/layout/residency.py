@@ -1,4 +1,4 @@
-"""Where a worker finds the layers: in its device's memory, or streamed there from pinned memory of the host."""
+"""Gives workers the layers: kept in the device's memory, or streamed there from pinned memory of the host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backends.cupy_gpu.device.interface import Device, DeviceArray, Event, Strea
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
 
 Make = Callable[[Device, PackedLayer, DeviceArray], Any]
-"""Makes of a layer's bytes on a device what a kernel takes."""
+"""Turns the bytes of a layer, on a device, into the form that a kernel takes."""
 
 
 class Layers(Protocol):
@@ -23,7 +23,7 @@ class Layers(Protocol):
         """Say that all work with a layer is in the stream."""
 
 
-class ResidentNetwork:
+class ResidentNetwork(Layers):
     """A whole network in the memory of a device, for all workers there."""
 
     def __init__(self, device: Device, network: PackedNetwork, make: Make, stream: Stream) -> None:
@@ -34,7 +34,6 @@ class ResidentNetwork:
         self._lock = threading.Lock()
 
     def take(self, number: int) -> Any:
-        """See `Layers.take`."""
         with self._lock:
             if number not in self._made:
                 layer = self._network.layers[number]
@@ -42,10 +41,10 @@ class ResidentNetwork:
             return self._made[number]
 
     def give_back(self, number: int) -> None:
-        """Nothing to be done: it stays."""
+        """Keep the layer: the whole network stays."""
 
 
-class StreamedLayers:
+class StreamedLayers(Layers):
     """Two layers of a network at a time in a device's memory, for one worker: one is used while the next is copied.
 
     Copies have a stream of their own. A layer's copy begins when all work with the one that was in its place is done, and work
@@ -62,7 +61,7 @@ class StreamedLayers:
         self.n_copied, self.copied_bytes = 0, 0
 
     def take(self, number: int) -> Any:
-        """See `Layers.take`; the next layer is on its way when it returns."""
+        """Return a layer, for work that is put into the worker's stream from now on; the copy of the next one has begun."""
         slot = self._fetch(number)
         copied = self._copied[slot]
         assert copied is not None
@@ -73,7 +72,6 @@ class StreamedLayers:
         return self._make(self._device, layer, self._slots[slot][: layer.n_bytes])
 
     def give_back(self, number: int) -> None:
-        """See `Layers.give_back`."""
         self._used[number % 2] = self._stream.record()
 
     def _fetch(self, number: int) -> int:

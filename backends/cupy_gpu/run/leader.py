@@ -1,4 +1,4 @@
-"""How a row group goes through the layers: put into streams by its crew, a few layers ahead of the device.
+"""Takes a row group through the layers: its crew puts them into streams, a few layers ahead of the device.
 
 The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does
 this for all members; what they do on which device is in `teams`.
@@ -28,7 +28,19 @@ counts of what is done are not far ahead of it."""
 
 @dataclass(slots=True)
 class Walk:
-    """A crew's leader on its way with a group."""
+    """A crew's leader on its way with a group.
+
+    Attributes
+    ----------
+    plan : GpuPlan
+    group : Group
+    lane : Lane
+        Of the worker that opened the group: its device holds the group's activations.
+    control : Control
+    meeting : Meeting
+        Where the members meet before and after each layer; `step` is what the leader has decided.
+    team : Team
+    """
 
     plan: GpuPlan
     group: Group
@@ -41,12 +53,12 @@ class Walk:
         """Take the group on until it is through, or the crew has to leave."""
         fresh = True
         while True:
-            outcome = self._decide(fresh)
+            outcome = self._decide(fresh=fresh)
             if outcome is not None:
                 self._catch_up()
-            step = (
-                Step(outcome) if outcome is not None else self.team.begin(self.group.layer, self.group.block, self._flagged())
-            )
+                step = Step(outcome)
+            else:
+                step = self.team.begin(self.group.layer, self.group.block, flagged=self._flagged())
             self.meeting.step = step
             if not self.meeting.meet(0):
                 return Outcome.STOPPED
@@ -59,7 +71,7 @@ class Walk:
                 return Outcome.STOPPED
             self._advance(step, self.team.end(step, after))
 
-    def _decide(self, fresh: bool) -> Outcome | None:
+    def _decide(self, *, fresh: bool) -> Outcome | None:
         """Why the crew has to leave, if it has; there is a block otherwise."""
         control, leader, group = self.control, self.meeting.crew.workers[0], self.group
         if control.stop_requested():
@@ -68,7 +80,7 @@ class Walk:
             return Outcome.THROUGH
         if control.is_called(leader) and not fresh:
             self._catch_up()  # the score is behind what is in the stream
-        return control.must_leave(leader, int(control.progress[leader, SCORE]), fresh)
+        return control.must_leave(leader, int(control.progress[leader, SCORE]), fresh=fresh)
 
     def _load(self) -> bool:
         """Bring the next instances in; False if there are none."""

@@ -31,7 +31,7 @@ class Group:
         Whether instances without entries are dead already.
     """
 
-    def __init__(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool, skip_empty: bool) -> None:
+    def __init__(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool, skip_empty: bool) -> None:
         self.worker, self.n_rows, self.wants_output = worker, len(rows), output
         self._inputs, self._rows = inputs, rows
         has_entries = inputs.indptr[rows + 1] > inputs.indptr[rows]

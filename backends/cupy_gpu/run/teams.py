@@ -25,7 +25,8 @@ class Step:
     ----------
     outcome : Outcome, or None
     layer : int
-    block : the kernel's own
+    block : DenseBlock or SparseBlock
+        The activations before the layer, on the leader's device.
     replicas : dict of int to pair of arrays
         For each device of the crew, by number: the block's activations, and where the next ones go.
     flagged : bool
@@ -68,7 +69,7 @@ class Team:
         """Say that the block is on the leader's device only."""
         self._everywhere = len(self._homes) == 1
 
-    def begin(self, layer: int, block: Any, flagged: bool) -> Step:
+    def begin(self, layer: int, block: Any, *, flagged: bool) -> Step:
         """Return the next step, for which the block is, or will be, on all devices."""
         n, leader = len(self._lanes), self._lanes[0]
         step = Step(None, layer, block, flagged=flagged, done=[None] * n, counts=[0] * n, flags=[None] * n)
@@ -120,14 +121,15 @@ class Team:
     ) -> tuple[DenseBlock, int]:  # fmt: skip
         kernel, block, number = self._plan.kernel, step.block, lane.device.number
         x, y = step.replicas[number]
-        here = DenseBlock(x, block.n_neurons, block.n, block.n_padded, True)
+        here = DenseBlock(x, n_neurons=block.n_neurons, n=block.n, n_padded=block.n_padded, by_instance=True)
         slices = kernel.share(layer, member, len(self._lanes))
         count = kernel.compute(lane, self._plan.network, layer, made, here, y, flags, slices)
         part = kernel.rows_of(layer, here, slices)
         for other, (_, there) in step.replicas.items():
             if other != number and part.stop > part.start:
                 lane.device.copy_across(y[part], there[part], lane.stream)
-        return DenseBlock(y, layer.n_outputs, block.n, block.n_padded, True), count
+        after = DenseBlock(y, n_neurons=layer.n_outputs, n=block.n, n_padded=block.n_padded, by_instance=True)
+        return after, count
 
     def _replica(self, lane: Lane) -> tuple[DeviceArray, DeviceArray]:
         """The two arrays of another device's first member, which take turns."""

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.common.positions import entries_at
 from backends.numba_cpu.csc.kernels import columns
 from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
-from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
-from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
+from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, small_ids
+from backends.numba_cpu.plan import Format, Group, Plan, fits, n_entries, two_sides, with_room
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
-from sparsednn.network import Network
 
 
 class CscPlan(Plan):
     """A whole row group, layer by layer: symbolic, then numeric."""
 
-    def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
-        """By columns, sparse or dense."""
-        self.is_dense = self.kernel == "csc_udc"
-        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=False, store=store)
-
-    def column_work(self, options: KernelOptions) -> str:
-        """None are merged: this is the algorithm of the paper, column by column."""
-        return "none"
+    @classmethod
+    def format_of(cls, kernel: str, options: KernelOptions) -> Format:
+        """No columns are merged: this is the algorithm of the paper, column by column."""
+        is_dense = kernel == "csc_udc"
+        packer = DensePacker if is_dense else partial(ColumnPacker, one_weight=False)
+        return Format(packer=packer, rows="none" if options.rows == "none" else "prune", is_dense=is_dense)
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel and the optimisations that are on."""
@@ -38,7 +37,7 @@ class CscPlan(Plan):
     def cost_kind(cls, options: KernelOptions) -> CostKind:
         """Teams cut the columns; without any optimisation csc_csc is what the paper has, which is calibrated by itself."""
         as_in_paper = options.kernel == "csc_csc" and options.rows == "none" and not options.full_columns
-        return CostKind("csc_csc/paper" if as_in_paper else options.kernel, "columns", options.rows != "none")
+        return CostKind("csc_csc/paper" if as_in_paper else options.kernel, "columns", prunes=options.rows != "none")
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
@@ -46,29 +45,31 @@ class CscPlan(Plan):
         dense, sparse = 4 * size.neurons**2 * size.layers, (size.id_bytes + 4 + 4) * size.distinct_connections
         return replace(MemoryBytes.plain(size), plan=dense if options.kernel == "csc_udc" else sparse)
 
-    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Transpose the rows into columns."""
-        n_rows, nnz = len(rows), int((inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64))
-        work = self._memory(worker, n_rows, nnz)
+        n_rows = len(rows)
+        work = self._memory(worker, n_rows, n_entries(inputs, rows))
         n_alive = kernels.load_columns(
             inputs.indptr, inputs.indices, inputs.data, rows, int(self.neurons.widths[0]),
             work.ids0, work.values0, work.start[0], work.stop[0],
         )  # fmt: skip
         work.state[:] = 0
         work.state[columns.N_ROWS], work.state[columns.N_ALIVE], work.state[columns.NEEDED] = n_rows, n_alive, -1
-        return Group(work, worker, n_rows, np.zeros(n_rows), output)
+        return Group(work, worker, n_rows, np.zeros(n_rows), wants_output=output)
 
     def run(self, group: Group, place: Place, worker: int) -> int:
         """Run layers until the kernel has to leave; more room is made by the leader only."""
         own = self._accumulator(worker, group.n_rows)
         status: int = kernels.run_columns(
-            self.neurons, self.connections, self.is_dense, self.prune, self.options.full_columns, group.work, own, place
-        )
+            net=self.neurons, conn=self.connections, is_dense=self.format.is_dense, prune=self.prune,
+            full_columns=self.options.full_columns, work=group.work, own=own, place=place,
+        )  # fmt: skip
         return status
 
     def grow(self, group: Group) -> None:
         """Make more room for the next matrix; what was there is not needed any more."""
-        group.work = self.memory[group.worker] = _with_room(group.work)
+        state = group.work.state
+        group.work = self.memory[group.worker] = with_room(group.work, int(state[columns.NEEDED]), int(state[columns.SIDE]))
 
     def close(self, group: Group) -> GroupResult:
         """Add up the rows."""
@@ -87,18 +88,13 @@ class CscPlan(Plan):
     def _memory(self, worker: int, n_rows: int, nnz: int) -> columns.ColumnWork:
         """The worker's memory for a row group of its own, made anew if it is too small or for another index type."""
         work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
-        if work is None or len(work.rows) < n_rows or len(work.ids0) <= nnz or work.ids0.dtype != id_type:
-            ids0, values0 = entries(nnz + 1, id_type)
-            ids1, values1 = entries(1, id_type)
+        if not fits(work, n_rows, nnz, id_type):
             work = self.memory[worker] = columns.ColumnWork(
                 start=np.zeros((2, self.widest), np.int64),
                 stop=np.zeros((2, self.widest), np.int64),
                 counts=np.zeros(self.widest, np.int64),
                 ops=np.zeros(self.widest, np.int64),
-                ids0=ids0,
-                ids1=ids1,
-                values0=values0,
-                values1=values1,
+                **two_sides(nnz, id_type),
                 rows=np.empty(n_rows, np.int64),
                 reached=np.zeros(n_rows, np.int32),
                 renumbered=np.zeros(n_rows, np.int32),
@@ -119,14 +115,6 @@ class CscPlan(Plan):
                 stamp=np.zeros(1, np.int32),
             )
         return own  # type: ignore[no-any-return]
-
-
-def _with_room(work: columns.ColumnWork) -> columns.ColumnWork:
-    """Return the same work with more room on the side that is to be written; what was there is not needed any more."""
-    ids, values = entries(int(work.state[columns.NEEDED] * GROWTH) + 1, work.ids0.dtype.type)
-    if work.state[columns.SIDE] == 0:
-        return work._replace(ids1=ids, values1=values)
-    return work._replace(ids0=ids, values0=values)
 
 
 def _to_csr(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,8 @@ from backends.numba_cpu.dense.kernels import simd
 from backends.numba_cpu.dense.kernels.filling import TILE
 from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
-from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker
-from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
+from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
+from backends.numba_cpu.plan import GROWTH, Format, Group, Plan, aligned_floats, n_entries
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
@@ -36,35 +38,41 @@ BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
 
 
+@dataclass(slots=True)
+class DenseGroup(Group):
+    """A row group that goes through the layers block by block.
+
+    Attributes
+    ----------
+    output : Output
+        The last activations of the instances that are through; made larger as they come.
+    by_rows : bool
+        Whether its instances go through the first layer entry by entry.
+    """
+
+    output: kernels.Output
+    by_rows: bool
+
+
 class DensePlan(Plan):
     """Blocks of instances, depth first through the layers."""
 
     row_unit = simd.LANES
 
-    def order(self, options: KernelOptions) -> str:
-        """As asked for, with sparse layers; dense layers share all their inputs."""
-        return options.order if self.kernel != "udc_udc" else "given"
-
-    def row_work(self, options: KernelOptions) -> str:
-        """As asked for."""
-        return options.rows
-
-    def column_work(self, options: KernelOptions) -> str:
-        """As asked for, with sparse layers; dense layers have no connections to lead elsewhere."""
-        return options.columns if self.kernel != "udc_udc" else "none"
-
     def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
-        self.is_dense = kernel == "udc_udc"
-        self.streams = not self.is_dense
         super().__init__(network, kernel, options, n_workers)
         self.first_layer = self._first_layer(network)
         wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
         self.checkpoints = checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
 
-    def packer(self, network: Network, store: StoreMaker) -> DensePacker | ColumnPacker:
-        """By columns, sparse or dense."""
-        return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=True, store=store)
+    @classmethod
+    def format_of(cls, kernel: str, options: KernelOptions) -> Format:
+        """Sparse layers go with all optimisations; dense ones share all their inputs, and no column can be merged."""
+        if kernel == "udc_udc":
+            return Format(packer=DensePacker, rows=options.rows, is_dense=True)
+        packer = partial(ColumnPacker, one_weight=True)
+        return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
 
     def describe(self) -> dict[str, Any]:
         """Name the kernel, the optimisations that are on and the block's size."""
@@ -82,7 +90,14 @@ class DensePlan(Plan):
         """Blocks; where no columns are merged, few inputs are sparse enough to be taken through the first layer by rows."""
         by_rows = options.kernel == "adaptive" and options.columns != "none"
         parameters = "udc_csc" if options.kernel == "adaptive" and not by_rows else options.kernel
-        return CostKind(parameters, "blocks", options.rows != "none", options.block_rows, cls.row_unit, by_rows)
+        return CostKind(
+            parameters,
+            "blocks",
+            prunes=options.rows != "none",
+            block_rows=options.block_rows,
+            row_unit=cls.row_unit,
+            loads_by_rows=by_rows,
+        )
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
@@ -101,37 +116,32 @@ class DensePlan(Plan):
         pools = 0 if options.rows == "none" else 2 * size.layers.bit_length()
         return MemoryBytes(plan, size.threads * 4 * rows * (2 * size.neurons + pools * outputs // 2))
 
-    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, output: bool) -> Group:
+    def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> DenseGroup:
         """Point at the rows: blocks are filled as they are run."""
-        work = self._memory(worker)
         if self.reader is not None:
             self.reader.begin(worker)
-        work.state[:] = 0
-        work.pool_count[:] = 0
-        sums = np.zeros(len(rows))
-        retired = np.zeros(len(rows) if output else 0, np.uint8)
-        twin = np.full(len(rows) if self.options.rows == "merge" else 0, -1)
-        where = blocks.Rows(inputs.indptr, inputs.indices, inputs.data, rows, sums, retired, twin)
-        return Group(
-            work, worker, len(rows), sums, output, [where, _output(len(rows) if output else 0), self._by_rows(inputs, rows)]
-        )
+        n_rows = len(rows)
+        work = with_rows(self._memory(worker), inputs, rows, output=output, merges=self.format.rows == "merge")
+        return DenseGroup(
+            work, worker, n_rows, work.sums, wants_output=output, output=_output(n_rows if output else 0),
+            by_rows=self._by_rows(inputs, rows),
+        )  # fmt: skip
 
     def run(self, group: Group, place: Place, worker: int) -> int:
         """Run blocks until the kernel has to leave."""
-        where, output, by_rows = group.extra
+        assert isinstance(group, DenseGroup)
         status: int = kernels.run_blocks(
-            self.neurons,
-            self.connections,
-            self.first_layer,
-            self.is_dense,
-            self.prune,
-            by_rows,
-            where,
-            group.work,
-            self._column(worker),
-            output,
-            self._stream(group.worker),
-            place,
+            net=self.neurons,
+            conn=self.connections,
+            first_layer=self.first_layer,
+            is_dense=self.format.is_dense,
+            prune=self.prune,
+            by_rows=group.by_rows,
+            work=group.work,
+            column=self._column(worker),
+            output=group.output,
+            stream=self._stream(group.worker),
+            place=place,
         )
         if self.reader is not None:
             self.reader.require_undamaged()
@@ -139,28 +149,32 @@ class DensePlan(Plan):
 
     def grow(self, group: Group) -> None:
         """Make more room for the output."""
-        group.extra[1] = _with_room(group.extra[1], self.widest * self.block_rows)
+        assert isinstance(group, DenseGroup)
+        group.output = _larger(group.output, self.widest * self.block_rows)
 
     def close(self, group: Group) -> GroupResult:
         """Bring the output, finished block by block, into the order of the rows."""
-        state, where, output = group.work.state, group.extra[0], None
+        assert isinstance(group, DenseGroup)
+        state, output = group.work.state, None
         if self.reader is not None:
             self.reader.end(group.worker, float(state[blocks.WAITED_NS]) * 1e-9)
-        origin = origins(where.twin, group.n_rows)
+        origin = origins(group.work.twin, group.n_rows)
         group.sums = group.sums[origin]
         if group.wants_output:
             output = self._rows_in_order(group)[origin]
         return GroupResult(group.sums, int(state[blocks.TOTAL_OPS]), output)
 
-    def _rows_in_order(self, group: Group) -> sp.csr_array:
-        stored = group.extra[1]
+    def _rows_in_order(self, group: DenseGroup) -> sp.csr_array:
+        """The last activations, in the order of the rows."""
+        stored = group.output
         n_stored = int(group.work.state[blocks.OUTPUT_ROWS])
         indptr = stored.indptr[: n_stored + 1]
         shape = (n_stored, len(self.neurons.last))
         finished = sp.csr_array((stored.values[: indptr[-1]], stored.indices[: indptr[-1]], indptr), shape=shape)
-        return in_row_order(finished, stored.ids[:n_stored], group.extra[0].retired != 0, float(self.neurons.high[-1]))
+        return in_row_order(finished, stored.ids[:n_stored], group.work.retired != 0, float(self.neurons.high[-1]))
 
     def _memory(self, worker: int) -> blocks.BlockWork:
+        """The worker's blocks, with no rows in them."""
         if self.memory[worker] is None:
             self.memory[worker] = block_memory(self.widest, self.block_rows, self.checkpoints)
         return self.memory[worker]  # type: ignore[no-any-return]
@@ -168,7 +182,7 @@ class DensePlan(Plan):
     def _fitting_rows(self) -> int:
         """As many instances as fill half of the second-level cache, in layers whose columns share no inputs."""
         widths = self.neurons.widths[1:]
-        apart = widths if self.is_dense else widths[self.connections.column_at < 0]
+        apart = widths if self.format.is_dense else widths[self.connections.column_at < 0]
         fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
         wide = simd.WIDEST_TILE == BLOCK_ROWS and 2 * 4 * self.widest * WIDE_BLOCK_ROWS <= cache_bytes(2)
         return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
@@ -177,36 +191,37 @@ class DensePlan(Plan):
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
         ids, columns = self.connections.ids.dtype, self.first_layer_of(network).to_scipy()
         if self.kernel != "adaptive" or not columns.has_sorted_indices:
-            return blocks.FirstLayer(np.zeros(1, np.int64), np.empty(0, ids), np.empty(0, np.float32))
+            return blocks.FirstLayer(indptr=np.zeros(1, np.int64), ids=np.empty(0, ids), weights=np.empty(0, np.float32))
         rows = columns.tocsr()
-        return blocks.FirstLayer(rows.indptr.astype(np.int64), rows.indices.astype(ids), rows.data)
+        return blocks.FirstLayer(indptr=rows.indptr.astype(np.int64), ids=rows.indices.astype(ids), weights=rows.data)
 
     def _stream(self, worker: int) -> kernels.Stream:
         """What a kernel is to wait for; nothing where all layers are in memory."""
         if self.reader is None:
-            return kernels.Stream(np.empty(0, np.int64), np.empty(0, np.int64))
-        return kernels.Stream(self.reader.ready, self.reader.at[worker])
+            return kernels.Stream(ready=np.empty(0, np.int64), at=np.empty(0, np.int64))
+        return kernels.Stream(ready=self.reader.ready, at=self.reader.at[worker])
 
     def _by_rows(self, inputs: sp.csr_array, rows: NDArray[np.int64]) -> bool:
         """Whether the first layer goes by rows."""
         if not len(self.first_layer.ids) or not len(rows):
             return False
         n_inputs, n_outputs = self.neurons.widths[:2]
-        entries = (inputs.indptr[rows + 1] - inputs.indptr[rows]).sum(dtype=np.int64) / len(rows)
+        entries = n_entries(inputs, rows) / len(rows)
         n_connections = int(self.n_connections[0])
         by_rows = entries * len(self.first_layer.ids) / n_inputs * ENTRY_COST + n_outputs * OUTPUT_COST
         dense = n_inputs * INPUT_COST + entries * SPREAD_COST + n_connections
         return bool(by_rows < dense)
 
     def _column(self, worker: int) -> blocks.Column:
+        """The worker's scratch."""
         if self.accumulators[worker] is None:
-            n = self.widest if self.is_dense else 0
+            n = self.widest if self.format.is_dense else 0
             pitch = int(self.neurons.widths[1]) + PITCH_EXTRA if len(self.first_layer.ids) else 0
             self.accumulators[worker] = blocks.Column(
-                np.empty(n, self.connections.ids.dtype),
-                np.empty(n, np.float32),
-                aligned_floats(TILE * pitch),
-                np.empty(1 << (2 * self.block_rows).bit_length(), np.int32),
+                ids=np.empty(n, self.connections.ids.dtype),
+                weights=np.empty(n, np.float32),
+                sums=aligned_floats(TILE * pitch),
+                table=np.empty(1 << (2 * self.block_rows).bit_length(), np.int32),
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]
 
@@ -214,7 +229,15 @@ class DensePlan(Plan):
 def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -> blocks.BlockWork:
     """Return the memory for one block, its successor, and a pool of half a block for each checkpoint."""
     n_pools, n_floats = len(checkpoints), n_slots(widest) * block_rows
+    no_ids, no_bytes = np.empty(0, np.int64), np.empty(0, np.uint8)
     return blocks.BlockWork(
+        indptr=np.zeros(1, np.int32),
+        indices=np.empty(0, np.int32),
+        values=np.empty(0, np.float32),
+        rows=no_ids,
+        sums=np.empty(0),
+        retired=no_bytes,
+        twin=no_ids,
         blocks=aligned_floats(2 * n_floats).reshape(2, n_floats),
         ids=np.empty((2, block_rows), np.int64),
         pools=aligned_floats(n_pools * (n_floats // 2)).reshape(n_pools, n_floats // 2),
@@ -228,13 +251,38 @@ def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -
     )
 
 
-def _output(n_rows: int) -> kernels.Output:
-    return kernels.Output(
-        np.empty(n_rows, np.int64), np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
+def with_rows(
+    memory: blocks.BlockWork, inputs: sp.csr_array, rows: NDArray[np.int64], *, output: bool, merges: bool
+) -> blocks.BlockWork:
+    """Return a worker's blocks with the rows of a new row group, none of which is in a block yet.
+
+    `output` says that the last activations are wanted, `merges` that instances with the same bits go on as one.
+    """
+    n_rows = len(rows)
+    memory.state[:] = 0
+    memory.pool_count[:] = 0
+    return memory._replace(
+        indptr=inputs.indptr,
+        indices=inputs.indices,
+        values=inputs.data,
+        rows=rows,
+        sums=np.zeros(n_rows),
+        retired=np.zeros(n_rows if output else 0, np.uint8),
+        twin=np.full(n_rows if merges else 0, -1),
     )
 
 
-def _with_room(output: kernels.Output, at_least: int) -> kernels.Output:
+def _output(n_rows: int) -> kernels.Output:
+    """Room for the ids of so many instances, and for no activations yet."""
+    return kernels.Output(
+        ids=np.empty(n_rows, np.int64),
+        indptr=np.zeros(n_rows + 1, np.int64),
+        indices=np.empty(0, np.int32),
+        values=np.empty(0, np.float32),
+    )
+
+
+def _larger(output: kernels.Output, at_least: int) -> kernels.Output:
     """Return the same output with room for one more block."""
     n = int(len(output.indices) * GROWTH) + at_least
     indices, values = np.empty(n, np.int32), np.empty(n, np.float32)

@@ -1,4 +1,7 @@
-"""How the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+"""Lets the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+
+The barrier is a central one (J. M. Mellor-Crummey, M. L. Scott, "Algorithms for Scalable Synchronization on Shared-Memory
+Multiprocessors", ACM TOCS 9(1), 1991, section 3.1), with the number of meetings in place of a sense that is reversed.
 
 A worker on its own is a crew of one and takes the same path; its meetings cost nothing. All that members share besides the row
 group is one array (`sparsednn.backend.Crew.shared`), fresh for every crew, so that nothing of an earlier crew can be mistaken
@@ -27,6 +30,8 @@ from sparsednn.backend.shared_memory import (
     STEP,
     STOP_FLAG,
     WORK,
+    Control,
+    Crew,
 )
 
 # What the leader decides. All but COMPUTE end the kernel: the row group is through, the stop flag was set, the worker was
@@ -58,10 +63,35 @@ class Place(NamedTuple):
     progress: NDArray[np.int64]
     log: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, crew: Crew, control: Control, member: int) -> Place:
+        """Return a member's place in a crew."""
+        leader = crew.workers[0]
+        return cls(
+            shared=crew.shared,
+            member=member,
+            n_members=len(crew.workers),
+            spins=crew.spins,
+            flags=control.flags,
+            call=control.calls[leader],
+            progress=control.progress[leader],
+            log=crew.logs[member],
+        )
+
+    @classmethod
+    def for_warm_up(cls) -> Place:
+        """Return the place of a worker on its own, asked to stop before the first layer: kernels compile, and no more."""
+        control = Control.for_workers(1)
+        control.request_stop()
+        return cls.of(Crew.of((0,)), control, 0)
+
 
 @inline
 def meet(place):
-    """Wait until all members have come; False if everything is to stop."""
+    """Wait until all members have come; False if everything is to stop.
+
+    place : Place
+    """
     n_members = place.n_members
     if n_members == 1:
         return True
@@ -89,7 +119,10 @@ def meet(place):
 
 @inline
 def log_wait(log, start, stop):
-    """Note a wait, if there is room."""
+    """Note a wait, if there is room.
+
+    log : int64 (FIRST_LOGGED + 2 * n,)    see `sparsednn.backend.shared_memory.Crew.logs`
+    """
     at = FIRST_LOGGED + 2 * log[N_LOGGED]
     if at + 1 < log.shape[0]:
         log[at], log[at + 1] = start, stop
@@ -98,13 +131,19 @@ def log_wait(log, start, stop):
 
 @kernel
 def hold_meeting(place):
-    """Meet once; False if everything is to stop."""
+    """Meet once; False if everything is to stop.
+
+    place : Place
+    """
     return meet(place)
 
 
 @inline
 def must_leave(place, score, fresh):
-    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away."""
+    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away.
+
+    place : Place
+    """
     if atomic_load(place.flags, STOP_FLAG) != 0:
         return STOPPED
     called = atomic_load(place.call, CALL)
@@ -115,7 +154,10 @@ def must_leave(place, score, fresh):
 
 @inline
 def decide(place, step):
-    """Tell all members what the leader has decided; returns it, or STOPPED."""
+    """Tell all members what the leader has decided; returns it, or STOPPED.
+
+    place : Place
+    """
     shared = place.shared
     if place.member == 0:
         shared[STEP] = step
@@ -134,6 +176,8 @@ def cut(ends, first, last, member, n_members):
     `ends`.
 
     Position q has the things ``ends[q] .. ends[q + 1]``. A position is given to the member in whose share its first thing is.
+
+    ends : int64 (positions + 1,)
     """
     if member == 0:
         return first
@@ -153,12 +197,18 @@ def cut(ends, first, last, member, n_members):
 
 @inline
 def advance(place, amount):
-    """Count rows x layers that are done."""
+    """Count rows x layers that are done.
+
+    place : Place
+    """
     place.progress[DONE] += amount
 
 
 @inline
 def show(place, score, work):
-    """Publish how far the row group is, and how much work its next layer is expected to be."""
+    """Publish how far the row group is, and how much work its next layer is expected to be.
+
+    place : Place
+    """
     place.progress[SCORE] = score
     place.progress[WORK] = work

@@ -228,14 +228,5 @@ def _load(path: Path, rest: Mapping[str, NDArray[Any]]) -> tuple[Packed, list[Se
 
 def _fingerprint(network: Network, about: str) -> str:
     """A SHA-256 of all that decides what is packed, as 32 hexadecimal digits."""
-    digest = hashlib.sha256(f"{FORMAT} {about} {network.bias_on} {np.__version__}".encode())
-    for layer in network.layers:
-        digest.update(f"{layer.n_inputs} {layer.n_outputs} {layer.activation}".encode())
-        if isinstance(layer, RepeatedLayer):
-            digest.update(f"{layer.weight!r} {layer.constant_bias!r} {layer.columns.shape}".encode())
-            arrays: tuple[NDArray[Any], ...] = (layer.columns, layer.column)
-        else:
-            arrays = (layer.indptr, layer.indices, layer.values, layer.bias)
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:32]
+    decides = f"{FORMAT} {about} {np.__version__} {network.fingerprint()}"
+    return hashlib.sha256(decides.encode()).hexdigest()[:32]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_ordering import stored_rank
+from backends.common.positions import entries_at
 from backends.numba_cpu.layout.stores import Store
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -120,19 +121,19 @@ class NeuronPacker:
         low, high = np.array(self.activations, np.float32).T.copy()
         full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
         return Neurons(
-            np.array(self.widths, np.int64),
-            self.order.array(),
-            self.bias.array(),
-            self.order.offsets(),
-            self.bias.offsets(),
-            self.network.bias_on == "all",
-            low,
-            high,
-            np.append(self.network.zero_rows_stay_zero(), True),
-            full_stays,
-            high.view(np.int32),
-            np.add.accumulate(full)[-1:],  # added one by one, as kernels do
-            last,
+            widths=np.array(self.widths, np.int64),
+            order=self.order.array(),
+            bias=self.bias.array(),
+            order_at=self.order.offsets(),
+            bias_at=self.bias.offsets(),
+            bias_always=self.network.bias_on == "all",
+            low=low,
+            high=high,
+            zeros_stay=np.append(self.network.zero_rows_stay_zero(), True),
+            full_stays=full_stays,
+            high_bits=high.view(np.int32),
+            full_sum=np.add.accumulate(full)[-1:],  # added one by one, as kernels do
+            last=last,
         )
 
 
@@ -172,17 +173,17 @@ class ColumnPacker:
     def pack(self) -> Connections:
         """Return what has been collected."""
         return Connections(
-            self.ids.array(),
-            self.weights.array(),
-            np.array(self.degree, np.int64),
-            self.ids.offsets(),
-            self.weights.offsets(),
-            np.array(self.weight_step, np.int64),
-            self.column.array(),
-            self.column.offsets(),
-            self.indptr.array(),
-            self.indptr.offsets(),
-            np.zeros(0, np.int64),
+            ids=self.ids.array(),
+            weights=self.weights.array(),
+            degree=np.array(self.degree, np.int64),
+            ids_at=self.ids.offsets(),
+            weights_at=self.weights.offsets(),
+            weight_step=np.array(self.weight_step, np.int64),
+            column=self.column.array(),
+            column_at=self.column.offsets(),
+            indptr=self.indptr.array(),
+            indptr_at=self.indptr.offsets(),
+            start=np.zeros(0, np.int64),
         )
 
 
@@ -205,8 +206,8 @@ def column_spans(conn: Connections, layer: int, n_outputs: int) -> tuple[NDArray
 class RowPacker:
     """Packs layers by rows: the connections that leave each input neuron."""
 
-    def __init__(self, network: Network) -> None:
-        self.ids, self.weights = Store(neuron_ids(network)), Store(np.float32)
+    def __init__(self, network: Network, store: StoreMaker = memory_store) -> None:
+        self.ids, self.weights = store("ids", neuron_ids(network)), store("weights", np.float32)
         self.ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
         self.start = [0]
 
@@ -220,13 +221,21 @@ class RowPacker:
 
     def pack(self) -> Connections:
         """Return what has been collected."""
-        return _unsorted(self.ids.array(), self.weights.array(), np.concatenate(self.ends), np.array(self.start, np.int64))
+        return _without_columns(
+            ids=self.ids.array(),
+            weights=self.weights.array(),
+            indptr=np.concatenate(self.ends),
+            start=np.array(self.start, np.int64),
+        )
 
 
 class DensePacker:
-    """Stores every layer as a dense matrix, column by column; there are no ids, but their type is that of `ColumnPacker`."""
+    """Stores every layer as a dense matrix, column by column; there are no ids, but their type is that of `ColumnPacker`.
 
-    def __init__(self, network: Network) -> None:
+    The matrices are filled where they are to stay, in memory, so no `store` is used.
+    """
+
+    def __init__(self, network: Network, store: StoreMaker = memory_store) -> None:
         self.ids = neuron_ids(network)
         sizes = [layer.n_inputs * layer.n_outputs for layer in network.layers]
         require(4 * sum(sizes), f"storing {len(sizes)} layers dense", "use a kernel with sparse layers (kernel=udc_csc)")
@@ -235,26 +244,26 @@ class DensePacker:
 
     def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
         """Add a layer; all inputs of a column are there in their order."""
-        columns = np.repeat(np.arange(layer.n_outputs), np.diff(layer.indptr))
-        self.weights[self.start[-1] + columns * layer.n_inputs + layer.indices] = layer.values
+        full = layer.expanded()
+        columns = np.repeat(np.arange(layer.n_outputs), np.diff(full.indptr))
+        self.weights[self.start[-1] + columns * layer.n_inputs + full.indices] = full.values
         self.start.append(self.start[-1] + layer.n_inputs * layer.n_outputs)
 
     def pack(self) -> Connections:
         """Return what has been collected."""
-        return _unsorted(np.empty(0, self.ids), self.weights, np.zeros(1, np.int64), np.array(self.start, np.int64))
+        return _without_columns(
+            ids=np.empty(0, self.ids),
+            weights=self.weights,
+            indptr=np.zeros(1, np.int64),
+            start=np.array(self.start, np.int64),
+        )
 
 
 Packer = ColumnPacker | RowPacker | DensePacker
 
 
-def _unsorted(ids: Any, weights: Any, indptr: Any, start: Any) -> Connections:
+def _without_columns(*, ids: Any, weights: Any, indptr: NDArray[np.int64], start: NDArray[np.int64]) -> Connections:
     """Connections without what only storage by sparse columns has."""
-    none = np.zeros(0, np.int64)
-    return Connections(ids, weights, none, none, none, none, np.zeros(0, ids.dtype), none, indptr, none, start)
-
-
-def entries_at(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions ``start[i] .. stop[i]`` of all i, one after the other: entries of a matrix stored with gaps."""
-    counts = stop - start
-    at: NDArray[np.int64] = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(start, counts)
-    return at
+    only_columns = ("degree", "ids_at", "weights_at", "weight_step", "column_at", "indptr_at")
+    none = {name: np.zeros(0, np.int64) for name in only_columns}
+    return Connections(ids=ids, weights=weights, column=np.zeros(0, ids.dtype), indptr=indptr, start=start, **none)

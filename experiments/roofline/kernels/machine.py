@@ -172,18 +172,22 @@ LOADS = {8: _run_loads8, 16: _run_loads16}
 def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, column: Any, n_times: Any) -> None:
     """Run a layer `n_times`, each time from the block that was written to the other one.
 
-    net : packing.Neurons, conn : packing.Connections, column : dense_blocks.Column
+    net : Neurons, conn : Connections, column : Column    see `numba_cpu.layout.packing`, `dense.kernels.pools`
     blocks : float32 (2, n_slots * stride)
     """
     nothing = np.int64(0)
     for number in range(n_times):
         x, y = blocks[number % 2], blocks[1 - number % 2]
-        layer_on_block(net, conn, False, layer, x, y, stride, nothing, net.widths[layer + 1], column)
+        layer_on_block(net, conn, layer, x, y, stride, nothing, net.widths[layer + 1], column, is_dense=False)
 
 
 @inline
 def _touch(item: Any, n_bytes: Any, cache: Any, newer: Any, older: Any, sizes: Any) -> None:
-    """Make an item the newest in ``cache = [bytes held, capacity, bytes brought in]``; the last item is the list's ends."""
+    """Make an item the newest in ``cache = [bytes held, capacity, bytes brought in]``; the last item is the list's ends.
+
+    cache : int64 (3,), sizes : int32 (n_items,)    bytes of the items that are held
+    newer, older : int32 (n_items + 1,)             neighbours of each item in the list
+    """
     end = newer.shape[0] - 1
     if sizes[item] > 0:
         newer[older[item]], older[newer[item]] = newer[item], older[item]
@@ -209,6 +213,7 @@ def count_missed(
 
     What is cached: each row of a block, tile by tile, and the connections of each output. Written rows are brought in too.
 
+    net : Neurons, conn : Connections
     spans : int64 (2, n_outputs)        where the ids at each position start, and how many there are
     tile_bytes : int64 (n_tiles,)       width of each tile of a row
     chunk : int64 (n_outputs,)          where each position's connections are, numbered without gaps

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, prefetch
+from backends.common.kernels.activation import activate
 
 # Entries of ColumnWork.state
 LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)
@@ -61,6 +62,9 @@ def mark_alive(first, last, layer, n_rows, ids, start, stop, reached):
     """Note which rows have an entry in columns ``first .. last`` of the matrix before `layer`; stops when all are found here.
 
     Several workers may write the same value to the same place at once, which is harmless.
+
+    ids : uint16 or uint32 (capacity,), start, stop : int64 (widest,)    the matrix before `layer`, in CSC
+    reached : int32 (n_rows,)                                           see `ColumnWork`
     """
     stamp, n_found = np.int32(layer + 1), 0
     for j in range(first, last):
@@ -74,7 +78,10 @@ def mark_alive(first, last, layer, n_rows, ids, start, stop, reached):
 
 @inline
 def count_alive(layer, n_rows, reached):
-    """Count the rows that have an entry before `layer`, once all columns are marked."""
+    """Count the rows that have an entry before `layer`, once all columns are marked.
+
+    reached : int32 (n_rows,)    see `ColumnWork`
+    """
     stamp, n_alive = np.int32(layer + 1), 0
     for row in range(n_rows):
         n_alive += reached[row] == stamp
@@ -83,7 +90,10 @@ def count_alive(layer, n_rows, reached):
 
 @inline
 def number_alive(layer, n_rows, rows, reached, renumbered):
-    """Number the rows that have an entry before `layer` from 0 and move them to the front; returns how many there are."""
+    """Number the rows that have an entry before `layer` from 0 and move them to the front; returns how many there are.
+
+    rows : int64 (n_rows,), reached, renumbered : int32 (n_rows,)    see `ColumnWork`
+    """
     stamp, kept = np.int32(layer + 1), 0
     for row in range(n_rows):
         if reached[row] == stamp:
@@ -99,6 +109,9 @@ def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
     """Bring the new numbers into columns ``first .. last``; one that holds all `n_rows` that are left is put in order.
 
     It may have been stored in the order in which its rows were reached, when there were more of them.
+
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,), start, stop : int64 (widest,)    the matrix, in CSC
+    renumbered : int32 (n_rows before,)                                                               new number of each row
     """
     for j in range(first, last):
         begin = start[j]
@@ -117,7 +130,10 @@ def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
 
 @inline
 def next_stamp(own):
-    """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out."""
+    """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out.
+
+    own : Accumulator
+    """
     stamp = own.stamp[0] + np.int32(1)
     if stamp == LAST_STAMP:
         for row in range(own.marks.shape[0]):
@@ -132,7 +148,13 @@ def next_stamp(own):
 
 @inline
 def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own):
-    """Count the distinct rows that one output column reaches, and the multiply-adds it takes."""
+    """Count the distinct rows that one output column reaches, and the multiply-adds it takes.
+
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
+    begin, end                                                                           the column's connections among them
+    start, stop : int64 (widest,), ids : uint16 or uint32 (capacity,)                    the matrix before the layer, in CSC
+    own : Accumulator
+    """
     marks, stamp = own.marks, next_stamp(own)
     reached, n_ops = 0, 0
     for k in range(begin, end):
@@ -154,6 +176,11 @@ def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, v
     """Add up one output column in the accumulator.
 
     A column of `full` entries holds every row, in order, and is added without looking at its ids; with `full` below 0 none is.
+
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
+    start, stop : int64 (widest,)                                                        the matrix before the layer, in CSC
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
+    sums : float32 (n_rows,)                                                             result; zero before
     """
     for k in range(begin, end):
         if not is_dense and k + 1 < end:
@@ -178,7 +205,13 @@ def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, v
 
 @inline
 def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, own):
-    """Add up one output column and list the rows it reaches; return how many."""
+    """Add up one output column and list the rows it reaches; return how many.
+
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
+    start, stop : int64 (widest,)                                                        the matrix before the layer, in CSC
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
+    own : Accumulator                                                                    result
+    """
     marks, sums, touched, stamp = own.marks, own.sums, own.touched, next_stamp(own)
     reached = 0
     for k in range(begin, end):
@@ -197,16 +230,13 @@ def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop
 
 
 @inline
-def activate(total, bias, bias_at_zero, low, high):
-    """Add the bias and clamp."""
-    z = total + bias if total != 0 else bias_at_zero
-    z = low if z < low else z
-    return high if z > high else z
-
-
-@inline
 def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
-    """Append an output column, looking at every row; the store is unconditional, only the position moves."""
+    """Append an output column, looking at every row; the store is unconditional, only the position moves.
+
+    sums : float32 (n_rows,)                                            zeroed again
+    bias, bias_at_zero, low, high : float32                             see `activate`
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)    result, from `at` on: the matrix after the layer
+    """
     for row in range(n_rows):
         r, target = np.uint64(row), np.uint64(at)
         y = activate(sums[r], bias, bias_at_zero, low, high)
@@ -219,7 +249,13 @@ def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
 
 @inline
 def store_listed(n_reached, sums, touched, bias, bias_at_zero, low, high, at, ids, values):
-    """Append an output column, looking at the rows it reached."""
+    """Append an output column, looking at the rows it reached.
+
+    sums : float32 (n_rows,)                                            zeroed again
+    touched : int32 (n_rows + 1,)                                       the rows, in the first `n_reached` entries
+    bias, bias_at_zero, low, high : float32                             see `activate`
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)    result, from `at` on: the matrix after the layer
+    """
     for q in range(n_reached):
         r, target = np.uint64(touched[np.uint64(q)]), np.uint64(at)
         y = activate(sums[r], bias, bias_at_zero, low, high)

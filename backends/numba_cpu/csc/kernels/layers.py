@@ -1,8 +1,10 @@
-"""Sparse activations in CSC, layer by layer over a whole row group: the reference algorithm of the paper.
+"""Takes row groups in CSC through the layers, each as a whole: the algorithm of DistSparseDNN, the published system.
 
 Each layer takes two steps. *Symbolic*: count the distinct rows that each output column reaches, which sizes the storage
 and gives each column its place by a prefix sum. *Numeric*: add up each output column in a sparse accumulator over the layer
-column's entries in ascending input order, add the bias, apply the activation and keep what is not zero.
+column's entries in ascending input order, add the bias, apply the activation and keep what is not zero. The
+accumulator is that of J. R. Gilbert, C. Moler, R. Schreiber, "Sparse Matrices in MATLAB: Design and Implementation", SIAM J.
+Matrix Anal. Appl. 13(1), 1992.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import activate
 from backends.numba_cpu.csc.kernels.columns import (
     LAYER,
     N_ALIVE,
@@ -19,7 +22,6 @@ from backends.numba_cpu.csc.kernels.columns import (
     TOTAL_OPS,
     accumulate,
     accumulate_marking,
-    activate,
     count_alive,
     mark_alive,
     number_alive,
@@ -41,7 +43,13 @@ DENSE_SHARE = 4
 
 @kernel
 def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop):
-    """Transpose rows of a CSR input into the columns of a row group; return how many rows have an entry."""
+    """Transpose rows of a CSR input into the columns of a row group; return how many rows have an entry.
+
+    indptr : int32 or int64 (n_instances + 1,), indices : int32 or int64 (nnz,), values : float32 (nnz,)    the input, CSR
+    rows : int64 (n_rows,)                                                     the rows of the group among its instances
+    ids : uint16 or uint32 (capacity,), vals : float32 (capacity,)             result: the columns one after the other
+    start, stop : int64 (widest,)                                              result: where each of `n_inputs` columns is
+    """
     for j in range(n_inputs):
         stop[j] = 0
     n_alive = 0
@@ -66,7 +74,10 @@ def load_columns(indptr, indices, values, rows, n_inputs, ids, vals, start, stop
 
 @inline
 def column_entries(conn, is_dense, layer, n_inputs, j):
-    """Where the connections of output j start and end."""
+    """Where the connections of output j start and end.
+
+    conn : Connections
+    """
     if is_dense:
         begin = conn.start[layer] + j * n_inputs
         return begin, begin + n_inputs
@@ -78,7 +89,12 @@ def column_entries(conn, is_dense, layer, n_inputs, j):
 
 @inline
 def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
-    """Count what output columns ``first .. last`` reach and take; and how many multiply-adds they take."""
+    """Count what output columns ``first .. last`` reach and take; and how many multiply-adds they take.
+
+    net : Neurons, conn : Connections
+    ids : uint16 or uint32 (capacity,)        rows of the matrix before the layer
+    work : ColumnWork, own : Accumulator      result: work.counts and work.ops
+    """
     # Arrays are taken out of their tuples before the loop: inside, each access would count references, with atomics.
     state, side, counts, ops = work.state, work.state[SIDE], work.counts, work.ops
     start, stop = work.start[side], work.stop[side]
@@ -96,7 +112,13 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
 
 @inline
 def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, values, new_ids, new_values, work, own):
-    """Compute output columns ``first .. last``; column by column from `at` on, each as wide as it was counted."""
+    """Compute output columns ``first .. last``; column by column from `at` on, each as wide as it was counted.
+
+    net : Neurons, conn : Connections
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)            the matrix before the layer
+    new_ids : uint16 or uint32 (capacity,), new_values : float32 (capacity,)    result: the one after it
+    work : ColumnWork, own : Accumulator                                        work.start, work.stop: the columns of both
+    """
     state, side, sums, touched = work.state, work.state[SIDE], own.sums, own.touched
     start, stop, new_start, new_stop = work.start[side], work.stop[side], work.start[1 - side], work.stop[1 - side]
     counts = work.counts
@@ -125,6 +147,8 @@ def plan_columns(n_outputs, counts, ops, member, n_members):
 
     Returns this member's first column, the one after its last, where it stores (each member has a slot to spare), its
     multiply-adds, those of all, and the room that all need.
+
+    counts, ops : int64 (widest,)    see `ColumnWork`
     """
     total_ops, needed = 0, n_members
     for j in range(n_outputs):
@@ -145,7 +169,13 @@ def plan_columns(n_outputs, counts, ops, member, n_members):
 
 @inline
 def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_ids, new_values, work, own, place):
-    """Run one layer from one matrix into the other; COMPUTE when done, GROW if the other has too little room, or STOPPED."""
+    """Run one layer from one matrix into the other; COMPUTE when done, GROW if the other has too little room, or STOPPED.
+
+    net : Neurons, conn : Connections
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)            the matrix before the layer
+    new_ids : uint16 or uint32 (capacity,), new_values : float32 (capacity,)    result: the one after it
+    work : ColumnWork, own : Accumulator, place : Place
+    """
     state, side, member, n_members = work.state, work.state[SIDE], place.member, place.n_members
     n_outputs = net.widths[layer + 1]
     if state[NEEDED] < 0:  # else it was counted before there was too little room
@@ -178,7 +208,10 @@ def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_
 
 @inline
 def next_step(net, prune, work, place, fresh):
-    """What the leader finds at a layer boundary, and whether dead rows are to be dropped there."""
+    """What the leader finds at a layer boundary, and whether dead rows are to be dropped there.
+
+    net : Neurons, work : ColumnWork, place : Place
+    """
     state = work.state
     layer, n_layers, n_rows = state[LAYER], net.low.shape[0], state[N_ROWS]
     drop = prune and net.zeros_stay[layer] and state[N_ALIVE] < n_rows and layer > 0
@@ -197,7 +230,11 @@ def next_step(net, prune, work, place, fresh):
 
 @inline
 def renumber_together(n_columns, ids, values, start, stop, work, place):
-    """Bring new row numbers into all columns; False if everything is to stop."""
+    """Bring new row numbers into all columns; False if everything is to stop.
+
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,), start, stop : int64 (widest,)    the matrix, in CSC
+    work : ColumnWork, place : Place
+    """
     first, last = share(n_columns, place.member, place.n_members), share(n_columns, place.member + 1, place.n_members)
     renumber(first, last, work.state[N_ROWS], ids, values, start, stop, work.renumbered)
     return meet(place)
@@ -209,6 +246,8 @@ def run_columns(net, conn, is_dense, prune, full_columns, work, own, place):
 
     Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (the next matrix needs room for
     ``state[NEEDED]`` entries); in the last two cases the same call, by a crew of any size, goes on from there.
+
+    net : Neurons, conn : Connections, work : ColumnWork, own : Accumulator, place : Place
     """
     state, fresh, step, drop = work.state, True, np.int64(COMPUTE), False
     while True:
@@ -242,7 +281,13 @@ def run_columns(net, conn, is_dense, prune, full_columns, work, own, place):
 
 @kernel
 def sum_columns(n_columns, ids, values, start, stop, rows, sums):
-    """Add up each row over the columns in ascending order."""
+    """Add up each row over the columns in ascending order.
+
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)    the last activations
+    start, stop : int64 (n_columns,)                                    where each column is
+    rows : int64 (n_rows,)                                              position in the row group of each row still there
+    sums : float64 (n_rows,)                                            result, added to
+    """
     for j in range(n_columns):
         for p in range(start[j], stop[j]):
             sums[rows[ids[p]]] += np.float64(values[p])

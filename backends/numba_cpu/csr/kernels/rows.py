@@ -1,5 +1,4 @@
-"""Sparse activations in CSR, layer by layer: each row is added up in an accumulator over the next layer's neurons
-(Gustavson 1978).
+"""A row group in CSR and its accumulator: what is done to one row.
 
 A row's entries are kept in ascending neuron order, so that every output's terms are added in ascending input order. To
 append a row in order without sorting it or looking at every neuron, the accumulator is divided into blocks of 64 neurons, and
@@ -13,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.common.jit import inline, kernel
-from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, advance, decide, meet, must_leave, show
-from sparsednn.backend.shared_memory import FIGURE, FIRST_MEMBER, FROM, LAYER_OPS, LINE, MULTIPLY_ADDS, TO
+from backends.common.jit import inline
+from backends.common.kernels.activation import activate
 
 # Entries of RowWork.state
 LAYER, N_ROWS, TOTAL_OPS, NEEDED, SIDE = range(5)
@@ -53,23 +51,13 @@ class Accumulator(NamedTuple):
     touched: NDArray[np.uint8]
 
 
-@kernel
-def load_rows(indptr, indices, values, rows, ids, vals, start, stop):
-    """Copy rows of a CSR input into a row group."""
-    at = 0
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        start[i] = at
-        for k in range(indptr[row], indptr[row + 1]):
-            ids[at] = indices[k]
-            vals[at] = values[k]
-            at += 1
-        stop[i] = at
-
-
 @inline
 def room_needed(net, conn, layer, fills, first, last, start, stop, ids):
-    """Bound the entries of rows ``first .. last`` of the next matrix; returns them and the multiply-adds they take."""
+    """Bound the entries of rows ``first .. last`` of the next matrix; returns them and the multiply-adds they take.
+
+    net : Neurons, conn : Connections
+    start, stop : int64 (n_rows,), ids : uint16 or uint32 (capacity,)    the matrix before the layer, in CSR
+    """
     n_outputs, base, indptr = net.widths[layer + 1], conn.start[layer], conn.indptr
     needed, n_ops = 0, 0
     for row in range(first, last):
@@ -84,17 +72,26 @@ def room_needed(net, conn, layer, fills, first, last, start, stop, ids):
 
 @inline
 def fills_zeros(net, layer):
-    """Whether any output of the layer makes something else than zero of a sum of zero."""
+    """Whether any output of the layer makes something else than zero of a sum of zero.
+
+    net : Neurons
+    """
+    low, high, zero = net.low[layer], net.high[layer], np.float32(0)
     for j in range(net.bias_at[layer], net.bias_at[layer] + net.widths[layer + 1]):
-        z = max(net.bias[j] if net.bias_always else np.float32(0), net.low[layer])
-        if min(z, net.high[layer]) != 0:
+        if activate(zero, zero, net.bias[j] if net.bias_always else zero, low, high) != 0:
             return True
     return False
 
 
 @inline
 def accumulate_row(indptr, conn_ids, conn_weights, first, begin, end, ids, values, sums, touched):
-    """Add up one row of the next activations."""
+    """Add up one row of the next activations.
+
+    indptr : int64 (inputs of all layers + 1,)                                        see `Connections`
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)                  the row, from `begin` to `end`
+    sums : float32 (64 * n_blocks,), touched : uint8 (n_blocks,)                      result, zero before
+    """
     for p in range(begin, end):
         at = np.uint64(p)
         value = values[at]
@@ -108,154 +105,22 @@ def accumulate_row(indptr, conn_ids, conn_weights, first, begin, end, ids, value
 
 @inline
 def store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values):
-    """Append the nonzero activations of the accumulated row in ascending order, and clear the accumulator."""
+    """Append the nonzero activations of the accumulated row in ascending order, and clear the accumulator.
+
+    biases : float32 (biases of all layers,)                                    those of the layer from `base` on
+    sums : float32 (64 * n_blocks,), touched : uint8 (n_blocks,)                zeroed again
+    new_ids : uint16 or uint32 (capacity,), new_values : float32 (capacity,)    result, from `at` on
+    """
     for block in range((n_outputs + 63) >> BLOCK_SHIFT):
         if touched[block] == 0 and not fills:
             continue
         touched[block] = 0
         for j in range(block << BLOCK_SHIFT, min((block + 1) << BLOCK_SHIFT, n_outputs)):
-            total = sums[np.uint64(j)]
-            z = total + biases[base + j] if total != 0 or bias_always else np.float32(0)
-            z = low if z < low else z
-            z = high if z > high else z
+            bias = biases[base + j]
+            z = activate(sums[np.uint64(j)], bias, bias if bias_always else np.float32(0), low, high)
             sums[np.uint64(j)] = 0
             target = np.uint64(at)
             new_ids[target] = j
             new_values[target] = z
             at += z != 0
     return at
-
-
-@inline
-def cut_rows(n_rows, start, stop, place):
-    """Cut the rows so that all members have equally many entries; the leader shows each its rows."""
-    shared, n_members, total, before, member = place.shared, place.n_members, 0, 0, 0
-    for row in range(n_rows):
-        total += stop[row] - start[row]
-    shared[FIRST_MEMBER + FROM] = 0
-    for row in range(n_rows):
-        while member + 1 < n_members and before >= total * (member + 1) // n_members:
-            shared[FIRST_MEMBER + LINE * member + TO] = row
-            member += 1
-            shared[FIRST_MEMBER + LINE * member + FROM] = row
-        before += stop[row] - start[row]
-    while member + 1 < n_members:
-        shared[FIRST_MEMBER + LINE * member + TO] = n_rows
-        member += 1
-        shared[FIRST_MEMBER + LINE * member + FROM] = n_rows
-    shared[FIRST_MEMBER + LINE * member + TO] = n_rows
-
-
-@inline
-def rows_together(
-    net, conn, layer, first, last, at, start, stop, ids, values, new_start, new_stop, new_ids, new_values, own, fills
-):
-    """Compute rows ``first .. last`` of the next matrix and store them from `at` on."""
-    conn_indptr, conn_ids, conn_weights, base_in = conn.indptr, conn.ids, conn.weights, conn.start[layer]
-    biases, bias_always, base, n_outputs = net.bias, net.bias_always, net.bias_at[layer], net.widths[layer + 1]
-    low, high, sums, touched = net.low[layer], net.high[layer], own.sums, own.touched
-    for row in range(first, last):
-        new_start[row] = at
-        accumulate_row(conn_indptr, conn_ids, conn_weights, base_in, start[row], stop[row], ids, values, sums, touched)
-        at = store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
-        new_stop[row] = at
-
-
-@inline
-def layer_on_rows(net, conn, layer, ids, values, new_ids, new_values, work, own, place):
-    """Run one layer from one matrix into the other; COMPUTE when done, GROW if the other has too little room, or STOPPED."""
-    state, shared, side, member, n_members = work.state, place.shared, work.state[SIDE], place.member, place.n_members
-    start, stop = work.start[side], work.stop[side]
-    if n_members > 1:
-        if member == 0:
-            cut_rows(state[N_ROWS], start, stop, place)
-        if not meet(place):
-            return STOPPED
-        first, last = shared[FIRST_MEMBER + LINE * member + FROM], shared[FIRST_MEMBER + LINE * member + TO]
-    else:
-        first, last = np.int64(0), state[N_ROWS]
-    fills = fills_zeros(net, layer)
-    room, n_ops = room_needed(net, conn, layer, fills, first, last, start, stop, ids)
-    shared[FIRST_MEMBER + LINE * member + FIGURE] = room + 1  # a slot to spare
-    if not meet(place):
-        return STOPPED
-    needed, at = 0, 0
-    for other in range(n_members):
-        at += shared[FIRST_MEMBER + LINE * other + FIGURE] if other < member else 0
-        needed += shared[FIRST_MEMBER + LINE * other + FIGURE]
-    if needed > new_ids.shape[0]:
-        if member == 0:
-            state[NEEDED] = needed
-        return GROW
-    rows_together(
-        net, conn, layer, first, last, at, start, stop, ids, values, work.start[1 - side], work.stop[1 - side],
-        new_ids, new_values, own, fills,
-    )  # fmt: skip
-    shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
-    shared[FIRST_MEMBER + LINE * member + MULTIPLY_ADDS] += n_ops
-    return COMPUTE if meet(place) else STOPPED
-
-
-@inline
-def finish_layer(net, prune, work, place):
-    """The leader's part after a layer: drop dead rows, swap the matrices, count."""
-    state, side, shared = work.state, work.state[SIDE], place.shared
-    layer, n_rows, n_layers = state[LAYER], state[N_ROWS], net.low.shape[0]
-    start, stop, rows, kept = work.start[1 - side], work.stop[1 - side], work.rows, 0
-    if prune and net.zeros_stay[layer + 1]:
-        for row in range(n_rows):
-            if stop[row] > start[row]:
-                rows[kept], start[kept], stop[kept] = rows[row], start[row], stop[row]
-                kept += 1
-    else:
-        kept = n_rows
-    n_ops = 0
-    for member in range(place.n_members):
-        n_ops += shared[FIRST_MEMBER + LINE * member + LAYER_OPS]
-    state[TOTAL_OPS] += n_ops
-    state[N_ROWS], state[SIDE], state[LAYER] = kept, 1 - side, layer + 1
-    advance(place, kept + (n_rows - kept) * (n_layers - layer))
-    show(place, layer + 1, n_ops)
-
-
-@inline
-def next_step(net, work, place, fresh):
-    """What the leader finds at a layer boundary."""
-    layer = work.state[LAYER]
-    return THROUGH if layer == net.low.shape[0] else must_leave(place, layer, fresh)
-
-
-@kernel
-def run_rows(net, conn, prune, work, own, place):
-    """Take a row group through all layers, alone or with others.
-
-    Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (the next matrix needs room for
-    ``state[NEEDED]`` entries); in the last two cases the same call, by a crew of any size, goes on from there.
-    """
-    state, fresh, step = work.state, True, np.int64(COMPUTE)
-    while True:
-        if place.member == 0:
-            step = np.int64(next_step(net, work, place, fresh))
-        step = decide(place, step)
-        if step != COMPUTE:
-            return step
-        fresh = False
-        layer = state[LAYER]
-        if state[SIDE] == 0:
-            step = np.int64(layer_on_rows(net, conn, layer, work.ids0, work.values0, work.ids1, work.values1, work, own, place))
-        else:
-            step = np.int64(layer_on_rows(net, conn, layer, work.ids1, work.values1, work.ids0, work.values0, work, own, place))
-        if step != COMPUTE:
-            return step
-        if place.member == 0:
-            finish_layer(net, prune, work, place)
-
-
-@kernel
-def sum_rows(n_rows, start, stop, values, rows, sums):
-    """Add up each row in ascending neuron order."""
-    for row in range(n_rows):
-        total = 0.0
-        for p in range(start[row], stop[row]):
-            total += np.float64(values[p])
-        sums[rows[row]] = total

@@ -73,7 +73,13 @@ class Stream(NamedTuple):
 
 @inline
 def store_output(block, stride, count, ids, last, state, output):
-    """Append the activations of a block's instances to the output; False if there is too little room."""
+    """Append the activations of a block's instances to the output; False if there is too little room.
+
+    block : float32 (block_slots * stride,)    the last activations
+    ids : int64 (block_rows,)                  position in the row group of each instance
+    last : int32 (n_outputs,)                  neuron of the block that is each output
+    state : int64 (N_STATE,), output : Output  result
+    """
     indices, values = output.indices, output.values
     nnz = 0
     for j in last:
@@ -96,9 +102,12 @@ def store_output(block, stride, count, ids, last, state, output):
 
 
 @inline
-def finish_block(net, rows, work, output):
-    """Add up the current block's instances and store their activations, if asked for; False if the output is full."""
-    state, sums, last = work.state, rows.sums, net.last
+def finish_block(net, work, output):
+    """Add up the current block's instances and store their activations, if asked for; False if the output is full.
+
+    net : Neurons, work : BlockWork, output : Output
+    """
+    state, sums, last = work.state, work.sums, net.last
     count, stride = state[COUNT], state[STRIDE]
     block, ids = work.blocks[state[SIDE]], work.ids[state[SIDE]]
     if output.ids.shape[0] > 0 and not store_output(block, stride, count, ids, last, state, output):
@@ -113,7 +122,10 @@ def finish_block(net, rows, work, output):
 
 @inline
 def wait_for_layer(stream, work, place):
-    """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged."""
+    """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged.
+
+    stream : Stream, work : BlockWork, place : Place
+    """
     layer, ready, looks = work.state[LAYER], stream.ready, 0
     atomic_store(stream.at, AT_LAYER, layer)
     if atomic_load(ready, layer) == READY:
@@ -132,38 +144,47 @@ def wait_for_layer(stream, work, place):
 
 
 @inline
-def next_step(net, rows, work, output, stream, place, prune, fresh):
-    """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in."""
+def next_step(net, work, output, stream, place, prune, fresh):
+    """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in.
+
+    net : Neurons, work : BlockWork, output : Output, stream : Stream, place : Place
+    """
     state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
     step = COMPUTE
     while state[COUNT] == 0 or state[LAYER] == n_layers:
-        if state[COUNT] > 0 and not finish_block(net, rows, work, output):
+        if state[COUNT] > 0 and not finish_block(net, work, output):
             return GROW
-        found = next_block(net, rows, work, block_rows, prune, place, n_layers)
+        found = next_block(net, work, block_rows, prune, place, n_layers)
         if found == NOTHING:
             return THROUGH
         step = LOAD if found == NEW else COMPUTE
     if step == LOAD:
         return LOAD
-    step = must_leave(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), fresh)
+    step = must_leave(place, state[GROUP_DONE] // max(work.rows.shape[0], 1), fresh)
     return wait_for_layer(stream, work, place) if step == COMPUTE and stream.ready.shape[0] > 0 else step
 
 
 @inline
-def load_together(net, rows, work, first_layer, by_rows, column, place):
-    """Bring this member's lanes of a new block in; return the multiply-adds."""
+def load_together(net, work, first_layer, by_rows, column, place):
+    """Bring this member's lanes of a new block in; return the multiply-adds.
+
+    net : Neurons, work : BlockWork, first_layer : FirstLayer, column : Column, place : Place
+    """
     n_tiles, stride = (work.state[STRIDE] + TILE - 1) // TILE, work.state[STRIDE]
     first = min(share(n_tiles, place.member, place.n_members) * TILE, stride)
     last = min(share(n_tiles, place.member + 1, place.n_members) * TILE, stride)
     if by_rows:
-        return fill_through_first_layer(net, rows, work, first_layer, column.sums, first, last)
-    fill_block(net, rows, work, first, last)
+        return fill_through_first_layer(net, work, first_layer, column.sums, first, last)
+    fill_block(net, work, first, last)
     return np.int64(0)
 
 
 @inline
 def compute_together(net, conn, is_dense, work, column, place):
-    """Run this member's columns of the current layer on the current block; return the multiply-adds."""
+    """Run this member's columns of the current layer on the current block; return the multiply-adds.
+
+    net : Neurons, conn : Connections, work : BlockWork, column : Column, place : Place
+    """
     state, member, n_members = work.state, place.member, place.n_members
     layer, side = state[LAYER], state[SIDE]
     n_outputs = net.widths[layer + 1]
@@ -173,12 +194,16 @@ def compute_together(net, conn, is_dense, work, column, place):
         first = first_column(conn, layer, n_outputs, member, n_members)
         last = first_column(conn, layer, n_outputs, member + 1, n_members)
     x, y = work.blocks[side], work.blocks[1 - side]
-    return state[COUNT] * layer_on_block(net, conn, is_dense, layer, x, y, state[STRIDE], first, last, column)
+    return state[COUNT] * layer_on_block(net, conn, layer, x, y, state[STRIDE], first, last, column, is_dense)
 
 
 @inline
-def finish_step(net, rows, work, place, prune, table):
-    """The leader's part after a layer of a block: count, drop instances that are finished or the same, join rests of blocks."""
+def finish_step(net, work, place, prune, table):
+    """The leader's part after a layer of a block: count, drop instances that are finished or the same, join rests of blocks.
+
+    net : Neurons, work : BlockWork, place : Place
+    table : int32 (2 * block_rows or more,)    scratch, see `merge_instances`
+    """
     state, shared, n_ops = work.state, place.shared, 0
     layer, n_layers = state[LAYER] + 1, net.low.shape[0]
     for member in range(place.n_members):
@@ -186,19 +211,22 @@ def finish_step(net, rows, work, place, prune, table):
     state[TOTAL_OPS] += n_ops
     state[LAYER] = layer
     count_done(work, place, state[COUNT])
-    show(place, state[GROUP_DONE] // max(rows.rows.shape[0], 1), n_ops)
+    show(place, state[GROUP_DONE] // max(work.rows.shape[0], 1), n_ops)
     if prune and net.zeros_stay[layer] and layer < n_layers:
-        count_done(work, place, drop_finished(net, rows, work) * (n_layers - layer))
+        count_done(work, place, drop_finished(net, work) * (n_layers - layer))
         checkpoint = find_checkpoint(work)
         if state[COUNT] > 0 and checkpoint >= 0:
-            if rows.twin.shape[0] > 0:
-                count_done(work, place, merge_instances(net, rows, work, table) * (n_layers - layer))
-            at_checkpoint(net, rows, work, work.ids.shape[1], checkpoint)
+            if work.twin.shape[0] > 0:
+                count_done(work, place, merge_instances(net, work, table) * (n_layers - layer))
+            at_checkpoint(net, work, work.ids.shape[1], checkpoint)
 
 
 @inline
 def swap(work):
-    """Make the block that was written the current one."""
+    """Make the block that was written the current one.
+
+    work : BlockWork
+    """
     state = work.state
     side = state[SIDE]
     for i in range(state[COUNT]):
@@ -207,24 +235,27 @@ def swap(work):
 
 
 @kernel
-def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, column, output, stream, place):
+def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, work, column, output, stream, place):
     """Take a row group through all layers, block by block, alone or with others.
 
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
     THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
     activations); in the last two cases the same call, by a crew of any size, goes on from there.
+
+    net : Neurons, conn : Connections, first_layer : FirstLayer, work : BlockWork, column : Column
+    output : Output, stream : Stream, place : Place
     """
     fresh, step = True, np.int64(COMPUTE)
     member, shared = place.member, place.shared
     while True:
         if member == 0:
-            step = np.int64(next_step(net, rows, work, output, stream, place, prune, fresh))
+            step = np.int64(next_step(net, work, output, stream, place, prune, fresh))
         step = decide(place, step)
         if step != COMPUTE and step != LOAD:
             return step
         fresh = False
         if step == LOAD:
-            n_ops = load_together(net, rows, work, first_layer, by_rows, column, place)
+            n_ops = load_together(net, work, first_layer, by_rows, column, place)
         else:
             n_ops = compute_together(net, conn, is_dense, work, column, place)
         shared[FIRST_MEMBER + LINE * member + LAYER_OPS] = n_ops
@@ -235,4 +266,4 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, rows, work, col
             if step == COMPUTE:
                 swap(work)
             if step == COMPUTE or by_rows:
-                finish_step(net, rows, work, place, prune, column.table)
+                finish_step(net, work, place, prune, column.table)

@@ -1,10 +1,11 @@
-"""How instances come into a dense block: spread out, or through the first layer entry by entry; or from a pool."""
+"""Brings instances into a dense block: spread out, or through the first layer entry by entry; or from a pool."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from backends.common.jit import inline
+from backends.common.kernels.activation import activate
 from backends.numba_cpu.dense.kernels.moves import clear_padding, padded, slot
 from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, STRIDE, count_done, first_pool, join_pool
 
@@ -18,9 +19,12 @@ BAND = 256
 
 
 @inline
-def pick_rows(rows, work, block_rows, skip_empty):
-    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones)."""
-    state, ids, group, indptr = work.state, work.ids[0], rows.rows, rows.indptr
+def pick_rows(work, block_rows, skip_empty):
+    """Choose the next instances of the input for the current block; return how many were passed (with skipped ones).
+
+    work : BlockWork
+    """
+    state, ids, group, indptr = work.state, work.ids[0], work.rows, work.indptr
     begin = state[CURSOR]
     cursor, count = begin, 0
     while cursor < group.shape[0] and count < block_rows:
@@ -34,13 +38,15 @@ def pick_rows(rows, work, block_rows, skip_empty):
 
 
 @inline
-def fill_block(net, rows, work, first, last):
+def fill_block(net, work, first, last):
     """Bring lanes ``first .. last`` of the current block in from the input, a band of neurons at a time, which the cache holds.
 
     The entries of an instance are in ascending order.
+
+    net : Neurons, work : BlockWork
     """
     state, ids, at, block = work.state, work.ids[0], work.ids[1], work.blocks[0]
-    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
     stride, n_neurons, present = state[STRIDE], net.widths[0], min(last, state[COUNT])
     for i in range(first, present):
         at[i] = indptr[group[ids[i]]]
@@ -58,10 +64,13 @@ def fill_block(net, rows, work, first, last):
 
 
 @inline
-def load_block(net, rows, work, block_rows, skip_empty):
-    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones)."""
-    passed = pick_rows(rows, work, block_rows, skip_empty)
-    fill_block(net, rows, work, 0, work.state[STRIDE])
+def load_block(net, work, block_rows, skip_empty):
+    """Fill the current block with the next instances of the input; return how many were passed (with skipped ones).
+
+    net : Neurons, work : BlockWork
+    """
+    passed = pick_rows(work, block_rows, skip_empty)
+    fill_block(net, work, 0, work.state[STRIDE])
     return passed
 
 
@@ -70,6 +79,10 @@ def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
     """Add one instance's sums of the first layer to ``sums[offset ..]``; return the multiply-adds.
 
     An output's terms come in the order of the instance's entries, which is ascending: the order of all kernels.
+
+    entries : int64 (n_inputs + 1,), first_layer : FirstLayer                  its indptr, and all of it
+    indices : int32 or int64 (nnz,), values : float32 (nnz,)                   the instance, from `begin` to `end`
+    sums : float32 (TILE * pitch,)                                             result, added to
     """
     starts, outputs, weights, n_ops = entries, first_layer.ids, first_layer.weights, 0
     for p in range(begin, end):
@@ -82,14 +95,17 @@ def add_row(entries, first_layer, indices, values, begin, end, sums, offset):
 
 
 @inline
-def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
+def fill_through_first_layer(net, work, first_layer, sums, first, last):
     """Bring lanes ``first .. last`` of the current block in as they are after the first layer; return the multiply-adds.
 
     Instances with few entries take less to push through their connections than to be spread out densely. They are added up a
     few at a time in rows of their own, and stored together, so that each line of the block is written once.
+
+    net : Neurons, work : BlockWork, first_layer : FirstLayer
+    sums : float32 (TILE * pitch,)    scratch, see `Column`
     """
     state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
-    group, indptr, indices, values = rows.rows, rows.indptr, rows.indices, rows.values
+    group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
     biases, biases_at, low, high, n_outputs = net.bias, net.bias_at[0], net.low[0], net.high[0], net.widths[1]
     bias_always = net.bias_always
     stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
@@ -104,23 +120,22 @@ def fill_through_first_layer(net, rows, work, first_layer, sums, first, last):
             bias, base = biases[biases_at + j], slot(j) * stride + begin
             at_zero = bias if bias_always else np.float32(0)
             for lane in range(n_lanes):
-                total = sums[np.uint64(pitch * lane + j)]
-                z = total + bias if total != 0 else at_zero
-                z = low if z < low else z
-                block[np.uint64(base + lane)] = high if z > high else z
+                block[np.uint64(base + lane)] = activate(sums[np.uint64(pitch * lane + j)], bias, at_zero, low, high)
     clear_padding(n_outputs, block, stride, max(count, first), last)
     return n_ops
 
 
 @inline
-def next_block(net, rows, work, block_rows, prune, place, n_layers):
+def next_block(net, work, block_rows, prune, place, n_layers):
     """Choose new instances for the current block, or else take those that wait longest in a pool into it.
 
     Returns NEW (the instances are still to be brought in), WAITED or NOTHING.
+
+    net : Neurons, work : BlockWork, place : Place
     """
     state = work.state
-    while state[CURSOR] < rows.rows.shape[0]:
-        passed = pick_rows(rows, work, block_rows, prune and net.zeros_stay[0])
+    while state[CURSOR] < work.rows.shape[0]:
+        passed = pick_rows(work, block_rows, prune and net.zeros_stay[0])
         count_done(work, place, (passed - state[COUNT]) * n_layers)
         if state[COUNT] > 0:
             return NEW

@@ -12,7 +12,11 @@ from backends.numba_cpu.layout.kernels.connections import stored_column
 
 @inline
 def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
-    """Collect the nonzero weights of a column of a dense layer; return how many there are."""
+    """Collect the nonzero weights of a column of a dense layer; return how many there are.
+
+    dense_weights : float32 (weights of all layers,)                                          the column's from `base` on
+    column_ids : uint16 or uint32 (n_inputs,), column_weights : float32 (n_inputs,)           result
+    """
     count = 0
     for i in range(n_inputs):
         weight = dense_weights[base + i]
@@ -25,7 +29,11 @@ def gather_column(dense_weights, base, n_inputs, column_ids, column_weights):
 
 @inline
 def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
-    """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used."""
+    """Run outputs ``first_output .. last_output`` of a layer that is stored dense; returns the connections used.
+
+    net : Neurons, conn : Connections, column : Column
+    x, y : float32 (block_slots * stride,)    activations before and after the layer
+    """
     biases, biases_at, weights, start, n_inputs = (
         net.bias,
         net.bias_at[layer],
@@ -48,10 +56,13 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
 
 
 @inline
-def layer_on_block(net, conn, is_dense, layer, x, y, stride, first_output, last_output, column):
+def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column, is_dense):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
     Returns the connections used.
+
+    net : Neurons, conn : Connections, column : Column
+    x, y : float32 (block_slots * stride,)    activations before and after the layer
     """
     if is_dense:
         return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)

@@ -1,4 +1,4 @@
-"""Instances of a block that have the same bits: one goes on for all of them."""
+"""Merges instances of a block that have the same bits: one goes on for all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ SAMPLE = 16
 
 @inline
 def hash_instances(bits, n_neurons, step, stride, count, digests):
-    """Hash the bits that each instance has in every `step`-th neuron."""
+    """Hash the bits that each instance has in every `step`-th neuron.
+
+    bits : int32 (block_slots * stride,)    a block of float32 seen as int32
+    digests : int32 (count,)                result
+    """
     for i in range(count):
         digests[i] = 0
     for j in range(0, n_neurons, step):
@@ -30,7 +34,10 @@ def hash_instances(bits, n_neurons, step, stride, count, digests):
 
 @inline
 def count_digests(digests, count, table):
-    """Count the different hashes, of which there are at most as many as different instances."""
+    """Count the different hashes, of which there are at most as many as different instances.
+
+    digests : int32 (count,), table : int32 (a power of two of at least twice the block,)    the table is scratch
+    """
     n_different, mask = 0, table.shape[0] - 1
     for k in range(table.shape[0]):
         table[k] = -1
@@ -46,7 +53,10 @@ def count_digests(digests, count, table):
 
 @inline
 def same_instances(bits, n_neurons, stride, a, b):
-    """Whether two instances have the same bits."""
+    """Whether two instances have the same bits.
+
+    bits : int32 (block_slots * stride,)    a block of float32 seen as int32
+    """
     for j in range(n_neurons):
         if bits[slot(j) * stride + a] != bits[slot(j) * stride + b]:
             return False
@@ -54,10 +64,12 @@ def same_instances(bits, n_neurons, stride, a, b):
 
 
 @inline
-def merge_instances(net, rows, work, table):
+def merge_instances(net, work, table):
     """Let one instance of the current block go on for all that have its bits, where that saves an eighth; return how many left.
 
     table : int32 (a power of two of at least twice the block,)
+
+    net : Neurons, work : BlockWork
     """
     state = work.state
     count, stride, side = state[COUNT], state[STRIDE], state[SIDE]
@@ -87,7 +99,7 @@ def merge_instances(net, rows, work, table):
         while not (digests[table[at]] == digests[i] and same_instances(bits, n_neurons, stride, np.int64(table[at]), i)):
             at = (at + 1) & mask
         if table[at] != i:
-            rows.twin[ids[i]] = ids[table[at]]
+            work.twin[ids[i]] = ids[table[at]]
     new_stride = padded(n_kept)
     x, y = work.blocks[side], work.blocks[1 - side]
     pack_instances(n_neurons, x, stride, ids, picked, n_kept, y, new_stride, work.ids[1 - side], digests, work.vectors)

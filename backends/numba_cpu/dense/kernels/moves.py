@@ -1,4 +1,4 @@
-"""Where neurons are in a dense block, and how instances get from one block to another."""
+"""Places neurons in dense blocks, and moves instances from one block to another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def padded(count):
 
 @inline
 def copy_instances(n_neurons, x, x_stride, x_ids, count, y, y_stride, y_ids, offset):
-    """Copy the first instances of block x to block y, from instance `offset` on."""
+    """Copy the first instances of block x to block y, from instance `offset` on.
+
+    x : float32 (block_slots * x_stride,), x_ids : int64 (count,)
+    y : float32 (block_slots * y_stride,), y_ids : int64 (offset + count,)    result
+    """
     for q in range(count):
         y_ids[offset + q] = x_ids[q]
     for j in range(n_neurons):
@@ -45,6 +49,10 @@ def pack_instances(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride,
 
     lanes : int32 (x_stride,)               scratch: of each vector, the lanes that are picked, then any others
     vectors : int32 (2, x_stride // LANES)  scratch: the vectors that have a picked lane, and where their instances go
+
+    x : float32 (block_slots * x_stride,), x_ids : int64 (x_stride,)
+    picked : int32 (n_picked,)              positions in block x, ascending
+    y : float32 (block_slots * y_stride,), y_ids : int64 (n_picked,)    result
     """
     n_vectors = 0
     for q in range(n_picked):
@@ -65,7 +73,10 @@ def pack_instances(n_neurons, x, x_stride, x_ids, picked, n_picked, y, y_stride,
 
 @inline
 def clear_padding(n_neurons, block, stride, first, last):
-    """Zero lanes ``first .. last`` of a block, which hold no instance."""
+    """Zero lanes ``first .. last`` of a block, which hold no instance.
+
+    block : float32 (block_slots * stride,)
+    """
     if first < last:
         for j in range(n_neurons):
             for i in range(first, last):

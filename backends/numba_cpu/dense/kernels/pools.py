@@ -25,8 +25,14 @@ LOOK = 16
 
 
 class BlockWork(NamedTuple):
-    """A row group's dense blocks, which all members of its crew work on.
+    """A row group and its dense blocks, which all members of its crew work on; the blocks belong to the worker that opened it.
 
+    indptr : int32 or int64 (n_instances + 1,)         the matrix that has the rows, CSR; int64 from 2**31 entries on
+    indices : int32 or int64 (nnz,), values : float32 (nnz,)
+    rows : int64 (n_rows,)                             the rows of the group
+    sums : float64 (n_rows,)                           result: sum of each row of the last activations
+    retired : uint8 (n_rows,), or (0,)                 result, if the output is wanted: rows that were saturated
+    twin : int64 (n_rows,), or (0,)                    result, if rows are merged: the one that went on for it; or -1
     blocks : float32 (2, block_slots * block_rows)     the current block and the next; they swap at every layer
     ids : int64 (2, block_rows)                        position in the row group of each instance
     pools : float32 (n_checkpoints, block_slots * block_rows // 2)
@@ -34,10 +40,17 @@ class BlockWork(NamedTuple):
     pool_count : int64 (n_checkpoints,)
     checkpoints : int64 (n_checkpoints,)               layers after which rests of blocks are joined, ascending
     alive, below : int32 (block_rows,)                 not zero: the instance has a nonzero activation; one below the maximum
-    vectors : int32 (2, block_rows // LANES)           see `dense_moves.pack_instances`
-    state : int64 (N_STATE,)
+    vectors : int32 (2, block_rows // LANES)           see `moves.pack_instances`
+    state : int64 (N_STATE,)                           entries CURSOR, COUNT, STRIDE, ...
     """
 
+    indptr: NDArray[np.signedinteger]
+    indices: NDArray[np.signedinteger]
+    values: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    retired: NDArray[np.uint8]
+    twin: NDArray[np.int64]
     blocks: NDArray[np.float32]
     ids: NDArray[np.int64]
     pools: NDArray[np.float32]
@@ -76,25 +89,6 @@ class FirstLayer(NamedTuple):
     weights: NDArray[np.float32]
 
 
-class Rows(NamedTuple):
-    """A row group's input (CSR) and where its results go.
-
-    indptr, indices : int32, values : float32              all instances of the input (int64 from 2**31 entries on)
-    rows : int64 (n_rows,)                                 the instances of this group
-    sums : float64 (n_rows,)                               result: sum of each row of the last activations
-    retired : uint8 (n_rows,), or (0,)                     result, if the output is wanted: rows that were saturated
-    twin : int64 (n_rows,), or (0,)                        result, if rows are merged: the one that went on for it; or -1
-    """
-
-    indptr: NDArray[np.signedinteger]
-    indices: NDArray[np.signedinteger]
-    values: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    retired: NDArray[np.uint8]
-    twin: NDArray[np.int64]
-
-
 @inline
 def saves(n_kept, count, stride):
     """Whether a block of `count` instances gets an eighth smaller, and by a vector, if only `n_kept` stay."""
@@ -109,6 +103,9 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
 
     `bits` is the block seen as int32: the OR of all bits of an instance is zero only if all its activations are, and the OR of
     all differences from the maximum is zero only if all are at it.
+
+    bits : int32 (block_slots * stride,)    a block of float32 seen as int32
+    alive, below : int32 (block_rows,)      result, see `BlockWork`
     """
     for i in range(count):
         alive[i], below[i] = 0, 0 if retire else 1
@@ -133,8 +130,11 @@ def find_kept(bits, n_neurons, stride, count, full_bits, retire, alive, below):
 
 
 @inline
-def drop_finished(net, rows, work):
-    """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left."""
+def drop_finished(net, work):
+    """Drop instances of the current block that are dead or retire, where that saves an eighth of it; return how many left.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, stride, side, layer = state[COUNT], state[STRIDE], state[SIDE], state[LAYER]
     n_neurons, retire, alive, below = net.widths[layer], net.full_stays[layer], work.alive, work.below
@@ -147,9 +147,9 @@ def drop_finished(net, rows, work):
         if alive[i] & 0x7FFFFFFF == 0:
             continue
         if below[i] == 0:
-            rows.sums[ids[i]] = net.full_sum[0]
-            if rows.retired.shape[0] > 0:
-                rows.retired[ids[i]] = 1
+            work.sums[ids[i]] = net.full_sum[0]
+            if work.retired.shape[0] > 0:
+                work.retired[ids[i]] = 1
         else:
             alive[picked] = i
             picked += 1
@@ -164,7 +164,10 @@ def drop_finished(net, rows, work):
 
 @inline
 def join_pool(net, work, checkpoint):
-    """Take what waits in the pool into the current block; the two fit together."""
+    """Take what waits in the pool into the current block; the two fit together.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, waiting, side = state[COUNT], work.pool_count[checkpoint], state[SIDE]
     n_neurons = net.widths[work.checkpoints[checkpoint]]
@@ -181,7 +184,10 @@ def join_pool(net, work, checkpoint):
 
 @inline
 def wait_in_pool(net, work, checkpoint):
-    """Put the current block, half full at the most, into an empty pool."""
+    """Put the current block, half full at the most, into an empty pool.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     count, side = state[COUNT], state[SIDE]
     n_neurons = net.widths[work.checkpoints[checkpoint]]
@@ -193,7 +199,10 @@ def wait_in_pool(net, work, checkpoint):
 
 @inline
 def first_pool(work):
-    """Number of the earliest checkpoint where instances wait; -1 if there is none."""
+    """Number of the earliest checkpoint where instances wait; -1 if there is none.
+
+    work : BlockWork
+    """
     for checkpoint in range(work.checkpoints.shape[0]):
         if work.pool_count[checkpoint] > 0:
             return checkpoint
@@ -202,14 +211,20 @@ def first_pool(work):
 
 @inline
 def count_done(work, place, amount):
-    """Count rows x layers that are done, in all and of this row group."""
+    """Count rows x layers that are done, in all and of this row group.
+
+    work : BlockWork, place : Place
+    """
     advance(place, amount)
     work.state[GROUP_DONE] += amount
 
 
 @inline
 def find_checkpoint(work):
-    """Number of the checkpoint that the current layer is; -1 if it is none."""
+    """Number of the checkpoint that the current layer is; -1 if it is none.
+
+    work : BlockWork
+    """
     layer, checkpoints, checkpoint = work.state[LAYER], work.checkpoints, 0
     while checkpoint < checkpoints.shape[0] and checkpoints[checkpoint] < layer:
         checkpoint += 1
@@ -219,12 +234,15 @@ def find_checkpoint(work):
 
 
 @inline
-def at_checkpoint(net, rows, work, block_rows, checkpoint):
-    """Join rests of blocks; wait here if more can still come."""
+def at_checkpoint(net, work, block_rows, checkpoint):
+    """Join rests of blocks; wait here if more can still come.
+
+    net : Neurons, work : BlockWork
+    """
     state = work.state
     if state[COUNT] * 2 <= block_rows and work.pool_count[checkpoint] > 0:
         join_pool(net, work, checkpoint)
     earlier = first_pool(work)
-    more_to_come = state[CURSOR] < rows.rows.shape[0] or (earlier >= 0 and earlier < checkpoint)
+    more_to_come = state[CURSOR] < work.rows.shape[0] or (earlier >= 0 and earlier < checkpoint)
     if state[COUNT] * 2 <= block_rows and more_to_come:
         wait_in_pool(net, work, checkpoint)

@@ -13,7 +13,12 @@ from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, S
 
 @inline
 def count_nonzeros(net, stands_for, starts, work, counts):
-    """Count the nonzeros of each instance of the current block, with those that merged outputs stand for."""
+    """Count the nonzeros of each instance of the current block, with those that merged outputs stand for.
+
+    net : Neurons, work : BlockWork
+    stands_for : int32 (outputs of all layers,), starts : int64 (n_layers,)    see `count_blocks`
+    counts : int32 (n_layers + 1, n_rows)                                      result, in row `layer`
+    """
     state, tally = work.state, work.alive
     layer, count, stride = state[LAYER], state[COUNT], state[STRIDE]
     block, ids, of_layer = work.blocks[state[SIDE]], work.ids[state[SIDE]], counts[layer]
@@ -30,26 +35,27 @@ def count_nonzeros(net, stands_for, starts, work, counts):
 
 
 @kernel
-def count_blocks(net, conn, stands_for, starts, rows, work, column, counts):
+def count_blocks(net, conn, stands_for, starts, work, column, counts):
     """Take all rows through all layers, block by block, and count their nonzeros.
 
-    stands_for : int32                       how many of the network's outputs each one stands for
-    starts : int64 (n_layers,)               where each layer's outputs start in it
-    counts : int32 (n_layers + 1, n_rows)    result; must be zero, which is what instances that are dropped keep
+    net : Neurons, conn : Connections, work : BlockWork, column : Column
+    stands_for : int32 (outputs of all layers,)    how many of the network's outputs each one stands for
+    starts : int64 (n_layers,)                     where each layer's outputs start in it
+    counts : int32 (n_layers + 1, n_rows)          result; must be zero, which is what instances that are dropped keep
     """
     state, block_rows, n_layers = work.state, work.ids.shape[1], net.low.shape[0]
-    while state[CURSOR] < rows.rows.shape[0]:
-        load_block(net, rows, work, block_rows, net.zeros_stay[0])
+    while state[CURSOR] < work.rows.shape[0]:
+        load_block(net, work, block_rows, net.zeros_stay[0])
         count_nonzeros(net, stands_for, starts, work, counts)
         while state[COUNT] > 0 and state[LAYER] < n_layers:
             layer, side = state[LAYER], state[SIDE]
             layer_on_block(
-                net, conn, False, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE],
-                np.int64(0), net.widths[layer + 1], column,
+                net, conn, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE], np.int64(0), net.widths[layer + 1],
+                column, is_dense=False,
             )  # fmt: skip
             for i in range(state[COUNT]):
                 work.ids[1 - side, i] = work.ids[side, i]
             state[SIDE], state[LAYER] = 1 - side, layer + 1
             count_nonzeros(net, stands_for, starts, work, counts)
             if net.zeros_stay[layer + 1]:
-                drop_finished(net, rows, work)
+                drop_finished(net, work)

@@ -116,7 +116,7 @@ def _loop(
 
 
 def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
-    """Add the bias and clamp."""
+    """Add the bias and clamp: `backends.common.kernels.activation.activate`, for a vector of sums."""
     z = builder.select(builder.fcmp_unordered("!=", z, _zero(z.type.count)), builder.fadd(z, bias), bias_at_zero)
     z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
     return builder.select(builder.fcmp_ordered(">", z, high), high, z)
@@ -184,7 +184,17 @@ def _python_column(
     x: Any, stride: int, tile_width: int, inputs: Any, start: int, count: int,
     weights: Any, weights_from: int, step: int, y: Any, slot: int, bias: Any, bias_at_zero: Any, low: Any, high: Any,
 ) -> None:  # fmt: skip
-    """The same in NumPy, for runs with the JIT disabled."""
+    """Compute one output for all instances of a block: what `column_of_block` does, in NumPy for runs without the JIT.
+
+    y[slot, i] = clamp(bias + sum of x[row of inputs[start + k], i] * weights[weights_from + k * step] over 0 <= k < count), for
+    0 <= i < stride; `bias_at_zero` takes the place of bias + sum where the sum is zero. `tile_width` instances are taken at a
+    time. Clamp and bias are those of `backends.common.kernels.activation`, a vector at a time.
+
+    x, y : float32 (block_slots * stride,)           rows `stride` apart; a neuron's is neuron + (neuron >> SKEW_SHIFT)
+    inputs : uint16 or uint32 (connections,)         input neurons
+    weights : float32 (connections,), or (1,) with step 0
+    bias, bias_at_zero, low, high : float32
+    """
     z = np.zeros(stride, np.float32)
     for k in range(count):
         row = int(inputs[start + k])
@@ -231,14 +241,12 @@ def _compiled_pick() -> Callable[..., None]:
 
 
 def _python_pick(x: Any, x_at: int, order: Any, order_at: int, y: Any, y_at: int) -> None:
+    """Pick lanes of a vector: y[y_at + i] = x[x_at + order[order_at + i] % 8] for 0 <= i < 8.
+
+    x, y : float32 (floats of a block,), order : int32 (lanes,)
+    """
     y[y_at : y_at + LANES] = x[x_at + (order[order_at : order_at + LANES] & (LANES - 1))]
 
 
 column_of_block = _python_column if JIT_DISABLED else _compiled_column()
-# column_of_block(x, stride, tile_width, inputs, start, count, weights, weights_from, step, y, slot, bias, bias_at_zero, low,
-# high): y[slot, i] = clamp(bias + sum of x[row of inputs[start + k], i] * weights[weights_from + k * step] over
-# 0 <= k < count), for 0 <= i < stride. x and y are flat float32 blocks of rows `stride` apart; a neuron's row is
-# neuron + (neuron >> SKEW_SHIFT); bias_at_zero is the result where the sum is zero. `tile_width` instances are taken at a time.
-
 pick8 = _python_pick if JIT_DISABLED else _compiled_pick()
-# pick8(x, x_at, order, order_at, y, y_at): y[y_at + i] = x[x_at + order[order_at + i] % 8] for 0 <= i < 8; order is int32.

@@ -1,1 +1,1 @@
-"""Where a column's connections lie, in compiled code."""
+"""Compiled code that finds connections in the packed layers."""

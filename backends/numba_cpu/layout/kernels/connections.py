@@ -1,4 +1,4 @@
-"""Where a column's connections are in the compact storage of `packing.Connections`."""
+"""Finds a column's connections in the compact storage of `packing.Connections`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from backends.numba_cpu.kernels.team import cut, share
 
 @inline
 def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position):
-    """Where the ids of the output at a position start, and how many there are."""
+    """Where the ids of the output at a position start, and how many there are.
+
+    indptr : int64 (all,), column : uint16 or uint32 (all,)    see `packing.Connections`
+    """
     c = entry_or(column, column_at + position, column_at >= 0, position)
     begin = entry_or(indptr, indptr_at + c, degree < 0, c * degree)
     return ids_at + begin, entry_or(indptr, indptr_at + c + 1, degree < 0, begin + degree) - begin
@@ -16,7 +19,10 @@ def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position
 
 @inline
 def first_column(conn, layer, n_outputs, member, n_members):
-    """First position that falls to a member, so that all have equally many connections."""
+    """First position that falls to a member, so that all have equally many connections.
+
+    conn : Connections
+    """
     if conn.degree[layer] >= 0:
         return share(n_outputs, member, n_members)
     first = conn.indptr_at[layer]
