@@ -6,9 +6,10 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,9 +36,11 @@ from sparsednn.results.result import Result
 from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
 from sparsednn.rows.partition import alive_first, largest_group
-from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
-from sparsednn.simulator.tuning import AUTO, CHOSEN, Choice, choose_for
+from sparsednn.schedulers import AUTO, SCHEDULERS, Scheduler, SchedulerOptions
 from sparsednn.system.cores import usable_cores
+
+if TYPE_CHECKING:
+    from sparsednn.simulator.tuning import Choice
 
 MOST_THREADS = 4096
 """More would only be a mistake, and take minutes to be started."""
@@ -115,9 +118,9 @@ def infer(
     clock = _Clock()
     rows = canonical_inputs(inputs, network.n_inputs)
     clock.lap("load")
-    choice = None
+    choice = plan = None
     if scheduler == AUTO:
-        choice, opts = _choose(network, rows, backend, kernel_options, n_threads, opts)
+        choice, opts, plan = _choose(network, rows, backend, kernel_options, n_threads, opts)
         scheduler = choice.scheduler
     if isinstance(scheduler, str):
         scheduler = make_scheduler(scheduler, opts.scheduler_options)
@@ -126,8 +129,9 @@ def infer(
     layer_nnz = column_imbalance(as_run, n_workers)
     share = _ordered(loaded(comm, rows, opts.row_ids), opts)
     clock.lap("hash")
-    stages = stages_of(as_run, opts.rebalance_after, lambda part: _prepare(backend, part, kernel_options, n_threads, opts))
-    del as_run  # the plans have copies of their own
+    prepare = partial(_prepare, backend, kernel=kernel_options, n_threads=n_threads, options=opts, made=plan)
+    stages = stages_of(as_run, opts.rebalance_after, prepare)
+    del as_run, plan, prepare  # the plans have copies of their own
     clock.lap("prepare")
     _warm_up(backend, stages, len(share.ids), scheduler.n_row_groups(n_workers), opts)
     clock.lap("compile")
@@ -192,14 +196,18 @@ class _Clock:
 
 def _choose(
     network: Network, rows: sp.csr_array, backend: Backend, kernel: KernelOptions, n_threads: int, options: InferOptions
-) -> tuple[Choice, InferOptions]:
-    """Let rank 0 choose by its own rows for all processes."""
-    comm, found = options.communicator, None
+) -> tuple[Choice, InferOptions, Any]:
+    """Let rank 0 choose by its own rows for all processes; the plan that it has made for that can be run if it is whole."""
+    comm, found, plan = options.communicator, None, None
     if comm.rank == 0:
-        choice, chosen = choose_for(network, rows, backend, kernel, n_threads, options)
+        from sparsednn.simulator.tuning import CHOSEN, prepare_and_choose
+
+        choice, chosen, plan = prepare_and_choose(network, rows, backend, kernel, n_threads, options)
         found = choice, {name: getattr(chosen, name) for name in CHOSEN}
     choice, values = comm.broadcast(found)
-    return choice, replace(options, **values)
+    chosen = replace(options, **values)
+    runs_as_given = not chosen.hashes_neurons and chosen.rebalance_after is None
+    return choice, chosen, plan if runs_as_given else None
 
 
 def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
@@ -220,12 +228,18 @@ def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | Non
     return redistribute(comm, share, parts)
 
 
-def _prepare(backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions) -> Any:
-    """Prepare a plan; where it can be, once on each node."""
+def _prepare(
+    backend: Backend, network: Network, kernel: KernelOptions, n_threads: int, options: InferOptions, made: Any = None
+) -> Any:
+    """Prepare a plan unless it is made already; where it can be, once on each node."""
     comm = options.communicator
+
+    def make() -> Any:
+        return backend.prepare(network, kernel, n_threads) if made is None else made
+
     if not (options.share_network and options.residency in backend.plans_can_be_shared):
-        return backend.prepare(network, kernel, n_threads)
-    return comm.share(lambda: backend.prepare(network, kernel, n_threads))
+        return make()
+    return comm.share(make)
 
 
 def _warm_up(backend: Backend, stages: list[Stage], n_rows: int, n_groups: int, options: InferOptions) -> None:
