@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsednn.arguments.arrays import canonical_inputs
-from sparsednn.arguments.scalars import instance_of, whole_number
+from sparsednn.arguments.scalars import instance_of
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.network import Network
@@ -74,11 +74,7 @@ def simulate(
         As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
         tell categories.
     """
-    opts, cluster = _checked(network, backend, kernel, scheduler, cluster, options)
-    n_threads = whole_number("n_threads", n_threads, 1)
-    backend = load_backend(backend) if isinstance(backend, str) else backend
-    kernel = kernel_name(backend, kernel)
-    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
+    backend, kernel, opts, cluster = _checked(network, backend, kernel, scheduler, cluster, options)
     kernel_options = opts.kernel_options(kernel)
     model, kind = calibrated_model(backend, kernel_options, opts.calibration, cluster.assume)
     rows = canonical_inputs(inputs, network.n_inputs)
@@ -111,9 +107,9 @@ def simulate(
 
 
 def _checked(
-    network: Any, backend: Any, kernel: Any, scheduler: Any, cluster: Cluster | None, options: dict[str, Any]
-) -> tuple[InferOptions, Cluster]:
-    """Refuse what cannot be simulated before anything is loaded; return checked options and the cluster."""
+    network: Any, backend: Any, kernel: Any, scheduler: Any, cluster: Any, options: dict[str, Any]
+) -> tuple[Backend, str, InferOptions, Cluster]:
+    """Refuse what cannot be simulated; return the backend, the kernel's full name, checked options and the cluster."""
     for name in REAL_TIME_ONLY:
         if name in options:
             raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
@@ -126,7 +122,10 @@ def _checked(
         raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
     if network.layers[-1].activation.low < 0:
         raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
-    return opts, cluster or Cluster()
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    kernel = kernel_name(backend, kernel)
+    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
+    return backend, kernel, opts, cluster or Cluster()
 
 
 def _what(

@@ -1,4 +1,4 @@
-"""Sparse deep neural networks: layers of weights in CSC form, biases and activations.
+"""A network: checks what a caller gives and puts it into layers; and the rule that a layer's bias follows.
 
 The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Challenge", HPEC 2019) is::
 
@@ -10,196 +10,21 @@ The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Cha
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from sparsednn.arguments.arrays import LARGEST, canonical_csc, finite_bias
-from sparsednn.arguments.scalars import instance_of, real_number
+from sparsednn.arguments.arrays import canonical_csc, finite_bias
+from sparsednn.arguments.scalars import instance_of
 from sparsednn.errors import OptionError, OptionTypeError
+from sparsednn.network.activation import Activation, Float32, relu
+from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 
 BiasOn = Literal["nonzero", "all"]
-Float32 = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """An activation that clamps: ``y = min(max(z, low), high)``, for every neuron, whatever its sum.
-
-    Raises
-    ------
-    TypeError
-        If a limit is no real number, or `name` no text.
-    ValueError
-        If a limit is NaN or beyond float32, no number lies between them, or `name` is empty.
-    """
-
-    name: str
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        """Check the limits, and keep them as plain numbers."""
-        instance_of("Activation: name", self.name, str, "text is needed")
-        if not self.name:
-            raise OptionError("Activation: name is empty")
-        for end in ("low", "high"):
-            limit = real_number(f"Activation({self.name!r}): {end}", getattr(self, end))
-            if math.isfinite(limit) and abs(limit) > LARGEST:
-                raise OptionError(f"Activation({self.name!r}): {end}={limit}: beyond float32; use math.inf for no limit")
-            object.__setattr__(self, end, limit)
-        if not np.float32(self.low) <= np.float32(self.high) or self.low == math.inf or self.high == -math.inf:
-            raise OptionError(
-                f"Activation({self.name!r}): low={self.low}, high={self.high}: no finite number lies between them"
-            )
-
-    def __call__(self, z: Float32) -> Float32:
-        """Apply it to an array of float32; NaN stays NaN."""
-        return np.minimum(np.maximum(z, np.float32(self.low)), np.float32(self.high))
-
-
-def relu() -> Activation:
-    """Return the rectifier ``max(z, 0)``."""
-    return Activation("relu", 0.0, math.inf)
-
-
-def clipped_relu(maximum: float) -> Activation:
-    """Return the rectifier of the Graph Challenge, ``min(max(z, 0), maximum)``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `maximum` is not a positive number that float32 has.
-    """
-    limit = real_number("clipped_relu: maximum", maximum)
-    with np.errstate(under="ignore"):
-        if not np.float32(min(limit, LARGEST)) > 0:
-            raise OptionError(f"clipped_relu(maximum={maximum}): the maximum must be above 0 in float32")
-    return Activation("clipped_relu", 0.0, limit)
-
-
-def identity() -> Activation:
-    """Return the activation that changes nothing."""
-    return Activation("identity", -math.inf, math.inf)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """One layer: an ``n_inputs x n_outputs`` weight matrix in CSC form, a bias for each output and an activation.
-
-    Attributes
-    ----------
-    n_inputs, n_outputs : int
-        Neurons before and after the layer.
-    indptr : int64 array, shape (n_outputs + 1,)
-        Where each output neuron's connections start.
-    indices : int32 array, shape (nnz,)
-        Input neuron of each connection, ascending within an output neuron; in a hashed network, in the order that they had
-        before (see `sparsednn.rows.hashing.hash_neurons`).
-    values : float32 array, shape (nnz,)
-        Weights, none of them zero; may be a broadcast view when all are equal.
-    bias : float32 array, shape (n_outputs,)
-    activation : Activation
-    """
-
-    n_inputs: int
-    n_outputs: int
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    values: Float32
-    bias: Float32
-    activation: Activation
-
-    @property
-    def nnz(self) -> int:
-        """Number of connections."""
-        return int(self.indptr[-1])
-
-    def to_scipy(self) -> sp.csc_array:
-        """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
-        data = np.ascontiguousarray(self.values)
-        return sp.csc_array((data, self.indices, self.indptr), shape=(self.n_inputs, self.n_outputs))
-
-    def expanded(self) -> Layer:
-        """Return this layer."""
-        return self
-
-    def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
-        """Return this layer, and None: its columns are not known to repeat."""
-        return self, None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RepeatedLayer:
-    """A layer in which columns are repeated and stored once; all weights are the same, and so are all biases.
-
-    To whoever does not know it is a `Layer`: `indptr`, `indices` and `values` are made when they are asked for.
-
-    Attributes
-    ----------
-    n_inputs, n_outputs : int
-    columns : uint16 or int32 array, shape (n_distinct, degree)
-        Input neurons of each distinct column, ascending.
-    column : int32 array, shape (n_outputs,)
-        The distinct column of each output neuron; each one is in use.
-    weight, constant_bias : float32
-    activation : Activation
-    """
-
-    n_inputs: int
-    n_outputs: int
-    columns: NDArray[np.uint16] | NDArray[np.int32]
-    column: NDArray[np.int32]
-    weight: np.float32
-    constant_bias: np.float32
-    activation: Activation
-
-    @property
-    def nnz(self) -> int:
-        """Number of connections."""
-        return self.n_outputs * int(self.columns.shape[1])
-
-    @property
-    def indptr(self) -> NDArray[np.int64]:
-        """Where each output neuron's connections start: int64, shape (n_outputs + 1,)."""
-        return np.arange(0, self.nnz + 1, self.columns.shape[1], dtype=np.int64)
-
-    @property
-    def indices(self) -> NDArray[np.int32]:
-        """Input neuron of each connection: int32, shape (nnz,)."""
-        indices: NDArray[np.int32] = self.columns.astype(np.int32)[self.column].reshape(-1)
-        return indices
-
-    @property
-    def values(self) -> Float32:
-        """Weights: a broadcast view of float32, shape (nnz,)."""
-        return np.broadcast_to(self.weight, (self.nnz,))
-
-    @property
-    def bias(self) -> Float32:
-        """Biases: a broadcast view of float32, shape (n_outputs,)."""
-        return np.broadcast_to(self.constant_bias, (self.n_outputs,))
-
-    def to_scipy(self) -> sp.csc_array:
-        """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
-        return self.expanded().to_scipy()
-
-    def expanded(self) -> Layer:
-        """Return the layer with every column on its own."""
-        return Layer(self.n_inputs, self.n_outputs, self.indptr, self.indices, self.values, self.bias, self.activation)
-
-    def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
-        """Return a layer of the distinct columns, and the one of each output: int32, shape (n_outputs,)."""
-        every = replace(self, n_outputs=len(self.columns), column=np.arange(len(self.columns), dtype=np.int32))
-        return every.expanded(), self.column
-
-
-AnyLayer = Layer | RepeatedLayer
 
 
 @dataclass(frozen=True, slots=True)
