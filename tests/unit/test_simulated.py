@@ -24,6 +24,7 @@ from sparsednn.schedulers import (
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.simulator.executor import SimulatedExecutor
 from sparsednn.simulator.work import GroupCosts, Overheads
+from tests.schedulers import Validated
 
 ANY_WORK = SchedulerOptions(split_factor=2, recruiting_ratio=0, minimum_work=0)
 
@@ -58,7 +59,7 @@ def simulate(
 ) -> Timeline:
     """Run a scheduler, and check what must hold for every run."""
     executor = SimulatedExecutor(n_workers, trace=True, **changes)  # type: ignore[arg-type]
-    scheduler = SCHEDULERS[name](options)
+    scheduler = Validated(SCHEDULERS[name](options))
     domains = tuple(worker * n_domains // n_workers for worker in range(n_workers))
     timeline = executor.run(scheduler, Job(n_workers, len(groups), len(groups[0].alone_s), domains), groups)
     Trace(timeline.spans, {"scheduler": name, "kernel": "none", "simulated": True}).validate()

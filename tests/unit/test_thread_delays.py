@@ -24,6 +24,7 @@ from sparsednn.schedulers import (
     Scheduler,
     SchedulerOptions,
 )
+from tests.schedulers import Validated
 from tests.unit.test_threads import Recorder
 
 
@@ -70,7 +71,7 @@ def _stress(name: str, n_runs: int) -> None:
     with _watchdog():
         for seed in range(n_runs):
             rng = random.Random(f"{name} {seed}")
-            scheduler = _delayed(SCHEDULERS[name](_random_options(rng)), rng)
+            scheduler = _delayed(Validated(SCHEDULERS[name](_random_options(rng))), rng)
             n_workers = rng.randint(1, 8)
             n_groups = scheduler.n_row_groups(n_workers)
             tasks = Jittery(rng)
