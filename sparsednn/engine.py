@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +141,7 @@ def infer(
         runs = [job.run() for _ in range(opts.repeats)]
     seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
-        "inference_median": median(run.seconds for run in runs),
+        "inference_median": float(np.median([run.seconds for run in runs])),
     }
     last = runs[-1]
     record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)

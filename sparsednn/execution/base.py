@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sparsednn.backend import Crew, Outcome
-from sparsednn.results.trace import Span
+from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What came of one worker's call into the kernels.
 
     Attributes
@@ -66,8 +64,7 @@ class Tasks(Protocol):
         """Ask all kernels to return at their next layer boundary."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(NamedTuple):
     """One run: how long it took, where each worker's time went, and, if it was traced, what each did when."""
 
     elapsed_s: float

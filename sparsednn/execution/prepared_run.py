@@ -24,7 +24,7 @@ from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.network import Network
 from sparsednn.options import InferOptions
-from sparsednn.results.trace import Span
+from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
 from sparsednn.rows.partition import split_evenly

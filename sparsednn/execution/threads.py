@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
+from typing import NamedTuple
 
 from sparsednn.backend import Crew, Outcome
 from sparsednn.execution.base import Report, Tasks, Timeline
@@ -109,8 +109,7 @@ def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
         watch()
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """What a worker finds in its mailbox: be this member of this crew."""
 
     row_group: int
@@ -118,8 +117,7 @@ class _Order:
     member: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Errand:
+class _Errand(NamedTuple):
     """What a worker may find there as well: take a row group from a process."""
 
     process: int

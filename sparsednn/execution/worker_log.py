@@ -6,15 +6,14 @@ Owner: each executor has one log for each of its workers, and gives every time i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.schedulers.base import Action, Boundary, Event, Team
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """What one member of a crew did in one go: layers ``first_layer .. last_layer`` of a row group.
 
     Attributes

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,8 +27,7 @@ from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 BiasOn = Literal["nonzero", "all"]
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """Says that a network is one of the twelve of the Sparse DNN Graph Challenge."""
 
     neurons: int

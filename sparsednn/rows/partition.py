@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class RowGroup:
+class RowGroup(NamedTuple):
     """A set of rows that goes through the network together.
 
     Attributes
@@ -25,8 +24,7 @@ class RowGroup:
     rows: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """A split of all rows into row groups: each row is in exactly one."""
 
     n_rows: int

@@ -196,7 +196,7 @@ def test_an_idle_worker_helps_the_slow_one() -> None:
     kinds = [[span.kind for span in timeline.spans if span.worker == worker] for worker in (0, 1)]
     assert [kind for kind in kinds[0] if kind != "idle"] == ["data", "probe", "team"]
     assert kinds[1][:3] == ["data", "wait", "team"]
-    assert timeline.times[1].wait_s > 0.01
+    assert timeline.times[1].wait_s > 0
     assert timeline.times[0].recruit_s > 0
     assert timeline.times[0].locking_s >= timeline.times[0].recruit_s
 
