@@ -15,8 +15,8 @@ from __future__ import annotations
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import infer
+from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
-from sparsednn.options.inference import InferOptions
 from sparsednn.results.result import Result
 
 __all__ = [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,19 +25,22 @@ from sparsednn.backend import (
     workers_of,
 )
 from sparsednn.comm import Communicator
-from sparsednn.errors import OptionError, SchedulerInUseError, unknown
+from sparsednn.errors import OptionError, unknown
+from sparsednn.execution.exclusive import alone_with
+from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.execution.prepared_run import Inference, Run, Stage, stages_of
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
-from sparsednn.options.inference import InferOptions, infer_options, require_types
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.result import Result
 from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
 from sparsednn.rows.partition import alive_first, largest_group
-from sparsednn.schedulers import SCHEDULERS, Scheduler, SchedulerOptions
-from sparsednn.simulator.tuning import AUTO, Choice, choose_for
+from sparsednn.schedulers import AUTO, SCHEDULERS, Scheduler, SchedulerOptions
 from sparsednn.system.cores import usable_cores
+
+if TYPE_CHECKING:
+    from sparsednn.simulator.tuning import Choice
 
 MOST_THREADS = 4096
 """More would only be a mistake, and take minutes to be started."""
@@ -106,27 +108,26 @@ def infer(
     with clock.lap("load"):
         rows = canonical_inputs(inputs, network.n_inputs)
     with clock.lap("choose"):
-        scheduler, choice, opts = asked.choose(network, rows)
+        scheduler, choice, opts, plan = asked.choose(network, rows)
     with clock.lap("hash"):
         as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
         layer_nnz = column_imbalance(as_run, asked.n_workers)
         share = _ordered(loaded(opts.communicator, rows, opts.row_ids), opts)
     with clock.lap("prepare"):
-        stages = stages_of(as_run, opts.run.rebalance_after, asked.prepare)
-        del as_run  # the plans have copies of their own
+        stages = stages_of(as_run, opts.run.rebalance_after, partial(asked.prepare, made=plan))
+        del as_run, plan  # the stages have plans of their own, with copies
     with clock.lap("compile"):
         _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
     job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, asked.output, opts)
     runs = _repeated(job)
     seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
-        "inference_median": median(run.seconds for run in runs),
+        "inference_median": float(np.median([run.seconds for run in runs])),
     }
     return _result(job, network, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """What a caller wants, checked: nothing has been done for it yet.
 
     Attributes
@@ -166,26 +167,35 @@ class _Request:
         output = flag("output", output)
         return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
 
-    def choose(self, network: Network, rows: sp.csr_array) -> tuple[Scheduler, Choice | None, InferOptions]:
-        """Return the scheduler, and what rank 0 chose for all processes by its own rows, if that was asked for."""
+    def choose(self, network: Network, rows: sp.csr_array) -> tuple[Scheduler, Choice | None, InferOptions, Any]:
+        """Return the scheduler; with scheduler=auto, also what rank 0 has chosen for all processes by its own rows, the options
+        with it, and the plan that was made for that, if it is the one to run.
+        """
         if isinstance(self.scheduler, Scheduler):
-            return self.scheduler, None, self.options
+            return self.scheduler, None, self.options, None
         if self.scheduler != AUTO:
-            return make_scheduler(self.scheduler, self.options.scheduler), None, self.options
-        comm, found = self.options.communicator, None
+            return make_scheduler(self.scheduler, self.options.scheduler), None, self.options, None
+        comm, found, plan = self.options.communicator, None, None
         if comm.rank == 0:
-            choice, chosen = choose_for(network, rows, self.backend, self.kernel, self.n_threads, self.options)
+            from sparsednn.simulator.tuning import prepare_and_choose
+
+            choice, chosen, plan = prepare_and_choose(network, rows, self.backend, self.kernel, self.n_threads, self.options)
             found = choice, chosen.scheduler, chosen.partition
         choice, scheduler_options, partition = comm.broadcast(found)
         options = replace(self.options, scheduler=scheduler_options, partition=partition)
-        return make_scheduler(choice.scheduler, options.scheduler), choice, options
+        runs_as_given = not options.hashes_neurons and options.run.rebalance_after is None
+        return make_scheduler(choice.scheduler, options.scheduler), choice, options, plan if runs_as_given else None
 
-    def prepare(self, network: Network) -> Any:
-        """Return a plan; where it can be, one for all processes of a node."""
-        options = self.options
-        if not (options.cluster.share_network and options.network.residency in self.backend.plans_can_be_shared):
-            return self.backend.prepare(network, self.kernel, self.n_threads)
-        return options.communicator.share(lambda: self.backend.prepare(network, self.kernel, self.n_threads))
+    def prepare(self, network: Network, made: Any = None) -> Any:
+        """Return a plan, unless it is made already; where it can be, one for all processes of a node."""
+        cluster, residency = self.options.cluster, self.options.network.residency
+
+        def make() -> Any:
+            return self.backend.prepare(network, self.kernel, self.n_threads) if made is None else made
+
+        if not (cluster.share_network and residency in self.backend.plans_can_be_shared):
+            return make()
+        return self.options.communicator.share(make)
 
 
 def _n_threads(threads: Any, backend: Backend, n_cores: int, comm: Communicator) -> int:
@@ -200,7 +210,7 @@ def _n_threads(threads: Any, backend: Backend, n_cores: int, comm: Communicator)
 def _repeated(job: Inference) -> list[Run]:
     """Run an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
     options = job.options
-    with _alone_with(job.scheduler):
+    with alone_with(job.scheduler):
         if options.partition.order == "alive_first":
             alive = alive_first(job.run().categories, job.share.n_instances)
             job.share = _ordered(job.share, options, alive)
@@ -215,26 +225,6 @@ def _result(
     comm = job.options.communicator
     record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
     return Result(last.categories, last.output, record, trace_of(job, last))
-
-
-_AT_WORK: set[int] = set()
-_AT_WORK_LOCK = threading.Lock()
-
-
-@contextlib.contextmanager
-def _alone_with(scheduler: Scheduler) -> Iterator[None]:
-    """Keep a scheduler for one call: it has the state of one run."""
-    with _AT_WORK_LOCK:
-        if id(scheduler) in _AT_WORK:
-            raise SchedulerInUseError(
-                f"scheduler={scheduler.name}: this object is at work in another call; give each one of its own"
-            )
-        _AT_WORK.add(id(scheduler))
-    try:
-        yield
-    finally:
-        with _AT_WORK_LOCK:
-            _AT_WORK.remove(id(scheduler))
 
 
 def default_threads() -> int:

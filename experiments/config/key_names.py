@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sparsednn.options.inference import PARAMETERS
+from sparsednn.execution.options import PARAMETERS
 
 KEYS = {parameter: f"{group}.{option}" for parameter, (group, option) in PARAMETERS.items() if group != "run"}
 """Parameters of the library whose keys have other names."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments.config.resolve import Config
 from sparsednn.engine import default_threads
+from sparsednn.execution.options import GROUPS, InferOptions
 from sparsednn.options.fields import declarations
-from sparsednn.options.inference import GROUPS, InferOptions
 from sparsednn.simulator.cluster import Cluster
 
 

@@ -6,13 +6,9 @@ set's maximum. Nonzero counts are exact at all four widths, and the instances of
 
 from __future__ import annotations
 
-import gzip
-import importlib.resources
 import logging
 import math
-import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +38,7 @@ NONZEROS = {1024: 6_374_505, 4096: 25_019_051, 16384: 98_858_913, 65536: 392_191
 THRESHOLD_TOLERANCE = 1e-9
 BUILD_THREADS = 2
 CHUNK = 2_000
-_MNIST = "mnist/train-images-idx3-ubyte.gz"
+_MNIST = Path(__file__).parent / "mnist" / "train-images-idx3-ubyte.gz"
 _LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -135,18 +131,20 @@ def mnist_images() -> NDArray[np.uint8]:
     FileNotFoundError, ValueError
         If the file is missing from the installation, or damaged.
     """
-    resource = importlib.resources.files("sparsednn.data").joinpath(_MNIST)
+    import gzip  # inputs are mostly read from the cache: what only builds them is imported here
+    import zlib
+
     try:
-        raw = gzip.decompress(resource.read_bytes())
+        raw = gzip.decompress(_MNIST.read_bytes())
     except FileNotFoundError:
         raise MissingFileError(
-            f"{resource}: the MNIST images that come with sparsednn are missing; install the package again"
+            f"{_MNIST}: the MNIST images that come with sparsednn are missing; install the package again"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{resource}: damaged ({error}); install the package again") from error
+        raise DataError(f"{_MNIST}: damaged ({error}); install the package again") from error
     header = np.array([0x803, N_INSTANCES, PIXELS, PIXELS], ">u4").tobytes()
     if raw[:16] != header or len(raw) != 16 + N_INSTANCES * PIXELS**2:
-        raise DataError(f"{resource}: is not the file of 60,000 MNIST training images; install the package again")
+        raise DataError(f"{_MNIST}: is not the file of 60,000 MNIST training images; install the package again")
     return np.frombuffer(raw, np.uint8, offset=16).reshape(N_INSTANCES, PIXELS, PIXELS)
 
 
@@ -184,6 +182,8 @@ def _resampled_rows(side: int, threshold: float) -> Iterator[tuple[int, NDArray[
     Zero-padding the transform along the images' rows is a fixed `side` x 28 matrix; along the columns, where all images
     lie side by side, it is one long transform a row.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     laid_out = mnist_images().transpose(1, 0, 2).reshape(PIXELS, -1).astype(np.float64)
     spectra = np.empty(laid_out.shape, np.complex128)
     for row in range(PIXELS):

@@ -8,7 +8,7 @@ are as many as published); those of 4096 are the reference's.
 
 from __future__ import annotations
 
-import importlib.resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ SOURCES = {1024: "published_ids", 4096: "own_reference", 16384: "published_count
 
 def challenge_categories(neurons: int) -> NDArray[np.int64]:
     """Return the true categories (1-based ids, ascending) of all 60,000 instances for one of the challenge's widths."""
-    text = importlib.resources.files("sparsednn.data").joinpath(f"truth/neuron{neurons}-categories.tsv").read_text()
+    text = (Path(__file__).parent / "truth" / f"neuron{neurons}-categories.tsv").read_text()
     return np.array(text.split(), np.int64)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sparsednn.backend import Outcome
-from sparsednn.results.trace import Span
+from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What came of one worker's call into the kernels.
 
     Attributes
@@ -34,8 +33,7 @@ class Report:
     waits: tuple[tuple[float, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(NamedTuple):
     """One run: how long it took, where each worker's time went, and, if it was traced, what each did when."""
 
     elapsed_s: float

@@ -19,12 +19,12 @@ from sparsednn.backend import DONE, Backend, Control
 from sparsednn.comm import Communicator
 from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
+from sparsednn.execution.options import InferOptions
 from sparsednn.execution.row_groups import FinishedGroup, RowGroups
 from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.network import Network
-from sparsednn.options.inference import InferOptions
-from sparsednn.results.trace import Span
+from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
 from sparsednn.rows.partition import RowGroup, split_evenly

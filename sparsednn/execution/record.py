@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsednn.execution.prepared_run import Inference, Run
 from sparsednn.network import Network
 from sparsednn.results.measures import imbalance, rates, worker_records
 from sparsednn.results.result import SCHEMA_VERSION, categories_sha256
-from sparsednn.results.trace import Trace
 from sparsednn.system.memory import peak_rss_bytes
+
+if TYPE_CHECKING:
+    from sparsednn.results.trace import Trace
 
 PROCESS_FIELDS = (
     "process", "host", "process_id", "instances", "inference_s", "idle_s", "exchange_s", "multiply_adds", "peak_rss_bytes",
@@ -27,6 +29,8 @@ def trace_of(job: Inference, run: Run) -> Trace | None:
     """Return what each worker did when, if the run was traced; on rank 0 those of all processes."""
     if not job.options.run.trace:
         return None
+    from sparsednn.results.trace import Trace
+
     kernel = job.backend.describe(job.stages[0].plan)["kernel"]
     return Trace(run.all("spans"), {"scheduler": job.scheduler.name, "kernel": kernel, "simulated": False})
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import SimpleQueue
 from time import perf_counter
+from typing import NamedTuple
 
 from sparsednn.backend import Crew, Outcome
 from sparsednn.execution.base import Report, Timeline
 from sparsednn.execution.row_groups import RowGroups
-from sparsednn.results.trace import Span
-from sparsednn.results.worker_times import WorkerTimes
+from sparsednn.execution.worker_log import Stretch, WorkerLog
 from sparsednn.schedulers.base import (
     Action,
     Boundary,
@@ -69,34 +68,37 @@ class ThreadExecutor:
             Likewise, after Ctrl-C.
         """
         cores = pinning_order(self.first_core) if self.pin else []
+        logs = [WorkerLog(self.process, worker, trace=self.trace) for worker in range(self.n_workers)]
         scheduler.start(job)
-        started_at = perf_counter()
-        run = _Run(
-            scheduler, tasks, [_Log(self.process, worker, started_at, self.trace) for worker in range(self.n_workers)], cores
-        )
-        threads = [
-            threading.Thread(target=run.work, args=(worker,), name=f"worker-{worker}", daemon=True)
-            for worker in range(self.n_workers)
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                _join(thread, watch)
-            if watch is not None:
-                watch()
-        except BaseException:
-            run.abort()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-            raise
+        run = _Run(scheduler, tasks, logs, cores)
+        _run_threads(run, watch)
         if run.error is not None:
             raise run.error
-        elapsed_s = perf_counter() - started_at
-        for log in run.logs:
+        elapsed_s = run.now()
+        for log in logs:
             log.close(elapsed_s)
-        return Timeline(elapsed_s, [log.times for log in run.logs], [span for log in run.logs for span in log.spans])
+        return Timeline(elapsed_s, [log.times for log in logs], [span for log in logs for span in log.spans])
+
+
+def _run_threads(run: _Run, watch: Callable[[], None] | None) -> None:
+    """Start a thread for each worker and wait until all have ended."""
+    threads = [
+        threading.Thread(target=run.work, args=(worker,), name=f"worker-{worker}", daemon=True)
+        for worker in range(len(run.logs))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            _join(thread, watch)
+        if watch is not None:
+            watch()
+    except BaseException:
+        run.abort()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
 
 
 def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
@@ -108,8 +110,7 @@ def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
         watch()
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """What a worker finds in its mailbox: be this member of this crew."""
 
     row_group: int
@@ -117,53 +118,16 @@ class _Order:
     member: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Errand:
+class _Errand(NamedTuple):
     """What a worker may find there as well: take a row group from a process."""
 
     process: int
 
 
-class _Log:
-    """Where one worker's time goes; spans are kept only for a trace."""
-
-    def __init__(self, process: int, worker: int, started_at: float, trace: bool) -> None:
-        self.times = WorkerTimes(worker)
-        self.spans: list[Span] = []
-        self._process = process
-        self._started_at = started_at
-        self._trace = trace
-        self._through_at = started_at
-
-    def ran(self, order: _Order, report: Report, start: float, stop: float) -> None:
-        """Note a call into the kernels."""
-        self.times.busy_s += stop - start - report.meet_s
-        self.times.meet_s += report.meet_s
-        self.times.multiply_adds += report.multiply_adds
-        kind = "data" if len(order.crew.workers) == 1 else "team"
-        self.note(kind, start, stop, order.row_group, report.first_layer, report.last_layer, report.multiply_adds)
-        for waited_from, waited_to in report.waits:
-            self.note("barrier", waited_from, waited_to, order.row_group)
-
-    def note(self, kind: str, start: float, stop: float, *details: int) -> None:
-        """Keep a span."""
-        self._through_at = stop if kind != "barrier" else self._through_at
-        if self._trace:
-            worker, since = self.times.worker, self._started_at
-            self.spans.append(Span(self._process, worker, kind, start - since, stop - since, *details))
-
-    def close(self, elapsed_s: float) -> None:
-        """The run has ended."""
-        self.times.close(elapsed_s)
-        end = self._started_at + elapsed_s
-        if end > self._through_at:
-            self.note("idle", self._through_at, end)
-
-
 class _Run:
     """The state of one run: a lock for decisions, and a mailbox for each worker."""
 
-    def __init__(self, scheduler: Scheduler, tasks: RowGroups, logs: Sequence[_Log], cores: list[int]) -> None:
+    def __init__(self, scheduler: Scheduler, tasks: RowGroups, logs: Sequence[WorkerLog], cores: list[int]) -> None:
         self.scheduler = scheduler
         self.tasks = tasks
         self.logs = logs
@@ -171,17 +135,21 @@ class _Run:
         self.error: BaseException | None = None
         self._decision = threading.Lock()
         self._mailboxes: list[SimpleQueue[_Order | _Errand | None]] = [SimpleQueue() for _ in logs]
-        self._asleep = [False] * len(logs)
+        self._started_at = perf_counter()
+
+    def now(self) -> float:
+        """Return the seconds since the run began."""
+        return perf_counter() - self._started_at
 
     def work(self, worker: int) -> None:
         """Be worker number `worker` until told to stop."""
         try:
             if self.cores:
                 os.sched_setaffinity(0, {self.cores[worker % len(self.cores)]})  # 0: the calling thread
-            self._report(worker, None, Started(worker))
+            self._report(Started(worker))
             while (order := self._next_order(worker)) is not None:
                 if isinstance(order, _Errand):
-                    self._report(worker, None, self._take(worker, order.process))
+                    self._report(self._take(worker, order.process))
                     continue
                 report = self._carry_out(worker, order)
                 if report.outcome is Outcome.STOPPED:
@@ -190,10 +158,9 @@ class _Run:
                     continue  # the leader reports
                 if report.outcome is Outcome.THROUGH:
                     self.logs[worker].times.row_groups += 1
-                    self._report(worker, order, Finished(worker, order.row_group))
+                    self._report(Finished(worker, order.row_group))
                 else:
-                    work = self.tasks.work(worker)
-                    self._report(worker, order, Boundary(worker, order.row_group, self.tasks.scores(), work))
+                    self._report(Boundary(worker, order.row_group, self.tasks.scores(), self.tasks.work(worker)))
         except BaseException as error:  # whatever it is, the other workers must not wait for ever
             with self._decision:
                 self.error = self.error or error
@@ -207,58 +174,46 @@ class _Run:
 
     def _next_order(self, worker: int) -> _Order | _Errand | None:
         """Wait for the next order; None is the end."""
-        log, came_at = self.logs[worker], perf_counter()
         order = self._mailboxes[worker].get()
-        woken_at = perf_counter()
-        if self._asleep[worker]:
-            self._asleep[worker] = False
-            log.times.wait_s += woken_at - came_at
-            log.note("wait", came_at, woken_at)
-        elif isinstance(order, _Order) and order.member > 0:  # it left a team with its leader, and is now back
-            log.times.probe_s += woken_at - came_at
-            log.note("probe", came_at, woken_at)
+        self.logs[worker].woken(self.now(), joins=isinstance(order, _Order) and order.member > 0)
         return order
 
     def _take(self, worker: int, process: int) -> Taken:
         """Take a row group from a queue that processes share; outside the lock, since it may have to come from afar."""
-        started_at = perf_counter()
+        start_s = self.now()
         row_group = self.tasks.take(worker, process)
-        stopped_at = perf_counter()
-        self.logs[worker].times.fetch_s += stopped_at - started_at
-        self.logs[worker].note("fetch", started_at, stopped_at)
+        self.logs[worker].fetched(start_s, self.now())
         return Taken(worker, process, row_group)
 
     def _carry_out(self, worker: int, order: _Order) -> Report:
         """Run a row group as a member of a crew; the leader gets it ready first, and only then calls the others."""
-        started_at = perf_counter()
+        start_s = self.now()
         if order.member == 0:
             self.tasks.open(worker, order.row_group)
             for member, other in enumerate(order.crew.workers[1:], start=1):
                 self._mailboxes[other].put(_Order(order.row_group, order.crew, member))
         report = self.tasks.run(order.row_group, order.crew, order.member)
-        self.logs[worker].ran(order, report, started_at, perf_counter())
+        self.logs[worker].ran(self._stretch(order, report, start_s, self.now()))
         return report
 
-    def _report(self, worker: int, order: _Order | None, event: Event) -> None:
+    def _stretch(self, order: _Order, report: Report, start_s: float, stop_s: float) -> Stretch:
+        return Stretch(
+            len(order.crew.workers), order.row_group, report.first_layer, report.last_layer, report.multiply_adds,
+            start_s, stop_s, busy_s=stop_s - start_s - report.meet_s, meet_s=report.meet_s,
+            waits=[(since - self._started_at, until - self._started_at) for since, until in report.waits],
+        )  # fmt: skip
+
+    def _report(self, event: Event) -> None:
         """Have the scheduler decide on an event, and hand out what it decides."""
-        times, asked_at = self.logs[worker].times, perf_counter()
+        asked_s = self.now()
         with self._decision:
-            decided_from = perf_counter()
+            granted_s = self.now()
             if isinstance(event, Boundary | Finished):
-                self.tasks.dismiss(worker)  # the call is answered
+                self.tasks.dismiss(event.worker)  # the call is answered
             actions = self.scheduler.on_event(event)
             for action in actions:
                 self._hand_out(action)
-        done_at = perf_counter()
-        times.lock_s += decided_from - asked_at
-        if isinstance(event, Boundary) and order is not None:
-            if any(isinstance(action, Team) and len(action.members) > len(order.crew.workers) for action in actions):
-                times.recruit_s += done_at - decided_from
-            else:
-                times.probe_s += done_at - decided_from
-            self.logs[worker].note("probe", asked_at, done_at, order.row_group)
-        else:
-            times.enlist_s += done_at - decided_from
+        self.logs[event.worker].decided(event, actions, asked_s, granted_s, self.now())
 
     def _hand_out(self, action: Action) -> None:
         match action:
@@ -271,7 +226,7 @@ class _Run:
             case Dismiss(worker):
                 self.tasks.dismiss(worker)
             case Sleep(worker):
-                self._asleep[worker] = True
+                self.logs[worker].asleep = True
             case Take(worker, process):
                 self._mailboxes[worker].put(_Errand(process))
             case Stop(worker):

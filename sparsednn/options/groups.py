@@ -1,6 +1,6 @@
 """All options of the library, by what they concern.
 
-`sparsednn.infer` takes each as a keyword argument, and the groups as `sparsednn.options.inference.InferOptions`; `run.py` takes
+`sparsednn.infer` takes each as a keyword argument, and the groups as `sparsednn.execution.options.InferOptions`; `run.py` takes
 each as a key. To add one is to add one field: command line, documentation and checks follow.
 """
 

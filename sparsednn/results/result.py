@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.results.trace import Trace
+if TYPE_CHECKING:
+    from sparsednn.results.trace import Trace
 
 SCHEMA_VERSION = 1
 

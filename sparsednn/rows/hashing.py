@@ -1,12 +1,14 @@
 """Hashing of neurons: the bucket permutation applied to a network and its inputs.
 
 It spreads neighbouring neurons evenly, so that contiguous ranges of a layer's columns hold about equally many connections (for
-model parallelism) and neighbouring columns of activations are not alike.
+model parallelism) and neighbouring columns of activations are not alike. Where the permutation comes from:
+`sparsednn.rows.partition.hashed_positions`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,8 +19,7 @@ from sparsednn.rows.partition import hashed_order, hashed_positions
 from sparsednn.system.memory import require
 
 
-@dataclass(frozen=True, slots=True)
-class _Permutation:
+class _Permutation(NamedTuple):
     """Neuron v goes to ``positions[v]``, which is ``order`` the other way round."""
 
     positions: NDArray[np.int32]

@@ -81,7 +81,10 @@ def hashed_positions(n: int, buckets: int) -> NDArray[np.int64]:
     """Return the position that each id gets under the bucket permutation, which spreads neighbouring ids evenly.
 
     With ``b = buckets * 128`` parts of height ``h = n // b``, id v below ``h * b`` goes to ``v // b + (v % b) * h``; larger ids
-    stay. It is the hashing of DistSparseDNN, the published system; reversible, since it is a permutation. Shape (n,), int64.
+    stay. Reversible, since it is a permutation. Shape (n,), int64.
+
+    The hashing of M. Hasanzadeh Mofrad, R. Melhem, Y. Ahmad and M. Hammoud, "Studying the Effects of Hashing of Sparse Deep
+    Neural Networks on Data and Model Parallelisms", HPEC 2020, doi:10.1109/HPEC43674.2020.9286195, as in DistSparseDNN.
     """
     parts = buckets * PART_UNIT
     height = n // parts

@@ -27,6 +27,7 @@ from sparsednn.schedulers.model import ModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
 
 __all__ = [
+    "AUTO",
     "ONE_PROCESS_SCHEDULERS",
     "SCHEDULERS",
     "STRATEGIES",
@@ -47,6 +48,9 @@ __all__ = [
     "Taken",
     "Team",
 ]
+
+AUTO = "auto"
+"""In place of a scheduler's name: the simulator is to choose one (see `sparsednn.simulator.tuning`)."""
 
 SCHEDULERS: dict[str, type[Scheduler]] = {
     scheduler.name: scheduler

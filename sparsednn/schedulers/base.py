@@ -2,6 +2,10 @@
 
 A scheduler decides and an executor acts. A scheduler has no clock, no lock and no thread: the executor calls `on_event` for one
 event at a time and carries out the actions it returns, in real or in virtual time.
+
+The parallelisms are those of M. Hasanzadeh Mofrad, R. Melhem, Y. Ahmad and M. Hammoud, "Accelerating Distributed Inference of
+Sparse Deep Neural Networks via Mitigating the Straggler Effect", HPEC 2020, doi:10.1109/HPEC43674.2020.9286189, here called the
+paper, and of its C++ program, DistSparseDNN; each module says where it differs.
 """
 
 from __future__ import annotations
@@ -159,7 +163,8 @@ SPLIT_FACTORS = (4, 8, 16)
 class Scheduler(ABC):
     """Decides which worker runs which row group, and when.
 
-    A scheduler is used for one run after another: `start` forgets the last one.
+    A scheduler is used for one run after another: `start` forgets the last one. What it knows of a run is in attributes, each
+    declared in its class with what it means and what always holds of it; `validate` checks that.
     """
 
     name: str
@@ -186,3 +191,18 @@ class Scheduler(ABC):
     @abstractmethod
     def on_event(self, event: Event) -> list[Action]:
         """Take note of an event and return what is to be done now, in order."""
+
+    def validate(self) -> None:  # noqa: B027 (a scheduler without state has nothing to check)
+        """Check the invariants of the state, after `start` and after any event; for tests, since it costs more than a decision.
+
+        Raises
+        ------
+        AssertionError
+            Naming the invariant that does not hold.
+        """
+
+
+def require(holds: bool, invariant: str) -> None:
+    """Raise AssertionError with an invariant of a scheduler's state unless it holds (with ``python -O`` too)."""
+    if not holds:
+        raise AssertionError(invariant)

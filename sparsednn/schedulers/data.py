@@ -1,4 +1,7 @@
-"""Data parallelism: every worker has one row group of its own, and there is no synchronisation after the start."""
+"""Data parallelism: every worker has one row group of its own, and there is no synchronisation after the start.
+
+The paper's baseline of that name: the rows are split once, over all threads of all processes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Ru
 
 
 class DataScheduler(Scheduler):
-    """Worker *i* runs row group *i* through all layers and stops."""
+    """Worker *i* runs row group *i* through all layers and stops. It has no state: an event says all that matters."""
 
     name = "data"
 

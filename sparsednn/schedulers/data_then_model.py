@@ -4,11 +4,16 @@ Every worker starts with a row group of its own. One that is through becomes idl
 idle ones at its layer boundaries, from a certain layer on, and takes all of them into its team, which from then on splits the
 columns of each layer. A team may grow at any later boundary. When its row group is through, all its members are idle again. The
 run ends when all workers are.
+
+The paper's contribution of that name, with its three strategies and its idle queue for each NUMA domain. In its program every
+worker looks at the idle queue at each layer boundary; here a worker is called when there is somebody to take, and it recruits
+only as many as there is work for (`SchedulerOptions.minimum_work`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,6 +33,7 @@ from sparsednn.schedulers.base import (
     Stop,
     Taken,
     Team,
+    require,
 )
 
 PROBES_IN_VAIN = 8
@@ -44,6 +50,32 @@ class DataThenModelScheduler(Scheduler):
     name = "data_then_model"
     tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"strategy": STRATEGIES}
 
+    #: The NUMA domain of each worker; the same during a run.
+    domains: tuple[int, ...]
+
+    #: How many workers each domain has; all and only domains that have one. The same during a run.
+    domain_sizes: dict[int, int]
+
+    #: The layer from which on workers recruit; from 0 to ``n_layers``, and the same during a run.
+    from_layer: int
+
+    #: The members of each team by its leader, who is the first of them; a worker that runs alone is a team of one. All and only
+    #: teams whose row groups are not through: a worker is in one team, once, or idle. Row group i is led by worker i.
+    teams: dict[int, tuple[int, ...]]
+
+    #: The idle workers of each domain, in the order in which they came; all and only workers that are in no team.
+    idle: dict[int, list[int]]
+
+    #: All and only leaders that somebody idle is within reach of: they are called, and have not reported since.
+    called: set[int]
+
+    #: For each worker, the layer from which on it reports when it is called: `from_layer`, or later if it has asked in vain. An
+    #: idle worker has not.
+    asks_from: list[int]
+
+    #: Layers that a leader that has asked in vain waits before it asks again; the same during a run.
+    patience: int
+
     def n_row_groups(self, n_workers: int) -> int:
         """One row group for each worker."""
         return n_workers
@@ -55,9 +87,9 @@ class DataThenModelScheduler(Scheduler):
         self.domains = job.domains
         self.domain_sizes = job.domain_sizes()
         self.from_layer = math.ceil(self.options.recruiting_ratio * job.n_layers)
-        self.teams: dict[int, tuple[int, ...]] = {worker: (worker,) for worker in range(job.n_workers)}
-        self.idle: dict[int, list[int]] = {domain: [] for domain in sorted(self.domain_sizes)}
-        self.called: set[int] = set()
+        self.teams = {worker: (worker,) for worker in range(job.n_workers)}
+        self.idle = {domain: [] for domain in sorted(self.domain_sizes)}
+        self.called = set()
         self.asks_from = [self.from_layer] * job.n_workers
         self.patience = math.ceil(job.n_layers / PROBES_IN_VAIN)
 
@@ -133,3 +165,23 @@ class DataThenModelScheduler(Scheduler):
                 self.called.remove(worker)
                 actions.append(Dismiss(worker))
         return actions
+
+    def validate(self) -> None:
+        """See `Scheduler.validate`."""
+        workers = range(len(self.domains))
+        require(self.domain_sizes == dict(Counter(self.domains)), "domain_sizes: as many workers as `domains` has")
+        require(all(team[:1] == (leader,) for leader, team in self.teams.items()), "teams: the leader is the first member")
+        in_teams = [worker for team in self.teams.values() for worker in team]
+        idle = [worker for queue in self.idle.values() for worker in queue]
+        require(sorted(in_teams + idle) == list(workers), "teams, idle: each worker is in one team, once, or idle")
+        require(self.idle.keys() == self.domain_sizes.keys(), "idle: each domain has a queue")
+        at_home = all(self.domains[worker] == domain for domain, queue in self.idle.items() for worker in queue)
+        require(at_home, "idle: each worker is in the queue of its domain")
+        reached = {leader for leader in self.teams if self._within_reach(leader)}
+        require(self.called == reached, "called: all and only leaders that somebody idle is within reach of")
+        require(len(self.asks_from) == len(workers), "asks_from: each worker has a layer")
+        require(min(self.asks_from) >= self.from_layer, "asks_from: nobody asks before `from_layer`")
+        require(
+            all(self.asks_from[worker] == self.from_layer for worker in idle), "asks_from: who is idle has not asked in vain"
+        )
+        require(self.patience >= 0, "patience: a number of layers")

@@ -18,6 +18,7 @@ from sparsednn.schedulers.base import (
     Stop,
     Take,
     Taken,
+    require,
 )
 
 
@@ -32,13 +33,20 @@ class GlobalWorkStealingScheduler(Scheduler):
     takes_from_processes = True
     tuned: ClassVar[Mapping[str, tuple[Any, ...]]] = {"split_factor": SPLIT_FACTORS}
 
+    #: All processes, this one first, then those with higher numbers and around; the same during a run.
+    ring: tuple[int, ...]
+
+    #: Processes whose queues are not known to be empty, in the order of `ring`; once out, a process never comes back.
+    processes: list[int]
+
     def n_row_groups(self, n_workers: int) -> int:
         """`split_factor` row groups for each worker."""
         return n_workers * self.options.split_factor
 
     def start(self, job: Job) -> None:
         """All queues may have something."""
-        self.processes = [(job.process + step) % job.n_processes for step in range(job.n_processes)]
+        self.ring = tuple((job.process + step) % job.n_processes for step in range(job.n_processes))
+        self.processes = list(self.ring)
 
     def on_event(self, event: Event) -> list[Action]:
         """Take from the first process that is not known to be empty; stop when all are."""
@@ -55,3 +63,9 @@ class GlobalWorkStealingScheduler(Scheduler):
         if not self.processes:
             return [Stop(event.worker)]
         return [Take(event.worker, self.processes[0])]
+
+    def validate(self) -> None:
+        """See `Scheduler.validate`."""
+        require(sorted(self.ring) == list(range(len(self.ring))), "ring: it has every process once")
+        left = [process for process in self.ring if process in self.processes]
+        require(self.processes == left, "processes: they are some of the ring, each once and in its order")

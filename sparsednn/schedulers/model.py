@@ -1,8 +1,24 @@
-"""Model parallelism: one row group a process; all its workers split the columns of every layer."""
+"""Model parallelism: one row group a process; all its workers split the columns of every layer.
+
+The paper's baseline of that name: the threads of a process meet at a barrier in every layer.
+"""
 
 from __future__ import annotations
 
-from sparsednn.schedulers.base import Action, Boundary, Event, Finished, Job, Scheduler, Sleep, Started, Stop, Taken, Team
+from sparsednn.schedulers.base import (
+    Action,
+    Boundary,
+    Event,
+    Finished,
+    Job,
+    Scheduler,
+    Sleep,
+    Started,
+    Stop,
+    Taken,
+    Team,
+    require,
+)
 
 
 class ModelScheduler(Scheduler):
@@ -10,6 +26,12 @@ class ModelScheduler(Scheduler):
 
     name = "model"
     one_row_group = True
+
+    #: Workers of the team; at least one, and the same during a run.
+    n_workers: int
+
+    #: Workers that have started; the team is formed when there are `n_workers` of them. Numbers from 0 to ``n_workers - 1``.
+    ready: set[int]
 
     def n_row_groups(self, n_workers: int) -> int:
         """One row group for all workers."""
@@ -20,7 +42,7 @@ class ModelScheduler(Scheduler):
         if job.n_row_groups != 1:
             raise ValueError(f"model: {job.n_row_groups} row groups; one for all workers is needed")
         self.n_workers = job.n_workers
-        self.ready: set[int] = set()
+        self.ready = set()
 
     def on_event(self, event: Event) -> list[Action]:
         """The team is formed when the last worker has started, and stops when the row group is through."""
@@ -36,3 +58,8 @@ class ModelScheduler(Scheduler):
                 return [Stop(worker) for worker in range(self.n_workers)]
             case Boundary():  # only if somebody called it
                 return [Team(0, tuple(range(self.n_workers)))]
+
+    def validate(self) -> None:
+        """See `Scheduler.validate`."""
+        require(self.n_workers >= 1, "n_workers: a team has at least one worker")
+        require(self.ready <= set(range(self.n_workers)), "ready: only workers of the job have started")

@@ -6,7 +6,7 @@ be fitted to measured times (see `experiments.calibrate.fitting`), and a layer's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsednn.backend import Backend, CostedBackend, CostKind, KernelOptions
 from sparsednn.errors import OptionError
-from sparsednn.simulator.calibration import Calibration, read_calibration
+from sparsednn.simulator.calibration import Calibration, assuming, read_calibration
 from sparsednn.simulator.work import Floats, GroupCosts, GroupWork, Ints, Overheads
 
 
@@ -204,6 +204,22 @@ class CostModel:
 
     def _overhead(self, name: str) -> float:
         return self.calibration.value("overheads", name)
+
+
+def calibrated_model(
+    backend: Backend, kernel: KernelOptions, calibration: Path | None, assume: Mapping[str, float]
+) -> tuple[CostModel, CostKind]:
+    """Return the cost model of a calibration file, with other assumptions in place, and what a kernel's seconds depend on.
+
+    Raises
+    ------
+    ValueError
+        If the backend does not say what they depend on, or the kernel is not calibrated.
+    """
+    model = CostModel(assuming(read_calibration(calibration), assume))
+    kind = cost_kind(backend, kernel)
+    model.require_calibrated(kind)
+    return model, kind
 
 
 def _along(table: Sequence[tuple[float, float]], at: Floats, numbers: Sequence[float] | Floats) -> Floats:

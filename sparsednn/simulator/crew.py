@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparsednn.execution.worker_log import Stretch
 from sparsednn.simulator.clock import VirtualTime
-from sparsednn.simulator.log import Stretch
 from sparsednn.simulator.work import Floats, GroupCosts
 
 
@@ -65,7 +65,7 @@ class VirtualCrew:
         return self._first + max(int(np.searchsorted(self._ends_s, work_s, side="right")) - 1, 0)
 
     def end(self, now_s: float) -> list[Stretch]:
-        """The crew leaves; return what each member has done."""
+        """The crew leaves; return what each member has done. Its waits for others are added up, and shown at its end."""
         self.running = False
         layers, n = slice(self._first, self.exit_layer), len(self.members)
         spent_s, work_s = now_s - self._began_s, self._exit_work_s - self._began_work_s
@@ -75,10 +75,13 @@ class VirtualCrew:
             own_s = self._costs.member_s(self._speeds, position, layers)
             busy_s = spent_s if n == 1 or work_s <= 0 else spent_s * min(own_s / work_s, 1.0)
             done = multiply_adds * (position + 1) // n - multiply_adds * position // n
+            joined_s, waited_s = self.joined_s[member], spent_s - busy_s
             stretches.append(
                 Stretch(
-                    n, self.row_group, self._first, self.exit_layer, done,
-                    self.joined_s[member], self._began_s, now_s, spent_s - busy_s,
+                    n, self.row_group, self._first, self.exit_layer, done, joined_s, now_s,
+                    busy_s=now_s - self._began_s - waited_s,
+                    meet_s=self._began_s - joined_s + waited_s,
+                    waits=((joined_s, self._began_s), (now_s - waited_s, now_s)),
                 )
             )  # fmt: skip
         return stretches

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from sparsednn.execution.base import Timeline
+from sparsednn.execution.worker_log import WorkerLog
 from sparsednn.schedulers.base import (
     Action,
     Boundary,
@@ -23,7 +24,6 @@ from sparsednn.schedulers.base import (
 )
 from sparsednn.simulator.clock import VirtualTime
 from sparsednn.simulator.crew import VirtualCrew
-from sparsednn.simulator.log import VirtualLog
 from sparsednn.simulator.work import GroupCosts, Overheads
 
 ORDERS, REPORTS, DECISIONS = range(3)
@@ -113,7 +113,7 @@ class _Run:
         n, self.overheads, self.speeds = executor.n_workers, executor.overheads, executor.speeds
         self.scheduler, self.job, self.costs = scheduler, job, costs
         self.time = VirtualTime(executor.slowdown)
-        self.logs = [VirtualLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
+        self.logs = [WorkerLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
         self.layers = [0] * job.n_row_groups
         self.scores = [0] * n
         self.crews: list[VirtualCrew | None] = [None] * n

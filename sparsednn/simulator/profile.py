@@ -1,4 +1,4 @@
-"""Measuring a profile of the work that a network and its inputs are; kept in the cache folder, since it takes an inference."""
+"""Measures the profile of a network and its inputs, and keeps it in the cache folder, since measuring takes an inference."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import whole_number
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
 from sparsednn.errors import OptionError
+from sparsednn.execution.options import require_types
 from sparsednn.network import Network
-from sparsednn.options.inference import require_types
 from sparsednn.simulator.work import WorkProfile
 from sparsednn.system.cache import cache_folder, read_cached, write_cached
 from sparsednn.system.memory import require
@@ -82,19 +82,18 @@ def profile_of(network: Network, nonzeros: NDArray[np.int32]) -> WorkProfile:
     )
 
 
-def profile_as_run(
-    network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: str | Backend = "numba"
-) -> tuple[WorkProfile, dict[str, Any]]:
-    """Return the profile of an inference with a kernel and its options, which may merge columns and retire rows.
+def prepare_with_profile(
+    network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: Backend, n_workers: int = 1
+) -> tuple[Any, WorkProfile]:
+    """Prepare a network for a kernel, and return the plan with the profile of an inference that runs it.
 
-    With it, what the backend says of the optimisations that are really on (see `Backend.describe`).
-    Parameters, errors: see `measure_profile`; `kernel` has the full name of a kernel.
+    Columns that the plan merges and rows that it retires are no work. Parameters, errors: see `measure_profile`; `kernel` has
+    the full name of a kernel, and the plan is for `n_workers`.
     """
-    backend = load_backend(backend) if isinstance(backend, str) else backend
     profile = measure_profile(network, inputs, n_threads, backend)
     assert isinstance(backend, ProfilingBackend)  # or there would be no profile
-    plan = backend.prepare(network, kernel, 1)
-    return profile.as_run(backend.layer_sizes(plan)), backend.describe(plan)
+    plan = backend.prepare(network, kernel, n_workers)
+    return plan, profile.as_run(backend.layer_sizes(plan))
 
 
 def fingerprint(network: Network, inputs: sp.csr_array) -> str:

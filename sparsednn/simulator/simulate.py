@@ -10,20 +10,19 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsednn.arguments.arrays import canonical_inputs
-from sparsednn.arguments.scalars import instance_of, whole_number
+from sparsednn.arguments.scalars import instance_of
 from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
 from sparsednn.errors import OptionError, OptionTypeError, unknown
+from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
-from sparsednn.options.inference import InferOptions, infer_options, require_types
 from sparsednn.results.measures import imbalance, rates
 from sparsednn.results.result import SCHEMA_VERSION, Result, categories_sha256
 from sparsednn.results.trace import Trace
-from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS
-from sparsednn.simulator.calibration import assuming, read_calibration
+from sparsednn.schedulers import AUTO, ONE_PROCESS_SCHEDULERS
 from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
-from sparsednn.simulator.cost_model import CostModel, cost_kind
-from sparsednn.simulator.profile import profile_as_run
-from sparsednn.simulator.tuning import AUTO, choose_for
+from sparsednn.simulator.cost_model import CostModel, calibrated_model
+from sparsednn.simulator.profile import prepare_with_profile
+from sparsednn.simulator.tuning import choose_for
 from sparsednn.system.memory import peak_rss_bytes
 
 REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
@@ -78,35 +77,21 @@ def simulate(
         As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
         tell categories.
     """
-    require_types(network, backend, kernel, scheduler)
-    instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.simulator.cluster.Cluster is needed")
-    n_threads = whole_number("n_threads", n_threads, 1)
-    opts, cluster = _virtual_options(flat, options), cluster or Cluster()
-    backend = load_backend(backend) if isinstance(backend, str) else backend
-    kernel = kernel_name(backend, kernel)
-    if not isinstance(scheduler, str):
-        raise OptionTypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
-    if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
-        raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
-    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
-    if network.layers[-1].activation.low < 0:
-        raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
-    model = CostModel(assuming(read_calibration(opts.cluster.calibration), cluster.assume))
+    backend, kernel, opts, cluster = _checked(network, backend, kernel, scheduler, cluster, flat, options)
     kernel_options = opts.kernel_options(kernel)
-    kind = cost_kind(backend, kernel_options)
-    model.require_calibrated(kind)
+    model, kind = calibrated_model(backend, kernel_options, opts.cluster.calibration, cluster.assume)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
-    profile, described = profile_as_run(network, rows, kernel_options, n_threads, backend)
+    prepared, profile = prepare_with_profile(network, rows, kernel_options, n_threads, backend)
     profile_s = perf_counter() - started_at
     choice = None
     if scheduler == AUTO:
-        choice, opts = choose_for(network, rows, backend, kernel_options, cluster.n_workers, opts, cluster)
+        choice, opts = choose_for(profile, model, kind, backend.schedulers[kernel], cluster.n_workers, opts, cluster)
         scheduler = choice.scheduler
     plan = Plan(scheduler, opts.scheduler, opts.hashes_rows, opts.partition.order, opts.partition.buckets)
     simulator = ClusterSimulator(profile, model, kind, cluster)
     run = simulator.run(plan, trace=opts.run.trace, traffic=kind.unit != "blocks")
-    categories = profile.alive_at_end()
+    categories, described = profile.alive_at_end(), backend.describe(prepared)
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.run.trace else None
     record = {
         **_what(network, rows, backend, plan, simulator, opts),
@@ -122,6 +107,25 @@ def simulate(
     if choice is not None:
         record["auto"] = choice.record
     return Result(categories, None, record, trace)
+
+
+def _checked(
+    network: Any, backend: Any, kernel: Any, scheduler: Any, cluster: Any, flat: dict[str, Any], options: InferOptions | None
+) -> tuple[Backend, str, InferOptions, Cluster]:  # fmt: skip
+    """Refuse what cannot be simulated; return the backend, the kernel's full name, checked options and the cluster."""
+    require_types(network, backend, kernel, scheduler)
+    instance_of("cluster", cluster, (Cluster, type(None)), "a sparsednn.simulator.cluster.Cluster is needed")
+    opts = _virtual_options(flat, options)
+    if not isinstance(scheduler, str):
+        raise OptionTypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
+    if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
+        raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
+    if network.layers[-1].activation.low < 0:
+        raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
+    backend = load_backend(backend) if isinstance(backend, str) else backend
+    kernel = kernel_name(backend, kernel)
+    require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
+    return backend, kernel, opts, cluster or Cluster()
 
 
 def _virtual_options(flat: dict[str, Any], options: InferOptions | None) -> InferOptions:

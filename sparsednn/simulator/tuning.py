@@ -11,17 +11,13 @@ import scipy.sparse as sp
 
 from sparsednn.backend import Backend, CostKind, KernelOptions, ProfilingBackend
 from sparsednn.errors import OptionError
+from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network
-from sparsednn.options.inference import InferOptions
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
-from sparsednn.simulator.calibration import assuming, read_calibration
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
-from sparsednn.simulator.cost_model import CostModel, cost_kind
-from sparsednn.simulator.profile import profile_as_run
+from sparsednn.simulator.cost_model import CostModel, calibrated_model
+from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.work import WorkProfile
-
-AUTO = "auto"
-"""In place of a scheduler's name."""
 
 CLEARLY = 0.01
 """A plan must be predicted to save this share of the time to be preferred to a simpler one."""
@@ -107,16 +103,13 @@ def choose(
     return Choice(plan, seconds, _reason(plan, seconds, n_threads))
 
 
-def choose_for(
-    network: Network,
-    inputs: sp.csr_array,
-    backend: Backend,
-    kernel: KernelOptions,
-    n_threads: int,
-    options: InferOptions,
-    cluster: Cluster | None = None,
-) -> tuple[Choice, InferOptions]:
-    """Return the plan that the simulator finds fastest for an inference, and the options with which to run it.
+def prepare_and_choose(
+    network: Network, inputs: sp.csr_array, backend: Backend, kernel: KernelOptions, n_threads: int, options: InferOptions
+) -> tuple[Choice, InferOptions, Any]:
+    """Choose how to run an inference on real threads; return the choice, the options with it, and the backend's plan.
+
+    The network is packed once: the plan that says how large the layers are is the one to run, for `n_threads` workers. It is of
+    the network as given: where neurons are hashed or rows balanced between layers, the inference needs another.
 
     Parameters
     ----------
@@ -127,8 +120,6 @@ def choose_for(
         With the full name of a kernel of the backend.
     n_threads : int
     options : InferOptions
-    cluster : Cluster, optional
-        One node with a core for each thread, unless given.
 
     Raises
     ------
@@ -139,13 +130,26 @@ def choose_for(
         raise OptionError(
             f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba"
         )
-    assumed = {} if cluster is None else cluster.assume
-    model = CostModel(assuming(read_calibration(options.cluster.calibration), assumed))
-    kind = cost_kind(backend, kernel)
-    model.require_calibrated(kind)
-    profile, _ = profile_as_run(network, inputs, kernel, n_threads, backend)
+    model, kind = calibrated_model(backend, kernel, options.cluster.calibration, {})
+    plan, profile = prepare_with_profile(network, inputs, kernel, n_threads, backend, n_threads)
+    return *choose_for(profile, model, kind, backend.schedulers[kernel.kernel], n_threads, options), plan
+
+
+def choose_for(
+    profile: WorkProfile,
+    model: CostModel,
+    kind: CostKind,
+    schedulers: Sequence[str],
+    n_threads: int,
+    options: InferOptions,
+    cluster: Cluster | None = None,
+) -> tuple[Choice, InferOptions]:
+    """Return the plan that the simulator finds fastest for an inference, and the options with which to run it.
+
+    Parameters: see `choose`; what is not tried is taken from `options`.
+    """
     choice = choose(
-        profile, model, kind, n_threads, options.scheduler, schedulers=backend.schedulers[kernel.kernel],
+        profile, model, kind, n_threads, options.scheduler, schedulers=schedulers,
         cluster=cluster, row_order=options.partition.order, buckets=options.partition.buckets,
     )  # fmt: skip
     hashing = options.partition.hashing

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from sparsednn.system.temporary import remove_abandoned, temporary_folder
@@ -23,7 +22,11 @@ _LOG = logging.getLogger(__name__)
 def cache_folder() -> Path:
     """Return the folder for rebuilt data: the environment variable SPARSEDNN_CACHE, or the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    folder = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("sparsednn"))
+    if not chosen:
+        import platformdirs  # runs that cache nothing do without it
+
+        chosen = platformdirs.user_cache_dir("sparsednn")
+    folder = Path(chosen)
     return NO_HOME / folder if folder.parts[:1] == ("~",) else folder  # as it stays for a user whom the system does not know
 
 

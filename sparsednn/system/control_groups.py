@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 PROC = Path("/proc/self")
 LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
@@ -20,8 +20,7 @@ RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
 """What counts as used, and is given back before a group has no memory left: copies of files, and what is known of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
+class _Mount(NamedTuple):
     """A mounted hierarchy of groups: `root` is the group that is seen at the folder `point`."""
 
     root: PurePosixPath

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from sparsednn.errors import OptionError
-from sparsednn.rows.partition import even_bounds
 from sparsednn.system import control_groups
 
 NODES = Path("/sys/devices/system/node")
@@ -72,8 +70,9 @@ def worker_domains(n_workers: int, pinned: bool, override: int | None = None, fi
     if override is not None:
         if override < 1:
             raise OptionError(f"numa_domains={override}: must be at least 1")
-        ranges = pairwise(even_bounds(n_workers, min(override, n_workers)))
-        return tuple(domain for domain, (start, stop) in enumerate(ranges) for _ in range(start, stop))
+        n_domains = min(override, n_workers)
+        smallest, n_larger = divmod(n_workers, n_domains)
+        return tuple(domain for domain in range(n_domains) for _ in range(smallest + (domain < n_larger)))
     if not pinned:
         return (0,) * n_workers
     cores = pinning_order(first_core)

@@ -8,13 +8,12 @@ import resource
 import sys
 from pathlib import Path
 
-import psutil
-
 from sparsednn.errors import MemoryShortageError
 from sparsednn.system import control_groups
 
 GB, MB = 1e9, 1e6
 KEEP_FREE_BYTES = 256 * 2**20
+MACHINE, PROCESS = Path("/proc/meminfo"), Path("/proc/self/statm")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
 SHARED_MEMORY = (Path("/dev/shm"), Path("/tmp"))
@@ -26,14 +25,34 @@ def available_bytes() -> int:
 
     What only keeps copies of files, and is given back when memory runs short, counts as available.
     """
-    available = int(psutil.virtual_memory().available)
+    available = _machine_available()
     of_groups = control_groups.memory_left()
     if of_groups is not None:
         available = min(available, of_groups)
     soft_limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft_limit != resource.RLIM_INFINITY:
-        available = min(available, soft_limit - int(psutil.Process().memory_info().vms))
+        available = min(available, soft_limit - _address_space())
     return max(available, 0)
+
+
+def _machine_available() -> int:
+    """Bytes that the machine may still give out, as Linux tells it; psutil, which knows other systems, takes long to import."""
+    with contextlib.suppress(OSError):
+        for line in MACHINE.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has taken; likewise."""
+    with contextlib.suppress(OSError):
+        return int(PROCESS.read_text().split()[0]) * resource.getpagesize()
+    import psutil
+
+    return int(psutil.Process().memory_info().vms)
 
 
 def shared_memory() -> Path:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,7 +62,7 @@ def remove_abandoned(parent: Path, prefix: str) -> None:
 def _locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
     """Make a folder and lock it; until that is done somebody may take it for an abandoned one."""
     for _ in range(_TRIES):
-        folder = parent / f"{prefix}{uuid.uuid4().hex[:16]}"
+        folder = parent / f"{prefix}{secrets.token_hex(8)}"
         folder.mkdir()
         with suppress(FileNotFoundError):
             lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)

@@ -16,8 +16,8 @@ from experiments.config.resolve import keys
 from experiments.config.schema import GROUPS, Config
 from experiments.run.measure import message
 from sparsednn.errors import DataError, OptionError
+from sparsednn.execution.options import PARAMETERS
 from sparsednn.options.fields import Options, count, declarations, default_of, group, group_of, rule_of
-from sparsednn.options.inference import PARAMETERS
 
 CONF = Path(__file__).parents[2] / "conf"
 

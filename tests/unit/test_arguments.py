@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsednn
-from sparsednn.options.inference import OTHERS, PARAMETERS
+from sparsednn.execution.options import OTHERS, PARAMETERS
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.calibration import read_calibration
 from sparsednn.simulator.cluster import Cluster
@@ -167,5 +167,5 @@ def test_a_calibration_that_is_a_folder_is_named(
 
 
 def test_a_number_beyond_64_bits_is_named(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
-    with pytest.raises(ValueError, match="block_rows=10*...: beyond 64 bits"):
+    with pytest.raises(ValueError, match="block_rows=10*...: must be at most 2147483647"):
         sparsednn.infer(small_network, small_inputs, block_rows=HUGE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.resources
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -220,14 +219,14 @@ def test_a_failed_write_leaves_no_temporary_files(
 
 def test_missing_images_are_reported_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARSEDNN_CACHE", str(tmp_path))
-    monkeypatch.setattr(module, "_MNIST", "mnist/not-there.gz")
+    monkeypatch.setattr(module, "_MNIST", tmp_path / "not-there.gz")
     with pytest.raises(FileNotFoundError, match=r"not-there.gz: the MNIST images .* are missing; install the package again"):
         sparsednn.challenge_inputs(1024, 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def published_gzip() -> bytes:
-    return importlib.resources.files("sparsednn.data").joinpath(module._MNIST).read_bytes()
+    return module._MNIST.read_bytes()
 
 
 HEADER = np.array([0x803, 60_000, 28, 28], ">u4").tobytes()
@@ -249,7 +248,7 @@ def test_damaged_images_are_reported_with_the_way_out(
 ) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(content())
-    monkeypatch.setattr(module, "_MNIST", str(path))
+    monkeypatch.setattr(module, "_MNIST", path)
     with pytest.raises(ValueError, match=r"images.gz: .*; install the package again"):
         module.mnist_images()
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from experiments.run.environment import environment
@@ -23,7 +22,8 @@ Groups = Callable[[str, str, dict[str, str]], Path]
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Groups:
     """Make a machine's own files: ``groups(cgroup, mountinfo, files)``, in which ROOT stands for where groups are mounted."""
     monkeypatch.setattr(control_groups, "PROC", tmp_path)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 64 * GIB, "total": 99 * GIB})())
+    (tmp_path / "meminfo").write_text(f"MemTotal: {99 * 2**20} kB\nMemAvailable: {64 * 2**20} kB\n")
+    monkeypatch.setattr(memory, "MACHINE", tmp_path / "meminfo")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
 
     def make(cgroup: str, mountinfo: str, files: dict[str, str]) -> Path:

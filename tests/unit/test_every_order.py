@@ -37,6 +37,7 @@ from sparsednn.schedulers import (
     Team,
 )
 from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
+from tests.schedulers import decide, started
 
 
 @dataclass
@@ -97,7 +98,7 @@ class World:
     def deliver(self, event: Event) -> None:
         """Have the scheduler decide and check what it decides."""
         self.calls.pop(event.worker, None)
-        for action in self.scheduler.on_event(event):
+        for action in decide(self.scheduler, event):
             self.act(action)
 
     def act(self, action: Action) -> None:
@@ -151,7 +152,7 @@ def _plain(value: Any) -> Any:
 def _explore(scheduler: Scheduler, n_workers: int, n_layers: int) -> tuple[int, int]:
     """Take every step from every state that can be reached; return how many states there are, and how many are ends."""
     n_groups = scheduler.n_row_groups(n_workers)
-    scheduler.start(Job(n_workers, n_groups, n_layers))
+    started(scheduler, Job(n_workers, n_groups, n_layers))
     todo = [World(scheduler, n_layers, [0] * n_groups)]
     seen, n_ends = {_key(todo[0])}, 0
     while todo:
@@ -214,7 +215,7 @@ def test_processes_that_steal_run_all_row_groups_once(n_processes: int, n_worker
     rng, taken = random.Random(seed), [0] * n_processes
     schedulers = [GlobalWorkStealingScheduler() for _ in range(n_processes)]
     for process, scheduler in enumerate(schedulers):
-        scheduler.start(Job(n_workers, n_groups[process], 1, process=process, n_processes=n_processes))
+        started(scheduler, Job(n_workers, n_groups[process], 1, process=process, n_processes=n_processes))
     starts = itertools.product(range(n_processes), range(n_workers))
     events: list[tuple[int, Event]] = [(process, Started(worker)) for process, worker in starts]
     ran: list[tuple[int, int]] = []
@@ -222,7 +223,7 @@ def test_processes_that_steal_run_all_row_groups_once(n_processes: int, n_worker
     n_stopped = 0
     while events:
         process, event = events.pop(rng.randrange(len(events)))
-        (action,) = schedulers[process].on_event(event)
+        (action,) = decide(schedulers[process], event)
         match action:
             case Take(worker, victim):
                 number = taken[victim] if taken[victim] < n_groups[victim] else None

@@ -14,10 +14,10 @@ import scipy.sparse as sp
 
 import sparsednn
 from sparsednn.backend import KernelOptions
+from sparsednn.execution.options import GROUPS, PARAMETERS, InferOptions, infer_options
 from sparsednn.options.fields import Options, check_values, default_of, rule_of
 from sparsednn.options.fields import declarations as declared_in
 from sparsednn.options.groups import OptimizeOptions, PartitionOptions, RunOptions, SchedulerOptions
-from sparsednn.options.inference import GROUPS, PARAMETERS, InferOptions, infer_options
 from sparsednn.simulator.simulate import simulate
 
 ROOT = Path(__file__).parents[2]

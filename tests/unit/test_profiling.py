@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sparsednn
+from backends.numba_cpu.backend import NumbaBackend
 from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
 from sparsednn.simulator.profile import fingerprint, measure_profile
+from sparsednn.simulator.simulate import simulate
 from tests.networks import Case, cases
 
 
@@ -139,3 +142,41 @@ def test_fingerprints_tell_networks_and_inputs_apart(small_network: sparsednn.Ne
     found = {fingerprint(network, small_inputs) for network in [small_network, *others]}
     found |= {fingerprint(small_network, changed) for changed in (2 * small_inputs, small_inputs[:5], small_inputs[::-1])}
     assert len(found) == 8
+
+
+class _Counting(NumbaBackend):
+    """Says how often it packs a network for a kernel."""
+
+    def __init__(self) -> None:
+        self.packed: list[str] = []
+
+    def prepare(self, network: sparsednn.Network, options: KernelOptions, n_workers: int) -> Any:
+        self.packed.append(options.rows)
+        return super().prepare(network, options, n_workers)
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("options", "n_plans"),
+    [({}, 1), ({"hashing": "layer"}, 2), ({"rebalance_after": 2}, 3)],
+    ids=["as given", "hashed", "two stages"],
+)
+def test_auto_runs_the_plan_by_which_it_has_chosen(
+    small_network: sparsednn.Network, small_inputs: sp.csr_array, options: dict[str, Any], n_plans: int
+) -> None:
+    expected = sparsednn.infer(small_network, small_inputs, threads=2)
+    measure_profile(small_network, small_inputs)  # cached from now on
+    backend = _Counting()
+    result = sparsednn.infer(small_network, small_inputs, backend, scheduler="auto", threads=2, **options)
+    assert backend.packed == ["merge"] * n_plans
+    assert np.array_equal(result.categories, expected.categories)
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("scheduler", ["data", "auto"])
+def test_a_simulated_run_packs_once(small_network: sparsednn.Network, small_inputs: sp.csr_array, scheduler: str) -> None:
+    backend = _Counting()
+    simulate(small_network, small_inputs, backend, scheduler=scheduler)
+    assert backend.packed == ["prune", "merge"]  # to count the work, and to know the sizes of the layers
+    simulate(small_network, small_inputs, backend, scheduler=scheduler)
+    assert backend.packed == ["prune", "merge", "merge"]

@@ -128,6 +128,16 @@ def test_a_limit_of_the_address_space_bounds_the_memory(monkeypatch: pytest.Monk
     assert 0 <= memory.available_bytes() <= 60_000_000
 
 
+def test_available_memory_is_what_psutil_says_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here both read what Linux tells; elsewhere psutil is asked."""
+    assert memory._machine_available() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    assert memory._address_space() == pytest.approx(psutil.Process().memory_info().vms, rel=0.05)
+    monkeypatch.setattr(memory, "MACHINE", memory.Path("/nonexistent"))
+    monkeypatch.setattr(memory, "PROCESS", memory.Path("/nonexistent"))
+    assert memory._machine_available() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    assert memory._address_space() == pytest.approx(psutil.Process().memory_info().vms, rel=0.05)
+
+
 def test_the_peak_grows_with_what_is_taken_and_stays_until_it_is_reset() -> None:
     """The kernel counts pages in batches, so the peak may be off by a little."""
     memory.reset_peak_rss()

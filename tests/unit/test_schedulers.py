@@ -25,6 +25,7 @@ from sparsednn.schedulers import (
 )
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
+from tests.schedulers import decide, started
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingSche
 )
 def test_data(event: Event, expected: list[Action]) -> None:
     scheduler = SCHEDULERS["data"]()
-    scheduler.start(Job(n_workers=3, n_row_groups=3, n_layers=4))
-    assert scheduler.on_event(event) == expected
+    started(scheduler, Job(n_workers=3, n_row_groups=3, n_layers=4))
+    assert decide(scheduler, event) == expected
 
 
 def test_data_splits_into_one_row_group_a_worker() -> None:
@@ -59,24 +60,26 @@ def test_data_splits_into_one_row_group_a_worker() -> None:
 )
 def test_manager_worker(queue: list[int], event: Event, expected: list[Action]) -> None:
     scheduler = ManagerWorkerScheduler()
+    started(scheduler, Job(n_workers=4, n_row_groups=7, n_layers=1))
     scheduler.queue = deque(queue)
-    assert scheduler.on_event(event) == expected
+    assert decide(scheduler, event) == expected
 
 
 @pytest.mark.parametrize(
     ("queues", "event", "expected"),
     [
         pytest.param([[0, 1], [2, 3]], Started(1), [Run(1, row_group=2)], id="a worker takes the head of its own queue first"),
-        pytest.param([[], [4, 2]], Finished(0, 1), [Run(0, row_group=4)], id="an idle worker takes the head of the next queue"),
-        pytest.param([[7], [], []], Finished(1, 3), [Run(1, row_group=7)], id="the walk goes on past empty queues and around"),
-        pytest.param([[7], [8], []], Finished(2, 3), [Run(2, row_group=7)], id="the walk starts behind the worker's own queue"),
+        pytest.param([[], [2, 3]], Finished(0, 1), [Run(0, row_group=2)], id="an idle worker takes the head of the next queue"),
+        pytest.param([[1], [], []], Finished(1, 3), [Run(1, row_group=1)], id="the walk goes on past empty queues and around"),
+        pytest.param([[1], [3], []], Finished(2, 3), [Run(2, row_group=1)], id="the walk starts behind the worker's own queue"),
         pytest.param([[], []], Finished(0, 1), [Stop(0)], id="nothing left anywhere: stop"),
     ],
 )
 def test_work_stealing(queues: list[list[int]], event: Event, expected: list[Action]) -> None:
     scheduler = WorkStealingScheduler()
+    started(scheduler, Job(n_workers=len(queues), n_row_groups=2 * len(queues), n_layers=1))
     scheduler.queues = [deque(queue) for queue in queues]
-    assert scheduler.on_event(event) == expected
+    assert decide(scheduler, event) == expected
 
 
 @pytest.mark.parametrize("scheduler", [ManagerWorkerScheduler, WorkStealingScheduler])
@@ -89,7 +92,7 @@ def test_queues_hold_split_factor_row_groups_for_each_worker(scheduler: type[Sch
 
 def test_work_stealing_gives_each_worker_neighbouring_row_groups() -> None:
     scheduler = WorkStealingScheduler()
-    scheduler.start(Job(n_workers=3, n_row_groups=7, n_layers=1))
+    started(scheduler, Job(n_workers=3, n_row_groups=7, n_layers=1))
     assert [list(queue) for queue in scheduler.queues] == [[0, 1], [2, 3], [4, 5, 6]]
 
 
@@ -110,8 +113,8 @@ def test_work_stealing_gives_each_worker_neighbouring_row_groups() -> None:
 )
 def test_model(events: list[Event], expected: list[Action]) -> None:
     scheduler = SCHEDULERS["model"]()
-    scheduler.start(Job(n_workers=3, n_row_groups=1, n_layers=4))
-    assert [scheduler.on_event(event) for event in events][-1] == expected
+    started(scheduler, Job(n_workers=3, n_row_groups=1, n_layers=4))
+    assert [decide(scheduler, event) for event in events][-1] == expected
 
 
 def test_model_wants_one_row_group() -> None:
@@ -125,10 +128,10 @@ def _after(
 ) -> tuple[DataThenModelScheduler, list[Action]]:
     """A run of 10 layers after some events, and what the last of them brought."""
     scheduler = DataThenModelScheduler(SchedulerOptions(**{"minimum_work": 0, "recruiting_ratio": 0.3, **options}))  # type: ignore[arg-type]
-    scheduler.start(Job(n_workers, n_workers, 10, domains))
+    started(scheduler, Job(n_workers, n_workers, 10, domains))
     actions: list[Action] = []
     for event in events:
-        actions = scheduler.on_event(event)
+        actions = decide(scheduler, event)
     return scheduler, actions
 
 

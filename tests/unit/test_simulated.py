@@ -19,16 +19,12 @@ from sparsednn.schedulers import (
     Boundary,
     Event,
     Job,
-    Run,
-    Scheduler,
     SchedulerOptions,
-    Sleep,
-    Started,
-    Stop,
 )
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.simulator.executor import SimulatedExecutor
 from sparsednn.simulator.work import GroupCosts, Overheads
+from tests.schedulers import Validated
 
 ANY_WORK = SchedulerOptions(split_factor=2, recruiting_ratio=0, minimum_work=0)
 
@@ -63,7 +59,7 @@ def simulate(
 ) -> Timeline:
     """Run a scheduler, and check what must hold for every run."""
     executor = SimulatedExecutor(n_workers, trace=True, **changes)  # type: ignore[arg-type]
-    scheduler = SCHEDULERS[name](options)
+    scheduler = Validated(SCHEDULERS[name](options))
     domains = tuple(worker * n_domains // n_workers for worker in range(n_workers))
     timeline = executor.run(scheduler, Job(n_workers, len(groups), len(groups[0].alone_s), domains), groups)
     Trace(timeline.spans, {"scheduler": name, "kernel": "none", "simulated": True}).validate()
@@ -241,62 +237,6 @@ def test_scores_are_those_at_the_boundary_also_of_a_worker_that_stands_at_its_ow
     timeline = SimulatedExecutor(3, overheads(decision_s=2)).run(scheduler, Job(3, 3, 4), groups)
     assert scheduler.seen[:2] == [(0, (2, 1, 4)), (1, (2, 2, 4))]
     assert timeline.times[1].recruit_s == 2
-
-
-class Broken(Scheduler):
-    """Puts its only worker to sleep, or stops it with the work undone."""
-
-    name = "broken"
-
-    def __init__(self, action: type[Sleep] | type[Stop]) -> None:
-        super().__init__()
-        self.action = action
-
-    def n_row_groups(self, n_workers: int) -> int:
-        return 1
-
-    def start(self, job: Job) -> None:
-        pass
-
-    def on_event(self, event: Event) -> list[Action]:
-        return [self.action(event.worker)]
-
-
-@pytest.mark.parametrize(
-    ("action", "message"),
-    [
-        pytest.param(Sleep, r"workers \[0\] wait for ever", id="nobody will wake it"),
-        pytest.param(Stop, r"left row groups \[0\] unfinished", id="work is left"),
-    ],
-)
-def test_a_broken_scheduler_is_reported(action: type[Sleep] | type[Stop], message: str) -> None:
-    with pytest.raises(RuntimeError, match=message):
-        SimulatedExecutor(1).run(Broken(action), Job(1, 1, 2), [costs([1, 1])])
-
-
-class Hasty(Broken):
-    """Gives the second worker an order for each row group before the first of them is done."""
-
-    def n_row_groups(self, n_workers: int) -> int:
-        return 2
-
-    def on_event(self, event: Event) -> list[Action]:
-        if event == Started(0):
-            return [Run(1, 0), Run(1, 1), Stop(0)]
-        self.finished = getattr(self, "finished", 0) + (not isinstance(event, Started))
-        return [Stop(1)] if self.finished == 2 else []
-
-
-def test_orders_wait_in_the_mailbox_of_a_busy_worker() -> None:
-    timeline = SimulatedExecutor(2).run(Hasty(Stop), Job(2, 2, 1), [costs([1]), costs([2])])
-    assert timeline.elapsed_s == 3
-    assert [times.row_groups for times in timeline.times] == [0, 2]
-
-
-@pytest.mark.parametrize("changes", [{"speeds": [1.0]}, {"speeds": [1.0, 0.0]}, {"slowdown": [1.0, 1.0]}])
-def test_speeds_that_make_no_sense_are_refused(changes: dict[str, list[float]]) -> None:
-    with pytest.raises(ValueError, match="is needed for each of"):
-        SimulatedExecutor(2, **changes)  # type: ignore[arg-type]
 
 
 def test_sixteen_nodes_of_28_cores_take_seconds_to_simulate() -> None:

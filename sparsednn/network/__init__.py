@@ -1,0 +1,20 @@
+"""Sparse deep neural networks: layers of weights in CSC form, biases and activations."""
+
+from __future__ import annotations
+
+from sparsednn.network.activation import Activation, clipped_relu, identity, relu
+from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
+from sparsednn.network.network import BiasOn, Challenge, Network
+
+__all__ = [
+    "Activation",
+    "AnyLayer",
+    "BiasOn",
+    "Challenge",
+    "Layer",
+    "Network",
+    "RepeatedLayer",
+    "clipped_relu",
+    "identity",
+    "relu",
+]
