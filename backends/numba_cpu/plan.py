@@ -16,7 +16,18 @@ from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import Control, CostKind, Crew, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
+from sparsednn.backend import (
+    Control,
+    CostKind,
+    Crew,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    Optimizations,
+    PlanDescription,
+    RunSize,
+)
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -165,16 +176,17 @@ class Plan(ABC):
         net = self.neurons
         return LayerSizes(net.widths[:-1].copy(), net.widths[1:].copy(), self.n_connections, net.full_stays[:-1].copy())
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
-        return {
-            "kernel": self.kernel,
-            "rows": self.row_work(self.options),
-            "columns": self.column_work(self.options),
-            "order": self.order(self.options),
-            "structure_aware": self.column_work(self.options) == "merge",
-            "residency": "memory" if self.reader is None else "stream",
-        }
+        columns = self.column_work(self.options)
+        on = Optimizations(
+            rows=self.row_work(self.options),
+            columns=columns,
+            order=self.order(self.options),
+            structure_aware=columns == "merge",
+            residency="memory" if self.reader is None else "stream",
+        )
+        return PlanDescription(self.kernel, on)
 
 
 def aligned_floats(n: int) -> NDArray[np.float32]:

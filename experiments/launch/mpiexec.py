@@ -23,7 +23,7 @@ from experiments.run.display import Display
 from experiments.run.measure import INTERRUPTED, RESULT, ProcessError
 from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.errors import MemoryShortageError
-from sparsednn.results.result import SCHEMA_VERSION
+from sparsednn.results.record import SCHEMA_VERSION
 from sparsednn.system.files import write_json
 from sparsednn.system.memory import MB, shared_memory, shared_memory_left
 

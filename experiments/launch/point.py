@@ -23,7 +23,7 @@ from experiments.run.display import Display, summary
 from experiments.run.identity import config_hash
 from experiments.run.measure import FAULT_NOTE, RESULT, RUNNING, fail, fail_by, finish, is_fault, measure
 from sparsednn.comm import Communicator
-from sparsednn.results.result import SCHEMA_VERSION
+from sparsednn.results.record import SCHEMA_VERSION
 from sparsednn.system.files import write_json
 from sparsednn.system.memory import reset_peak_rss
 

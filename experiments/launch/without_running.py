@@ -23,7 +23,7 @@ from experiments.run.display import Display
 from experiments.run.environment import environment
 from experiments.run.identity import config_hash
 from experiments.run.measure import RESULT, RUNNING
-from sparsednn.results.result import SCHEMA_VERSION
+from sparsednn.results.record import SCHEMA_VERSION
 from sparsednn.system.files import write_json
 
 SUBMITTED, DRY_RUN = "submitted", "dry_run"

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.config.resolve import ConfigError
 from experiments.launch.resume import NOTE
 from experiments.run.measure import RESULT, RUNNING
-from sparsednn.results.result import SCHEMA_VERSION
+from sparsednn.results.record import READABLE_VERSIONS, SCHEMA_VERSION
 
 Record = dict[str, Any]
 Say = Callable[[str], None]
@@ -151,8 +151,8 @@ def read_record(path: Path) -> Record:
 def _foreign(record: Record, name: str) -> str | None:
     """Say why a mapping is no record, note or mark of ours."""
     version = record.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        return f"schema_version is {version!r:.40}, not {SCHEMA_VERSION}"
+    if version not in READABLE_VERSIONS:
+        return f"schema_version is {version!r:.40}, not {' or '.join(map(str, READABLE_VERSIONS))}"
     why = _of_other_kind({key: value for key, value in record.items() if value is not None}, ALWAYS, needed=False)
     if why is None and record.get("experiment") is not None:
         why = _of_other_kind(record["experiment"], ABOUT)

@@ -27,6 +27,7 @@ from sparsednn.simulator.simulate import simulate
 from sparsednn.system import console
 from sparsednn.system.console import FAULT
 from sparsednn.system.files import write_json
+from sparsednn.system.json_fields import to_json
 from sparsednn.system.memory import peak_rss_bytes
 
 RESULT, RUNNING = "result.json", "running.json"
@@ -66,8 +67,9 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
             stage.update(0, 1, "preparing, and compiling what is not in the cache")
             arguments = infer_arguments(config) | {"communicator": comm, "row_ids": data.row_ids}
             result = infer(data.network, data.inputs, progress=_progress(data, stage), **arguments)
-    record = result.record
-    add_load_times(record, comm.gather(data.seconds))
+    run = result.run_record
+    add_load_times(run, comm.gather(data.seconds))
+    record = to_json(run)
     if comm.rank > 0:
         return record
     if result.trace is not None:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, KernelOptions, ProfilingBackend, load_backend
+from sparsednn.backend import Backend, KernelOptions, PlanDescription, ProfilingBackend, load_backend
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.options import require_types
@@ -84,7 +83,7 @@ def profile_of(network: Network, nonzeros: NDArray[np.int32]) -> WorkProfile:
 
 def profile_as_run(
     network: Network, inputs: sp.csr_array, kernel: KernelOptions, n_threads: int, backend: str | Backend = "numba"
-) -> tuple[WorkProfile, dict[str, Any]]:
+) -> tuple[WorkProfile, PlanDescription]:
     """Return the profile of an inference with a kernel and its options, which may merge columns and retire rows.
 
     With it, what the backend says of the optimisations that are really on (see `Backend.describe`).

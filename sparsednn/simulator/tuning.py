@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
-from typing import Any
 
 import scipy.sparse as sp
 
@@ -52,11 +51,6 @@ class Choice:
     def scheduler(self) -> str:
         """Name of the scheduler."""
         return self.plan.scheduler
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What a record says of it."""
-        return {"reason": self.reason, "predicted_s": self.predicted, "simulated": True}
 
     @property
     def options(self) -> SchedulerOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +13,7 @@ from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker, entries_at, small_ids
 from backends.numba_cpu.plan import GROWTH, Group, Plan, entries
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 from sparsednn.network import Network
 
 
@@ -30,9 +29,11 @@ class CscPlan(Plan):
         """None are merged: this is the algorithm of the paper, column by column."""
         return "none"
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
-        return {**super().describe(), "full_columns": self.options.full_columns}
+        described = super().describe()
+        described.optimizations.full_columns = self.options.full_columns
+        return described
 
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:

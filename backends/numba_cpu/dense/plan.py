@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +17,7 @@ from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, StoreMaker
 from backends.numba_cpu.plan import GROWTH, Group, Plan, aligned_floats
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
 
@@ -66,10 +66,11 @@ class DensePlan(Plan):
         """By columns, sparse or dense."""
         return DensePacker(network) if self.is_dense else ColumnPacker(network, one_weight=True, store=store)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel, the optimisations that are on and the block's size."""
-        described = {**super().describe(), "block_rows": self.block_rows}
-        return described if self.reader is None else {**described, "stream": self.reader.record()}
+        described = super().describe()
+        described.optimizations.block_rows = self.block_rows
+        return described if self.reader is None else replace(described, stream=self.reader.record())
 
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile; what this reads of the layers does not count."""
