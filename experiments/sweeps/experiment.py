@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig
@@ -19,10 +18,12 @@ from experiments.config.schema import Executor, ExperimentConfig
 from experiments.launch.point import run_point
 from experiments.launch.requirements import missing_package
 from experiments.launch.resume import is_complete
-from experiments.launch.without_running import DRY_RUN, SUBMITTED, Elsewhere
+from experiments.launch.without_running import Elsewhere
+from experiments.records.files import RESULT
+from experiments.records.point import DRY_RUN, FAILED, SUBMITTED, PointOfExperiment, PointRecord
 from experiments.records.statistics import WIDTH
 from experiments.run.display import Display, sweep_table, time_left
-from experiments.run.measure import RESULT, exit_status
+from experiments.run.measure import exit_status
 from experiments.sweeps import benchmarks
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.comm import Communicator
@@ -84,12 +85,12 @@ class ExperimentRun:
         records = self._run_points(points, composed)
         if not self.experiment.benchmark:
             self.console.print(sweep_table(records))
-        failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
+        failed = [(number, record) for number, record in enumerate(records) if record.status == FAILED]
         if failed:
             lines = [f"{len(failed)} of {len(records)} points failed:"]
-            self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record['error']}" for n, record in failed]))
+            self.complain("\n  ".join(lines + [f"{self.folder / str(n)}: {record.error}" for n, record in failed]))
         status = max((exit_status(record) for record in records), default=0)
-        statuses = {record["status"] for record in records}
+        statuses = {record.status for record in records}
         if SUBMITTED in statuses:
             command = f"python -m experiments.figures {self.experiment.figure} {self.folder}"
             Display(self.console).say(f"figure: when the jobs are done, {command}")
@@ -143,7 +144,7 @@ class ExperimentRun:
         found = self.elsewhere.find(config, path.parent, self._about(number, points[number]), self.experiment)
         return not is_complete(path) or (found is not None and found[0] == path.resolve())
 
-    def _run_points(self, points: list[PlannedPoint], composed: list[DictConfig]) -> list[dict[str, Any]]:
+    def _run_points(self, points: list[PlannedPoint], composed: list[DictConfig]) -> list[PointRecord]:
         display, started_at, records = Display(self.console), monotonic(), []
         benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
         for number, (point, cfg) in enumerate(zip(points, composed, strict=True)):
@@ -156,23 +157,22 @@ class ExperimentRun:
             found = self.elsewhere.record(again, folder, overrides, about, self.experiment)
             record = found or run_point(again, folder, overrides, self.console, about, benchmark, self.comm)
             records.append(record)
-            if record["status"] == "failed":
-                self.complain(f"{record['error']} (record: {folder / RESULT})")
+            if record.status == FAILED:
+                self.complain(f"{record.error} (record: {folder / RESULT})")
         return records
 
-    def _about(self, number: int, point: PlannedPoint) -> dict[str, Any]:
+    def _about(self, number: int, point: PlannedPoint) -> PointOfExperiment:
         """Return what a record says of its experiment: all that a figure needs to know."""
         experiment = self.experiment
-        about = {
-            "name": experiment.name,
-            "figure": experiment.figure,
-            "toy": experiment.toy,
-            "same_categories": experiment.same_categories,
-            "sweep": point.sweep,
-            "point": point.label,
-            "number": number,
-        }
-        return {"experiment": about}
+        return PointOfExperiment(
+            name=experiment.name,
+            figure=experiment.figure,
+            toy=experiment.toy,
+            same_categories=experiment.same_categories,
+            sweep=point.sweep,
+            point=point.label,
+            number=number,
+        )
 
     def _draw(self) -> bool:
         """Draw the figure from the records in the folder; return whether that could be done."""

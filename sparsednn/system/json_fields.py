@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -40,12 +40,15 @@ class JsonPart:
     ----------
     others : dict
         Entries that were read and are not declared, as those of a later version; they are written again.
+    lacks : frozenset of str
+        Fields that were not there when it was read, and have their defaults; they are not written.
     """
 
     open: ClassVar[bool] = False
     """Whether others may add entries of their own."""
 
     others: dict[str, Any] = field(default_factory=dict, metadata={"hidden": True}, repr=False)
+    lacks: frozenset[str] = field(default=frozenset(), metadata={"hidden": True}, repr=False)
 
 
 Part = TypeVar("Part", bound=JsonPart)
@@ -56,12 +59,27 @@ def declared(kind: type[JsonPart]) -> list[Field[Any]]:
     return [one for one in fields(kind) if not one.metadata.get("hidden")]
 
 
+def named(kind: type[JsonPart], *names: str) -> tuple[str, ...]:
+    """Return names of fields of a part, for tables.
+
+    Raises
+    ------
+    AttributeError
+        For a name that is not declared.
+    """
+    for name in set(names) - {one.name for one in declared(kind)}:
+        raise AttributeError(f"{kind.__name__} has no field {name}")
+    return names
+
+
 def to_json(part: JsonPart) -> dict[str, Any]:
     """Return a part as plain values, in the order of its fields; what was not there when it was read is left out."""
     found: dict[str, Any] = {}
     for one in declared(type(part)):
         value = getattr(part, one.name, LACKS)
-        if value is not LACKS and (value is not None or not one.metadata["when"]):
+        if value is LACKS or (value is None and one.metadata["when"]):
+            continue
+        if one.name not in part.lacks or value != _default(one):
             found[one.name] = _plain(value)
     return found | part.others
 
@@ -86,7 +104,8 @@ def from_json(kind: type[Part], values: Any, whole: bool = True, where: str = ""
     kind : subclass of JsonPart
     values : mapping
     whole : bool
-        Refuse values that lack a field. Otherwise the part is without it: to ask for it is an AttributeError.
+        Refuse values that lack a field. Otherwise it has its default, or the part is without it: then to ask for it is an
+        AttributeError.
     where : str
         The name of the field that the values stand in, for messages.
 
@@ -99,6 +118,9 @@ def from_json(kind: type[Part], values: Any, whole: bool = True, where: str = ""
         raise FieldError(f"{where or 'it'} is {_shown(values)}, not {KINDS[dict]}")
     part, prefix, types = object.__new__(kind), f"{where}." if where else "", _types(kind)
     names = [one.name for one in declared(kind)]
+    for one in fields(kind):
+        if one.metadata.get("hidden"):
+            setattr(part, one.name, one.default)
     part.others = {key: value for key, value in values.items() if key not in names}
     for one in declared(kind):
         if one.name in values:
@@ -107,7 +129,17 @@ def from_json(kind: type[Part], values: Any, whole: bool = True, where: str = ""
             setattr(part, one.name, None)
         elif whole:
             raise FieldError(f"it has no {prefix}{one.name}")
+        elif (default := _default(one)) is not LACKS:
+            setattr(part, one.name, default)
+            part.lacks |= {one.name}
     return part
+
+
+def _default(one: Field[Any]) -> Any:
+    """Return the default of a field, `LACKS` if it has none."""
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return LACKS if one.default is MISSING else one.default
 
 
 _TYPES: dict[Any, dict[str, Any]] = {}

@@ -23,8 +23,10 @@ from experiments.gpu_check import check as gpu_check
 from experiments.gpu_check import probes as gpu_probes
 from experiments.launch.point import run_point
 from experiments.run.display import Display
+from experiments.run.measure import Measured
 from experiments.sweeps import benchmarks
 from tests.conftest import JIT_DISABLED
+from tests.experiments.made_up import point_of_experiment
 from tests.gpu import host_kernels
 from tests.gpu.host_device import HostDevice
 
@@ -59,11 +61,10 @@ def check(folder: Path, **options: Any) -> dict[str, Any]:
     """The record of the benchmark's point."""
     config = Config(instances=600, repeats=1, **options)
 
-    def work(config: Config, display: Display, folder: Path) -> dict[str, Any]:
+    def work(config: Config, display: Display, folder: Path) -> Measured:
         return benchmarks.measure(EXPERIMENT, config, display, folder)
 
-    about = {"experiment": {"name": "gpu_check", "figure": "gpu_check", "toy": True, "same_categories": False,
-                            "sweep": "benchmark", "point": "gpu_check", "number": 0}}  # fmt: skip
+    about = point_of_experiment(name="gpu_check", figure="gpu_check", toy=True, sweep="benchmark", point="gpu_check")
     run_point(lambda: config, folder, [], Console(quiet=True), about, work)
     return json.loads((folder / "result.json").read_text())  # type: ignore[no-any-return]
 
