@@ -94,7 +94,7 @@ class PointRecord(JsonPart):
     )
     neurons: int | None = field(default=None, metadata=doc("inputs of the network", when="inferences"))
     layers: int | None = field(default=None, metadata=doc("layers of the network", when="inferences"))
-    environment: Environment | None = field(default=None, metadata=doc("where it was run", when="all but running.json"))
+    environment: Environment | None = field(default=None, metadata=doc("where it was run", when="ended or submitted points"))
     peak_rss_bytes: int | None = field(
         default=None, metadata=doc("most memory that the process had resident", "bytes", when="it was run")
     )
@@ -214,9 +214,9 @@ def record_entries(kind: type[JsonPart]) -> Iterator[Entry]:
 class RunningMark(JsonPart):
     """``running.json``: the mark of a point that is under way, or has died without a word."""
 
-    host: str | None = field(default=None, metadata=doc("name of the machine", when="version 2"))
-    process_id: int | None = field(default=None, metadata=doc("number of the process", when="version 2"))
-    started: str | None = field(default=None, metadata=doc("when it began, in ISO 8601", when="version 2"))
+    host: str = field(metadata=doc("name of the machine"))
+    process_id: int = field(metadata=doc("number of the process"))
+    started: str = field(metadata=doc("when it began, in ISO 8601"))
     experiment: PointOfExperiment | None = field(default=None, metadata=doc("its experiment", when="points of an experiment"))
 
 
