@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sparsednn.results.record import SCHEMA_VERSION, SIMULATED, MeasuredRun, RunRecord, SimulatedRun
-from sparsednn.system.json_fields import Entry, JsonPart, declared, doc, entries, from_json, to_json, undeclared
+from sparsednn.system.json_fields import JsonPart, declared, doc, from_json, to_json, undeclared
 
 COMPLETE, FAILED, SUBMITTED, DRY_RUN = "complete", "failed", "submitted", "dry_run"
 """What a point comes to: its ``status``."""
@@ -202,12 +202,6 @@ def body_kind(values: Mapping[str, Any]) -> type[Body] | None:
 def record_undeclared(record: PointRecord) -> list[str]:
     """Return the names of entries of a record that are not declared."""
     return [*undeclared(record), *(undeclared(record.body) if record.body is not None else ())]
-
-
-def record_entries(kind: type[JsonPart]) -> Iterator[Entry]:
-    """Yield the fields of a body that `PointRecord` does not have, or those of `PointRecord`."""
-    own = {one.name for one in declared(PointRecord)} if kind is not PointRecord else set()
-    return (one for one in entries(kind) if one.name not in own)
 
 
 @dataclass(slots=True, kw_only=True)
