@@ -116,22 +116,23 @@ def from_json(kind: type[Part], values: Any, whole: bool = True, where: str = ""
     """
     if not isinstance(values, Mapping):
         raise FieldError(f"{where or 'it'} is {_shown(values)}, not {KINDS[dict]}")
-    part, prefix, types = object.__new__(kind), f"{where}." if where else "", _types(kind)
-    names = [one.name for one in declared(kind)]
-    for one in fields(kind):
-        if one.metadata.get("hidden"):
-            setattr(part, one.name, one.default)
-    part.others = {key: value for key, value in values.items() if key not in names}
-    for one in declared(kind):
-        if one.name in values:
-            setattr(part, one.name, _read(types[one.name], values[one.name], whole, prefix + one.name))
+    part, prefix, reading = object.__new__(kind), f"{where}." if where else "", _reading(kind)
+    for one in reading.hidden:
+        setattr(part, one.name, _default(one))
+    for name, type_, direct, one in reading.fields:
+        value = values.get(name, LACKS)
+        if type(value) in direct:  # most are: records have many workers
+            setattr(part, name, value)
+        elif value is not LACKS:
+            setattr(part, name, _read(type_, value, whole, prefix + name))
         elif one.metadata["when"]:
-            setattr(part, one.name, None)
+            setattr(part, name, None)
         elif whole:
-            raise FieldError(f"it has no {prefix}{one.name}")
+            raise FieldError(f"it has no {prefix}{name}")
         elif (default := _default(one)) is not LACKS:
-            setattr(part, one.name, default)
-            part.lacks |= {one.name}
+            setattr(part, name, default)
+            part.lacks |= {name}
+    part.others = {name: value for name, value in values.items() if name not in reading.names}
     return part
 
 
@@ -142,14 +143,32 @@ def _default(one: Field[Any]) -> Any:
     return LACKS if one.default is MISSING else one.default
 
 
-_TYPES: dict[Any, dict[str, Any]] = {}
+class _Reading(NamedTuple):
+    """How a part is read: its fields with their types, and the types of values that need no other check."""
+
+    fields: list[tuple[str, Any, frozenset[type], Field[Any]]]
+    names: frozenset[str]
+    hidden: list[Field[Any]]
 
 
-def _types(kind: Any) -> dict[str, Any]:
-    """Return the types of a part's fields; they are worked out once."""
-    if kind not in _TYPES:
-        _TYPES[kind] = get_type_hints(kind)
-    return _TYPES[kind]
+_DIRECT: dict[Any, frozenset[type]] = {kind: frozenset({kind}) for kind in (int, str, bool)} | {float: frozenset({float, int})}
+_READINGS: dict[Any, _Reading] = {}
+
+
+def _reading(kind: type[JsonPart]) -> _Reading:
+    """Return how a part is read; it is worked out once."""
+    if kind not in _READINGS:
+        types, shown = get_type_hints(kind), declared(kind)
+        plan = [(one.name, types[one.name], _direct(types[one.name]), one) for one in shown]
+        hidden = [one for one in fields(kind) if one.metadata.get("hidden")]
+        _READINGS[kind] = _Reading(plan, frozenset(one.name for one in shown), hidden)
+    return _READINGS[kind]
+
+
+def _direct(kind: Any) -> frozenset[type]:
+    if _is_union(kind):
+        return _DIRECT.get(_not_none(kind), frozenset()) | {NoneType}
+    return _DIRECT.get(kind, frozenset())
 
 
 def _read(kind: Any, value: Any, whole: bool, where: str) -> Any:
@@ -208,7 +227,7 @@ class Entry(NamedTuple):
 
 def entries(kind: type[JsonPart], prefix: str = "", when: str = "") -> Iterator[Entry]:
     """Yield every field of a part, and those of the parts in it; ``[]`` stands for any entry of a list."""
-    types = _types(kind)
+    types = get_type_hints(kind)
     for one in declared(kind):
         said, inner = one.metadata, types[one.name]
         null = _is_union(inner) and not said["when"]
