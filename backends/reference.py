@@ -24,7 +24,9 @@ from sparsednn.backend import (
     KernelOptions,
     LayerSizes,
     MemoryBytes,
+    Optimizations,
     Outcome,
+    PlanDescription,
     RunSize,
     require_in_memory,
 )
@@ -127,9 +129,9 @@ class ScipyReferenceBackend:
         """A float32 value and an int32 index for each connection."""
         return MemoryBytes.plain(size)
 
-    def describe(self, plan: ReferencePlan) -> dict[str, Any]:
+    def describe(self, plan: ReferencePlan) -> PlanDescription:
         """The only kernel, without any optimisation."""
-        return {"kernel": "csr_csr", "rows": "none", "columns": "none", "order": "given", "structure_aware": False}
+        return PlanDescription("csr_csr", Optimizations(rows="none", columns="none", order="given", structure_aware=False))
 
     def layer_sizes(self, plan: ReferencePlan) -> LayerSizes:
         """Those of the network."""

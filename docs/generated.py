@@ -1,33 +1,37 @@
-"""Text of the documentation that is made while it is built, from the configuration and from a run: it cannot go stale."""
+"""Text of the documentation that is made while it is built, from the declarations of keys and of fields: it cannot go stale."""
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import scipy.sparse as sp
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from experiments.config.help import choices
 from experiments.config.resolve import GROUPS, as_record, register, resolve
 from experiments.config.schema import Config, own_first
-from experiments.launch.point import run_point
+from experiments.records.point import BenchmarkRun, PointRecord, RunningMark, SubmittedJob, TakenNote
 from sparsednn.options.fields import choice_of, group_of, rule_of
+from sparsednn.results.record import MeasuredRun, RunRecord, SimulatedRun
+from sparsednn.system.json_fields import JsonPart, entries
 
 HELP = Path("hydra", "help", "sparsednn.yaml")
-TOY = [
-    "neurons=12", "layers=4", "network.radices=[2,3]", "network.dense_width=2", "network.bias=0", "network.weight=0.5",
-    "instances=null",
-]  # fmt: skip
-WIDTH = 50
-MACHINE = ("environment", "host", "process_id")
-"""Fields whose values say something of the machine on which the documentation is built: they are not shown."""
+
+HEAD = ("field", "type", "unit", "meaning (and when it is there, unless always)")
+PARTS: Mapping[str, tuple[type[JsonPart], type[JsonPart] | None]] = {
+    "points": (PointRecord, None),
+    "runs": (RunRecord, PointRecord),
+    "measured_runs": (MeasuredRun, RunRecord),
+    "simulated_runs": (SimulatedRun, RunRecord),
+    "benchmarks": (BenchmarkRun, None),
+    "jobs": (SubmittedJob, None),
+    "marks": (RunningMark, None),
+    "notes": (TakenNote, None),
+}
+"""The parts of a record that have a table, each with another part whose fields are left out."""
 
 
 def substitutions(conf: Path) -> dict[str, str]:
@@ -38,7 +42,7 @@ def substitutions(conf: Path) -> dict[str, str]:
             "help": _fenced(_help(conf), "text"),
             "choices": _table(("group", "choices"), _choices(conf)),
             "keys": _table(("key", "values", "unless given", "what it does"), _keys()),
-            "record_fields": _table(("field", "type", "in a small run"), _fields(_small_record())),
+            **{f"fields_of_{name}": _table(HEAD, _fields(kind, without)) for name, (kind, without) in PARTS.items()},
         }
 
 
@@ -71,31 +75,12 @@ def _keys_of(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[tu
             yield _code(prefix + name), "", _code(json.dumps(value).strip('"')), "of the files of `conf/experiment`"
 
 
-def _small_record() -> dict[str, Any]:
-    """The record of a run that takes no time, with the backend that compiles nothing."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = sp.csr_array(sp.eye_array(12, dtype="float32") + sp.eye_array(12, k=1, dtype="float32"))
-        sp.save_npz(folder / "rows.npz", rows)
-        given = [*TOY, "backend=scipy_reference", "threads=1", "input=files", f"input.path={folder / 'rows.npz'}"]
-        composed = compose("config", overrides=given)
-        record = run_point(lambda: resolve(composed), folder, TOY, Console(file=io.StringIO()))
-    if record["status"] != "complete":
-        raise RuntimeError(f"the run that shows what a record has: {record['error']}")
-    return {name: value for name, value in record.items() if name != "config"}  # that is the table of keys
-
-
-def _fields(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every field, those of fields too; of lists of alike the first one's."""
-    for name, value in record.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield from _fields(value[0], f"{prefix}{name}[].")
-        else:
-            of_machine = name in MACHINE or prefix.startswith(MACHINE)
-            shown = "" if of_machine else f"{value:.3g}" if isinstance(value, float) else json.dumps(value)
-            yield _code(prefix + name), type(value).__name__.replace("NoneType", "null"), _code(_short(shown))
+def _fields(kind: type[JsonPart], without: type[JsonPart] | None) -> Iterator[tuple[str, str, str, str]]:
+    """Every field of a part but those of another, with what it means and when it is there."""
+    known = {one.name for one in entries(without)} if without is not None else set()
+    for one in entries(kind):
+        if one.name not in known:
+            yield _code(one.name), one.kind, one.unit, f"{one.text} ({one.when})" if one.when else one.text
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -106,10 +91,6 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _fenced(text: str, language: str) -> str:
     return f"```{language}\n{text.rstrip()}\n```"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
 
 
 def _code(text: str) -> str:

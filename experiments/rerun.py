@@ -20,13 +20,19 @@ from rich.table import Table
 
 from experiments.config.resolve import ConfigError, from_record
 from experiments.launch.point import run_point
-from experiments.records.files import Record, read_all
+from experiments.records.files import read_all
+from experiments.records.point import COMPLETE, PointRecord
 from experiments.records.statistics import WIDTH
 from experiments.run.display import Display
+from sparsednn.results.record import RunRecord, SimulatedRun, SimulatedSeconds
 from sparsednn.system.console import run_program
+from sparsednn.system.json_fields import JsonPart, named
 
-EXACT = ("categories_count", "categories_sha256", "performed_edges")
-"""What is the same in every run of a configuration; work that is avoided by chance, as in teams, is not."""
+CATEGORIES = named(RunRecord, "categories_count", "categories_sha256")
+EXACT = named(SimulatedRun, *CATEGORIES, "performed_edges", "workers", "traffic")
+EXACT_SECONDS = named(SimulatedSeconds, "inference", "processes", "gather")
+"""What is the same in every run of a configuration, and in every simulated one; real work that is avoided by chance, as in
+teams, is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,12 @@ class Comparison:
     """A record and what its configuration gave now: ``differs`` names what should be the same and is not."""
 
     folder: Path
-    before: Record
-    now: Record
+    before: PointRecord
+    now: PointRecord
     differs: tuple[str, ...]
 
 
-def rerun(folder: Path, record: Record, into: Path, console: Console) -> Comparison:
+def rerun(folder: Path, record: PointRecord, into: Path, console: Console) -> Comparison:
     """Run the configuration of a record again, with its record and traces in the folder `into`.
 
     Raises
@@ -49,32 +55,33 @@ def rerun(folder: Path, record: Record, into: Path, console: Console) -> Compari
     """
     config = _config(folder, record)
     into.mkdir(parents=True, exist_ok=True)
-    now = run_point(lambda: config, into, list(record.get("overrides", [])), console)
-    if now["status"] != "complete":
-        return Comparison(folder, record, now, (f"failed: {now.get('error', 'unknown')}",))
-    return Comparison(folder, record, now, tuple(_differences(record, now)))
+    now = run_point(lambda: config, into, list(record.overrides), console)
+    if now.status != COMPLETE:
+        return Comparison(folder, record, now, (f"failed: {now.error or 'unknown'}",))
+    return Comparison(folder, record, now, tuple(_differences(record.run, now.run)))
 
 
-def _config(folder: Path, record: Record) -> Any:
-    if "config" not in record:
+def _config(folder: Path, record: PointRecord) -> Any:
+    if record.config is None:
         raise ConfigError(f"{folder}: its record has no configuration; only points of inferences can be run again")
     try:
-        return from_record(record["config"])
+        return from_record(record.config)
     except Exception as error:  # OmegaConf has many kinds
         raise ConfigError(f"{folder}: its configuration is of another version of sparsednn: {error}") from error
 
 
-def _differences(before: Record, now: Record) -> list[str]:
+def _differences(before: RunRecord, now: RunRecord) -> list[str]:
     """Name what should be the same and is not."""
-    simulated = before["executor"] == "simulated"
-    keys = EXACT if simulated else EXACT[:2]
-    found = [key for key in keys if before.get(key) != now.get(key)]
-    if simulated:
-        found += [
-            f"seconds.{key}" for key in ("inference", "processes", "gather") if before["seconds"][key] != now["seconds"][key]
-        ]
-        found += [key for key in ("workers", "traffic") if before.get(key) != now.get(key)]
-    return found
+    if not isinstance(before, SimulatedRun):
+        return _different(before, now, CATEGORIES)
+    return _different(before, now, EXACT) + _different(before.seconds, now.seconds, EXACT_SECONDS, "seconds.")
+
+
+def _different(before: JsonPart, now: JsonPart, names: Sequence[str], prefix: str = "") -> list[str]:
+    """Name the fields that differ; those that an older record lacks do not."""
+    return [
+        prefix + name for name in names if hasattr(before, name) and getattr(before, name) != getattr(now, name, None)
+    ]  # fmt: skip
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:
@@ -87,8 +94,9 @@ def table(comparisons: Sequence[Comparison]) -> Table:
     found.add_column("")
     for one in comparisons:
         said = "the same" if not one.differs else f"DIFFERS: {', '.join(one.differs)}"
-        times = [f"{r['seconds']['inference_median']:.6g}" if "seconds" in r else "" for r in (one.before, one.now)]
-        found.add_row(str(one.folder), one.before["executor"], f"{one.before['categories_count']:,}", *times, escape(said))
+        times = [f"{r.run.seconds.inference_median:.6g}" if r.has_run else "" for r in (one.before, one.now)]
+        run = one.before.run
+        found.add_row(str(one.folder), run.executor, f"{run.categories_count:,}", *times, escape(said))
     return found
 
 
@@ -101,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     display, complaints = Display(Console()), Display(Console(stderr=True))
     try:
         found = read_all(args.folders, lambda line: complaints.say(f"warning: {line}"))
-        records = [(where, r) for where, r in found if r.get("status") == "complete" and "seconds" in r]
+        records = [(where, r) for where, r in found if r.status == COMPLETE and r.has_run]
         if not records:
             raise ConfigError(f"{', '.join(map(str, args.folders))}: no complete record of an inference")
         for folder, record in records:

@@ -20,8 +20,10 @@ from experiments.launch.mpi import follow
 from experiments.launch.outcomes import Outcome
 from experiments.launch.point import run_point
 from experiments.launch.without_running import Elsewhere
+from experiments.records.files import RESULT
+from experiments.records.point import FAILED
 from experiments.run.display import Display, sweep_table, time_left
-from experiments.run.measure import INTERRUPTED, RESULT, exit_status
+from experiments.run.measure import INTERRUPTED, exit_status
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
 from sparsednn.system.console import endure
@@ -91,8 +93,8 @@ class Session:
     def _point(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome:
         found = self.elsewhere.record(lambda: resolve(cfg), folder, given)
         record = found or run_point(lambda: resolve(cfg), folder, given, self.console, comm=self.comm)
-        if record["status"] == "failed":
-            self._complain(f"{record['error']} (record: {folder / RESULT})")
+        if record.status == FAILED:
+            self._complain(f"{record.error} (record: {folder / RESULT})")
         return Outcome(number, folder, exit_status(record), record)
 
     def main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
@@ -147,12 +149,12 @@ class Session:
         """Show a sweep's table and what failed in it."""
         done = [self.outcomes[number] for number in sorted(self.outcomes)]
         points = [(one.folder, one.record) for one in done if one.record is not None]
-        failed = [(folder, record) for folder, record in points if record["status"] == "failed"]
+        failed = [(folder, record) for folder, record in points if record.status == FAILED]
         if len(points) > 1 or (points and self.arrived):
             self.console.print(sweep_table([record for _, record in points]))
             if failed:
                 lines = [f"{len(failed)} of {len(points)} points failed:"]
-                self._complain("\n  ".join(lines + [f"{folder}: {record['error']}" for folder, record in failed]))
+                self._complain("\n  ".join(lines + [f"{folder}: {record.error}" for folder, record in failed]))
         for one in done:
             if one.errors and one.number in self.arrived:  # said in a process whose console may be a file
                 self._complain("\n  ".join([f"{one.folder}:", *one.errors]))

@@ -32,6 +32,7 @@ from sparsednn.execution.prepared_run import Inference, Run, Stage, stages_of
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
 from sparsednn.results.measures import column_imbalance
+from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
 from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
@@ -222,8 +223,11 @@ def _result(
     choice: Choice | None,
 ) -> Result:  # fmt: skip
     """Return what every process gets: the record is rank 0's."""
-    comm = job.options.communicator
-    record = comm.broadcast(record_of(job, network, last, seconds, n_threads, layer_nnz, choice) if comm.rank == 0 else None)
+    comm, record = job.options.communicator, None
+    if comm.rank == 0:
+        auto = None if choice is None else AutoChoice(reason=choice.reason, predicted_s=choice.predicted)
+        record = record_of(job, network, last, seconds, n_threads, layer_nnz, auto)
+    record = comm.broadcast(record)
     return Result(last.categories, last.output, record, trace_of(job, last))
 
 

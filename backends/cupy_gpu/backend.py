@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +23,7 @@ from sparsednn.backend import (
     KernelOptions,
     MemoryBytes,
     Outcome,
+    PlanDescription,
     RunSize,
     kernel_name,
 )
@@ -121,6 +121,6 @@ class CupyBackend:
         entry_bytes = size.id_bytes if options.kernel == "fused" else PLAIN_ENTRY_BYTES
         return replace(MemoryBytes.plain(size), plan=2 * entry_bytes * kept)
 
-    def describe(self, plan: GpuPlan) -> dict[str, Any]:
+    def describe(self, plan: GpuPlan) -> PlanDescription:
         """Name the kernel, the optimisations that are on, and the devices."""
         return plan.describe()

@@ -17,9 +17,10 @@ from backends.cupy_gpu.kernels.source import TILE
 from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.layout.residency import ResidentNetwork, StreamedLayers
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import KernelOptions
+from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice
 from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network
+from sparsednn.system.json_fields import from_json
 
 KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel(), "cusparse_spgemm": SpgemmKernel()}
 
@@ -61,19 +62,16 @@ class GpuPlan:
         """Leave out what is on this process's devices."""
         return {**self.__dict__, "on_devices": None}
 
-    def describe(self) -> dict[str, Any]:
-        """Name the kernel and the optimisations that are on."""
-        rows = self.options.rows if self.name != "cusparse_spgemm" or not self.prunes else "prune"
-        described: dict[str, Any] = {
-            "kernel": self.name,
-            "rows": rows,
-            "columns": self.options.columns,
-            "order": self.options.order if self.kernel.fused else "given",
-            "structure_aware": self.options.columns == "merge",
-            "residency": "stream" if self.streams else "memory",
-        }
-        found = self.on_devices
-        return described if found is None else {**described, "device": found.describe()}
+    def describe(self) -> PlanDescription:
+        """Name the kernel, the optimisations that are on, and the devices."""
+        on = Optimizations(
+            rows=self.options.rows if self.name != "cusparse_spgemm" or not self.prunes else "prune",
+            columns=self.options.columns,
+            order=self.options.order if self.kernel.fused else "given",
+            structure_aware=self.options.columns == "merge",
+            residency="stream" if self.streams else "memory",
+        )
+        return PlanDescription(self.name, on, device=None if self.on_devices is None else self.on_devices.describe())
 
 
 class OnDevices:
@@ -160,19 +158,17 @@ class OnDevices:
             )
         return rows
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DeviceUse:
         """Say which devices these are, and what was done there in all repeats: by their clocks, row group by row group."""
-        described: dict[str, Any] = {
-            "devices": [device.describe() | {"used_bytes": device.used_bytes()} for device in self._devices],
-            "block_rows": self.block_rows,
-            "row_groups": len(self.group_s),
-            "row_groups_s": sum(self.group_s),
-        }
         streamed = self._streamed()
-        if streamed:
-            described["layers_copied"] = sum(layers.n_copied for layers in streamed)
-            described["copied_bytes"] = sum(layers.copied_bytes for layers in streamed)
-        return described
+        return DeviceUse(
+            devices=[from_json(UsedDevice, one.describe() | {"used_bytes": one.used_bytes()}) for one in self._devices],
+            block_rows=self.block_rows,
+            row_groups=len(self.group_s),
+            row_groups_s=sum(self.group_s),
+            layers_copied=sum(layers.n_copied for layers in streamed) if streamed else None,
+            copied_bytes=sum(layers.copied_bytes for layers in streamed) if streamed else None,
+        )
 
     def _streamed(self) -> list[StreamedLayers]:
         return [lane.layers for lane in self._lanes.values() if isinstance(lane.layers, StreamedLayers)]

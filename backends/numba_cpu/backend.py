@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +23,7 @@ from sparsednn.backend import (
     LayerSizes,
     MemoryBytes,
     Outcome,
+    PlanDescription,
     RunSize,
     kernel_name,
 )
@@ -112,7 +112,7 @@ class NumbaBackend:
         """As the kernel's plan says."""
         return PLANS[options.kernel].memory_bytes(size, options)
 
-    def describe(self, plan: Plan) -> dict[str, Any]:
+    def describe(self, plan: Plan) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
         return plan.describe()
 

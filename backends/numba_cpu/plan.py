@@ -17,7 +17,16 @@ from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, LayerSizes, MemoryBytes, RunSize
+from sparsednn.backend import (
+    CostKind,
+    GroupResult,
+    KernelOptions,
+    LayerSizes,
+    MemoryBytes,
+    Optimizations,
+    PlanDescription,
+    RunSize,
+)
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
@@ -184,16 +193,16 @@ class Plan(ABC):
             full_stays=net.full_stays[:-1].copy(),
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
-        return {
-            "kernel": self.kernel,
-            "rows": self.format.rows,
-            "columns": self.format.columns,
-            "order": self.format.order,
-            "structure_aware": self.format.columns == "merge",
-            "residency": "memory" if self.reader is None else "stream",
-        }
+        on = Optimizations(
+            rows=self.format.rows,
+            columns=self.format.columns,
+            order=self.format.order,
+            structure_aware=self.format.columns == "merge",
+            residency="memory" if self.reader is None else "stream",
+        )
+        return PlanDescription(self.kernel, on)
 
 
 def aligned_floats(n: int) -> NDArray[np.float32]:

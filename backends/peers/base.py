@@ -27,7 +27,9 @@ from sparsednn.backend import (
     GroupResult,
     KernelOptions,
     MemoryBytes,
+    Optimizations,
     Outcome,
+    PlanDescription,
     RunSize,
     kernel_name,
     require_in_memory,
@@ -243,13 +245,8 @@ class PeerBackend(ABC):
         """What the library takes for each connection."""
         return MemoryBytes.plain(size, self.entry_bytes)
 
-    def describe(self, plan: PeerPlan) -> dict[str, Any]:
+    def describe(self, plan: PeerPlan) -> PlanDescription:
         """Name the kernel, the optimisations that are on and the block's size."""
-        return {
-            "kernel": "udc_csc",
-            "rows": "prune" if plan.prune else "none",
-            "columns": "none",
-            "order": "given",
-            "structure_aware": False,
-            "block_rows": plan.block_rows,
-        }
+        rows = "prune" if plan.prune else "none"
+        on = Optimizations(rows=rows, columns="none", order="given", structure_aware=False, block_rows=plan.block_rows)
+        return PlanDescription("udc_csc", on)

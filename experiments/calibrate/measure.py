@@ -123,10 +123,10 @@ def _machine(effort: Effort, quiet: Quiet, n_cores: int) -> dict[str, Any]:
     """What was measured where."""
     known = environment()
     return {
-        "cpu": known["cpu"],
+        "cpu": known.cpu,
         "cores": n_cores,
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": known["versions"],
+        "versions": known.versions,
         "networks": [str(part) for part in effort.parts],
         "quiet": quiet.say(),
     }

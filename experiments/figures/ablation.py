@@ -29,8 +29,8 @@ def draw(points: Points) -> Drawing:
         axes.set_title(TITLES[sweep])
     style.limits_around(panels[-1], points.points, _ROOM)
     panels[-1].set_xlabel("inference time (s, logarithmic)")
-    record = base.record
-    job = f"{record['neurons']:,} neurons x {record['layers']:,} layers, {record['instances']:,} instances"
+    run = base.run
+    job = f"{run.neurons:,} neurons x {run.layers:,} layers, {run.instances:,} instances"
     style.entitle(figure, f"What each optimisation brings: {job}", points)
     data = frame(points.points)
     data["ratio_to_paper"] = base.median_s / data["seconds_median"]
@@ -40,7 +40,7 @@ def draw(points: Points) -> Drawing:
 def _base(points: Points) -> Point:
     """Return the point that all are compared with: the first of the cumulative ones, if it did not fail."""
     found = points.of(CUMULATIVE)
-    switches = found[0].record["config"]["optimize"] if found else {}
+    switches = (found[0].record.config or {})["optimize"] if found else {}
     if {switches.get(key) for key in ("rows", "columns")} != {"none"} or switches.get("order") != "given":
         raise ConfigError(
             f"experiment {points.name}: there is no record of optimize=paper to compare with; did that point fail?"
@@ -76,7 +76,7 @@ def _table(points: Points, base: Point) -> Table:
                 style.labelled(f"{point.median_s:.3f}", point.simulated),
                 f"{min(times_s):.3f} to {max(times_s):.3f}",
                 f"{base.median_s / point.median_s:,.2f}",
-                f"{point.record['performed_edges'] / 1e9:,.3f}",
+                f"{point.run.performed_edges / 1e9:,.3f}",
             )
         table.add_section()
     return table

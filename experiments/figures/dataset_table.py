@@ -21,13 +21,13 @@ COUNTS = ("connections", "input_nnz", "categories")
 
 def counts(point: Point) -> dict[str, tuple[int, int | None]]:
     """Return what was counted, and what is published of it, if anything is for so many instances."""
-    record = point.record
-    neurons, whole = record["neurons"], record["instances"] == N_INSTANCES
+    run = point.run
+    neurons, whole = run.neurons, run.instances == N_INSTANCES
     known = SOURCES.get(neurons, "").startswith("published")
     return {
-        "connections": (record["network_nnz"], CONNECTIONS_PER_NEURON * neurons * record["layers"]),
-        "input_nnz": (record["input_nnz"], NONZEROS.get(neurons) if whole else None),
-        "categories": (record["categories_count"], len(challenge_categories(neurons)) if whole and known else None),
+        "connections": (run.network_nnz, CONNECTIONS_PER_NEURON * neurons * run.layers),
+        "input_nnz": (run.input_nnz, NONZEROS.get(neurons) if whole else None),
+        "categories": (run.categories_count, len(challenge_categories(neurons)) if whole and known else None),
     }
 
 
@@ -40,7 +40,7 @@ def verdict(found: int, published: int | None) -> str:
 
 def draw(points: Points) -> Drawing:
     """Draw a bar for each network and each width of the input, with its count and whether that is the published one."""
-    by_width = {point.record["neurons"]: point for point in reversed(points.points)}
+    by_width = {point.run.neurons: point for point in reversed(points.points)}
     widths = [by_width[neurons] for neurons in sorted(by_width)]
     n_networks = len(points.points)
     figure = style.new_figure(9.0, 2.4 + 0.3 * (n_networks + 2 * len(widths)))
@@ -49,7 +49,7 @@ def draw(points: Points) -> Drawing:
     _draw_bars(panels[0], list(points.points), "connections", 0, network)
     _draw_bars(panels[1], widths, "input_nnz", 1, _width)
     _draw_bars(panels[2], widths, "categories", 2, _width)
-    n_instances = points.points[0].record["instances"]
+    n_instances = points.points[0].run.instances
     of_instances = f"of {n_instances:,} instances"
     titles = ("Connections of the networks", f"Nonzeros {of_instances}", f"Categories {of_instances}")
     for axes, title in zip(panels, titles, strict=True):
@@ -59,7 +59,7 @@ def draw(points: Points) -> Drawing:
 
 
 def _width(point: Point) -> str:
-    return f"{point.record['neurons']:,} neurons"
+    return f"{point.run.neurons:,} neurons"
 
 
 def _draw_bars(axes: Axes, found: list[Point], key: str, number: int, name: Callable[[Point], str]) -> None:
@@ -77,7 +77,7 @@ def _draw_bars(axes: Axes, found: list[Point], key: str, number: int, name: Call
 
 def _data(points: Points) -> pd.DataFrame:
     data = frame(points.points)
-    data["input_nnz"] = [point.record["input_nnz"] for point in points.points]
+    data["input_nnz"] = [point.run.input_nnz for point in points.points]
     for key in COUNTS:
         data[f"published_{key}"] = [counts(point)[key][1] for point in points.points]
         data[f"{key}_verdict"] = [verdict(*counts(point)[key]) for point in points.points]

@@ -10,6 +10,7 @@ from rich.table import Table
 from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
+from experiments.records.point import benchmark_figures
 from experiments.records.read import Points
 
 COLUMNS = ("merge", "none")
@@ -18,10 +19,10 @@ ROOM = 3.0  # right of the longest bar, for the text beside it
 
 def draw(points: Points) -> Drawing:
     """Draw the inference times that a record of the benchmark holds; of several records, the first."""
-    record = points.points[0].record
-    if "gpu_check" not in record:
+    figures = benchmark_figures(points.points[0].record, "gpu_check")
+    if figures is None:
         raise ConfigError(f"experiment {points.name}: its records hold no gpu_check; only a benchmark of that name makes them")
-    rows = [row for row in record["gpu_check"]["networks"] if "seconds_median" in row]
+    rows = [row for row in figures["networks"] if "seconds_median" in row]
     if not rows:
         raise ConfigError(f"experiment {points.name}: no network ran; the report says why")
     names = list(dict.fromkeys(f"{row['neurons']:,} x {row['layers']:,}" for row in rows))
@@ -42,10 +43,10 @@ def draw(points: Points) -> Drawing:
     axes.set_xlabel("inference time (s, logarithmic)")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside upper right", ncols=2)
-    devices = ", ".join(dict.fromkeys(str(device["name"]) for device in record["gpu_check"]["devices"]))
+    devices = ", ".join(dict.fromkeys(str(device["name"]) for device in figures["devices"]))
     style.entitle(figure, f"The networks of the challenge on {devices}", points, "medians of the repeats")
     data = pd.DataFrame([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
-    return Drawing(figure, data, _table(record["gpu_check"]))
+    return Drawing(figure, data, _table(figures))
 
 
 def _table(found: dict[str, Any]) -> Table:

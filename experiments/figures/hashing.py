@@ -25,7 +25,7 @@ WAYS = ("none", "input", "layer", "both")
 
 def hashed(point: Point) -> str:
     """Name what a point hashes."""
-    return str(point.record["hashing"])
+    return str(point.run.hashing)
 
 
 def job(point: Point) -> str:
@@ -41,10 +41,9 @@ def lines(points: Points, sweep: str = NODES) -> dict[str, list[dict[str, Any]]]
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for point in sorted(points.of(sweep), key=cores):
-        record = point.record
-        row = {"cores": cores(point), "nodes": int(record["processes"]), "seconds": point.median_s}
-        if "traffic" in record:
-            row |= {key: record["traffic"][key] for key in ("memory_bytes", "from_cache", "memory_s")}
+        row = {"cores": cores(point), "nodes": int(point.run.processes), "seconds": point.median_s}
+        if point.traffic is not None:
+            row |= {key: getattr(point.traffic, key) for key in ("memory_bytes", "from_cache", "memory_s")}
         found.setdefault(scheduler(point), []).append(row)
     for rows in found.values():
         first = rows[0]
@@ -83,16 +82,16 @@ def draw(points: Points) -> Drawing:
         left, right = (figure.add_subplot(grid[-1, column]) for column in (0, 1))
         _draw_lines(left, over_nodes, over_threads, "efficiency", "efficiency (above 1: super-linear)")
         _draw_lines(right, over_nodes, {}, "traffic_of_all", "estimated traffic of all nodes, of 1 node: 1")
-        record = points.of(NODES)[0].record
-        left.set_title(f"Nodes of {record['threads']} cores, {network(points.of(NODES)[0])}", fontsize=9)
+        run = points.of(NODES)[0].run
+        left.set_title(f"Nodes of {run.threads} cores, {network(points.of(NODES)[0])}", fontsize=9)
         right.set_title("Below 1: caches hold more", fontsize=9)
     style.entitle(figure, "Hashing", points)
     data = frame(points.points)
     data["hashing"] = [hashed(point) for point in points.points]
     data["ratio_to_none"] = _groups.ratio_column(list(groups.values()), points.points, BASE)
-    data["imbalance"] = [point.record["imbalance"]["busy"] for point in points.points]
+    data["imbalance"] = [point.run.imbalance.busy for point in points.points]
     for key in ("from_cache", "memory_bytes"):
-        data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
+        data[f"traffic_{key}"] = [getattr(point.traffic, key, None) for point in points.points]
     tables = [_groups.table("Hashing (x none: times as long)", list(groups.items()), BASE, "network, scheduler")]
     more = ([_nodes_table(over_nodes)] if over_nodes else []) + ([_kernels_table(points)] if points.of(KERNELS) else [])
     return Drawing(figure, data, Group(*tables, *more))
@@ -139,7 +138,7 @@ def _nodes_table(over_nodes: dict[str, list[dict[str, Any]]]) -> Table:
 
 
 def _kernels_table(points: Points) -> Table:
-    nodes = points.of(KERNELS)[0].record["processes"]
+    nodes = points.of(KERNELS)[0].run.processes
     table = Table(title=f"This project's kernels on {nodes} nodes (simulated)")
     for name in ("kernel", "scheduler", "inference s"):
         table.add_column(name, justify="right" if name == "inference s" else "left")

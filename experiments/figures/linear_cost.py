@@ -113,11 +113,11 @@ def _constant(found: list[Point]) -> str:
     """Say what is the same in all points of a sweep."""
     parts = []
     for name in ("neurons", "layers", "instances"):
-        values = {point.record[name] for point in found}
+        values = {getattr(point.run, name) for point in found}
         if len(values) == 1:
             parts.append(f"{values.pop():,} {name}")
     return ", ".join(parts)
 
 
 def _size(point: Point) -> int:
-    return int(point.record[SIZES.get(point.sweep, "network_nnz")])
+    return int(getattr(point.run, SIZES.get(point.sweep, "network_nnz")))

@@ -27,9 +27,9 @@ TITLES = {"measured": "Measured, all cores here", "simulated": "Simulated cluste
 
 def shares(point: Point) -> dict[str, float]:
     """Return which share of all workers' time went into each part, from 0 to 1; over all records of the point."""
-    workers = [worker for record in point.records for worker in record["workers"]]
-    whole_s = sum(record["seconds"]["inference_median"] * len(record["workers"]) for record in point.records)
-    return {part: sum(float(worker[f"{part}_s"]) for worker in workers) / whole_s for part in PARTS}
+    workers = [worker for run in point.runs for worker in run.workers]
+    whole_s = sum(run.seconds.inference_median * len(run.workers) for run in point.runs)
+    return {part: sum(float(getattr(worker, f"{part}_s")) for worker in workers) / whole_s for part in PARTS}
 
 
 def draw(points: Points) -> Drawing:

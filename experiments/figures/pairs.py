@@ -67,11 +67,11 @@ def compared(points: Sequence[Point]) -> list[Compared]:
 
 def locking_ms(point: Point) -> list[dict[str, float]]:
     """Return the parts of the locking mechanism, and sleep, of each worker: medians over the records, in milliseconds."""
-    if point.record["scheduler"] != TEAMS:
+    if point.run.scheduler != TEAMS:
         return []
     return [
-        {part: 1e3 * median(record["workers"][worker][f"{part}_s"] for record in point.records) for part in PARTS}
-        for worker in range(len(point.record["workers"]))
+        {part: 1e3 * median(getattr(run.workers[worker], f"{part}_s") for run in point.runs) for part in PARTS}
+        for worker in range(len(point.run.workers))
     ]
 
 
@@ -148,16 +148,16 @@ def _times_table(found: Sequence[Compared]) -> Table:
     for name in (*left, "instances", "inference s", "smallest to largest", "performed e9/s", "nominal e9/s", "ratio", "rounds"):
         table.add_column(name, justify="left" if name in left else "right")
     for one in found:
-        point, record = one.point, one.point.record
+        point, run = one.point, one.point.run
         ratio = "" if one.interval is None else "{:.3f} ({:.3f} to {:.3f})".format(*one.interval)
         table.add_row(
             escape(point.sweep) if point is one.first else "",
             escape(point.label),
-            f"{record['instances']:,}",
+            f"{run.instances:,}",
             style.labelled(f"{point.median_s:.4g}", point.simulated),
             f"{min(point.times_s):.4g} to {max(point.times_s):.4g}",
-            f"{record['performed_edges'] / point.median_s / 1e9:.2f}",
-            f"{record['instances'] * record['network_nnz'] / point.median_s / 1e9:.0f}",
+            f"{run.performed_edges / point.median_s / 1e9:.2f}",
+            f"{run.instances * run.network_nnz / point.median_s / 1e9:.0f}",
             ratio,
             str(len(one.ratios) or ""),
         )

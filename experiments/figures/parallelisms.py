@@ -80,7 +80,7 @@ def _data(points: Points, groups: list[Groups]) -> pd.DataFrame:
     data = frame(points.points)
     data["assumption"] = [assumption(point) if point.sweep in (ASSUMPTIONS, CACHES) else "" for point in points.points]
     for key in ("memory_bytes", "from_cache"):
-        data[f"traffic_{key}"] = [point.record.get("traffic", {}).get(key) for point in points.points]
+        data[f"traffic_{key}"] = [getattr(point.traffic, key, None) for point in points.points]
     data[f"ratio_to_{BASE}"] = _groups.ratio_column(groups, points.points, BASE)
     return data
 

@@ -46,8 +46,8 @@ def draw(points: Points) -> Drawing:
     axes.grid(visible=False, axis="y")
     style.limits_around(axes, found, ROOM)
     axes.set_xlabel("inference time (s, logarithmic)")
-    record = best.record
-    job = f"{record['neurons']:,} x {record['layers']:,}, {record['instances']:,} instances"
+    run = best.run
+    job = f"{run.neurons:,} x {run.layers:,}, {run.instances:,} instances"
     style.entitle(figure, f"Other libraries: {job}", points)
     data = frame(found)
     data["ratio_to_fastest"] = data["seconds_median"] / best.median_s
@@ -69,6 +69,6 @@ def _table(points: Points, best_s: float, intervals: Sequence[Interval | None]) 
         times_s = point.times_s
         spread = f"{min(times_s):.4g} to {max(times_s):.4g}"
         ratio = "" if interval is None else "{:.2f} ({:.2f} to {:.2f})".format(*interval)
-        backend = f"{point.record['backend']} {point.record['kernel']}"
+        backend = f"{point.run.backend} {point.run.kernel}"
         table.add_row(escape(point.label), backend, f"{point.median_s:.4g}", spread, f"{point.median_s / best_s:.2f}", ratio)
     return table

@@ -18,6 +18,7 @@ from rich.text import Text
 from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
+from experiments.records.point import benchmark_figures
 from experiments.records.read import Points
 from experiments.records.statistics import Interval, median_interval
 from sparsednn.errors import OptionError
@@ -88,9 +89,9 @@ def outcomes_of(found: Sequence[Mapping[str, Any]]) -> list[Outcome]:
 
 def draw(points: Points) -> Drawing:
     """Draw the ratios of every network, with and without merging of columns."""
-    if any(BENCHMARK not in record for record in points.records):
+    found = [figures for record in points.records if (figures := benchmark_figures(record, BENCHMARK)) is not None]
+    if len(found) < len(points.records):
         raise ConfigError(f"experiment {points.name}: its records hold no {BENCHMARK}; only that benchmark makes them")
-    found = [record[BENCHMARK] for record in points.records]
     try:
         outcomes = outcomes_of(found)
     except ValueError as error:

@@ -15,9 +15,9 @@ BASE = "data"
 
 def strategy(point: Point) -> str:
     """Name how a point recruits."""
-    options = point.record["scheduler_options"]
-    if point.record["scheduler"] != "data_then_model":
-        return str(point.record["scheduler"])
+    options = point.run.scheduler_options
+    if point.run.scheduler != "data_then_model":
+        return str(point.run.scheduler)
     later = f", from {options['recruiting_ratio']:g} of the layers on" if options["recruiting_ratio"] else ""
     return f"{options['strategy']}{later}"
 

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
+from experiments.records.point import benchmark_figures
 from experiments.records.read import Points
 from experiments.roofline.rates import Figures, best_median, joined, levels
 from experiments.roofline.table import tables, threads_name
@@ -29,11 +30,12 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 
 def draw(points: Points) -> Drawing:
     """Draw the roofline that records of the benchmark hold; several runs of it are taken together."""
-    if any("roofline" not in record for record in points.records):
+    found = [figures for record in points.records if (figures := benchmark_figures(record, "roofline")) is not None]
+    if len(found) < len(points.records):
         raise ConfigError(f"experiment {points.name}: its records hold no roofline; only a benchmark of that name makes them")
     point = points.points[0]
     try:
-        figures = joined([record["roofline"] for record in points.records])
+        figures = joined(found)
         figure = roofline_figure(figures)
     except ValueError as error:
         raise ConfigError(f"experiment {points.name}: {error}") from error

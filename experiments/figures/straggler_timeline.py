@@ -58,9 +58,9 @@ def draw(points: Points) -> Drawing:
     for axes, (point, trace) in zip(panels[1:], found, strict=True):
         end_s = max(other.elapsed_s for same, other in found if same.sweep == point.sweep)
         draw_chart(axes, trace, end_s)
-        axes.set_title(f"{point.record['scheduler']} ({TITLES.get(point.sweep, point.sweep)}): {_said(trace)}", fontsize=10)
-    record = found[0][0].record
-    job = f"{record['neurons']:,} x {record['layers']:,}, {record['instances']:,} instances"
+        axes.set_title(f"{point.run.scheduler} ({TITLES.get(point.sweep, point.sweep)}): {_said(trace)}", fontsize=10)
+    run = found[0][0].run
+    job = f"{run.neurons:,} x {run.layers:,}, {run.instances:,} instances"
     style.entitle(figure, f"Stragglers, and their cure: {job}", points, "one run each")
     data = frame(points.points)
     for kind in KINDS:

@@ -40,12 +40,12 @@ class Case:
 
 def kernel(point: Point) -> str:
     """Name a point's kernel."""
-    return str(point.record["kernel"])
+    return str(point.run.kernel)
 
 
 def threads(point: Point) -> str:
     """Say how many threads a point has."""
-    return str(point.record["threads"])
+    return str(point.run.threads)
 
 
 PARTS: dict[str, Callable[[Point], str]] = {
@@ -153,7 +153,7 @@ def _cases_table(cases: Sequence[Case]) -> Table:
     for case in cases:
         point, times_s = case.measured, case.measured.times_s
         table.add_row(
-            network(point), kernel(point), f"{point.record['instances']:,}", scheduler(point), threads(point),
+            network(point), kernel(point), f"{point.run.instances:,}", scheduler(point), threads(point),
             f"{point.median_s:.3f} ({min(times_s):.3f} to {max(times_s):.3f})",
             style.labelled(f"{case.simulated.median_s:.3f}", True), f"{100 * case.error:+.0f} %",
         )  # fmt: skip

@@ -25,6 +25,7 @@ from experiments.gpu_check.probes import copies, layers
 from experiments.run.display import Display
 from experiments.run.measure import is_fault, measure, message
 from sparsednn.backend import DeviceError, load_backend
+from sparsednn.results.record import MeasuredRun
 
 ROOT = Path(__file__).parents[2]
 SUITE = ("tests/conformance", "tests/gpu")
@@ -121,26 +122,27 @@ def run(config: Config) -> dict[str, Any]:
     """Run a point; what does not fit, or fails, is said in ``error``."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            record = measure(config, Display(Console(quiet=True)), Path(folder))
+            found = measure(config, Display(Console(quiet=True)), Path(folder)).body
         except MemoryError as error:
             return {"status": "does not fit", "error": message(error)}
         except Exception as error:
             return {"status": "failed", "error": repr(error) if is_fault(error) else message(error)}
-    device = record["device"]
-    right = record["truth"]["match"] if record["truth"]["checked"] else None
+    assert isinstance(found, MeasuredRun)
+    assert found.device is not None
+    device, right = found.device, found.truth.match if found.truth.checked else None
     return {
         "status": "wrong" if right is False else "right" if right else "not checked",
-        "categories": record["categories_count"],
-        "seconds": record["seconds"]["inference"],
-        "seconds_median": record["seconds"]["inference_median"],
-        "prepare_s": record["seconds"]["prepare"],
-        "performed_per_second": record["performed_edges_per_second"],
-        "nominal_per_second": record["nominal_edges_per_second"],
-        "device_s_per_row_group": device["row_groups_s"] / max(device["row_groups"], 1),
-        "block_rows": device["block_rows"],
-        "used_bytes": max(one["used_bytes"] for one in device["devices"]),
-        "layers_copied": device.get("layers_copied"),
-        "copied_bytes": device.get("copied_bytes"),
+        "categories": found.categories_count,
+        "seconds": found.seconds.inference,
+        "seconds_median": found.seconds.inference_median,
+        "prepare_s": found.seconds.prepare,
+        "performed_per_second": found.performed_edges_per_second,
+        "nominal_per_second": found.nominal_edges_per_second,
+        "device_s_per_row_group": device.row_groups_s / max(device.row_groups, 1),
+        "block_rows": device.block_rows,
+        "used_bytes": max(one.used_bytes for one in device.devices),
+        "layers_copied": device.layers_copied,
+        "copied_bytes": device.copied_bytes,
     }
 
 

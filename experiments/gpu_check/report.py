@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments.run.environment import environment
+from sparsednn.system.json_fields import to_json
 
 FILE = "gpu_report.md"
 
@@ -90,4 +91,5 @@ def _copies(found: dict[str, Any]) -> str:
 
 
 def _environment() -> str:
-    return _table("Environment", ("what", "value"), sorted((key, str(value)) for key, value in environment().items()))
+    rows = sorted((key, str(value)) for key, value in to_json(environment()).items())
+    return _table("Environment", ("what", "value"), rows)

@@ -14,17 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
+from experiments.records.point import PointRecord
 from experiments.run.display import Display
-from experiments.run.measure import FAULT_NOTE, INTERRUPTED, check, fail_by, finish, is_fault, measure, message
+from experiments.run.measure import FAULT_NOTE, INTERRUPTED, Measured, check, fail_by, finish, is_fault, measure, message
 from experiments.run.memory_estimate import require_room
 from sparsednn.comm import Communicator
 from sparsednn.comm.base import NodeError
 from sparsednn.engine import default_threads
+from sparsednn.results.record import MeasuredRun, ProcessRecord
 from sparsednn.system.console import FAULT
 from sparsednn.system.memory import GB, shared_memory
 
@@ -38,7 +39,7 @@ class Order:
 
     config: Config
     folder: Path
-    record: dict[str, Any]
+    record: PointRecord
 
 
 def require_size(comm: Communicator, config: Config) -> None:
@@ -56,7 +57,7 @@ def require_size(comm: Communicator, config: Config) -> None:
         )
 
 
-def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
+def lead(comm: Communicator, order: Order, display: Display) -> Measured:
     """Run a point on all processes, as rank 0; return its record.
 
     Raises
@@ -71,23 +72,29 @@ def lead(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
         display.say(f"note: {comm.node_size} processes of {threads} or more threads on {cores} cores: they take turns")
     comm.broadcast(order)
     with ending_together(comm, order):
-        record = _measure(comm, order, display)
-    copies = [process["unshared_bytes"] for process in record["process_records"] if process["unshared_bytes"]]
+        measured = _measure(comm, order, display)
+    copies = [process.unshared_bytes for process in _processes(measured) if process.unshared_bytes]
     if copies:
         display.say(
             f"note: {len(copies)} processes have copies of the network of their own, {sum(copies) / GB:.2f} GB in all: shared "
             f"memory has no room for it (make {shared_memory()} larger; docker run --shm-size=SIZE)"
         )
-    return record
+    return measured
 
 
-def _measure(comm: Communicator, order: Order, display: Display) -> dict[str, Any]:
+def _measure(comm: Communicator, order: Order, display: Display) -> Measured:
     """Run a point; its record says of each process what it has a copy of that was to be shared."""
     before = comm.unshared_bytes
-    record = measure(order.config, display, order.folder, comm)
-    for process, n_bytes in zip(record["process_records"], comm.all_gather(comm.unshared_bytes - before), strict=True):
-        process["unshared_bytes"] = n_bytes
-    return record
+    measured = measure(order.config, display, order.folder, comm)
+    for process, n_bytes in zip(_processes(measured), comm.all_gather(comm.unshared_bytes - before), strict=True):
+        process.unshared_bytes = n_bytes
+    return measured
+
+
+def _processes(measured: Measured) -> list[ProcessRecord]:
+    """Return what the record of a run on real threads says of each process."""
+    assert isinstance(measured.body, MeasuredRun)
+    return measured.body.process_records
 
 
 def follow(comm: Communicator) -> None:

@@ -13,10 +13,12 @@ from experiments.config.resolve import from_record
 from experiments.launch.mpi import follow
 from experiments.launch.mpiexec import POINT
 from experiments.launch.point import run_point
+from experiments.records.point import PointOfExperiment
 from experiments.run.measure import exit_status
 from experiments.session import PLAIN_WIDTH
 from sparsednn.comm.mpi import MpiCommunicator
 from sparsednn.system.console import endure
+from sparsednn.system.json_fields import from_json
 
 
 def main(folder: Path) -> int:
@@ -30,8 +32,10 @@ def main(folder: Path) -> int:
     try:
         point = json.loads((folder / POINT).read_text())
         console = Console(width=PLAIN_WIDTH)
+        about = point["experiment"]
+        experiment = None if about is None else from_json(PointOfExperiment, about)
         record = run_point(
-            lambda: from_record(point["config"]), folder, point["overrides"], console, point["about"], comm=comm
+            lambda: from_record(point["config"]), folder, point["overrides"], console, experiment, comm=comm
         )  # fmt: skip
         status = exit_status(record)
     finally:

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from experiments.config.resolve import Config, ConfigError, as_record
+from experiments.records.files import RESULT, NotARecordError, read_record
+from experiments.records.point import COMPLETE, PointOfExperiment, PointRecord
 from experiments.run.display import Display
-from experiments.run.measure import INTERRUPTED, RESULT, ProcessError
+from experiments.run.measure import INTERRUPTED, ProcessError
 from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.errors import MemoryShortageError
-from sparsednn.results.result import SCHEMA_VERSION
 from sparsednn.system.files import write_json
+from sparsednn.system.json_fields import to_json
 from sparsednn.system.memory import MB, shared_memory, shared_memory_left
 
 POINT, LOG = "point.json", "mpiexec.log"
@@ -53,8 +52,8 @@ def starts_processes(processes: int | None, timeout_s: float | None) -> bool:
 
 
 def run_point(
-    config: Config, folder: Path, overrides: list[str], display: Display, about: Mapping[str, Any] | None
-) -> dict[str, Any]:
+    config: Config, folder: Path, overrides: list[str], display: Display, experiment: PointOfExperiment | None
+) -> PointRecord:
     """Run a point on ``config.processes`` processes; return its record, which they have written.
 
     Raises
@@ -73,8 +72,8 @@ def run_point(
     if config.cluster.mpiexec is None:
         _require_room_to_start(n)
     command = [*launcher(config.cluster.mpiexec), "-n", str(n), *RANK, str(folder)]
-    about = dict(about or {})
-    write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "about": about})
+    about = None if experiment is None else to_json(experiment)
+    write_json(folder / POINT, {"config": as_record(config), "overrides": overrides, "experiment": about})
     status, timed_out = _run(command, folder, display, config.cluster.timeout_s)
     record = _record(folder)
     if status == 0 and record is not None:
@@ -82,7 +81,7 @@ def run_point(
     if timed_out:
         took = "1 process took longer and was ended" if n == 1 else f"{n} processes took longer and were ended"
         raise ProcessError(f"cluster.timeout_s={config.cluster.timeout_s:g}: {took}")
-    if record is not None and record["status"] != "complete":
+    if record is not None and record.status != COMPLETE:
         return record
     raise ProcessError(f"{n} processes: {_ending(status)}; what they said is in {folder / LOG}. {_way_out(status)}")
 
@@ -176,13 +175,12 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _record(folder: Path) -> dict[str, Any] | None:
+def _record(folder: Path) -> PointRecord | None:
     """The record that the processes have written, if they have."""
     try:
-        record: dict[str, Any] = json.loads((folder / RESULT).read_text())
-    except (OSError, ValueError):
+        return read_record(folder / RESULT)
+    except NotARecordError:
         return None
-    return record if record.get("schema_version") == SCHEMA_VERSION else None
 
 
 def _ending(status: int) -> str:

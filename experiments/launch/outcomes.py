@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.records.point import PointRecord
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -23,7 +25,7 @@ class Outcome:
     folder : Path
     status : int
         The exit status that it stands for; see `experiments.run.measure.exit_status`.
-    record : dict or None
+    record : PointRecord or None
         The point's; None for an experiment, and for what could not be composed.
     errors : tuple of str
         What was said of an experiment, in one line each.
@@ -32,7 +34,7 @@ class Outcome:
     number: int
     folder: Path
     status: int
-    record: dict[str, Any] | None = None
+    record: PointRecord | None = None
     errors: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -5,10 +5,9 @@ A point that takes such a record gets a note in its folder, ``taken.json``, whic
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from experiments.records.files import NOTE, RESULT, RUNNING, NotARecordError, read_note, read_record, status_of
+from experiments.records.point import COMPLETE, PointOfExperiment, PointRecord, TakenNote
 from experiments.run.identity import known_revision
-from experiments.run.measure import RESULT, RUNNING
+from sparsednn.results.record import SCHEMA_VERSION
 from sparsednn.system.files import write_json
+from sparsednn.system.json_fields import to_json
 
-OUTPUTS, NOTE = "outputs", "taken.json"
+OUTPUTS = "outputs"
 SAME_CODE = (
     "resume=true: the code has uncommitted changes, or no git revision, so no record is known to be of the same code: "
     "every point is run"
@@ -54,17 +56,28 @@ class Earlier:
         if self.revision is None:
             say(SAME_CODE)
             return
+        older = 0
         for path in sorted({path.resolve() for root in roots for path in root.rglob(RESULT)}):
             try:
-                record = _read(path)
-                if record["status"] == "complete" and record["environment"]["git_revision"] == self.revision:
-                    self._by_hash[record["config_hash"]].append(Found(path, path.stat().st_mtime, point_of(record)))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                say(f"resume=true: {path}: passed over, as it cannot be read as a record: {type(error).__name__}: {error}")
+                record = read_record(path)
+                older += record.status == COMPLETE and record.schema_version != SCHEMA_VERSION
+                self._add(path, record)
+            except (NotARecordError, OSError) as error:
+                say(f"resume=true: passed over, as it cannot be read as a record: {error}")
+        if older:
+            say(f"resume=true: {older} complete records are of an older version than {SCHEMA_VERSION}, and are not taken")
+
+    def _add(self, path: Path, record: PointRecord) -> None:
+        """Keep a record that can stand for a point: complete, of this version of records and of this code."""
+        if record.status != COMPLETE or record.schema_version != SCHEMA_VERSION or record.environment is None:
+            return
+        if record.environment.git_revision == self.revision and record.config_hash is not None:
+            point = point_of(record.experiment)
+            self._by_hash[record.config_hash].append(Found(path, path.stat().st_mtime, point))
 
     def find(
         self, digest: str, folder: Path, reserved: Path, point: tuple[Any, ...] | None, claimed: set[Path]
-    ) -> tuple[Path, dict[str, Any]] | None:
+    ) -> tuple[Path, PointRecord] | None:
         """Return the record that stands for a point, and where it is; None if there is none.
 
         The one in the point's own `folder` is taken first, then one of the same `point` of an experiment, then the newest.
@@ -78,29 +91,26 @@ class Earlier:
         ]
         for found in sorted(usable, key=lambda f: (f.path.parent == own, f.point == point, f.written_s), reverse=True):
             try:
-                return found.path, _read(found.path)
-            except (OSError, ValueError):  # it has been there
+                return found.path, read_record(found.path)
+            except NotARecordError:  # it has been there
                 continue
         return None
 
 
-def point_of(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Return which point of which experiment a record is of, or None."""
-    about = record.get("experiment")
-    return None if about is None else tuple(about[key] for key in ("name", "toy", "sweep", "point"))
+def point_of(experiment: PointOfExperiment | None) -> tuple[Any, ...] | None:
+    """Return which point of which experiment a record is of, in whatever run of it; or None."""
+    return None if experiment is None else (experiment.name, experiment.toy, experiment.sweep, experiment.point)
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a file is a complete record."""
-    try:
-        return bool(_read(path).get("status") == "complete")
-    except (OSError, ValueError):
-        return False
+    """Whether a file is a complete record, be it of this version or not."""
+    return status_of(path) == COMPLETE
 
 
-def leave_note(folder: Path, path: Path, about: Mapping[str, Any]) -> None:
+def leave_note(folder: Path, path: Path, experiment: PointOfExperiment | None) -> None:
     """Write into a point's folder which record stands for it; what a run that failed or died has left there is taken away."""
-    write_json(folder / NOTE, {"record": os.path.relpath(path, folder.resolve()), **about})
+    note = TakenNote(record=os.path.relpath(path, folder.resolve()), experiment=experiment)
+    write_json(folder / NOTE, to_json(note))
     (folder / RUNNING).unlink(missing_ok=True)
     own = folder / RESULT
     if own.resolve() != path.resolve() and own.exists() and not is_complete(own):
@@ -110,8 +120,8 @@ def leave_note(folder: Path, path: Path, about: Mapping[str, Any]) -> None:
 def leads_to_own(folder: Path) -> bool:
     """Whether a point's folder has a note that says of which experiment the record in the same folder is."""
     try:
-        return bool(_read(folder / NOTE).get("record") == RESULT)
-    except (OSError, ValueError):
+        return read_note(folder / NOTE).record == RESULT
+    except NotARecordError:
         return False
 
 
@@ -143,10 +153,3 @@ def _pattern() -> str:
     owner = hydra.sweep if hydra.mode == RunMode.MULTIRUN else hydra.run
     given: Any = OmegaConf.to_container(owner, resolve=False)
     return str(given["dir"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(record, dict):
-        raise ValueError("not a mapping")
-    return record

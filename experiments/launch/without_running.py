@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -18,15 +16,12 @@ from experiments.config.resolve import Config, ConfigError, as_record
 from experiments.config.schema import ExperimentConfig
 from experiments.config.slurm_rules import n_cores, submits
 from experiments.launch import slurm
-from experiments.launch.resume import NOTE, Earlier, leads_to_own, leave_note, point_of, reserved_folder, roots
+from experiments.launch.resume import Earlier, leads_to_own, leave_note, point_of, reserved_folder, roots
+from experiments.records.files import NOTE, RESULT, RUNNING, status_of, write_record
+from experiments.records.point import DRY_RUN, SUBMITTED, PointOfExperiment, PointRecord, SubmittedJob
 from experiments.run.display import Display
 from experiments.run.environment import environment
 from experiments.run.identity import config_hash
-from experiments.run.measure import RESULT, RUNNING
-from sparsednn.results.result import SCHEMA_VERSION
-from sparsednn.system.files import write_json
-
-SUBMITTED, DRY_RUN = "submitted", "dry_run"
 
 
 class Elsewhere:
@@ -42,9 +37,9 @@ class Elsewhere:
         resolve: Callable[[], Config],
         folder: Path,
         overrides: list[str],
-        about: Mapping[str, Any] | None = None,
+        about: PointOfExperiment | None = None,
         experiment: ExperimentConfig | None = None,
-    ) -> dict[str, Any] | None:
+    ) -> PointRecord | None:
         """Return the record that stands for a point, or None if the point is to be run.
 
         Its status is "complete", "submitted", "dry_run" (with cluster.dry_run=true, and nothing is left but the script) or
@@ -59,9 +54,9 @@ class Elsewhere:
             config = resolve()
         except (ConfigError, HydraException, OmegaConfBaseException):
             return None  # the run says what is wrong, and records it
-        found = self._take(config, folder, about or {}, experiment) if config.resume else None
+        found = self._take(config, folder, about, experiment) if config.resume else None
         if found is not None:
-            return found | {"overrides": overrides}
+            return replace(found, overrides=overrides)
         if about or not leads_to_own(folder):  # a job runs in the folder of the point that it was submitted for
             (folder / NOTE).unlink(missing_ok=True)
         return self._submit(config, folder, overrides, about) if submits(config) else None
@@ -71,8 +66,8 @@ class Elsewhere:
         return config_hash(as_record(slurm.job_config(config) if submits(config) else config), experiment)
 
     def find(
-        self, config: Config, folder: Path, about: Mapping[str, Any], experiment: ExperimentConfig | None = None
-    ) -> tuple[Path, dict[str, Any]] | None:
+        self, config: Config, folder: Path, about: PointOfExperiment | None, experiment: ExperimentConfig | None = None
+    ) -> tuple[Path, PointRecord] | None:
         """Return the earlier record of a point, and where it is."""
         if self._earlier is None:
             self._earlier = Earlier(roots(folder), Display(self.console).say)
@@ -80,8 +75,8 @@ class Elsewhere:
         return self._earlier.find(self.digest(config, experiment), folder, reserved, point_of(about), self._claimed)
 
     def _take(
-        self, config: Config, folder: Path, about: Mapping[str, Any], experiment: ExperimentConfig | None
-    ) -> dict[str, Any] | None:
+        self, config: Config, folder: Path, about: PointOfExperiment | None, experiment: ExperimentConfig | None
+    ) -> PointRecord | None:
         found = self.find(config, folder, about, experiment)
         if found is None:
             return None
@@ -92,24 +87,19 @@ class Elsewhere:
             leave_note(folder, path, about)
         else:
             (folder / NOTE).unlink(missing_ok=True)
-        host = record["environment"]["host"]
+        host = socket.gethostname() if record.environment is None else record.environment.host
         of = "" if host == socket.gethostname() else f" (of {host})"
         Display(self.console).say(f"resume: the point has a record already: {_shown(path)}{of}")
-        return record | dict(about)
+        return record if about is None else replace(record, experiment=about)
 
-    def _submit(
-        self, config: Config, folder: Path, overrides: list[str], about: Mapping[str, Any] | None
-    ) -> dict[str, Any]:  # fmt: skip
+    def _submit(self, config: Config, folder: Path, overrides: list[str], about: PointOfExperiment | None) -> PointRecord:
         """Hand a point to Slurm; the job overwrites the record that says so."""
         display, path = Display(self.console), slurm.write_script(config, overrides, folder)
-        record: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "status": SUBMITTED,
-            "overrides": overrides,
-            **(about or {}),
-        }
-        record |= {"config": as_record(config), "config_hash": self.digest(config), "environment": environment()}
-        record |= {"neurons": config.neurons, "layers": config.layers, "job_id": None, "script": str(path)}
+        record = PointRecord(
+            status=SUBMITTED, overrides=overrides, experiment=about, config=as_record(config), config_hash=self.digest(config),
+            environment=environment(), neurons=config.neurons, layers=config.layers,
+            body=SubmittedJob(job_id=None, script=str(path)),
+        )  # fmt: skip
         if config.threads is None and config.cluster.cores_per_node is None:
             display.say(
                 f"cluster.cores_per_node is not given: nodes are taken to have {n_cores(config.cluster)}, as this machine"
@@ -117,27 +107,31 @@ class Elsewhere:
         if config.cluster.dry_run:
             display.say(f"would be submitted: sbatch --parsable {path}")
             self.console.out(path.read_text(encoding="utf-8"), highlight=False, end="")
-            return record | {"status": DRY_RUN}
-        write_json(folder / RESULT, record)
+            record.status = DRY_RUN
+            return record
+        return self._hand_over(record, path, folder)
+
+    def _hand_over(self, record: PointRecord, script: Path, folder: Path) -> PointRecord:
+        """Call sbatch, with the record in its place before the job can begin."""
+        write_record(folder, record)
         (folder / RUNNING).unlink(missing_ok=True)
-        if about:
-            leave_note(folder, (folder / RESULT).resolve(), about)  # the job knows nothing of an experiment
+        if record.experiment is not None:
+            leave_note(folder, (folder / RESULT).resolve(), record.experiment)  # the job knows nothing of an experiment
         try:
-            record["job_id"] = slurm.sbatch(path)
+            record.body = SubmittedJob(job_id=slurm.sbatch(script), script=str(script))
         except ConfigError as error:
-            record |= {"status": "failed", "error": str(error)}
+            record.fail(str(error))
         if _waits(folder):
-            write_json(folder / RESULT, record)
-        if record["status"] == SUBMITTED:
-            display.say(f"submitted: job {record['job_id']}, script {path}")
+            write_record(folder, record)
+        if isinstance(record.body, SubmittedJob) and record.status == SUBMITTED:
+            Display(self.console).say(f"submitted: job {record.body.job_id}, script {script}")
         return record
 
 
 def _waits(folder: Path) -> bool:
     """Whether a job has not begun yet: it may end before sbatch does."""
-    with contextlib.suppress(OSError, ValueError):
-        return bool(json.loads((folder / RESULT).read_text(encoding="utf-8"))["status"] == SUBMITTED)
-    return not (folder / RUNNING).exists()
+    status = status_of(folder / RESULT)
+    return not (folder / RUNNING).exists() if status is None else status == SUBMITTED
 
 
 def _shown(path: Path) -> str:

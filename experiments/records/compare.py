@@ -13,55 +13,68 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.config.resolve import ConfigError
-from experiments.records.files import TOY_NOTE, Record, read_all
+from experiments.records.files import TOY_NOTE, read_all
+from experiments.records.job import JOB, fastest
+from experiments.records.point import COMPLETE, BenchmarkRun, PointRecord
 from experiments.records.statistics import WIDTH
 from experiments.run.display import Display
+from sparsednn.backend import Optimizations
+from sparsednn.results.record import SIMULATED, RunRecord
 from sparsednn.system.files import atomic_path
+from sparsednn.system.json_fields import named
 
-JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz")
-"""Records that agree in these are compared with each other."""
-
-HOW = ("executor", "backend", "kernel", "scheduler", "hashing", "processes", "threads", "rows", "columns", "order", "residency")
+RUN = named(RunRecord, "executor", "backend", "kernel", "scheduler", "hashing", "processes", "threads")
+SWITCHES = named(Optimizations, "rows", "columns", "order", "residency")
+HOW = (*RUN, *SWITCHES)
 """How a record was run; what differs between the records is shown."""
 
 MIXED = {"revision": "revisions", "cpu": "machines", "cores": "numbers of cores"}
 """What should be the same in records whose times are compared."""
 
 
-def table_of(found: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+def table_of(found: Iterable[tuple[Path, PointRecord]]) -> pd.DataFrame:
     """Return records as a table: one row each.
 
     Columns: folder, ``toy`` (whether it is of toy size), status, error, the sizes of the job, how it was run,
     ``seconds_median``, ``seconds_min``, ``seconds_max``, ``repeats``, rates, categories, whether
-    they are right, revision and machine.
+    they are right, revision and machine. What a record does not have is None.
     """
     return pd.DataFrame([_row(folder, record) for folder, record in found])
 
 
-def _row(folder: Path, record: Record) -> dict[str, Any]:
-    environment, seconds = record.get("environment") or {}, record.get("seconds") or {}
-    times = seconds.get("inference", [])
-    how = {**record, **(record.get("optimizations") or {})}
+def _row(folder: Path, record: PointRecord) -> dict[str, Any]:
+    run = record.run if record.has_run else None
+    seconds, environment = getattr(run, "seconds", None), record.environment
+    times = [] if run is None else run.seconds.inference
+    body = record.body if run is not None or isinstance(record.body, BenchmarkRun) else record
     return {
         "folder": str(folder),
-        "toy": bool((record.get("experiment") or {}).get("toy")),
-        "status": record.get("status", "failed"),
-        "error": record.get("error"),
-        **{key: record.get(key) for key in JOB},
-        **{key: how.get(key) for key in HOW},
-        "seconds_median": seconds.get("inference_median"),
+        "toy": record.experiment is not None and record.experiment.toy,
+        "status": record.status,
+        "error": record.error,
+        **_values(body, JOB),
+        **_values(body, RUN),
+        **_values(getattr(run, "optimizations", None), SWITCHES),
+        "seconds_median": getattr(seconds, "inference_median", None),
         "seconds_min": min(times, default=None),
         "seconds_max": max(times, default=None),
         "repeats": len(times),
-        "nominal_edges_per_second": record.get("nominal_edges_per_second"),
-        "performed_edges_per_second": record.get("performed_edges_per_second"),
-        "categories_count": record.get("categories_count"),
-        "categories_sha256": record.get("categories_sha256"),
-        "right": (record.get("truth") or {}).get("match"),
-        "revision": environment.get("git_revision"),
-        "cpu": environment.get("cpu"),
-        "cores": environment.get("cores_usable"),
+        **_values(run, RESULTS),
+        "right": getattr(getattr(run, "truth", None), "match", None),
+        "revision": getattr(environment, "git_revision", None),
+        "cpu": getattr(environment, "cpu", None),
+        "cores": getattr(environment, "cores_usable", None),
     }
+
+
+RESULTS = named(
+    RunRecord, "nominal_edges_per_second", "performed_edges_per_second", "categories_count", "categories_sha256"
+)  # fmt: skip
+
+
+def _values(part: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return fields by name, None for what is not there."""
+    return {name: getattr(part, name, None) for name in names}
 
 
 def with_ratios(records: pd.DataFrame) -> pd.DataFrame:
@@ -69,16 +82,16 @@ def with_ratios(records: pd.DataFrame) -> pd.DataFrame:
 
     ``ratio_low`` and ``ratio_high`` are the smallest and largest ratio of any two repeats of the two.
     """
-    done = records[(records["status"] == "complete") & records["seconds_median"].notna()].copy()
+    done = records[(records["status"] == COMPLETE) & records["seconds_median"].notna()].copy()
     if done.empty:
         return done.assign(ratio=[], ratio_low=[], ratio_high=[])
-    best = done.loc[done.groupby(list(JOB), dropna=False)["seconds_median"].idxmin()].set_index(list(JOB))
+    jobs = list(done[list(JOB)].itertuples(index=False, name=None))
+    best = fastest(zip(jobs, done["seconds_median"], done.index, strict=True))
     for name, mine, other in (
         ("ratio", "seconds_median", "seconds_median"), ("ratio_low", "seconds_min", "seconds_max"),
         ("ratio_high", "seconds_max", "seconds_min"),
     ):  # fmt: skip
-        fastest = pd.Series([best.loc[key, other] for key in done[list(JOB)].itertuples(index=False, name=None)], done.index)
-        done[name] = done[mine] / fastest.astype(float)
+        done[name] = done[mine] / pd.Series([done.loc[best[job], other] for job in jobs], done.index).astype(float)
     return done.sort_values([*JOB, "seconds_median"], kind="stable")
 
 
@@ -89,7 +102,7 @@ def mixed(records: pd.DataFrame) -> list[str]:
         values = sorted({str(value) for value in records[column].dropna()})
         if len(values) > 1:
             found.append(f"mixed {name}: {', '.join(value[:48] for value in values)}")
-    done = records[records["status"] == "complete"]
+    done = records[records["status"] == COMPLETE]
     for job, group in done.groupby(list(JOB), dropna=False):
         if group["categories_sha256"].nunique() > 1:
             counts = ", ".join(f"{count:,}" for count in sorted(set(group["categories_count"])))
@@ -112,7 +125,7 @@ def ratio_table(records: pd.DataFrame) -> Table:
     for name in ("inference s", "smallest to largest", "x fastest", ""):
         table.add_column(name, justify="right")
     for row in done.to_dict("records"):
-        marks = (" (simulated)" if row["executor"] == "simulated" else "") + (" (toy size)" if row["toy"] else "")
+        marks = (" (simulated)" if row["executor"] == SIMULATED else "") + (" (toy size)" if row["toy"] else "")
         table.add_row(
             f"{row['neurons']:,.0f} x {row['layers']:,.0f}",
             f"{row['instances']:,.0f}",
@@ -151,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complaints.say(TOY_NOTE)
     for line in mixed(records):
         complaints.say(f"warning: {line}")
-    for row in records[records["status"] != "complete"].to_dict("records"):
+    for row in records[records["status"] != COMPLETE].to_dict("records"):
         why = str(row["error"] or "not run here").splitlines()[0]
         complaints.say(f"warning: {row['folder']}: {row['status']}: {why}")
     Console(width=max(display.console.width, WIDTH)).print(ratio_table(records))

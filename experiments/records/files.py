@@ -1,52 +1,67 @@
-"""Files with records: which there are below folders, and whether a file is one; programs of others write files so named too."""
+"""Files with records: how they are called, written and read; programs of others write files so named too.
+
+All records are written by `write_record` and read by `read_record`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from experiments.config.resolve import ConfigError
-from experiments.launch.resume import NOTE
-from experiments.run.measure import RESULT, RUNNING
-from sparsednn.results.result import SCHEMA_VERSION
+from experiments.records.point import (
+    COMPLETE,
+    FAILED,
+    BenchmarkRun,
+    PointRecord,
+    TakenNote,
+    record_from_json,
+    record_to_json,
+    record_undeclared,
+)
+from sparsednn.results.record import READABLE_VERSIONS, SCHEMA_VERSION
+from sparsednn.system.files import write_json
+from sparsednn.system.json_fields import FieldError, from_json
 
-Record = dict[str, Any]
+RESULT, RUNNING, NOTE = "result.json", "running.json", "taken.json"
+"""The record of a point; the mark of one that is under way; the note that leads to the record that stands for one."""
+
 Say = Callable[[str], None]
-NUMBER = (int, float)
 TOY_NOTE = "note: records at toy size say that everything works, and nothing about speed; they are no measurements"
 
-ALWAYS = {
-    "status": str,
-    "error": str,
-    "experiment": dict,
-    "environment": dict,
-    "config": dict,
-    "truth": dict,
-    "optimizations": dict,
-}
-"""Kinds of what a record may have, whatever came of it; entries that are not there, or null, pass."""
-
-ABOUT = {"name": str, "figure": str, "toy": bool, "sweep": str, "point": str, "number": int}
-"""What a record says of its experiment."""
-
-INFERENCE = {
-    "neurons": int, "layers": int, "instances": int, "network_nnz": int, "input_nnz": int, "executor": str, "backend": str,
-    "kernel": str, "scheduler": str, "processes": int, "threads": int, "categories_count": int, "categories_sha256": str,
-    "environment": dict, "seconds": dict,
-}  # fmt: skip
-"""What a complete record of an inference has."""
+NEEDED = (
+    "neurons", "layers", "instances", "network_nnz", "input_nnz", "executor", "backend", "kernel", "scheduler", "processes",
+    "threads", "categories_count", "categories_sha256", "seconds",
+)  # fmt: skip
+"""What a complete record of an inference has, of whatever version."""
 
 
 class NotARecordError(ConfigError):
     """A file that has the name of a record and is none; the message names it and says why."""
 
 
-def name_of(record: Mapping[str, Any]) -> str:
+def name_of(record: PointRecord | TakenNote) -> str:
     """Return how figures call the point of an experiment's record."""
-    return f"{record['experiment']['sweep']} / {record['experiment']['point']}"
+    return "" if record.experiment is None else f"{record.experiment.sweep} / {record.experiment.point}"
+
+
+def write_record(folder: Path, record: PointRecord) -> None:
+    """Write a point's record into its folder.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    TypeError
+        If the record has a field that is not declared.
+    """
+    unknown = record_undeclared(record)
+    if unknown:
+        raise TypeError(f"a record with fields that are not declared: {', '.join(unknown)}")
+    write_json(folder / RESULT, record_to_json(record))
 
 
 def files_below(folder: Path, *names: str) -> list[Path]:
@@ -62,7 +77,7 @@ def files_below(folder: Path, *names: str) -> list[Path]:
     return sorted(path for name in names for path in folder.rglob(name))
 
 
-def read_all(folders: Iterable[Path], leave_out: Say) -> list[tuple[Path, Record]]:
+def read_all(folders: Iterable[Path], leave_out: Say) -> list[tuple[Path, PointRecord]]:
     """Return every record below `folders`, of experiments or not, each once, with the folder that it is in.
 
     `leave_out` is told each file that is no record, in one line.
@@ -85,7 +100,7 @@ def read_all(folders: Iterable[Path], leave_out: Say) -> list[tuple[Path, Record
     return found
 
 
-def read_each(folders: Iterable[Path], leave_out: Say) -> Iterator[tuple[Path, Record]]:
+def read_each(folders: Iterable[Path], leave_out: Say) -> Iterator[tuple[Path, PointRecord]]:
     """Yield what `read_all` returns; nothing where there is no record."""
     seen = set()
     for folder in folders:
@@ -99,7 +114,7 @@ def read_each(folders: Iterable[Path], leave_out: Say) -> Iterator[tuple[Path, R
                 leave_out(f"left out: {error}")
 
 
-def read_point(path: Path) -> tuple[Path, Record]:
+def read_point(path: Path) -> tuple[Path, PointRecord]:
     """Return a record and where it is: of a run, of one that is under way, or the one that a note leads to.
 
     Raises
@@ -108,79 +123,107 @@ def read_point(path: Path) -> tuple[Path, Record]:
     ConfigError
         If the record that a note leads to is gone.
     """
+    if path.name != NOTE:
+        return path.parent, read_record(path)
+    note = read_note(path)
+    if note.experiment is None:
+        return path.parent, PointRecord()
+    path = Path(os.path.normpath(path.parent / note.record))
+    if (path.parent / RUNNING).exists():
+        path = path.parent / RUNNING
+    if not path.exists():
+        raise ConfigError(f"{path}: is gone, and was to stand for {name_of(note)}; run the experiment with resume=true")
     record = read_record(path)
-    if path.name == NOTE:
-        if "experiment" not in record:
-            return path.parent, {}
-        note, path = record, Path(os.path.normpath(path.parent / str(record["record"])))
-        if (path.parent / RUNNING).exists():
-            path = path.parent / RUNNING
-        if not path.exists():
-            raise ConfigError(f"{path}: is gone, and was to stand for {name_of(note)}; run the experiment with resume=true")
-        record = read_record(path) | {key: value for key, value in note.items() if key != "record"}
-    if path.name == RUNNING:
-        record |= {"status": "failed", "error": f"it runs yet or died without a word, as it has no {RESULT}"}
+    record.experiment = note.experiment
     return path.parent, record
 
 
-def read_record(path: Path) -> Record:
-    """Return what a file holds, as far as figures and tables rely on it, checked.
+def read_note(path: Path) -> TakenNote:
+    """Return a note, checked.
 
     Raises
     ------
     NotARecordError
     """
     try:
+        return from_json(TakenNote, _mapping(path))
+    except FieldError as error:
+        raise NotARecordError(f"{path}: not a note of sparsednn: {error}") from error
+
+
+def read_record(path: Path) -> PointRecord:
+    """Return the record that a file holds, or that of a point that is under way, with the types of its fields checked.
+
+    Records of an older version may lack fields that came later.
+
+    Raises
+    ------
+    NotARecordError
+        Naming the file and the field.
+    """
+    values = _mapping(path)
+    try:
+        record = _checked(values, path.name == RUNNING)
+    except FieldError as error:
+        raise NotARecordError(f"{path}: not a record of sparsednn: {error}") from error
+    if path.name == RUNNING:
+        record.status, record.error = FAILED, f"it runs yet or died without a word, as it has no {RESULT}"
+    return record
+
+
+def status_of(path: Path) -> str | None:
+    """Return the status that a file says, whatever else it holds; None if it says none."""
+    try:
+        status = _mapping(path).get("status")
+    except NotARecordError:
+        return None
+    return status if isinstance(status, str) else None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return what is in a file of JSON, which must be a mapping."""
+    try:
         if not path.is_file():
             raise NotARecordError(f"{path}: not a file")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         if isinstance(error, NotARecordError):
             raise
         raise NotARecordError(f"{path}: not a whole record: {error}") from error
     except OSError as error:
         raise NotARecordError(f"{path}: not to be read: {error.strerror or error}") from error
-    if not isinstance(record, dict):
+    if not isinstance(values, dict):
         raise NotARecordError(f"{path}: not a record, which is a mapping of names to values")
-    why = _foreign(record, path.name)
-    if why is not None:
-        raise NotARecordError(f"{path}: not a record of sparsednn: {why}")
+    return values
+
+
+def _checked(values: dict[str, Any], running: bool) -> PointRecord:
+    """Return the record that a mapping is.
+
+    Raises
+    ------
+    FieldError
+        If it is no record of ours.
+    """
+    version = values.get("schema_version", READABLE_VERSIONS[0])
+    if version not in READABLE_VERSIONS:
+        raise FieldError(f"schema_version is {version!r:.40}, not {' or '.join(map(str, READABLE_VERSIONS))}")
+    if "status" not in values and not running:
+        raise FieldError("it has no status")
+    record = record_from_json(values, whole=version == SCHEMA_VERSION and not running)
+    if record.status == COMPLETE:
+        _require_whole(record)
     return record
 
 
-def _foreign(record: Record, name: str) -> str | None:
-    """Say why a mapping is no record, note or mark of ours."""
-    version = record.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        return f"schema_version is {version!r:.40}, not {SCHEMA_VERSION}"
-    why = _of_other_kind({key: value for key, value in record.items() if value is not None}, ALWAYS, needed=False)
-    if why is None and record.get("experiment") is not None:
-        why = _of_other_kind(record["experiment"], ABOUT)
-    if why is not None or name == RUNNING:
-        return why
-    if name == NOTE:
-        return _of_other_kind(record, {"record": str})
-    return _of_other_kind(record, {"status": str}) or (_incomplete(record) if record["status"] == "complete" else None)
-
-
-def _incomplete(record: Record) -> str | None:
-    """Say what a complete record lacks; that of a benchmark has figures of its own in place of an inference's."""
-    if "seconds" not in record and record.get("experiment") is not None:
-        return _of_other_kind(record, {"environment": dict})
-    why = _of_other_kind(record, INFERENCE)
-    if why is not None:
-        return why
-    times = record["seconds"].get("inference")
-    if isinstance(times, list) and times and all(isinstance(time, NUMBER) for time in times):
-        return _of_other_kind(record["seconds"], {"inference_median": NUMBER}, needed=False)
-    return "seconds.inference is no list of times"
-
-
-def _of_other_kind(values: Mapping[str, Any], kinds: Mapping[str, Any], needed: bool = True) -> str | None:
-    for key, kind in kinds.items():
-        if key not in values:
-            if needed:
-                return f"it has no {key}"
-        elif not isinstance(values[key], kind):
-            return f"{key} is {json.dumps(values[key])[:40]}"
-    return None
+def _require_whole(record: PointRecord) -> None:
+    """Refuse a complete record that lacks what every version has."""
+    if record.environment is None:
+        raise FieldError("it has no environment")
+    if isinstance(record.body, BenchmarkRun) or (record.body is None and record.experiment is not None):
+        return  # a benchmark has figures of its own in place of an inference's
+    for name in NEEDED:
+        if not hasattr(record.body, name):
+            raise FieldError(f"it has no {name}")
+    if not record.run.seconds.inference:
+        raise FieldError("seconds.inference is no list of times")

@@ -12,13 +12,21 @@ from typing import Any
 import pandas as pd
 
 from experiments.config.resolve import ConfigError
-from experiments.launch.resume import NOTE
-from experiments.records.files import NotARecordError, Record, Say, files_below, name_of, read_point
-from experiments.run.measure import RESULT, RUNNING
+from experiments.records.files import NOTE, RESULT, RUNNING, NotARecordError, Say, files_below, name_of, read_point
+from experiments.records.job import JOB
+from experiments.records.point import COMPLETE, SUBMITTED, PointRecord, about_of, record_to_json
 from sparsednn.errors import unknown
+from sparsednn.results.record import SIMULATED, RunRecord, SimulatedRun, TrafficEstimate
+from sparsednn.system.json_fields import named
 
-SAME_JOB = ("neurons", "layers", "instances", "network_nnz", "input_nnz", "executor", "processes", "threads")
+SAME_JOB = named(RunRecord, *JOB, "executor", "processes", "threads")
 """What records of the same point must agree in."""
+
+
+COLUMNS = named(
+    RunRecord, "backend", "kernel", "scheduler", "processes", "threads", "categories_count", "categories_sha256"
+)  # fmt: skip
+"""Fields of records that tables have as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Point:
     ----------
     sweep, label : str
         The sweep that it belongs to, and its name there.
-    records : tuple of dict
+    records : tuple of PointRecord
         At least one; they agree in `SAME_JOB`.
     folders : tuple of Path
         Where each was read.
@@ -37,18 +45,28 @@ class Point:
 
     sweep: str
     label: str
-    records: tuple[Record, ...]
+    records: tuple[PointRecord, ...]
     folders: tuple[Path, ...]
 
     @property
-    def record(self) -> Record:
+    def record(self) -> PointRecord:
         """The first record."""
         return self.records[0]
 
     @property
+    def run(self) -> RunRecord:
+        """What the first record says of its inference."""
+        return self.records[0].run
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """What each record says of its inference."""
+        return [record.run for record in self.records]
+
+    @property
     def times_s(self) -> list[float]:
         """Inference seconds of all repeats."""
-        return [float(time) for record in self.records for time in record["seconds"]["inference"]]
+        return [float(time) for run in self.runs for time in run.seconds.inference]
 
     @property
     def median_s(self) -> float:
@@ -56,9 +74,14 @@ class Point:
         return median(self.times_s)
 
     @property
+    def traffic(self) -> TrafficEstimate | None:
+        """The estimate of traffic from memory, if it is simulated and has one."""
+        return self.run.traffic if isinstance(self.run, SimulatedRun) else None
+
+    @property
     def simulated(self) -> bool:
         """Whether its times are virtual."""
-        return bool(self.record["executor"] == "simulated")
+        return self.record.executed.executor == SIMULATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +98,20 @@ class Points:
         return [point for point in self.points if point.sweep == sweep]
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[PointRecord]:
         """All complete records."""
         return [record for point in self.points for record in point.records]
 
     @property
     def same_categories(self) -> bool:
         """Whether the experiment says that all its points must find the same categories."""
-        return any(record["experiment"]["same_categories"] for record in self.records)
+        return any(about_of(record).same_categories for record in self.records)
 
     @property
-    def sources(self) -> list[Record]:
-        """All complete records, each with the folder that it came from."""
+    def sources(self) -> list[dict[str, Any]]:
+        """All complete records as they are written, each with the folder that it came from."""
         pairs = [pair for point in self.points for pair in zip(point.folders, point.records, strict=True)]
-        return [{"folder": str(folder), "record": record} for folder, record in pairs]
+        return [{"folder": str(folder), "record": record_to_json(record)} for folder, record in pairs]
 
 
 def read_points(figure: str, folders: Iterable[Path], leave_out: Say = lambda line: None) -> Points:
@@ -107,22 +130,22 @@ def read_points(figure: str, folders: Iterable[Path], leave_out: Say = lambda li
 
     found, others = _read(figure, folders, say)
     shown = ", ".join(str(folder) for folder in folders)
-    complete = [(folder, record) for folder, record in found if record["status"] == "complete"]
+    complete = [(folder, record) for folder, record in found if record.status == COMPLETE]
     if not found:
         hint = f" {unknown('figure', figure, sorted(others))}" if others else ""
         less = f" {'; '.join(left_out[:3])}" if left_out else ""
         raise ConfigError(f"{shown}: no {RESULT} of an experiment with figure {figure}.{hint}{less}")
-    found = [(folder, record) for folder, record in found if record["status"] != "submitted"]
+    found = [(folder, record) for folder, record in found if record.status != SUBMITTED]
     if not found:
         raise ConfigError(f"{shown}: all points are submitted, and none has been run yet; there is nothing to draw")
     if not complete:
         raise ConfigError(f"{shown}: all {len(found)} points failed; there is nothing to draw")
-    kinds = {(record["experiment"]["name"], record["experiment"]["toy"]) for _, record in found}
+    kinds = {(about.name, about.toy) for about in (about_of(record) for _, record in found)}
     if len(kinds) > 1:
         names = ", ".join(f"{name}{' at toy size' if toy else ''}" for name, toy in sorted(kinds))
         raise ConfigError(f"{shown}: records of several experiments ({names}); give folders of one of them")
     [(name, toy)] = kinds
-    failed = [f"{name_of(record)} ({folder}): {record['error']}" for folder, record in found if record["status"] != "complete"]
+    failed = [f"{name_of(record)} ({folder}): {record.error}" for folder, record in found if record.status != COMPLETE]
     return Points(name, toy, tuple(_grouped(complete)), tuple(failed))
 
 
@@ -141,15 +164,15 @@ def check_same_categories(points: Points) -> None:
     """
     by_digest: dict[str, list[str]] = defaultdict(list)
     for point in points.points:
-        for record in point.records:
-            found = f"{record['categories_count']:,} categories ({record['categories_sha256'][:12]})"
+        for run in point.runs:
+            found = f"{run.categories_count:,} categories ({run.categories_sha256[:12]})"
             by_digest[found].append(f"{point.sweep} / {point.label}")
     if len(by_digest) > 1:
         parts = "; ".join(f"{found} at {', '.join(dict.fromkeys(names))}" for found, names in by_digest.items())
         raise ConfigError(f"experiment {points.name}: its points must find the same categories, and do not: {parts}")
 
 
-def _read(figure: str, folders: Sequence[Path], say: Say) -> tuple[list[tuple[Path, Record]], set[str]]:
+def _read(figure: str, folders: Sequence[Path], say: Say) -> tuple[list[tuple[Path, PointRecord]], set[str]]:
     """Return the records made for a figure, by experiment folder and number, and the names of other figures."""
     found, others = [], set()
     for path in (path for folder in folders for path in files_below(folder, RESULT, RUNNING, NOTE)):
@@ -158,27 +181,32 @@ def _read(figure: str, folders: Sequence[Path], say: Say) -> tuple[list[tuple[Pa
         except NotARecordError as error:
             say(f"left out: {error}")
             continue
-        mine = record.get("experiment") or {"figure": None}
-        if mine["figure"] == figure:
+        if record.experiment is None:
+            continue
+        if record.experiment.figure == figure:
             found.append((path.parent.parent, where, record))
-        elif mine["figure"]:
-            others.add(mine["figure"])
+        elif record.experiment.figure:
+            others.add(record.experiment.figure)
     unique = {(where.resolve(), name_of(record)): (run, where, record) for run, where, record in found}
-    in_order = sorted(unique.values(), key=lambda item: (str(item[0]), item[2]["experiment"]["number"]))
+    in_order = sorted(unique.values(), key=lambda item: (str(item[0]), about_of(item[2]).number))
     return [(where, record) for _, where, record in in_order], others
 
 
-def _grouped(found: Iterable[tuple[Path, Record]]) -> list[Point]:
+def _grouped(found: Iterable[tuple[Path, PointRecord]]) -> list[Point]:
     """Join the records of the same point."""
-    groups: dict[tuple[str, str], list[tuple[Path, Record]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[Path, PointRecord]]] = defaultdict(list)
     for folder, record in found:
-        groups[record["experiment"]["sweep"], record["experiment"]["point"]].append((folder, record))
+        about = about_of(record)
+        groups[about.sweep, about.point].append((folder, record))
     points = []
     for (sweep, label), members in groups.items():
         (first_folder, first), *rest = members
         for folder, record in rest:
             for key in SAME_JOB:
-                one, other = first.get(key), record.get(key)  # benchmarks have only some of them
+                one, other = (
+                    getattr(first.body, key, None),
+                    getattr(record.body, key, None),
+                )  # benchmarks have only some of them
                 if one != other:
                     raise ConfigError(
                         f"{first_folder} and {folder}: the same point ({sweep} / {label}) with {key}={one} and "
@@ -189,26 +217,20 @@ def _grouped(found: Iterable[tuple[Path, Record]]) -> list[Point]:
 
 
 def _row(point: Point) -> dict[str, Any]:
-    record, times_s = point.record, point.times_s
+    run, times_s = point.run, point.times_s
     return {
         "sweep": point.sweep,
         "point": point.label,
-        "toy": record["experiment"]["toy"],
+        "toy": about_of(point.record).toy,
         "simulated": point.simulated,
         "n_times": len(times_s),
         "seconds_median": point.median_s,
         "seconds_min": min(times_s),
         "seconds_max": max(times_s),
-        "performed_edges": record["performed_edges"],
-        "neurons": record["neurons"],
-        "layers": record["layers"],
-        "instances": record["instances"],
-        "connections": record["network_nnz"],
-        "backend": record["backend"],
-        "kernel": record["kernel"],
-        "scheduler": record["scheduler"],
-        "processes": record["processes"],
-        "threads": record["threads"],
-        "categories_count": record["categories_count"],
-        "categories_sha256": record["categories_sha256"],
+        "performed_edges": run.performed_edges,
+        "neurons": run.neurons,
+        "layers": run.layers,
+        "instances": run.instances,
+        "connections": run.network_nnz,
+        **{name: getattr(run, name) for name in COLUMNS},
     }

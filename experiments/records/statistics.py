@@ -12,6 +12,7 @@ from statistics import median
 import numpy as np
 import scipy
 
+from experiments.records.point import about_of
 from experiments.records.read import Point
 
 WIDTH = 150
@@ -50,5 +51,5 @@ def _by_run(point: Point) -> dict[Path, dict[int, float]]:
     """Return the seconds of each record, by the folder of its experiment and its number there."""
     found: dict[Path, dict[int, float]] = defaultdict(dict)
     for folder, record in zip(point.folders, point.records, strict=True):
-        found[folder.parent][record["experiment"]["number"]] = median(record["seconds"]["inference"])
+        found[folder.parent][about_of(record).number] = median(record.run.seconds.inference)
     return found

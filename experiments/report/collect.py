@@ -52,15 +52,15 @@ def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None
     found: dict[str, dict[Path, _Folder]] = defaultdict(dict)
     toys = set()
     for folder, record in read_each(folders, say):
-        about = record.get("experiment")
-        if about is None or about["toy"] != toy:
-            toys |= {about["name"]} if about is not None and about["toy"] else set()
+        about = record.experiment
+        if about is None or about.toy != toy:
+            toys |= {about.name} if about is not None and about.toy else set()
             continue
         run = folder.parent
         written_s = max(path.lstat().st_mtime for path in folder.iterdir())
-        known = found[about["name"]].get(run)
+        known = found[about.name].get(run)
         latest_s = max(written_s, known.written_s) if known else written_s
-        found[about["name"]][run] = _Folder(run, about["figure"], latest_s)
+        found[about.name][run] = _Folder(run, about.figure, latest_s)
     if toys:
         names = ", ".join(sorted(toys))
         say(f"left out: records at toy size, which are no measurements (experiment.toy=true takes them): {names}")

@@ -17,10 +17,12 @@ import sparsednn
 from experiments import figures
 from experiments.config.resolve import ConfigError
 from experiments.figures.base.style import provenance
+from experiments.records.point import environment_of
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import all_claims
 from experiments.report.collect import Run
 from experiments.report.timeline import timeline
+from sparsednn.results.record import SimulatedRun
 
 CLASSES = {HOLDS: "holds", PARTLY: "part", NOT: "not", UNTESTED: "untested"}
 TIMELINE_OF = "straggler_timeline"
@@ -92,7 +94,7 @@ def _section(run: Run) -> dict[str, Any]:
         "name": run.name,
         "title": TITLES.get(run.name, run.name),
         "image": image,
-        "provenance": provenance(run.points, "medians of repeats" if "seconds" in run.points.records[0] else "one record"),
+        "provenance": provenance(run.points, "medians of repeats" if run.points.records[0].has_run else "one record"),
         "folder": run.folder.name,
         "n_others": run.n_others,
         "failed": run.points.failed,
@@ -103,7 +105,7 @@ def _section(run: Run) -> dict[str, Any]:
 def _command(run: Run) -> str:
     """How to run an experiment again: at the same revision, at the same size."""
     toy = " experiment.toy=true" if run.points.toy else ""
-    revisions = {str(record["environment"]["git_revision"] or "unknown") for record in run.points.records}
+    revisions = {str(environment_of(record).git_revision or "unknown") for record in run.points.records}
     checkout = [f"git checkout {revision}" for revision in sorted(revisions) if "+" not in revision and revision != "unknown"]
     return "\n".join([*checkout, f"python run.py experiment={run.name}{toy}"])
 
@@ -113,12 +115,12 @@ def _environments(runs: Mapping[str, Run]) -> list[dict[str, str]]:
     found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name, run in runs.items():
         for record in run.points.records:
-            env = record["environment"]
+            env = environment_of(record)
             key = (
-                f"{env['cpu']}, {env['cores_usable']} cores, {env['memory_bytes'] / 1e9:.0f} GB",
-                str(env["system"]),
-                str(env["git_revision"] or "unknown"),
-                ", ".join(f"{package} {version}" for package, version in env["versions"].items() if version),
+                f"{env.cpu}, {env.cores_usable} cores, {env.memory_bytes / 1e9:.0f} GB",
+                str(env.system),
+                str(env.git_revision or "unknown"),
+                ", ".join(f"{package} {version}" for package, version in env.versions.items() if version),
             )
             found[key].add(name)
     names = ("machine", "system", "code", "versions")
@@ -128,7 +130,7 @@ def _environments(runs: Mapping[str, Run]) -> list[dict[str, str]]:
 def _calibrations(runs: Mapping[str, Run]) -> list[str]:
     """The machines that the simulator was calibrated on."""
     machines = [
-        record["calibration"]["machine"]
-        for run in runs.values() for record in run.points.records if "calibration" in record
+        record.body.calibration["machine"]
+        for run in runs.values() for record in run.points.records if isinstance(record.body, SimulatedRun)
     ]  # fmt: skip
     return sorted({f"{m.get('cpu', 'unknown')}, {m.get('cores', '?')} cores, {m.get('date', 'no date')}" for m in machines})

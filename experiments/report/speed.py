@@ -10,6 +10,7 @@ from experiments.figures.base.scaling import cores
 from experiments.figures.base.style import time_text
 from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NONE, NOT, PARTLY, UNTESTED, Claim, Runs, named, points_of, untested, within
+from sparsednn.results.record import SimulatedRun
 
 
 def faster_on_average(runs: Runs) -> Claim:
@@ -69,9 +70,9 @@ def _why_faster(points: Points, there: Groups) -> str:
         return ""
     low, high = parallelisms.CLAIMED
     outside = {way: ratio for way, ratio in there.mean_ratios(parallelisms.BASE).items() if not low <= ratio <= high}
-    record = found[0].record
-    split = record["scheduler_options"]["split_factor"]
-    rows = record["instances"] / (record["processes"] * record["threads"])
+    run = found[0].run
+    split = run.scheduler_options["split_factor"]
+    rows = run.instances / (run.processes * run.threads)
     meet = fmean(locking.shares(point)["meet"] for point in found if scheduler(point) == "model") if "model" in outside else 0.0
     barriers = f"its barriers take {100 * meet:.1f} % of the time, with a barrier of 28 that is assumed"
     walk = f"each walks over all of a layer's connections again, at {_connection_ns(found[0])} (measured)"
@@ -104,17 +105,18 @@ def _row_group_size(runs: Runs) -> str:
     whole, parts = alone["data"], alone["manager_worker"]
     return (
         f" Measured, the size of row groups counts as well: one thread alone takes {time_text(whole.median_s)} with its "
-        f"{whole.record['instances']:,} instances in one row group and {time_text(parts.median_s)} with {_split(parts)}, as "
+        f"{whole.run.instances:,} instances in one row group and {time_text(parts.median_s)} with {_split(parts)}, as "
         "less has to stay in the caches. The simulator's costs do not know that; on many nodes all row groups are small."
     )
 
 
 def _split(point: Point) -> int:
-    return int(point.record["scheduler_options"]["split_factor"])
+    return int(point.run.scheduler_options["split_factor"])
 
 
 def _connection_ns(point: Point) -> str:
-    kernels = point.record["calibration"]["kernels"]
+    assert isinstance(point.run, SimulatedRun)
+    kernels = point.run.calibration["kernels"]
     return f"{kernels['csc_csc/paper']['connection_s']['value'] * 1e9:.1f} ns a connection"
 
 
@@ -128,10 +130,7 @@ def published_run(runs: Runs) -> Claim:
         return untested(text, "hashing")
     lines = {name: rows[-1] for name, rows in hashing.lines(points).items()}
     times = {name: row["seconds"] for name, row in lines.items()}
-    whole = any(
-        (point.record["neurons"], point.record["layers"], cores(point)) == (65536, 1920, 896)
-        for point in points.of(hashing.NODES)
-    )
+    whole = any((point.run.neurons, point.run.layers, cores(point)) == (65536, 1920, 896) for point in points.of(hashing.NODES))
     said = [f"{name} {seconds:.3g} s on {lines[name]['cores']:,} cores" for name, seconds in times.items()]
     others = [
         f"With {kernel} (this project's): {', '.join(f'{name} {seconds:.3g} s' for name, seconds in found.items())}"
@@ -155,12 +154,12 @@ def _largest_here(runs: Runs) -> str:
     """Say what this machine takes for the same network, by avoiding work."""
     points = points_of(runs, "dataset_table")
     for point in points.points if points else ():
-        record = point.record
-        if (record["neurons"], record["layers"]) == (65536, 1920):
-            whole = record["instances"] * record["network_nnz"]
+        run = point.run
+        if (run.neurons, run.layers) == (65536, 1920):
+            whole = run.instances * run.network_nnz
             return (
-                f"{time_text(point.median_s)} on {record['threads']} cores, but by avoiding work: {record['kernel']} did "
-                f"{record['performed_edges'] / 1e9:,.0f}e9 of {whole / 1e9:,.0f}e9 multiply-adds"
+                f"{time_text(point.median_s)} on {run.threads} cores, but by avoiding work: {run.kernel} did "
+                f"{run.performed_edges / 1e9:,.0f}e9 of {whole / 1e9:,.0f}e9 multiply-adds"
             )
     return NONE
 

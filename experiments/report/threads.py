@@ -37,9 +37,10 @@ def cache_use(runs: Runs) -> Claim:
 
 def _traffic_ratios(points: Sequence[Point]) -> list[float]:
     """Return the estimated traffic of data parallelism over that of model parallelism, for each network that has both."""
-    found = grouped([point for point in points if "traffic" in point.record], network, scheduler)
+    found = grouped([point for point in points if point.traffic is not None], network, scheduler)
     moved = [
-        {way: float(point.record["traffic"]["memory_bytes"]) for way, point in ways.items()} for ways in found.cells.values()
+        {way: float(point.traffic.memory_bytes) for way, point in ways.items() if point.traffic is not None}
+        for ways in found.cells.values()
     ]
     return [ways["data"] / ways["model"] for ways in moved if ways.get("model") and "data" in ways]
 

@@ -25,7 +25,7 @@ def timeline(points: Points) -> str:
     traces = [(point, trace_of(point.folders[0])) for point in points.points]
     figure = go.Figure()
     kinds = [kind for kind in STYLES if any(span.kind == kind for _, trace in traces for span in trace.spans)]
-    shown = next((n for n, (point, _) in enumerate(traces) if point.record["scheduler"] == "data_then_model"), 0)
+    shown = next((n for n, (point, _) in enumerate(traces) if point.run.scheduler == "data_then_model"), 0)
     for number, (_, trace) in enumerate(traces):
         for kind in kinds:
             figure.add_bar(**_bars(trace, kind), visible=number == shown)
@@ -53,7 +53,7 @@ def timeline(points: Points) -> str:
 
 
 def _name(point: Point) -> str:
-    return labelled(f"{point.record['scheduler']}, {TITLES.get(point.sweep, point.sweep)}", point.simulated)
+    return labelled(f"{point.run.scheduler}, {TITLES.get(point.sweep, point.sweep)}", point.simulated)
 
 
 def _names(trace: Trace) -> list[str]:

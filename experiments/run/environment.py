@@ -9,10 +9,10 @@ import platform
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from experiments.records.point import Environment
 from sparsednn.system.control_groups import cpu_quota
 
 PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
@@ -24,24 +24,24 @@ CODE = (":/sparsednn", ":/backends", ":/experiments")
 
 
 @functools.cache
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Return git revision ("+changes" if files differ from it), versions, machine and the id of the Slurm job.
 
     Of cores there are three numbers: those of the machine, those that this process may run on, and those whose time its control
     groups may spend (a fraction; None without a quota).
     """
-    return {
-        "git_revision": _git_revision(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "host": socket.gethostname(),
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)),
-        "cores_quota": cpu_quota(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-    }
+    return Environment(
+        git_revision=_git_revision(),
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        host=socket.gethostname(),
+        system=f"{platform.system()} {platform.release()}",
+        cpu=_cpu(),
+        cores=os.cpu_count(),
+        cores_usable=len(os.sched_getaffinity(0)),
+        cores_quota=cpu_quota(),
+        memory_bytes=psutil.virtual_memory().total,
+        slurm_job_id=os.environ.get("SLURM_JOB_ID"),
+    )
 
 
 def _version(package: str) -> str | None:

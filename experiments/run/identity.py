@@ -31,5 +31,5 @@ def config_hash(config: Mapping[str, Any], experiment: ExperimentConfig | None =
 
 def known_revision() -> str | None:
     """Return the git revision of this code, or None if files differ from it or there is none: nobody knows that code then."""
-    revision: str | None = environment()["git_revision"]
+    revision = environment().git_revision
     return None if revision is None or revision.endswith(CHANGED) else revision

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config
 from experiments.config.schema import SIMULATED
+from experiments.records.files import RUNNING, write_record
+from experiments.records.point import COMPLETE, FAILED, BenchmarkRun, PointRecord
 from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.display import Display, Stage, inference_note
 from experiments.run.environment import environment
@@ -23,14 +25,14 @@ from sparsednn.engine import infer
 from sparsednn.errors import SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.results.measures import add_load_times
+from sparsednn.results.record import RunRecord, Truth
+from sparsednn.results.result import Result
 from sparsednn.schedulers import SCHEDULERS
 from sparsednn.simulator.simulate import simulate
 from sparsednn.system import console
 from sparsednn.system.console import FAULT
-from sparsednn.system.files import write_json
 from sparsednn.system.memory import peak_rss_bytes
 
-RESULT, RUNNING = "result.json", "running.json"
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
@@ -51,38 +53,67 @@ def check(config: Config) -> None:
     require_room(config)
 
 
-def measure(config: Config, display: Display, folder: Path, comm: Communicator | None = None) -> dict[str, Any]:
-    """Load, infer and check; return the record without what concerns the launch. A trace is written into `folder`.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a point has come to.
+
+    Attributes
+    ----------
+    body : RunRecord or BenchmarkRun
+        What its record says of that.
+    error : str, optional
+        What is wrong with it: then the point has failed.
+    config_hash : str, optional
+        That of the point, where it is not that of its configuration.
+    """
+
+    body: RunRecord | BenchmarkRun
+    error: str | None = None
+    config_hash: str | None = None
+
+    def enter(self, record: PointRecord) -> None:
+        """Write it into the record of its point."""
+        record.body, record.status = self.body, COMPLETE
+        record.config_hash = self.config_hash or record.config_hash
+        if self.error is not None:
+            record.fail(self.error)
+
+
+def measure(config: Config, display: Display, folder: Path, comm: Communicator | None = None) -> Measured:
+    """Load, infer and check. A trace is written into `folder`.
 
     With a communicator it is collective, and only rank 0 writes.
     """
     comm = comm or LocalCommunicator()
     check(config)
     data = load(config, display, comm)
-    with display.stage("inference") as stage:
-        if config.executor == SIMULATED:
-            stage.update(0, 1, "counting the work of every row, unless it is in the cache")
-            result = simulate(data.network, data.inputs, **simulate_arguments(config))
-        else:
-            stage.update(0, 1, "preparing, and compiling what is not in the cache")
-            arguments = infer_arguments(config) | {"communicator": comm, "row_ids": data.row_ids}
-            result = infer(data.network, data.inputs, progress=_progress(data, stage), **arguments)
-    record = result.record
-    add_load_times(record, comm.gather(data.seconds))
+    result = _infer(config, data, display, comm)
+    run = result.run_record
+    add_load_times(run, comm.gather(data.seconds))
     if comm.rank > 0:
-        return record
+        return Measured(run)
     if result.trace is not None:
         from experiments.figures.base.gantt import draw_gantt  # Matplotlib: most runs draw nothing, and need not wait for it
 
         result.trace.write(folder / TRACE)
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
-    record["truth"] = truth.check(
-        result.categories, record["instances"], data.network, config.input.name == "challenge", data.truth
-    )  # fmt: skip
-    if record["truth"]["match"] is False:
-        fail(record, f"{len(result.categories)} categories were found, which are not the true ones")
-    return record
+    challenge = config.input.name == "challenge"
+    run.truth = Truth(**truth.check(result.categories, run.instances, data.network, challenge, data.truth))
+    if run.truth.match is False:
+        return Measured(run, f"{len(result.categories)} categories were found, which are not the true ones")
+    return Measured(run)
+
+
+def _infer(config: Config, data: Data, display: Display, comm: Communicator) -> Result:
+    """Infer, or simulate it, and show how far it is."""
+    with display.stage("inference") as stage:
+        if config.executor == SIMULATED:
+            stage.update(0, 1, "counting the work of every row, unless it is in the cache")
+            return simulate(data.network, data.inputs, **simulate_arguments(config))
+        stage.update(0, 1, "preparing, and compiling what is not in the cache")
+        arguments = infer_arguments(config) | {"communicator": comm, "row_ids": data.row_ids}
+        return infer(data.network, data.inputs, progress=_progress(data, stage), **arguments)
 
 
 def _progress(data: Data, stage: Stage) -> Callable[[int, int], None]:
@@ -97,19 +128,14 @@ def _progress(data: Data, stage: Stage) -> Callable[[int, int], None]:
     return progress
 
 
-def fail(record: dict[str, Any], message: str) -> None:
-    """Make a record one of a failed point."""
-    record["status"], record["error"] = "failed", message
-
-
-def fail_by(record: dict[str, Any], error: BaseException, where: str = "") -> None:
+def fail_by(record: PointRecord, error: BaseException, where: str = "") -> None:
     """Make a record one of a point that an error has ended: of a fault of the program it has the traceback too.
 
     `where` comes before the message.
     """
-    fail(record, where + message(error))
+    record.fail(where + message(error))
     if is_fault(error):
-        record["traceback"] = "".join(traceback.format_exception(error))
+        record.traceback = "".join(traceback.format_exception(error))
 
 
 def is_fault(error: BaseException) -> bool:
@@ -125,16 +151,17 @@ def message(error: BaseException) -> str:
     return in_keys(str(found)) if found is not None else f"{type(error).__name__}: {error}"
 
 
-def exit_status(record: Mapping[str, Any]) -> int:
+def exit_status(record: PointRecord) -> int:
     """Return the exit status that a record stands for: 0, 1 for a point that has failed, `FAULT` if it was the program's."""
-    if record["status"] != "failed":
+    if record.status != FAILED:
         return 0
-    return FAULT if "traceback" in record else 1
+    return 1 if record.traceback is None else FAULT
 
 
-def finish(record: dict[str, Any], folder: Path) -> None:
+def finish(record: PointRecord, folder: Path) -> None:
     """Write the record and take the mark of a running point away."""
-    record["environment"] = environment()
-    record.setdefault("peak_rss_bytes", peak_rss_bytes())
-    write_json(folder / RESULT, record)
+    record.environment = environment()
+    if not record.has_run:
+        record.peak_rss_bytes = peak_rss_bytes()
+    write_record(folder, record)
     (folder / RUNNING).unlink(missing_ok=True)

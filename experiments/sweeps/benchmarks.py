@@ -12,13 +12,13 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from experiments.config.resolve import Config, ConfigError, as_record
 from experiments.config.schema import ExperimentConfig
+from experiments.records.point import BenchmarkRun
 from experiments.run.display import Display
 from experiments.run.identity import config_hash
-from experiments.run.measure import fail
+from experiments.run.measure import Measured
 from sparsednn.engine import default_threads
 from sparsednn.errors import unknown
 from sparsednn.system.files import atomic_path
@@ -69,7 +69,7 @@ def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:
     importlib.import_module(BENCHMARKS[name].module).require_usable()
 
 
-def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> dict[str, Any]:
+def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> Measured:
     """Run an experiment's benchmark; return what its record says of it, with the figures under its name."""
     name = experiment.benchmark
     module = importlib.import_module(BENCHMARKS[name].module)
@@ -81,11 +81,7 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
             temporary.write_text(text, encoding="utf-8")
         display.say(f"report: {folder / file}")
     threads = config.threads or default_threads()
-    digest = config_hash(as_record(config), experiment)
-    record = {
-        "status": "complete", "config_hash": digest, "executor": config.executor, "processes": 1, "threads": threads,
-        name: figures,
-    }  # fmt: skip
-    if figures.get("failed"):
-        fail(record, "; ".join(figures["failed"]))
-    return record
+    body = BenchmarkRun(executor=config.executor, processes=1, threads=threads)
+    setattr(body, name, figures)
+    error = "; ".join(figures["failed"]) if figures.get("failed") else None
+    return Measured(body, error, config_hash(as_record(config), experiment))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig
@@ -20,10 +19,12 @@ from experiments.config.schema import SIMULATED, ExperimentConfig
 from experiments.launch.point import run_point
 from experiments.launch.requirements import missing_package
 from experiments.launch.resume import is_complete
-from experiments.launch.without_running import DRY_RUN, SUBMITTED, Elsewhere
+from experiments.launch.without_running import Elsewhere
+from experiments.records.files import RESULT
+from experiments.records.point import DRY_RUN, FAILED, SUBMITTED, PointOfExperiment, PointRecord
 from experiments.records.statistics import WIDTH
 from experiments.run.display import Display, sweep_table, time_left
-from experiments.run.measure import RESULT, exit_status
+from experiments.run.measure import exit_status
 from experiments.sweeps import benchmarks
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.comm import Communicator
@@ -122,7 +123,7 @@ class ExperimentRun:
         records = self._run_points(points)
         self._report(records)
         status = max((exit_status(record) for record in records), default=0)
-        statuses = {record["status"] for record in records}
+        statuses = {record.status for record in records}
         if SUBMITTED in statuses:
             command = f"python -m experiments.figures {self.experiment.figure} {self.folder}"
             self.context.say(f"figure: when the jobs are done, {command}")
@@ -130,14 +131,14 @@ class ExperimentRun:
             return status
         return status if self._draw() else max(status, 1)
 
-    def _report(self, records: list[dict[str, Any]]) -> None:
+    def _report(self, records: list[PointRecord]) -> None:
         """Show the table of all points, and name those that have failed."""
         if not self.experiment.benchmark:
             self.context.console.print(sweep_table(records))
-        failed = [(number, record) for number, record in enumerate(records) if record["status"] == "failed"]
+        failed = [(number, record) for number, record in enumerate(records) if record.status == FAILED]
         if failed:
             lines = [f"{len(failed)} of {len(records)} points failed:"]
-            lines += [f"{self.folder / str(number)}: {record['error']}" for number, record in failed]
+            lines += [f"{self.folder / str(number)}: {record.error}" for number, record in failed]
             self.context.complain("\n  ".join(lines))
 
     def _refuse_what_no_point_can_run(self, points: list[ComposedPoint]) -> None:
@@ -180,7 +181,7 @@ class ExperimentRun:
         found = self.context.elsewhere.find(config, path.parent, self._about(number, point.planned), self.experiment)
         return not is_complete(path) or (found is not None and found[0] == path.resolve())
 
-    def _run_points(self, points: list[ComposedPoint]) -> list[dict[str, Any]]:
+    def _run_points(self, points: list[ComposedPoint]) -> list[PointRecord]:
         context, started_at, records = self.context, monotonic(), []
         benchmark = partial(benchmarks.measure, self.experiment) if self.experiment.benchmark else None
         for number, point in enumerate(points):
@@ -193,23 +194,22 @@ class ExperimentRun:
             found = context.elsewhere.record(point.config, folder, overrides, about, self.experiment)
             record = found or run_point(point.config, folder, overrides, context.console, about, benchmark, context.comm)
             records.append(record)
-            if record["status"] == "failed":
-                context.complain(f"{record['error']} (record: {folder / RESULT})")
+            if record.status == FAILED:
+                context.complain(f"{record.error} (record: {folder / RESULT})")
         return records
 
-    def _about(self, number: int, point: PlannedPoint) -> dict[str, Any]:
+    def _about(self, number: int, point: PlannedPoint) -> PointOfExperiment:
         """Return what a record says of its experiment: all that a figure needs to know."""
         experiment = self.experiment
-        about = {
-            "name": experiment.name,
-            "figure": experiment.figure,
-            "toy": experiment.toy,
-            "same_categories": experiment.same_categories,
-            "sweep": point.sweep,
-            "point": point.label,
-            "number": number,
-        }
-        return {"experiment": about}
+        return PointOfExperiment(
+            name=experiment.name,
+            figure=experiment.figure,
+            toy=experiment.toy,
+            same_categories=experiment.same_categories,
+            sweep=point.sweep,
+            point=point.label,
+            number=number,
+        )
 
     def _draw(self) -> bool:
         """Draw the figure from the records in the folder; return whether that could be done."""

@@ -7,6 +7,7 @@ backends by name.
 
 from __future__ import annotations
 
+from sparsednn.backend.description import DeviceUse, LayerReads, Optimizations, PlanDescription, UsedDevice
 from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
     CostedBackend,
@@ -62,14 +63,19 @@ __all__ = [
     "Crew",
     "DeviceBackend",
     "DeviceError",
+    "DeviceUse",
     "GroupResult",
     "KernelOptions",
+    "LayerReads",
     "LayerSizes",
     "MemoryBytes",
+    "Optimizations",
     "Outcome",
+    "PlanDescription",
     "ProfilingBackend",
     "RunSize",
     "SizedBackend",
+    "UsedDevice",
     "backend_names",
     "kernel_name",
     "load_backend",

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.backend.description import PlanDescription
 from sparsednn.backend.shared_memory import Control, Crew, Outcome
 from sparsednn.network import Network
 from sparsednn.options.fields import declarations, documented, rule_of, text
@@ -114,5 +115,5 @@ class Backend(Protocol):
     def row_unit(self, plan: Any) -> int:
         """Return how many instances the kernel takes at a time, however few there are: row groups are made of such units."""
 
-    def describe(self, plan: Any) -> dict[str, Any]:
+    def describe(self, plan: Any) -> PlanDescription:
         """Return what a record should say of the plan: the kernel's name and the optimisations that are on."""

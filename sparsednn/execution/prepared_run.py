@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -25,11 +25,12 @@ from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.network import Network
 from sparsednn.results.spans import Span
-from sparsednn.results.worker_times import WorkerTimes
+from sparsednn.results.worker_times import WorkerFigures, WorkerTimes
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
 from sparsednn.rows.partition import RowGroup, split_evenly
 from sparsednn.schedulers import Job, Scheduler
 from sparsednn.system.cores import worker_domains
+from sparsednn.system.json_fields import declared
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 
@@ -291,7 +292,7 @@ def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:
 
 def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
     """The times of one worker in two stages."""
-    names = (f.name for f in fields(WorkerTimes) if f.name != "worker")
+    names = (one.name for one in declared(WorkerFigures))
     return WorkerTimes(one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from sparsednn.network import Network
-from sparsednn.results.worker_times import WorkerTimes
+from sparsednn.results.record import Balance, MeasuredRun, ProcessRecord, ProcessTimes, RunRecord, Spread
+from sparsednn.results.worker_times import WorkerFigures, WorkerRecord, WorkerTimes
 from sparsednn.rows.partition import even_bounds
+from sparsednn.system.json_fields import declared
 
 
-def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, Any]:
+class Rates(TypedDict):
+    """Fields of a `RunRecord` that say how fast it was."""
+
+    nominal_edges_per_second: float
+    performed_edges: int
+    performed_edges_per_second: float
+
+
+def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> Rates:
     """Return the nominal rate (instances x connections / s), and the multiply-adds really done and their rate."""
     seconds = max(seconds, 1e-9)
     return {
@@ -22,42 +31,41 @@ def rates(nominal_edges: int, multiply_adds: int, seconds: float) -> dict[str, A
     }
 
 
-def worker_records(process: int, times: list[WorkerTimes]) -> list[dict[str, Any]]:
+def worker_records(process: int, times: list[WorkerTimes]) -> list[WorkerRecord]:
     """Return a record for each worker of a process, by thread."""
-    records = [{"process": process, "thread": t.worker} | asdict(t) for t in times]
-    for record in records:
-        del record["worker"]
-    return records
+    names = [one.name for one in declared(WorkerFigures)]
+    return [WorkerRecord(process=process, thread=t.worker, **{name: getattr(t, name) for name in names}) for t in times]
 
 
-def imbalance(busy_s: list[float], group_nnz: list[float]) -> dict[str, float]:
-    """Largest over mean: of the workers' busy times, and of the input's nonzeros in the row groups. 1 is perfect balance."""
-    return {"busy": _largest_over_mean(busy_s), "input_nnz": _largest_over_mean(group_nnz)}
+def balance(workers: list[WorkerRecord], group_nnz: list[float], layer_nnz: float | None = None) -> Balance:
+    """Return how even the workers' busy times are, and the input's nonzeros in the row groups; see `column_imbalance`."""
+    busy_s = [worker.busy_s for worker in workers]
+    return Balance(busy=_largest_over_mean(busy_s), input_nnz=_largest_over_mean(group_nnz), layer_nnz=layer_nnz)
 
 
-SPREAD_OF = ("load_s", "inference_s", "idle_s")
-"""Times of processes of which records say how they spread."""
+def process_times(processes: list[ProcessRecord]) -> ProcessTimes:
+    """Return how the times of all processes spread."""
+    return ProcessTimes(
+        load_s=_spread([one.load_s for one in processes]),
+        inference_s=_spread([one.inference_s for one in processes]),
+        idle_s=_spread([one.idle_s for one in processes]),
+    )
 
 
-def spread(processes: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return min, max, mean and spread (largest over mean) of the times of all processes."""
-    found = {}
-    for name in SPREAD_OF:
-        values = [process[name] for process in processes]
-        mean = sum(values) / len(values)
-        found[name] = {"min": min(values), "max": max(values), "mean": mean, "spread": _largest_over_mean(values)}
-    return found
+def _spread(values: list[float]) -> Spread:
+    mean = sum(values) / len(values)
+    return Spread(min=min(values), max=max(values), mean=mean, spread=_largest_over_mean(values))
 
 
-def add_load_times(record: dict[str, Any], load_s: list[float] | None) -> None:
+def add_load_times(record: RunRecord, load_s: list[float] | None) -> None:
     """Add what loading took before an inference, on each process by rank, to its record; None on other ranks than 0."""
     if load_s is None:
         return
-    record["seconds"]["load"] += load_s[0]
-    if "process_records" in record:  # simulated processes load nothing
-        for process, seconds in zip(record["process_records"], load_s, strict=True):
-            process["load_s"] += seconds
-        record["process_times"] = spread(record["process_records"])
+    record.seconds.load += load_s[0]
+    if isinstance(record, MeasuredRun):  # simulated processes load nothing
+        for process, seconds in zip(record.process_records, load_s, strict=True):
+            process.load_s += seconds
+        record.process_times = process_times(record.process_records)
 
 
 def column_imbalance(network: Network, n_workers: int) -> float:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sparsednn.results.record import RunRecord
+from sparsednn.system.json_fields import to_json
+
 if TYPE_CHECKING:
     from sparsednn.results.trace import Trace
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,23 @@ class Result:
         1-based ids of the instances whose last activations have a sum above zero, ascending.
     output : csr_array of float32, shape (instances, n_outputs), or None
         The last activations, if they were asked for.
-    record : dict
-        What was run, times in seconds, rates; ready for JSON.
+    run_record : RunRecord
+        What was run, times in seconds, rates.
     trace : Trace, or None
         What each worker did when, if it was asked for.
+    record : dict
+        The same as `run_record`, as plain values ready for JSON.
     """
 
     categories: NDArray[np.int64]
     output: sp.csr_array | None
-    record: dict[str, Any]
+    run_record: RunRecord
     trace: Trace | None = None
+    record: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Write the record down as plain values."""
+        object.__setattr__(self, "record", to_json(self.run_record))
 
 
 def categories_sha256(categories: NDArray[np.int64]) -> str:

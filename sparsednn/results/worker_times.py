@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from sparsednn.system.json_fields import JsonPart, doc
 
 
-@dataclass(slots=True)
-class WorkerTimes:
-    """Where one worker's time went, in seconds. All but the last three are parts of the run's time.
+@dataclass(slots=True, kw_only=True)
+class WorkerFigures(JsonPart):
+    """Where one worker's time went, in seconds: all but the last three are parts of the run's time."""
 
-    Attributes
-    ----------
-    worker : int
-    busy_s : float
-        In kernels, meetings of teams aside.
-    enlist_s : float
-        Reporting that it is free, until the scheduler has decided.
-    probe_s : float
-        Asking for helpers at layer boundaries, in vain; or standing there as a member while the leader asks.
-    recruit_s : float
-        Asking for helpers at layer boundaries, and getting some.
-    meet_s : float
-        Waiting for other members of a team, in every layer.
-    wait_s : float
-        Asleep in the idle queue.
-    lock_s : float
-        Waiting for the lock under which decisions are made.
-    fetch_s : float
-        Taking row groups from queues that processes share, and fetching the rows of another process's.
-    idle_s : float
-        The rest: starting, nothing left to do.
-    locking_s : float
-        What the protocol costs: enlist, probe, recruit, meet and lock together.
-    row_groups : int
-        Row groups that this worker finished, alone or as leader.
-    multiply_adds : int
-        That this worker did.
-    """
-
-    worker: int
-    busy_s: float = 0.0
-    enlist_s: float = 0.0
-    probe_s: float = 0.0
-    recruit_s: float = 0.0
-    meet_s: float = 0.0
-    wait_s: float = 0.0
-    lock_s: float = 0.0
-    fetch_s: float = 0.0
-    idle_s: float = 0.0
-    locking_s: float = 0.0
-    row_groups: int = 0
-    multiply_adds: int = 0
+    busy_s: float = field(default=0.0, metadata=doc("in kernels, waiting for the team's other members aside", "s"))
+    enlist_s: float = field(default=0.0, metadata=doc("reporting that it is free, until the scheduler has decided", "s"))
+    probe_s: float = field(
+        default=0.0,
+        metadata=doc("asking for helpers at layer boundaries, in vain; or standing there while the leader asks", "s"),
+    )
+    recruit_s: float = field(default=0.0, metadata=doc("asking for helpers at layer boundaries, and getting some", "s"))
+    meet_s: float = field(default=0.0, metadata=doc("waiting for other members of a team, in every layer", "s"))
+    wait_s: float = field(default=0.0, metadata=doc("asleep in the idle queue", "s"))
+    lock_s: float = field(default=0.0, metadata=doc("waiting for the lock under which decisions are made", "s"))
+    fetch_s: float = field(
+        default=0.0,
+        metadata=doc("taking row groups from queues that processes share, and fetching the rows of another process's", "s"),
+    )
+    idle_s: float = field(default=0.0, metadata=doc("the rest: starting, nothing left to do", "s"))
+    locking_s: float = field(
+        default=0.0, metadata=doc("cost of the protocol: enlist, probe, recruit, meet and lock together", "s")
+    )
+    row_groups: int = field(default=0, metadata=doc("row groups that this worker finished, alone or as leader"))
+    multiply_adds: int = field(default=0, metadata=doc("multiply-adds that this worker did"))
 
     def close(self, elapsed_s: float) -> None:
         """Work out what follows from the rest, at the end of a run of `elapsed_s`."""
         self.locking_s = self.enlist_s + self.probe_s + self.recruit_s + self.meet_s + self.lock_s
         self.idle_s = max(elapsed_s - self.busy_s - self.locking_s - self.wait_s - self.fetch_s, 0.0)
+
+
+@dataclass(slots=True)
+class WorkerTimes(WorkerFigures):
+    """The figures of one worker of a process, by its number."""
+
+    worker: int = field(metadata=doc("number of the worker in its process, from 0"))
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerRecord(WorkerFigures):
+    """The figures of one worker, as a record has them."""
+
+    process: int = field(metadata=doc("rank of the worker's process"))
+    thread: int = field(metadata=doc("number of the worker in its process, from 0"))

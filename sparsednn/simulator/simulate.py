@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
-
-import numpy as np
-import scipy.sparse as sp
 
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import instance_of
@@ -15,15 +11,14 @@ from sparsednn.backend import Backend, kernel_name, load_backend, require_schedu
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
-from sparsednn.results.measures import imbalance, rates
-from sparsednn.results.result import SCHEMA_VERSION, Result, categories_sha256
+from sparsednn.results.result import Result
 from sparsednn.results.trace import Trace
 from sparsednn.schedulers import AUTO, ONE_PROCESS_SCHEDULERS
-from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
-from sparsednn.simulator.cost_model import CostModel, calibrated_model
+from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
+from sparsednn.simulator.cost_model import calibrated_model
 from sparsednn.simulator.profile import prepare_with_profile
+from sparsednn.simulator.record import simulated_record
 from sparsednn.simulator.tuning import choose_for
-from sparsednn.system.memory import peak_rss_bytes
 
 REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
 """Options of `infer` that mean nothing in virtual time."""
@@ -93,19 +88,9 @@ def simulate(
     run = simulator.run(plan, trace=opts.run.trace, traffic=kind.unit != "blocks")
     categories, described = profile.alive_at_end(), backend.describe(prepared)
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.run.trace else None
-    record = {
-        **_what(network, rows, backend, plan, simulator, opts),
-        "kernel": described.pop("kernel"),
-        "optimizations": described,
-        "categories_count": len(categories),
-        "categories_sha256": categories_sha256(categories),
-        "truth": {"checked": False, "source": None, "match": None},
-        **_outcome(run, network, rows, profile_s),
-    }
-    if run.traffic is not None:
-        record["traffic"] = _traffic(run, model)
-    if choice is not None:
-        record["auto"] = choice.record
+    record = simulated_record(
+        network, rows, backend, described, opts, simulator, plan, run, categories, profile_s, choice
+    )  # fmt: skip
     return Result(categories, None, record, trace)
 
 
@@ -136,72 +121,3 @@ def _virtual_options(flat: dict[str, Any], options: InferOptions | None) -> Infe
         if name in flat or given.get(name, False):
             raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
     return checked
-
-
-def _what(
-    network: Network, inputs: sp.csr_array, backend: Backend, plan: Plan, simulator: ClusterSimulator, options: InferOptions
-) -> dict[str, Any]:
-    """The part of a record that says what was simulated."""
-    cluster = simulator.cluster
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "status": "complete",
-        "neurons": network.n_inputs,
-        "layers": len(network.layers),
-        "instances": inputs.shape[0],
-        "input_nnz": int(inputs.nnz),
-        "network_nnz": network.nnz,
-        "backend": backend.name,
-        "scheduler": plan.scheduler,
-        "scheduler_options": asdict(plan.options),
-        "executor": "simulated",
-        "simulated": True,
-        "cluster": asdict(cluster) | {"threads": cluster.n_workers},
-        "calibration": simulator.model.calibration.content,
-        "hashing": options.partition.hashing,
-        "row_order": options.partition.order,
-        "processes": cluster.n_processes,
-        "threads": cluster.n_workers,
-    }
-
-
-def _traffic(run: ClusterRun, model: CostModel) -> dict[str, Any]:
-    """The estimate of what the process that has the most to do moves between memory and its last-level cache."""
-    traffic = run.traffic
-    assert traffic is not None
-    rate = model.calibration.value("assumed", "memory_bytes_per_s")
-    return {
-        "estimated": True,
-        **asdict(traffic),
-        "from_cache": traffic.from_cache,
-        "memory_bytes_per_s": rate,
-        "memory_s": traffic.memory_bytes / rate,
-    }
-
-
-def _outcome(run: ClusterRun, network: Network, inputs: sp.csr_array, profile_s: float) -> dict[str, Any]:
-    """The part of a record that says what came of it."""
-    workers = [
-        {"process": process, "thread": times.worker} | asdict(times)
-        for process, timeline in enumerate(run.timelines)
-        for times in timeline.times
-    ]
-    counts = np.diff(inputs.indptr)
-    for worker in workers:
-        del worker["worker"]
-    return {
-        "seconds": {
-            "load": 0.0,
-            "profile": profile_s,
-            "inference": [run.elapsed_s],
-            "inference_median": run.elapsed_s,
-            "processes": run.process_s,
-            "gather": run.gather_s,
-        },
-        **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
-        "peak_rss_bytes": peak_rss_bytes(),
-        "imbalance": imbalance(
-            [worker["busy_s"] for worker in workers], [float(counts[rows].sum()) for rows in run.partition.groups]
-        ),
-        "workers": workers,
-    }

@@ -47,11 +47,6 @@ class Choice:
         return self.plan.scheduler
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What a record says of it."""
-        return {"reason": self.reason, "predicted_s": self.predicted, "simulated": True}
-
-    @property
     def options(self) -> SchedulerOptions:
         """Its options."""
         return self.plan.options

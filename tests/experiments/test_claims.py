@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from experiments.figures.straggler_timeline import moved_row_groups
+from experiments.records.point import record_from_json
 from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import CLAIMS, all_claims
@@ -32,7 +33,7 @@ def point(sweep: str, seconds: float, label: str = "", **changes: Any) -> Point:
         scheduler_options={"split_factor": 8}, workers=[worker], calibration=CALIBRATION, **changes,
     )  # fmt: skip
     found["seconds"]["inference_median"] = seconds
-    return Point(sweep, label or f"{sweep} {changes}", (found,), (Path(sweep),))
+    return Point(sweep, label or f"{sweep} {changes}", (record_from_json(found, whole=False),), (Path(sweep),))
 
 
 def runs(name: str, points: Sequence[Point]) -> dict[str, Run]:
@@ -223,7 +224,7 @@ def test_row_groups_that_lose_their_first_worker_have_moved(tmp_path: Path) -> N
         folder = tmp_path / str(number)
         folder.mkdir()
         found.write(folder / "trace.json")
-        shown = made_up("measured", "a", scheduler="data_then_model")
+        shown = record_from_json(made_up("measured", "a", scheduler="data_then_model"), whole=False)
         claim = zero_movement(runs("straggler_timeline", [Point("measured", "a", (shown,), (folder,))]))
         assert claim.verdict == verdict
         assert claim.measured == f"{number} of 2 row groups went on without the worker that had them first"

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from experiments.records.compare import main, mixed, table_of, with_ratios
+from experiments.records.files import read_point
+from experiments.records.point import PointRecord, record_from_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +34,10 @@ def record(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def typed(**changes: Any) -> PointRecord:
+    return record_from_json(record(**changes), whole=False)
+
+
 def write(folder: Path, name: str, **changes: Any) -> None:
     (folder / name).mkdir(parents=True)
     (folder / name / "result.json").write_text(json.dumps(record(**changes)))
@@ -41,7 +47,7 @@ def test_each_record_is_a_row_and_compared_with_the_fastest_of_its_job(tmp_path:
     write(tmp_path, "slow", seconds=[4.0, 5.0, 6.0])
     write(tmp_path, "fast", seconds=[1.0, 2.0, 2.5], scheduler="work_stealing")
     write(tmp_path, "another job", seconds=[9.0], neurons=4096)
-    found = with_ratios(table_of([(path.parent, json.loads(path.read_text())) for path in sorted(tmp_path.rglob("*.json"))]))
+    found = with_ratios(table_of([read_point(path) for path in sorted(tmp_path.rglob("*.json"))]))
     rows = {Path(row["folder"]).name: row for row in found.to_dict("records")}
     assert rows["slow"]["ratio"] == 2.5
     assert (rows["slow"]["ratio_low"], rows["slow"]["ratio_high"]) == (4 / 2.5, 6 / 1.0)
@@ -78,8 +84,8 @@ def test_the_command_shows_what_differs_and_writes_it_all(tmp_path: Path, capsys
     ],
 )  # fmt: skip
 def test_what_must_not_be_mixed_is_said(changes: dict[str, Any], warning: str) -> None:
-    assert mixed(table_of([(Path("a"), record()), (Path("b"), record(**changes))])) == [warning]
-    assert mixed(table_of([(Path("a"), record()), (Path("b"), record())])) == []
+    assert mixed(table_of([(Path("a"), typed()), (Path("b"), typed(**changes))])) == [warning]
+    assert mixed(table_of([(Path("a"), typed()), (Path("b"), typed())])) == []
 
 
 def test_points_that_failed_or_died_are_named_and_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

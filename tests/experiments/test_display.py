@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from experiments.records.point import PointRecord
 from experiments.run import display
 from experiments.run.display import Display, devices, inference_note, sweep_table, verdict
+from sparsednn.backend import DeviceUse, UsedDevice
+from sparsednn.results.record import Truth
+from tests.experiments.made_up import measured
 
 
 def test_the_note_says_instances_layers_and_the_nominal_rate() -> None:
@@ -21,12 +25,12 @@ def test_the_note_says_instances_layers_and_the_nominal_rate() -> None:
 @pytest.mark.parametrize(
     ("truth", "expected"),
     [
-        pytest.param({"checked": True, "match": True, "source": "published_ids"}, "correct (published_ids)", id="right"),
-        pytest.param({"checked": True, "match": False, "source": "given"}, "WRONG (given)", id="wrong"),
-        pytest.param({"checked": False, "match": None, "source": None}, "(no truth to check them against)", id="unknown"),
+        pytest.param(Truth(checked=True, match=True, source="published_ids"), "correct (published_ids)", id="right"),
+        pytest.param(Truth(checked=True, match=False, source="given"), "WRONG (given)", id="wrong"),
+        pytest.param(Truth(), "(no truth to check them against)", id="unknown"),
     ],
 )
-def test_the_verdict(truth: dict[str, object], expected: str) -> None:
+def test_the_verdict(truth: Truth, expected: str) -> None:
     assert verdict(truth) == expected
 
 
@@ -54,8 +58,7 @@ def test_progress_on_a_terminal_is_live() -> None:
 
 def test_a_sweep_table_shows_what_differs_and_failed_points_with_their_error() -> None:
     out = io.StringIO()
-    failed = {"status": "failed", "error": "layers=7: [wrong]"}
-    points = [{**failed, "overrides": ["threads=2", f"layers={layers}"]} for layers in (7, 8)]
+    points = [PointRecord(error="layers=7: [wrong]", overrides=["threads=2", f"layers={layers}"]) for layers in (7, 8)]
     Console(file=out, width=200).print(sweep_table(points))
     assert "2 points" in out.getvalue()
     assert "layers" in out.getvalue().splitlines()[2]
@@ -65,22 +68,14 @@ def test_a_sweep_table_shows_what_differs_and_failed_points_with_their_error() -
 
 def test_a_sweep_table_compares_points_with_the_fastest_of_the_same_job() -> None:
     """2 s and 3 s: once and 1.5 times the fastest; 1 s is another job's. A point that failed has no part in it."""
-    complete = {
-        "status": "complete", "nominal_edges_per_second": 1e9, "performed_edges_per_second": 1e9, "imbalance": {"busy": 1.0},
-        "workers": [{"locking_s": 0.0}], "categories_count": 5, "truth": {"checked": True, "match": True, "source": "given"},
-        "neurons": 4, "layers": 2, "network_nnz": 8, "input_nnz": 9,
-    }  # fmt: skip
     points = [
-        {
-            **complete,
-            "executor": "threads",
-            "instances": n,
-            "seconds": {"inference_median": s},
-            "overrides": [f"backend={name}", f"instances={n}"],
-        }
+        PointRecord(
+            status="complete", overrides=[f"backend={name}", f"instances={n}"],
+            body=measured(instances=n, seconds=replace(measured().seconds, inference=[s], inference_median=s)),
+        )
         for name, n, s in (("mkl", 20, 3.0), ("numba", 20, 2.0), ("numba", 10, 1.0))
-    ]
-    points.append({"status": "failed", "error": "no torch", "overrides": ["backend=torch", "instances=10"]})
+    ]  # fmt: skip
+    points.append(PointRecord(error="no torch", overrides=["backend=torch", "instances=10"]))
     out = io.StringIO()
     Console(file=out, width=200).print(sweep_table(points))
     lines = out.getvalue().splitlines()
@@ -95,11 +90,9 @@ def test_a_sweep_table_compares_points_with_the_fastest_of_the_same_job() -> Non
 
 
 def test_devices_are_said_with_what_they_did() -> None:
-    device: dict[str, Any] = {
-        "devices": [{"name": "H200", "used_bytes": 2e9}, {"name": "H200", "used_bytes": 1e9}],
-        "row_groups": 4, "row_groups_s": 0.5, "block_rows": 65_536,
-    }  # fmt: skip
+    two = [UsedDevice(name="H200", number=n, used_bytes=used) for n, used in enumerate((2 * 10**9, 10**9))]
+    use = DeviceUse(devices=two, row_groups=4, row_groups_s=0.5, block_rows=65_536)
     said = "2 x H200; 4 row groups in 0.500 s of their own clocks, at most 65,536 instances at a time, 2.00 GB held"
-    assert devices(device) == said
-    assert devices({**device, "layers_copied": 1920}) == f"{said}; 1,920 layers copied"
-    assert devices({**device, "devices": device["devices"][:1]}).startswith("H200; ")
+    assert devices(use) == said
+    assert devices(replace(use, layers_copied=1920)) == f"{said}; 1,920 layers copied"
+    assert devices(replace(use, devices=two[:1])).startswith("H200; ")

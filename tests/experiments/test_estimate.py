@@ -221,9 +221,9 @@ def test_a_run_that_does_not_fit_fails_before_anything_is_loaded(monkeypatch: py
     config = composed("neurons=65536", "layers=1920")
     record = run_point(lambda: config, tmp_path, [], Console(quiet=True))
     assert not loaded
-    assert record["status"] == "failed"
-    assert re.search(r"needs about [\d.]+ GB \(network .*only 1.07 GB of memory are available", record["error"])
-    assert json.loads((tmp_path / "result.json").read_text())["error"] == record["error"]
+    assert record.status == "failed"
+    assert re.search(r"needs about [\d.]+ GB \(network .*only 1.07 GB of memory are available", record.error or "")
+    assert json.loads((tmp_path / "result.json").read_text())["error"] == record.error
 
 
 def test_a_user_gets_one_line_and_no_network(tmp_path: Path) -> None:

@@ -23,8 +23,11 @@ from experiments.gpu_check import check as gpu_check
 from experiments.gpu_check import probes as gpu_probes
 from experiments.launch.point import run_point
 from experiments.run.display import Display
+from experiments.run.measure import Measured
 from experiments.sweeps import benchmarks
+from sparsednn.results.record import RunRecord
 from tests.conftest import JIT_DISABLED
+from tests.experiments.made_up import point_of_experiment
 from tests.gpu import host_kernels
 from tests.gpu.host_device import HostDevice
 
@@ -59,11 +62,10 @@ def check(folder: Path, **options: Any) -> dict[str, Any]:
     """The record of the benchmark's point."""
     config = Config(instances=600, repeats=1, **options)
 
-    def work(config: Config, display: Display, folder: Path) -> dict[str, Any]:
+    def work(config: Config, display: Display, folder: Path) -> Measured:
         return benchmarks.measure(EXPERIMENT, config, display, folder)
 
-    about = {"experiment": {"name": "gpu_check", "figure": "gpu_check", "toy": True, "same_categories": False,
-                            "sweep": "benchmark", "point": "gpu_check", "number": 0}}  # fmt: skip
+    about = point_of_experiment(name="gpu_check", figure="gpu_check", toy=True, sweep="benchmark", point="gpu_check")
     run_point(lambda: config, folder, [], Console(quiet=True), about, work)
     return json.loads((folder / "result.json").read_text())  # type: ignore[no-any-return]
 
@@ -108,16 +110,17 @@ def test_what_fails_is_in_the_report_and_fails_the_point(
 ) -> None:
     measure, n_runs = gpu_check.measure, iter(range(100))
 
-    def sometimes(config: Config, display: Display, folder: Path) -> dict[str, Any]:
+    def sometimes(config: Config, display: Display, folder: Path) -> Measured:
         number = next(n_runs)
         if number == 0:
             raise MemoryError("backend=cupy: device 0 has 1.0 MB free")
         if number == 1:
             raise RuntimeError("surprise | with a bar")
-        record = measure(config, display, folder)
+        measured = measure(config, display, folder)
         if number == 2:
-            record["truth"]["match"] = False
-        return record
+            assert isinstance(measured.body, RunRecord)
+            measured.body.truth.match = False
+        return measured
 
     monkeypatch.setattr(gpu_check, "measure", sometimes)
     bad = {**PASSED, "failed": 1, "failures": ["tests.conformance::test_bits: assert False"]}

@@ -109,7 +109,7 @@ FOREIGN = {
     "nested": "[" * 100_000,
     "bytes": b"\xff\xfe",
     "other": '{"result": "passed"}',
-    "schema": '{"schema_version": 2, "status": "complete"}',
+    "schema": '{"schema_version": 3, "status": "complete"}',
     "experiment": '{"status": "failed", "experiment": "mine"}',
     "figure": '{"status": "failed", "experiment": {"name": "mine", "figure": 3}}',
     "seconds": json.dumps(made_up("s", "p", ()) | {"seconds": [1.0]}),

@@ -15,6 +15,7 @@ from experiments.report import write
 from experiments.report.claims import CLAIMS
 from experiments.report.collect import newest_runs
 from experiments.run.environment import environment
+from sparsednn.system.json_fields import to_json
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import COMPILED_ONLY, EXPERIMENTS, chromium, python, run
 
@@ -113,7 +114,7 @@ def test_the_newest_run_of_each_experiment_is_taken(tmp_path: Path) -> None:
 
 
 def test_what_a_report_leaves_out_is_named_in_it_and_on_the_console(tmp_path: Path) -> None:
-    write_all(tmp_path / "records" / "good", [made_up("cumulative", "paper", environment=environment())])
+    write_all(tmp_path / "records" / "good", [made_up("cumulative", "paper", environment=to_json(environment()))])
     toys = [made_up("layers", "a", figure="linear_cost")]
     toys[0]["experiment"] |= {"toy": True}
     write_all(tmp_path / "records" / "toys", toys)

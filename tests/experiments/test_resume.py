@@ -13,15 +13,16 @@ import pytest
 from experiments.config.resolve import ConfigError, as_record
 from experiments.config.schema import ExperimentConfig
 from experiments.launch import resume
-from experiments.launch.resume import NOTE, Earlier, is_complete, leave_note
+from experiments.launch.resume import Earlier, is_complete, leave_note, point_of
+from experiments.records.files import NOTE, RESULT, RUNNING
+from experiments.records.point import PointOfExperiment
 from experiments.records.read import read_points
 from experiments.run import environment, identity
 from experiments.run.identity import config_hash
-from experiments.run.measure import RESULT, RUNNING
 from sparsednn.system.files import write_json
 from tests.config.test_resolve import composed
 from tests.experiments.fakes import REVISION, fake_git, run
-from tests.experiments.made_up import made_up
+from tests.experiments.made_up import environment_on, made_up, point_of_experiment, whole
 
 SMALL = ["instances=50", "layers=6"]
 
@@ -55,7 +56,7 @@ def test_a_benchmark_is_no_inference_and_a_toy_no_benchmark() -> None:
 
 
 def record(digest: str = "a", status: str = "complete", revision: str = REVISION, **more: Any) -> dict[str, Any]:
-    return {"status": status, "config_hash": digest, "environment": {"git_revision": revision, "host": "h"}} | more
+    return whole(status=status, config_hash=digest, environment=environment_on(revision=revision), **more)
 
 
 def written(folder: Path, record: dict[str, Any], written_s: float = 0) -> Path:
@@ -68,7 +69,7 @@ def written(folder: Path, record: dict[str, Any], written_s: float = 0) -> Path:
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code of a known revision."""
-    monkeypatch.setattr(identity, "environment", lambda: {"git_revision": REVISION})
+    monkeypatch.setattr(identity, "environment", lambda: environment_on(revision=REVISION))
 
 
 def found(root: Path, own: Path, point: tuple[Any, ...] | None = None, claimed: set[Path] | None = None) -> Path | None:
@@ -92,16 +93,17 @@ def test_only_complete_records_of_the_same_configuration_and_code_are_taken(tmp_
 
 @pytest.mark.usefixtures("clean")
 def test_the_points_own_record_comes_first_then_one_of_the_same_point_then_the_newest(tmp_path: Path) -> None:
-    about = {"name": "x", "toy": False, "sweep": "s", "point": "p"}
+    about = point_of_experiment()
+    point = point_of(about)
     written(tmp_path / "old", record(), 1)
     new = written(tmp_path / "new", record(), 3)
     same = written(tmp_path / "same", record(experiment=about), 2)
     call = tmp_path / "call"
     written(call / "1", record(), 9)
     assert found(tmp_path, call / "0") == new, "1 belongs to another point of this call"
-    assert found(tmp_path, call / "0", tuple(about.values())) == same
-    assert found(tmp_path, call / "0", tuple(about.values()), {same}) == new
-    assert found(tmp_path, call / "1", tuple(about.values())) == call.resolve() / "1" / RESULT
+    assert found(tmp_path, call / "0", point) == same
+    assert found(tmp_path, call / "0", point, {same}) == new
+    assert found(tmp_path, call / "1", point) == call.resolve() / "1" / RESULT
 
 
 @pytest.mark.usefixtures("clean")
@@ -112,7 +114,7 @@ def test_records_that_cannot_be_read_are_named_and_passed_over(tmp_path: Path) -
     right = written(tmp_path / "right", record())
     said: list[str] = []
     earlier = Earlier([tmp_path, tmp_path / "nowhere"], said.append)
-    assert [line.split(": ")[1] for line in said] == [
+    assert [line.split(": ")[2] for line in said] == [
         str(tmp_path.resolve() / n / RESULT) for n in ("a_list", "cut_off", "no_status")
     ]
     assert all("passed over" in line for line in said)
@@ -125,7 +127,7 @@ def test_records_that_cannot_be_read_are_named_and_passed_over(tmp_path: Path) -
 def test_code_that_nobody_knows_takes_nothing_and_says_so(
     revision: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "environment", lambda: {"git_revision": revision})
+    monkeypatch.setattr(identity, "environment", lambda: environment_on(revision=revision))
     written(tmp_path / "same", record(revision=str(revision)))
     said: list[str] = []
     assert Earlier([tmp_path], said.append).find("a", tmp_path / "x", tmp_path / "x", None, set()) is None
@@ -144,11 +146,11 @@ def test_a_note_takes_away_what_failed_but_nothing_that_is_complete(tmp_path: Pa
     other = written(tmp_path / "other", record())
     written(tmp_path / "point", record(status="failed"))
     (tmp_path / "point" / RUNNING).write_text("{}")
-    leave_note(tmp_path / "point", other, {})
+    leave_note(tmp_path / "point", other, None)
     assert [path.name for path in (tmp_path / "point").iterdir()] == [NOTE]
     assert json.loads((tmp_path / "point" / NOTE).read_text()) == {"record": f"../other/{RESULT}"}
     written(tmp_path / "kept", record("b"))
-    leave_note(tmp_path / "kept", other, {})
+    leave_note(tmp_path / "kept", other, None)
     assert is_complete(tmp_path / "kept" / RESULT)
 
 
@@ -156,9 +158,9 @@ def test_figures_follow_notes_and_take_a_record_once_for_a_point(tmp_path: Path)
     first, second = made_up("s", "p", [1.0]), made_up("s", "q", [2.0])
     plain = {key: value for key, value in second.items() if key != "experiment"}
     paths = [written(tmp_path / "one" / "0", first), written(tmp_path / "plain", plain)]
-    for number, (path, whole) in enumerate(zip(paths, (first, second), strict=True)):
+    for number, (path, one) in enumerate(zip(paths, (first, second), strict=True)):
         (tmp_path / "two" / str(number)).mkdir(parents=True)
-        leave_note(tmp_path / "two" / str(number), path, {"experiment": whole["experiment"] | {"number": number}})
+        leave_note(tmp_path / "two" / str(number), path, PointOfExperiment(**one["experiment"] | {"number": number}))
     points = read_points("ablation", [tmp_path / "two", tmp_path / "one"]).points
     assert [(point.label, point.times_s) for point in points] == [("p", [1.0]), ("q", [2.0])]
     assert points[1].folders[0].resolve() == (tmp_path / "plain").resolve()

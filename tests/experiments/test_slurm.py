@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 
 from experiments.config.resolve import ConfigError, as_record, resolve
 from experiments.launch.slurm import RUN, job_config, job_overrides, script
+from experiments.records.files import RESULT
 from experiments.records.read import read_points
-from experiments.run.measure import RESULT
 from tests.config.test_resolve import CONF, composed
 from tests.experiments.fakes import fake, fake_git, run, started
 

@@ -184,8 +184,8 @@ def test_a_layer_is_copied_while_the_one_before_is_computed(rng: np.random.Gener
         assert first_use < third_copy, "a layer's place is taken when it has been used, not before"
     streams = {name for name, _, what in device.log if what.startswith("copy")}
     assert streams.isdisjoint(name for name, _, what in device.log if what.startswith("layer"))
-    assert plan.describe()["device"]["layers_copied"] == 9
-    assert plan.describe()["device"]["copied_bytes"] == plan.network.store.nbytes
+    assert plan.describe().device.layers_copied == 9
+    assert plan.describe().device.copied_bytes == plan.network.store.nbytes
 
 
 def test_few_layers_are_ahead_of_the_device(rng: np.random.Generator) -> None:

@@ -105,8 +105,8 @@ def test_the_room_of_shared_memory_is_read(tmp_path: Path, monkeypatch: pytest.M
 def test_mpi_is_not_started_where_it_would_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mpiexec, "shared_memory_left", lambda: 2_000_000)
     found = run_point(lambda: from_record({"processes": 2}), tmp_path, [], Console(quiet=True))
-    assert found["status"] == "failed"
-    assert found["error"].startswith("processes=2: MPI needs 2.2 MB of shared memory to start them, and ")
+    assert found.status == "failed"
+    assert (found.error or "").startswith("processes=2: MPI needs 2.2 MB of shared memory to start them, and ")
     assert not (tmp_path / mpiexec.LOG).exists()
 
 

@@ -17,7 +17,6 @@ MOST_FUNCTION_LINES = 40
 MOST_ENTRIES = {"sparsednn": 15, "experiments": 12, "backends/numba_cpu": 7}
 
 
-
 def _sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +15,7 @@ from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, small_ids
 from backends.numba_cpu.plan import Format, Group, Plan, fits, n_entries, two_sides, with_room
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 
 
 class CscPlan(Plan):
@@ -29,9 +28,11 @@ class CscPlan(Plan):
         packer = DensePacker if is_dense else partial(ColumnPacker, one_weight=False)
         return Format(packer=packer, rows="none" if options.rows == "none" else "prune", is_dense=is_dense)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
-        return {**super().describe(), "full_columns": self.options.full_columns}
+        described = super().describe()
+        described.optimizations.full_columns = self.options.full_columns
+        return described
 
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +18,7 @@ from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import GROWTH, Format, Group, Plan, aligned_floats, n_entries
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
 
@@ -74,10 +73,11 @@ class DensePlan(Plan):
         packer = partial(ColumnPacker, one_weight=True)
         return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> PlanDescription:
         """Name the kernel, the optimisations that are on and the block's size."""
-        described = {**super().describe(), "block_rows": self.block_rows}
-        return described if self.reader is None else {**described, "stream": self.reader.record()}
+        described = super().describe()
+        described.optimizations.block_rows = self.block_rows
+        return described if self.reader is None else replace(described, stream=self.reader.record())
 
     def warm_up(self, empty: sp.csr_array) -> None:
         """Compile; what this reads of the layers does not count."""

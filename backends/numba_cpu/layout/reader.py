@@ -13,12 +13,12 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any
 
 import numpy as np
 
 from backends.numba_cpu.layout.files import Segments
 from backends.numba_cpu.layout.kernels.streaming import AT_LAYER, DAMAGED, NOT_READY, READY
+from sparsednn.backend import LayerReads
 from sparsednn.backend.shared_memory import LINE
 from sparsednn.errors import StorageError
 
@@ -88,19 +88,19 @@ class LayerReader:
                 f"{self.path}: layer {damaged[0] + 1} is damaged (its checksum differs); delete the folder and run again"
             )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> LayerReads:
         """Say what was read, and how much of the reading went on while layers were computed."""
         waited_s = float(self._waited_s.sum())
         overlap = 1 - min(waited_s / self.read_s, 1) if self.read_s > 0 else None
-        return {
-            "layers": self.n_layers,
-            "different_layers_read": int(self._ever.sum()),
-            "layers_read": self.n_read,
-            "bytes_read": self.bytes_read,
-            "read_s": self.read_s,
-            "waited_s": waited_s,
-            "overlap": overlap,
-        }
+        return LayerReads(
+            layers=self.n_layers,
+            different_layers_read=int(self._ever.sum()),
+            layers_read=self.n_read,
+            bytes_read=self.bytes_read,
+            read_s=self.read_s,
+            waited_s=waited_s,
+            overlap=overlap,
+        )
 
     def step(self) -> bool:
         """Read the layer that is needed first, or give up what is not needed; False if there was nothing to read."""

@@ -56,12 +56,12 @@ class Groups:
 
 def network(point: Point) -> str:
     """Name a point's network."""
-    return f"{point.record['neurons']:,} x {point.record['layers']:,}"
+    return f"{point.run.neurons:,} x {point.run.layers:,}"
 
 
 def scheduler(point: Point) -> str:
     """Name a point's scheduler."""
-    return str(point.record["scheduler"])
+    return str(point.run.scheduler)
 
 
 def grouped(points: Sequence[Point], job_of: NameOf, way_of: NameOf) -> Groups:

@@ -34,7 +34,7 @@ class Kind:
 
 def cores(point: Point) -> int:
     """Return how many cores a point has."""
-    return int(point.record["processes"]) * int(point.record["threads"])
+    return int(point.run.processes) * int(point.run.threads)
 
 
 def draw(points: Points, kind: Kind) -> Drawing:
@@ -47,8 +47,8 @@ def draw(points: Points, kind: Kind) -> Drawing:
     panels = figure.subplots(1, len(sweeps), squeeze=False)[0]
     for axes, (sweep, found) in zip(panels, sweeps.items(), strict=True):
         _draw_panel(axes, found, kind, names)
-        record = found[-1].record
-        job = f"{record['neurons']:,} x {record['layers']:,}"
+        run = found[-1].run
+        job = f"{run.neurons:,} x {run.layers:,}"
         axes.set_title(f"{TITLES[sweep]}, {job}", fontsize=10)
     panels[0].set_ylabel(kind.axis)
     style.entitle(figure, kind.title, points)
@@ -105,7 +105,7 @@ def _table(points: Points, kind: Kind) -> Table:
             TITLES[point.sweep],
             scheduler(point),
             f"{cores(point):,}",
-            f"{point.record['instances']:,}",
+            f"{point.run.instances:,}",
             style.labelled(f"{point.median_s:.4g}", point.simulated),
             f"{min(times_s):.4g} to {max(times_s):.4g}" if len(times_s) > 1 else "",
             f"{kind.value(firsts[point.sweep, scheduler(point)], point):.2f}",

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from experiments.records.point import PointRecord, environment_of
 from experiments.records.read import Point, Points
 from experiments.run.display import time_text as time_text  # figures take it from here
 from sparsednn.system.files import atomic_path
@@ -113,8 +114,8 @@ def provenance(points: Points, shown: str | None = None) -> str:
     records = points.records
     parts = [
         shown or _times_shown(points),
-        _one_or_all("machines", (record["environment"]["cpu"] for record in records)),
-        _one_or_all("", (f"{record['processes']} x {record['threads']} threads" for record in records)),
+        _one_or_all("machines", (environment_of(record).cpu for record in records)),
+        _one_or_all("", (f"{record.executed.processes} x {record.executed.threads} threads" for record in records)),
         _one_or_all("revisions", (_revision(record) for record in records)),
     ]
     if points.toy:
@@ -176,6 +177,6 @@ def _one_or_all(what: str, values: Iterable[str]) -> str:
     return different[0] if len(different) == 1 else f"{f'MIXED {what}: ' if what else ''}{', '.join(different)}"
 
 
-def _revision(record: dict[str, Any]) -> str:
-    revision, changes, _ = (record["environment"]["git_revision"] or "unknown revision").partition("+")[0:3]
+def _revision(record: PointRecord) -> str:
+    revision, changes, _ = (environment_of(record).git_revision or "unknown revision").partition("+")[0:3]
     return f"{revision[:10]}{changes and '+changes'}"

@@ -1,0 +1,92 @@
+"""What a backend says of a plan for a record: its kernel, the optimisations that are on, layers that were read, devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from sparsednn.system.json_fields import JsonPart, doc
+
+
+@dataclass(slots=True, kw_only=True)
+class Optimizations(JsonPart):
+    """The optimisations that are on; a backend may add switches of its own, in `others`."""
+
+    open: ClassVar[bool] = True
+
+    rows: str = field(metadata=doc("what is done about rows that no longer change: none, prune, retire or merge"))
+    columns: str = field(metadata=doc("what is done about columns of a layer that are the same: none or merge"))
+    order: str = field(metadata=doc("order of a layer's output columns: given or shared_inputs"))
+    structure_aware: bool = field(metadata=doc("whether the kernel makes use of the structure of the layers"))
+    residency: str | None = field(
+        default=None, metadata=doc("where the packed layers are: memory or stream", when="the backend can stream layers")
+    )
+    block_rows: int | None = field(default=None, metadata=doc("rows of a block", "rows", when="kernels of dense blocks"))
+    full_columns: bool | None = field(
+        default=None, metadata=doc("whether columns without a zero are added as dense vectors", when="sparse kernels")
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerReads(JsonPart):
+    """What was read of the layers' files while other layers were computed."""
+
+    layers: int = field(metadata=doc("layers of the network"))
+    different_layers_read: int = field(metadata=doc("how many of them were read at least once"))
+    layers_read: int = field(metadata=doc("how many were read in all"))
+    bytes_read: int = field(metadata=doc("what was read in all", "bytes"))
+    read_s: float = field(metadata=doc("time that reading took", "s"))
+    waited_s: float = field(metadata=doc("time that workers waited for layers", "s"))
+    overlap: float | None = field(metadata=doc("share of the reading that went on while layers were computed, from 0 to 1"))
+
+
+@dataclass(slots=True, kw_only=True)
+class UsedDevice(JsonPart):
+    """A device, and what it holds; a driver may add what else there is to say."""
+
+    open: ClassVar[bool] = True
+
+    name: str = field(metadata=doc("name of the device"))
+    number: int = field(metadata=doc("its number on the machine, from 0"))
+    used_bytes: int = field(metadata=doc("memory of the device that is taken", "bytes"))
+    compute_capability: str | None = field(default=None, metadata=doc("generation, as NVIDIA numbers it", when="CUDA"))
+    memory_bytes: int | None = field(default=None, metadata=doc("memory of the device", "bytes", when="CUDA"))
+    driver: int | None = field(default=None, metadata=doc("version of the driver, as CUDA encodes it", when="CUDA"))
+    runtime: int | None = field(default=None, metadata=doc("version of the runtime, as CUDA encodes it", when="CUDA"))
+    cupy: str | None = field(default=None, metadata=doc("version of CuPy", when="CUDA"))
+
+
+@dataclass(slots=True, kw_only=True)
+class DeviceUse(JsonPart):
+    """The devices of rank 0, and what they did in all repeats by their own clocks."""
+
+    devices: list[UsedDevice] = field(metadata=doc("each device"))
+    block_rows: int = field(metadata=doc("instances that a device takes at a time, at most", "rows"))
+    row_groups: int = field(metadata=doc("row groups that were run"))
+    row_groups_s: float = field(metadata=doc("time that they took", "s"))
+    layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="network.residency=stream"))
+    copied_bytes: int | None = field(
+        default=None, metadata=doc("bytes copied to devices", "bytes", when="network.residency=stream")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDescription:
+    """What a record says of a plan.
+
+    Attributes
+    ----------
+    kernel : str
+        The kernel's own name.
+    optimizations : Optimizations
+        Those that are on.
+    stream : LayerReads, optional
+        If layers are read while others are computed.
+    device : DeviceUse, optional
+        If devices are used.
+    """
+
+    kernel: str
+    optimizations: Optimizations
+    stream: LayerReads | None = None
+    device: DeviceUse | None = None

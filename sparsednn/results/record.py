@@ -1,0 +1,218 @@
+"""What a record says of an inference: every field of ``result.json`` that the library knows, with its meaning and unit.
+
+What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sparsednn.backend.description import DeviceUse, LayerReads, Optimizations
+from sparsednn.results.worker_times import WorkerRecord
+from sparsednn.system.json_fields import JsonPart, doc
+
+SCHEMA_VERSION = 2
+"""Of the records that are written: raised whenever a field changes its meaning or place."""
+
+READABLE_VERSIONS = (1, 2)
+"""Of records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
+
+SIMULATED = "simulated"
+"""The executor of a record whose times are virtual."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Truth(JsonPart):
+    """Whether the categories are right."""
+
+    checked: bool = field(default=False, metadata=doc("whether there is a truth to check the categories against"))
+    source: str | None = field(
+        default=None, metadata=doc("where it is from: given, published_ids, published_count or own_reference")
+    )
+    match: bool | None = field(default=None, metadata=doc("whether the categories are the true ones"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Seconds(JsonPart):
+    """Times of a run, taken between barriers."""
+
+    load: float = field(metadata=doc("reading or making network and input, and bringing them into canonical form", "s"))
+    inference: list[float] = field(metadata=doc("from the input in memory to the categories, one for each repeat", "s"))
+    inference_median: float = field(metadata=doc("median of the repeats", "s"))
+
+
+@dataclass(slots=True, kw_only=True)
+class MeasuredSeconds(Seconds):
+    """Times of a run on real threads."""
+
+    choose: float = field(metadata=doc("choosing a scheduler, with scheduler=auto", "s"))
+    hash: float = field(metadata=doc("hashing neurons, and giving each process its instances", "s"))
+    prepare: float = field(metadata=doc("bringing the network into the kernel's layout", "s"))
+    compile: float = field(metadata=doc("compiling kernels, or loading them from the cache", "s"))
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedSeconds(Seconds):
+    """Times of a simulated run: all virtual but `load` and `profile`."""
+
+    profile: float = field(metadata=doc("counting the work of every row, in real time", "s"))
+    processes: list[float] = field(metadata=doc("virtual time of each process, by rank", "s"))
+    gather: float = field(metadata=doc("virtual time of collecting the categories", "s"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Balance(JsonPart):
+    """Largest over mean, 1 being perfect balance."""
+
+    busy: float = field(metadata=doc("largest over mean of the workers' busy times"))
+    input_nnz: float = field(metadata=doc("largest over mean of the input's nonzeros in the row groups"))
+    layer_nnz: float | None = field(
+        default=None,
+        metadata=doc("largest over mean of the connections that workers get of a layer's columns, averaged over the layers",
+                     when="measured runs"),
+    )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class AutoChoice(JsonPart):
+    """What scheduler=auto has chosen, and why."""
+
+    reason: str = field(metadata=doc("why, in a sentence with the figures"))
+    predicted_s: dict[str, float] = field(metadata=doc("time predicted for each plan that was tried", "s"))
+    simulated: bool = field(default=True, metadata=doc("always true: the predictions are simulated"))
+
+
+@dataclass(slots=True, kw_only=True)
+class ProcessRecord(JsonPart):
+    """What one process did."""
+
+    process: int = field(metadata=doc("rank of the process"))
+    host: str = field(metadata=doc("name of its machine"))
+    process_id: int = field(metadata=doc("its number in the operating system"))
+    instances: int = field(metadata=doc("instances that it was given"))
+    inference_s: float = field(metadata=doc("time until it had its own categories", "s"))
+    idle_s: float = field(metadata=doc("time that it waited for the others then", "s"))
+    exchange_s: float = field(metadata=doc("time of balancing the rows between layers (partition.rebalance_after)", "s"))
+    multiply_adds: int = field(metadata=doc("multiply-adds that it did"))
+    peak_rss_bytes: int = field(metadata=doc("most memory that it had resident", "bytes"))
+    pss_bytes: int | None = field(metadata=doc("its memory, that shared with n processes counted as one n-th (Linux)", "bytes"))
+    load_s: float = field(metadata=doc("time that it took to load", "s"))
+    unshared_bytes: int | None = field(
+        default=None,
+        metadata=doc("how much of the network it has a copy of its own of, since shared memory had no room; else 0", "bytes",
+                     when="several processes"),
+    )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Spread(JsonPart):
+    """How a time of the processes spreads."""
+
+    min: float = field(metadata=doc("smallest", "s"))
+    max: float = field(metadata=doc("largest", "s"))
+    mean: float = field(metadata=doc("mean", "s"))
+    spread: float = field(metadata=doc("largest over mean"))
+
+
+@dataclass(slots=True, kw_only=True)
+class ProcessTimes(JsonPart):
+    """How the times of the processes spread; the fields have the names that they have in `ProcessRecord`."""
+
+    load_s: Spread = field(metadata=doc("of loading"))
+    inference_s: Spread = field(metadata=doc("of the inference"))
+    idle_s: Spread = field(metadata=doc("of waiting for the others"))
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRecord(JsonPart):
+    """What every inference says of itself, be it measured or simulated."""
+
+    schema_version: int = field(default=SCHEMA_VERSION, metadata=doc("version of the fields of a record"))
+    status: str = field(default="complete", metadata=doc("what came of it: complete, failed, submitted or dry_run"))
+    neurons: int = field(metadata=doc("inputs of the network"))
+    layers: int = field(metadata=doc("layers of the network"))
+    instances: int = field(metadata=doc("instances of the input, of all processes"))
+    input_nnz: int = field(metadata=doc("nonzeros of the input"))
+    network_nnz: int = field(metadata=doc("connections of the network"))
+    backend: str = field(metadata=doc("name of the backend"))
+    kernel: str = field(metadata=doc("the kernel's own name"))
+    scheduler: str = field(metadata=doc("name of the scheduler"))
+    scheduler_options: dict[str, Any] = field(metadata=doc("its parameters: see `SchedulerOptions`"))
+    executor: str = field(metadata=doc("threads, or simulated: then all times of the inference are virtual"))
+    hashing: str = field(metadata=doc("what is hashed: none, input, layer or both"))
+    row_order: str = field(metadata=doc("order of the instances before they are split: given or alive_first"))
+    processes: int = field(metadata=doc("number of processes"))
+    threads: int = field(metadata=doc("workers of each process"))
+    optimizations: Optimizations = field(metadata=doc("the optimisations that are on"))
+    categories_count: int = field(metadata=doc("number of categories"))
+    categories_sha256: str = field(metadata=doc("SHA-256 of their 1-based ids, written one a line"))
+    truth: Truth = field(default_factory=Truth, metadata=doc("whether they are right"))
+    seconds: Seconds = field(metadata=doc("times"))
+    nominal_edges_per_second: float = field(metadata=doc("instances x connections / median time", "1/s"))
+    performed_edges: int = field(metadata=doc("multiply-adds really done"))
+    performed_edges_per_second: float = field(metadata=doc("multiply-adds really done / median time", "1/s"))
+    peak_rss_bytes: int = field(metadata=doc("most memory that this process, or rank 0, had resident", "bytes"))
+    imbalance: Balance = field(metadata=doc("how even the work is"))
+    workers: list[WorkerRecord] = field(metadata=doc("each worker, by process and thread"))
+    auto: AutoChoice | None = field(default=None, metadata=doc("what was chosen", when="scheduler=auto"))
+
+    @property
+    def simulated_times(self) -> bool:
+        """Whether its times are virtual."""
+        return self.executor == SIMULATED
+
+
+@dataclass(slots=True, kw_only=True)
+class MeasuredRun(RunRecord):
+    """What an inference on real threads says of itself."""
+
+    split: str = field(metadata=doc("what each process gets equally much of: instances (even) or work"))
+    rebalance_after: int | None = field(metadata=doc("layers after which the rows are balanced over the processes", "layers"))
+    seconds: MeasuredSeconds = field(metadata=doc("times"))
+    process_records: list[ProcessRecord] = field(metadata=doc("each process, by rank"))
+    process_times: ProcessTimes | None = field(
+        default=None, metadata=doc("how the times of the processes spread", when="run.py has loaded the data")
+    )
+    stream: LayerReads | None = field(default=None, metadata=doc("layers read", when="network.residency=stream"))
+    device: DeviceUse | None = field(default=None, metadata=doc("devices", when="backend=cupy"))
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedCluster(JsonPart):
+    """The machines that were simulated."""
+
+    nodes: int = field(metadata=doc("number of nodes"))
+    processes_per_node: int = field(metadata=doc("processes of each node"))
+    cores_per_node: int = field(metadata=doc("cores of each node"))
+    threads: int = field(metadata=doc("workers of each process"))
+    numa_domains: int = field(metadata=doc("domains of each process"))
+    slow_core: float | None = field(metadata=doc("times as long that the first core takes"))
+    noisy_node: float | None = field(metadata=doc("times as long that the last node takes, at most"))
+    seed: int = field(metadata=doc("seed of the noise"))
+    assume: dict[str, float] = field(metadata=doc("assumed in place of the calibration's parameters"))
+
+
+@dataclass(slots=True, kw_only=True)
+class TrafficEstimate(JsonPart):
+    """What the process that has the most to do moves between memory and its last-level cache."""
+
+    estimated: bool = field(default=True, metadata=doc("always true: nothing of it is measured"))
+    process: int = field(metadata=doc("rank of the process"))
+    llc_bytes: float = field(metadata=doc("last-level cache that its workers share", "bytes"))
+    touched_bytes: int = field(metadata=doc("what its workers touch", "bytes"))
+    memory_bytes: int = field(metadata=doc("what of that is not in the cache", "bytes"))
+    from_cache: float = field(metadata=doc("share of what is touched that is in the cache, from 0 to 1"))
+    memory_bytes_per_s: float = field(metadata=doc("assumed bandwidth of the memory", "bytes/s"))
+    memory_s: float = field(metadata=doc("time that the memory takes for it", "s"))
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedRun(RunRecord):
+    """What a simulated inference says of itself."""
+
+    simulated: bool = field(default=True, metadata=doc("always true"))
+    cluster: SimulatedCluster = field(metadata=doc("the machines that were simulated"))
+    calibration: dict[str, Any] = field(metadata=doc("the whole calibration: see `sparsednn.simulator.calibration`"))
+    seconds: SimulatedSeconds = field(metadata=doc("times"))
+    traffic: TrafficEstimate | None = field(default=None, metadata=doc("an estimate", when="kernels that keep whole columns"))
