@@ -1,4 +1,4 @@
-"""What an executor is given and what it reports."""
+"""What an executor reports: of each call into the kernels, and of a whole run."""
 
 from __future__ import annotations
 
