@@ -49,10 +49,14 @@ _BUILTINS = "bool|bytes|dict|float|frozenset|int|list|None|object|range|set|str|
 nitpick_ignore_regex = [
     # Names of Python and of other projects: their inventories would have to be downloaded, and the build needs no network
     (r"py:.*", r"(numpy|np|scipy|sp|pandas|pd|matplotlib|rich|hydra|omegaconf)\..*"),
-    (r"py:.*", rf"(collections|enum|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}"),
+    (
+        r"py:.*",
+        rf"(collections|dataclasses|enum|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}",
+    ),
+    (r"py:.*", r"sparsednn\.(\w+\.)*_\w+"),  # private type variables in signatures
 ]
 
-FILES = {"guide": "README.md", "contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
+FILES = {"readme": "README.md", "contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
 """Pages that are files of the repository."""
 
 
@@ -61,22 +65,22 @@ _LINK = re.compile(r"\[([^][]*)\]\((?![a-z]+:|#)([^)#]+)(#[^)]*)?\)")
 
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
     """Put the text of a file in its page's place; let all links that lead to such a file lead to its page."""
-    place = DOCS
+    page = place = app.env.doc2path(name).parent
     if name in FILES:
         path = ROOT / FILES[name]
         app.env.note_dependency(str(path))
         source[0], place = path.read_text(encoding="utf-8"), ROOT
-    if app.env.doc2path(name).suffix == ".md" and "/" not in name:
-        source[0] = _LINK.sub(lambda found: _link(found, place), source[0])
+    if app.env.doc2path(name).suffix == ".md":
+        source[0] = _LINK.sub(lambda found: _link(found, place, page), source[0])
 
 
-def _link(found: re.Match[str], place: Path) -> str:
-    """Return a link of a text in the folder `place` as one of a page: to a page, or to a file to download."""
+def _link(found: re.Match[str], place: Path, page: Path) -> str:
+    """Return a link of a text in the folder `place` as a page in the folder `page` has it: to a page, or to a download."""
     text, target, anchor = found[1], (place / found[2]).resolve(), found[3] or ""
     if target.is_dir():
         return text  # there is nothing to show
-    pages = {ROOT / file: f"{page}.md" for page, file in FILES.items()}
-    return f"[{text}]({pages.get(target) or os.path.relpath(target, DOCS)}{anchor})"
+    pages = {ROOT / file: DOCS / f"{name}.md" for name, file in FILES.items()}
+    return f"[{text}]({os.path.relpath(pages.get(target, target), page)}{anchor})"
 
 
 def _documented_elsewhere(app: Sphinx, env: BuildEnvironment, node: Element, contnode: Element) -> Element | None:

@@ -25,6 +25,22 @@ def blocks(path: Path) -> list[Block]:
     return [Block(token.info.strip(), token.content, token.map[0] + 2) for token in fences if token.map]
 
 
+def reasons(path: Path) -> dict[int, str]:
+    """Return the text of the paragraph right above each fenced block, by the line on which the block begins."""
+    tokens = [token for token in _tokens(path) if token.type in ("inline", "fence", "heading_close")]
+    return {
+        block.map[0] + 2: above.content if above.type == "inline" else ""
+        for above, block in pairwise(tokens)
+        if block.type == "fence" and block.map
+    }
+
+
+def code_spans(path: Path) -> list[str]:
+    """Return the code within the page's sentences and tables."""
+    inline = [child for token in _tokens(path) for child in token.children or []]
+    return [child.content for child in inline if child.type == "code_inline"]
+
+
 def links(path: Path) -> list[str]:
     """Return where the page's links lead and its images are."""
     inline = [child for token in _tokens(path) for child in token.children or []]

@@ -9,10 +9,7 @@ import pytest
 
 from sparsednn.schedulers import SCHEDULERS
 from tests.docs.markdown import anchors, links
-
-ROOT = Path(__file__).parents[2]
-DOCS = [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(DOCS)
+from tests.docs.pages import PAGES, ROOT, page_name
 
 
 def wrong(target: str, page: Path) -> str | None:
@@ -29,7 +26,7 @@ def wrong(target: str, page: Path) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [found for target in links(page) if (found := wrong(target, page))] == []
 
@@ -46,6 +43,14 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 )
 def test_a_link_that_leads_nowhere_is_found(target: str, message: str) -> None:
     assert message in (wrong(target, ROOT / "README.md") or "")
+
+
+def test_every_page_of_the_guide_and_of_the_results_is_led_to_by_its_index() -> None:
+    for folder in ("guide", "results"):
+        index = ROOT / "docs" / folder / "index.md"
+        others = {path.name for path in index.parent.glob("*.md")} - {"index.md"}
+        assert others <= set(links(index))
+        assert all(f"\n{name.removesuffix('.md')}\n" in index.read_text(encoding="utf-8") for name in others), "the toctree"
 
 
 def test_headings_have_the_anchors_that_github_gives_them(tmp_path: Path) -> None:
