@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.config.resolve import register
-from experiments.launch.outcomes import Outcome
+from experiments.launch.outcomes import PointOutcome
 from experiments.session import Session
 from sparsednn.system.console import run_program
 
@@ -19,7 +19,7 @@ SESSION = Session(CONF)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def point(cfg: DictConfig) -> Outcome:
+def point(cfg: DictConfig) -> PointOutcome:
     """Run one point of the sweep that Hydra composes, or an experiment; launchers may do so in other processes."""
     hydra_config = HydraConfig.get()
     number = hydra_config.job.num if hydra_config.mode == RunMode.MULTIRUN else 0

@@ -19,7 +19,6 @@ from sparsednn.backend import (
     SCORE,
     Control,
     CostKind,
-    Crew,
     GroupResult,
     KernelOptions,
     LayerSizes,
@@ -28,6 +27,7 @@ from sparsednn.backend import (
     Outcome,
     PlanDescription,
     RunSize,
+    Team,
     require_in_memory,
 )
 from sparsednn.errors import OptionError
@@ -83,11 +83,11 @@ class ScipyReferenceBackend:
         """Take a copy of the rows."""
         return ReferenceGroup(inputs[rows])
 
-    def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, crew: Crew, member: int) -> Outcome:
+    def run(self, plan: ReferencePlan, group: ReferenceGroup, control: Control, team: Team, member: int) -> Outcome:
         """Run layer by layer; there are no teams here."""
-        if len(crew.workers) > 1:
+        if len(team.workers) > 1:
             raise OptionError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
-        leader, n_rows, fresh = crew.workers[0], group.activations.shape[0], True
+        leader, n_rows, fresh = team.workers[0], group.activations.shape[0], True
         while group.layer < len(plan.weights):
             if (outcome := control.must_leave(leader, group.layer, fresh=fresh)) is not None:
                 return outcome
@@ -95,7 +95,7 @@ class ScipyReferenceBackend:
             weights = plan.weights[group.layer]
             n_ops = int(np.diff(weights.indptr)[group.activations.indices].sum())
             group.multiply_adds += n_ops
-            crew.count(member, n_ops)
+            team.count(member, n_ops)
             group.activations = next_activations(
                 group.activations, weights, plan.biases[group.layer], plan.bias_on, plan.activations[group.layer]
             )

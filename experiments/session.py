@@ -16,8 +16,8 @@ from rich.console import Console
 from experiments.config import overrides
 from experiments.config.resolve import ConfigError, chosen_experiment, resolve
 from experiments.launch import outcomes
-from experiments.launch.mpi import follow
-from experiments.launch.outcomes import Outcome
+from experiments.launch.mpi import run_as_follower
+from experiments.launch.outcomes import PointOutcome
 from experiments.launch.point import run_point
 from experiments.launch.without_running import Elsewhere
 from experiments.records.files import RESULT
@@ -45,7 +45,7 @@ class Session:
             self.console.width = PLAIN_WIDTH
         self.errors = Console(stderr=True)
         self.elsewhere = Elsewhere(self.console)
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, PointOutcome] = {}
         self.arrived: set[int] = set()
         """Numbers of those that other processes have sent."""
         self.n_points = n_points  # of a sweep
@@ -54,7 +54,7 @@ class Session:
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_another_process, (self.conf, self.n_points)
 
-    def run(self, cfg: DictConfig, folder: Path, given: list[str], number: int = 0) -> Outcome:
+    def run(self, cfg: DictConfig, folder: Path, given: list[str], number: int = 0) -> PointOutcome:
         """Run what Hydra has composed into `folder`: one point, or an experiment.
 
         `given` are the user's overrides, `number` is that of the job in its sweep.
@@ -68,7 +68,7 @@ class Session:
         self.outcomes[number] = outcome
         return outcome
 
-    def _experiment(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome | None:
+    def _experiment(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> PointOutcome | None:
         errors: list[str] = []
 
         def complain(text: str) -> None:
@@ -88,14 +88,14 @@ class Session:
         except (ConfigError, HydraException, OmegaConfBaseException) as error:  # of several experiments, the others go on
             complain(_composition_error(error))
             status = 1
-        return Outcome(number, folder, status, errors=tuple(errors))
+        return PointOutcome(number, folder, status, errors=tuple(errors))
 
-    def _point(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> Outcome:
+    def _point(self, cfg: DictConfig, folder: Path, given: list[str], number: int) -> PointOutcome:
         found = self.elsewhere.record(lambda: resolve(cfg), folder, given)
         record = found or run_point(lambda: resolve(cfg), folder, given, self.console, comm=self.comm)
         if record.status == FAILED:
             self._complain(f"{record.error} (record: {folder / RESULT})")
-        return Outcome(number, folder, exit_status(record), record)
+        return PointOutcome(number, folder, exit_status(record), record)
 
     def main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
         """Let Hydra compose and run all points; return the exit code.
@@ -110,7 +110,7 @@ class Session:
             self._complain(str(error))
             return 1
         if self.comm.rank > 0:
-            follow(self.comm)
+            run_as_follower(self.comm)
             return 0
         try:
             return self._main(point, arguments)
@@ -140,7 +140,7 @@ class Session:
             return 1
         return self._end()
 
-    def _take(self, outcome: Outcome) -> None:
+    def _take(self, outcome: PointOutcome) -> None:
         """Keep what another process has sent."""
         self.arrived.add(outcome.number)
         self.outcomes[outcome.number] = outcome

@@ -27,14 +27,15 @@ from sparsednn.backend import (
 from sparsednn.comm import Communicator
 from sparsednn.errors import OptionError, unknown
 from sparsednn.execution.exclusive import alone_with
+from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
 from sparsednn.execution.options import InferOptions, infer_options, require_types
-from sparsednn.execution.prepared_run import Inference, Run, Stage, stages_of
+from sparsednn.execution.prepared_run import Inference, Repeat
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
-from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded, parts_of, redistribute, row_work
+from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded_share, parts_of, redistribute, row_work
 from sparsednn.rows.hashing import hash_neurons
 from sparsednn.rows.partition import alive_first, largest_group
 from sparsednn.schedulers import AUTO, SCHEDULERS, Scheduler, SchedulerOptions
@@ -58,7 +59,7 @@ def infer(
     options: InferOptions | None = None,
     **flat: Any,
 ) -> Result:
-    """Run inference of a sparse network on a batch of inputs.
+    """Repeat inference of a sparse network on a batch of inputs.
 
     With a `communicator` (see `InferOptions`) it is collective: every process calls it with its own instances and the same
     options. After an error in one of them the others wait for it: end them all (``Communicator.abort``, ``python -m mpi4py``).
@@ -105,7 +106,7 @@ def infer(
         If a device fails.
     """
     asked = _Request.checked(network, backend, kernel, scheduler, threads, output, infer_options(flat, options))
-    clock = _Clock()
+    clock = _PhaseTimes()
     with clock.lap("load"):
         rows = canonical_inputs(inputs, network.n_inputs)
     with clock.lap("choose"):
@@ -113,9 +114,9 @@ def infer(
     with clock.lap("hash"):
         as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
         layer_nnz = column_imbalance(as_run, asked.n_workers)
-        share = _ordered(loaded(opts.communicator, rows, opts.row_ids), opts)
+        share = _redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
     with clock.lap("prepare"):
-        stages = stages_of(as_run, opts.run.rebalance_after, partial(asked.prepare, made=plan))
+        stages = layer_ranges_of(as_run, opts.run.rebalance_after, partial(asked.prepare, made=plan))
         del as_run, plan  # the stages have plans of their own, with copies
     with clock.lap("compile"):
         _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
@@ -163,7 +164,7 @@ class _Request(NamedTuple):
         kernel = kernel_name(backend, kernel)
         if isinstance(scheduler, str) and scheduler != AUTO:
             require_schedulable(backend, kernel, scheduler, SCHEDULERS)
-            _require_together(make_scheduler(scheduler, options.scheduler), options)
+            _require_compatible(make_scheduler(scheduler, options.scheduler), options)
         n_workers = workers_of(backend, n_threads, options.cluster.pin)
         output = flag("output", output)
         return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
@@ -208,18 +209,18 @@ def _n_threads(threads: Any, backend: Backend, n_cores: int, comm: Communicator)
     return n_threads
 
 
-def _repeated(job: Inference) -> list[Run]:
-    """Run an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
+def _repeated(job: Inference) -> list[Repeat]:
+    """Repeat an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
     options = job.options
     with alone_with(job.scheduler):
         if options.partition.order == "alive_first":
             alive = alive_first(job.run().categories, job.share.n_instances)
-            job.share = _ordered(job.share, options, alive)
+            job.share = _redistributed(job.share, options, alive)
         return [job.run() for _ in range(options.run.repeats)]
 
 
 def _result(
-    job: Inference, network: Network, last: Run, seconds: dict[str, Any], n_threads: int, layer_nnz: float,
+    job: Inference, network: Network, last: Repeat, seconds: dict[str, Any], n_threads: int, layer_nnz: float,
     choice: Choice | None,
 ) -> Result:  # fmt: skip
     """Return what every process gets: the record is rank 0's."""
@@ -243,7 +244,7 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     return SCHEDULERS[name](options)
 
 
-class _Clock:
+class _PhaseTimes:
     """Seconds of the phases of a run."""
 
     def __init__(self) -> None:
@@ -257,7 +258,7 @@ class _Clock:
         self.seconds[name] = perf_counter() - began
 
 
-def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
+def _require_compatible(scheduler: Scheduler, options: InferOptions) -> None:
     """Refuse options that do not go together."""
     if scheduler.takes_from_processes and options.run.rebalance_after is not None:
         raise OptionError(
@@ -266,7 +267,7 @@ def _require_together(scheduler: Scheduler, options: InferOptions) -> None:
         )
 
 
-def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
+def _redistributed(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
     """Give each process its instances, in the order in which they are neighbours."""
     comm = options.communicator
     parts = initial_rows(
@@ -278,7 +279,7 @@ def _ordered(share: Share, options: InferOptions, first: NDArray[np.int64] | Non
     return redistribute(comm, share, parts)
 
 
-def _warm_up(backend: Backend, stages: list[Stage], n_rows: int, n_groups: int, options: InferOptions) -> None:
+def _warm_up(backend: Backend, stages: list[LayerRange], n_rows: int, n_groups: int, options: InferOptions) -> None:
     """Compile; where processes share a node, one first, so that the others find everything in the cache."""
     comm = options.communicator
     for turn in (True, False) if comm.size > 1 else (True,):

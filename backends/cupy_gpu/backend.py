@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from backends.cupy_gpu.device.cuda import cuda_devices
 from backends.cupy_gpu.device.interface import Device
 from backends.cupy_gpu.plan import GpuPlan, OnDevices
-from backends.cupy_gpu.run.leader import Walk, follow
-from backends.cupy_gpu.run.row_group import Group
-from backends.cupy_gpu.run.teams import Team
+from backends.cupy_gpu.run.leader import Walk, run_as_member
+from backends.cupy_gpu.run.row_group import DeviceGroup
+from backends.cupy_gpu.run.teams import DeviceTeam
 from sparsednn.backend import (
     PLAIN_ENTRY_BYTES,
     Control,
-    Crew,
     GroupResult,
     KernelOptions,
     MemoryBytes,
     Outcome,
     PlanDescription,
     RunSize,
+    Team,
     kernel_name,
 )
 from sparsednn.network import Network
@@ -84,30 +84,32 @@ class CupyBackend:
         rows = sp.csr_array(np.eye(2, plan.network.layers[0].n_inputs, dtype=np.float32))
         for worker in plan.on_devices.first_workers:
             group = self.open(plan, rows, np.arange(2), worker, output=True)
-            self.run(plan, group, Control.for_workers(plan.n_workers), Crew.of((worker,)), 0)
+            self.run(plan, group, Control.for_workers(plan.n_workers), Team.of((worker,)), 0)
             self.close(plan, group)
         plan.on_devices.forget_counts()
 
-    def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
+    def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> DeviceGroup:
         """Point at the rows: they come to the device when their turn comes."""
         if plan.on_devices is None:
             plan.on_devices = OnDevices(plan, self.devices, len(rows))
         skip_empty = bool(plan.prunes and plan.network.zeros_stay[0])
-        return Group(inputs, rows, worker, output=output, skip_empty=skip_empty)
+        return DeviceGroup(inputs, rows, worker, output=output, skip_empty=skip_empty)
 
-    def run(self, plan: GpuPlan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
-        """Put work into the member's stream until the group is through or the crew has to leave."""
+    def run(self, plan: GpuPlan, group: DeviceGroup, control: Control, team: Team, member: int) -> Outcome:
+        """Put work into the member's stream until the group is through or the team has to leave."""
         assert plan.on_devices is not None
-        meeting = group.meeting(crew, control)
-        lanes = [plan.on_devices.lane(worker) for worker in (group.worker, *crew.workers[1:])]
+        meeting = group.meeting(team, control)
+        lanes = [plan.on_devices.lane(worker) for worker in (group.worker, *team.workers[1:])]
         lane = lanes[member]
         with lane.at_work():
             if member > 0:
-                return follow(meeting, lane, member)
-            meeting.team = Team(plan, crew, lanes)
-            return Walk(plan=plan, group=group, lane=lane, control=control, meeting=meeting, team=meeting.team).go()
+                return run_as_member(meeting, lane, member)
+            meeting.device_team = DeviceTeam(plan, team, lanes)
+            return Walk(
+                plan=plan, group=group, lane=lane, control=control, meeting=meeting, device_team=meeting.device_team
+            ).go()
 
-    def close(self, plan: GpuPlan, group: Group) -> GroupResult:
+    def close(self, plan: GpuPlan, group: DeviceGroup) -> GroupResult:
         """Bring the rows into their order."""
         return group.result(plan.network.layers[-1].high, len(plan.network.last))
 

@@ -17,7 +17,6 @@ from backends.numba_cpu.plan import Group, Plan
 from sparsednn.backend import (
     Control,
     CostKind,
-    Crew,
     GroupResult,
     KernelOptions,
     LayerSizes,
@@ -25,6 +24,7 @@ from sparsednn.backend import (
     Outcome,
     PlanDescription,
     RunSize,
+    Team,
     kernel_name,
 )
 from sparsednn.network import Network
@@ -82,9 +82,9 @@ class NumbaBackend:
         """Bring rows of the input into the kernel's format."""
         return plan.open(inputs, rows, worker, output=output)
 
-    def run(self, plan: Plan, group: Group, control: Control, crew: Crew, member: int) -> Outcome:
+    def run(self, plan: Plan, group: Group, control: Control, team: Team, member: int) -> Outcome:
         """Run kernels until the group is through or they have to leave; all members meet while the leader makes more room."""
-        place, worker = Place.of(crew, control, member), crew.workers[member]
+        place, worker = Place.of(team, control, member), team.workers[member]
         while (status := plan.run(group, place, worker)) == GROW:
             if member == 0:
                 plan.grow(group)

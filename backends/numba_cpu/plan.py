@@ -64,7 +64,7 @@ class Format:
 
 @dataclass(slots=True)
 class Group:
-    """A row group in the memory of the worker that opened it; its crew may be others.
+    """A row group in the memory of the worker that opened it; its team may be others.
 
     Attributes
     ----------

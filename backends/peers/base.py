@@ -23,7 +23,6 @@ from sparsednn.backend import (
     DONE,
     SCORE,
     Control,
-    Crew,
     GroupResult,
     KernelOptions,
     MemoryBytes,
@@ -31,6 +30,7 @@ from sparsednn.backend import (
     Outcome,
     PlanDescription,
     RunSize,
+    Team,
     kernel_name,
     require_in_memory,
 )
@@ -172,30 +172,30 @@ class PeerBackend(ABC):
         """Run a block of zeros, so that the library has loaded all that it loads at its first call."""
         n_rows = min(plan.block_rows, largest_group)
         group = self.open(plan, sp.csr_array((n_rows, plan.n_inputs), dtype=np.float32), np.arange(n_rows), 0, output=False)
-        self.run(plan, group, Control.for_workers(1), Crew.of((0,)), 0)
+        self.run(plan, group, Control.for_workers(1), Team.of((0,)), 0)
 
     def open(self, plan: PeerPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> BlockGroup:
         """Point at the rows: blocks are made when their turn comes."""
         return BlockGroup(inputs, rows, n_stages=len(plan.checkpoints) - 1, n_outputs=plan.layers[-1].n_outputs, output=output)
 
-    def run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew, member: int) -> Outcome:
+    def run(self, plan: PeerPlan, group: BlockGroup, control: Control, team: Team, member: int) -> Outcome:
         """Run block by block; there are no teams here."""
-        if len(crew.workers) > 1:
+        if len(team.workers) > 1:
             raise OptionError(f"backend={self.name} has no teams; use backend=numba for model parallelism")
         before = self.set_threads(plan.n_threads)
         try:
-            return self._run(plan, group, control, crew)
+            return self._run(plan, group, control, team)
         finally:
             self.set_threads(before)
 
-    def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, crew: Crew) -> Outcome:
-        leader, fresh = crew.workers[0], True
+    def _run(self, plan: PeerPlan, group: BlockGroup, control: Control, team: Team) -> Outcome:
+        leader, fresh = team.workers[0], True
         while (stage := group.next_stage(plan.block_rows)) is not None:
             if (outcome := control.must_leave(leader, int(control.progress[leader, SCORE]), fresh=fresh)) is not None:
                 return outcome
             fresh = False
             finished, counted = self._step(plan, group, stage)
-            crew.count(0, counted)
+            team.count(0, counted)
             group.multiply_adds += counted
             group.n_finished += finished
             control.progress[leader, DONE] += finished

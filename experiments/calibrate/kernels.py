@@ -96,7 +96,7 @@ def cpu_s(job: PreparedKernel) -> float:
     row_groups = job.row_groups(job.inputs.shape[0], 1, n_workers=1, n_cores=1)
     started_s = thread_time()
     row_groups.open(0, 0)
-    row_groups.run(0, row_groups.crew((0,)), 0)
+    row_groups.run(0, row_groups.team((0,)), 0)
     return thread_time() - started_s
 
 

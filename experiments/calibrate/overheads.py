@@ -18,7 +18,7 @@ import sparsednn
 from experiments.calibrate.fitting import fit
 from experiments.calibrate.idle_machine import Quiet
 from experiments.calibrate.kernels import KERNELS, PreparedKernel, entry
-from sparsednn.backend import Backend, Crew, KernelOptions
+from sparsednn.backend import Backend, KernelOptions, Team
 from sparsednn.network import Network
 
 MEETINGS = {"adaptive": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
@@ -29,7 +29,7 @@ SHARED_CORE_MEMBERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class WorkSeconds:
     """Seconds: elapsed from when all threads are there until the last has done its part; and for each worker, CPU time, and
     elapsed time without its waits for others."""
 
@@ -38,17 +38,17 @@ class Taken:
     busy_s: tuple[float, ...]
 
 
-def together(job: PreparedKernel, n_rows: int, crews: Sequence[tuple[int, ...]], cores: Sequence[int]) -> Taken:
-    """Run one row group of `n_rows` for each crew, all at once; worker *i* stays on core ``cores[i % len(cores)]``.
+def run_at_once(job: PreparedKernel, n_rows: int, teams: Sequence[tuple[int, ...]], cores: Sequence[int]) -> WorkSeconds:
+    """Run one row group of `n_rows` for each team, all at once; worker *i* stays on core ``cores[i % len(cores)]``.
 
     Returns what it took, with the workers in their order.
     """
-    n_workers = sum(map(len, crews))
-    row_groups = job.row_groups(n_rows * len(crews), len(crews), n_workers=n_workers, n_cores=len(cores))
+    n_workers = sum(map(len, teams))
+    row_groups = job.row_groups(n_rows * len(teams), len(teams), n_workers=n_workers, n_cores=len(cores))
     ready = threading.Barrier(n_workers)
     spans: dict[int, tuple[float, float, float, float]] = {}
 
-    def work(worker: int, group: int, crew: Crew, member: int) -> None:
+    def work(worker: int, group: int, team: Team, member: int) -> None:
         os.sched_setaffinity(0, {cores[worker % len(cores)]})  # 0: the calling thread
         ready.wait()
         started_s, from_s = perf_counter(), thread_time()
@@ -56,27 +56,27 @@ def together(job: PreparedKernel, n_rows: int, crews: Sequence[tuple[int, ...]],
             row_groups.open(worker, group)
             opened[group].set()
         opened[group].wait()
-        report = row_groups.run(group, crew, member)
+        report = row_groups.run(group, team, member)
         stopped_s = perf_counter()
         spans[worker] = started_s, stopped_s, thread_time() - from_s, stopped_s - started_s - report.meet_s
 
-    opened = [threading.Event() for _ in crews]
+    opened = [threading.Event() for _ in teams]
     threads = []
-    for group, workers in enumerate(crews):
-        crew = row_groups.crew(workers)
-        threads += [threading.Thread(target=work, args=(w, group, crew, m)) for m, w in enumerate(workers)]
+    for group, workers in enumerate(teams):
+        team = row_groups.team(workers)
+        threads += [threading.Thread(target=work, args=(w, group, team, m)) for m, w in enumerate(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     starts, stops, cpu_s, busy_s = zip(*(spans[worker] for worker in range(n_workers)), strict=True)
-    return Taken(max(stops) - min(starts), cpu_s, busy_s)
+    return WorkSeconds(max(stops) - min(starts), cpu_s, busy_s)
 
 
-def prepared(
+def prepared_job(
     backend: Backend, network: Network, options: KernelOptions, inputs: sp.csr_array, n_workers: int
 ) -> PreparedKernel:
-    """Return a job that crews of up to `n_workers` can run."""
+    """Return a job that teams of up to `n_workers` can run."""
     plan = backend.prepare(network, options, n_workers)
     backend.warm_up(plan, inputs.shape[0])
     return PreparedKernel(backend, plan, inputs, len(network.layers))
@@ -152,9 +152,9 @@ def barriers(backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, 
     network = sparsednn.radixnet(12, layers, radices=(2, 3), dense_width=2, bias=0.0, weight=0.5)
     inputs = sp.csr_array(np.ones((8, 12), np.float32))
     n_most = max(len(cores), SHARED_CORE_MEMBERS)
-    job = prepared(backend, network, KERNELS["csc_csc"], inputs, n_most)
+    job = prepared_job(backend, network, KERNELS["csc_csc"], inputs, n_most)
     sizes = counts_of_members(len(cores))
-    runs: dict[Any, Callable[[], Taken]] = {n: _team(job, 8, n, cores[:n]) for n in (1, *sizes)}
+    runs: dict[Any, Callable[[], WorkSeconds]] = {n: _team(job, 8, n, cores[:n]) for n in (1, *sizes)}
     runs["shared"] = _team(job, 8, SHARED_CORE_MEMBERS, cores[:2])
     found = {name: min(quiet.run(run).elapsed_s for _ in range(rounds)) for name, run in runs.items()}
     n_meetings = layers * MEETINGS["csc_csc"]
@@ -162,8 +162,8 @@ def barriers(backend: Backend, quiet: Quiet, cores: Sequence[int], rounds: int, 
     return {n: one_s[n] for n in sizes}, one_s["shared"] / (SHARED_CORE_MEMBERS / 2)
 
 
-def _team(job: PreparedKernel, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], Taken]:
-    return lambda: together(job, n_rows, [tuple(range(n_members))], cores)
+def _team(job: PreparedKernel, n_rows: int, n_members: int, cores: Sequence[int]) -> Callable[[], WorkSeconds]:
+    return lambda: run_at_once(job, n_rows, [tuple(range(n_members))], cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +186,12 @@ def sharing(
     """
     n_rows, sizes = inputs.shape[0], counts_of_members(len(cores))
     stacked = sp.csr_array(sp.vstack([inputs] * max(sizes), format="csr"))
-    job = prepared(backend, network, KERNELS[kernel], stacked, max(sizes))
+    job = prepared_job(backend, network, KERNELS[kernel], stacked, max(sizes))
     cpu_s: dict[int, list[float]] = {n: [] for n in (1, *sizes)}
-    runs: dict[int, list[Taken]] = {1: [], 2: []}
+    runs: dict[int, list[WorkSeconds]] = {1: [], 2: []}
     for _ in range(rounds):
         for n, found in cpu_s.items():
-            found.append(sum(together(job, n_rows, [(worker,) for worker in range(n)], cores).cpu_s) / n)
+            found.append(sum(run_at_once(job, n_rows, [(worker,) for worker in range(n)], cores).cpu_s) / n)
         for n, taken in runs.items():
             taken.append(quiet.run(_team(job, n_rows, n, cores)))
     slowdown = {n: max(median(a / b for a, b in zip(cpu_s[n], cpu_s[1], strict=True)), 1.0) for n in sizes}

@@ -22,7 +22,7 @@ LABELS = {"connections": "connections, by width", "degree": "connections, by deg
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class PowerLaw:
     """A straight line through the logarithms of sizes and median times, by least squares."""
 
     slope: float
@@ -40,12 +40,12 @@ class Fit:
         return np.exp(self.intercept + self.slope * np.log(sizes))
 
 
-def fit(sizes: list[float], times_s: list[float]) -> Fit | None:
-    """Fit a line; None for fewer than two sizes, and no standard error for two."""
+def fit(sizes: list[float], times_s: list[float]) -> PowerLaw | None:
+    """PowerLaw a line; None for fewer than two sizes, and no standard error for two."""
     if len(set(sizes)) < 2:
         return None
     found = stats.linregress(np.log(sizes), np.log(times_s))
-    return Fit(float(found.slope), float(found.stderr) if len(sizes) > 2 else None, float(found.intercept))
+    return PowerLaw(float(found.slope), float(found.stderr) if len(sizes) > 2 else None, float(found.intercept))
 
 
 def draw(points: Points) -> Drawing:
@@ -73,7 +73,7 @@ def draw(points: Points) -> Drawing:
     return Drawing(figure, data, table)
 
 
-def _draw_line(axes: Axes, line: list[Point], fitted: Fit | None, number: int) -> None:
+def _draw_line(axes: Axes, line: list[Point], fitted: PowerLaw | None, number: int) -> None:
     """Draw points with their spread, the line fitted to them, and what would be in proportion to the first."""
     sizes, times_s = np.array([_size(point) for point in line], np.float64), [point.median_s for point in line]
     look = style.series("median", number, line[0].simulated)
@@ -104,7 +104,7 @@ def _empty_table() -> Table:
     return table
 
 
-def _add_row(table: Table, name: str, line: list[Point], fitted: Fit | None) -> None:
+def _add_row(table: Table, name: str, line: list[Point], fitted: PowerLaw | None) -> None:
     times = f"{line[0].median_s:.3f} to {line[-1].median_s:.3f}"
     table.add_row(name, f"{_size(line[0]):,}", f"{_size(line[-1]):,}", times, "" if fitted is None else fitted.text)
 

@@ -27,7 +27,7 @@ BENCHMARK = "random_networks"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ContestOutcome:
     """What every contestant took for a network.
 
     Attributes
@@ -63,7 +63,7 @@ class Outcome:
         return median_interval([peer / own for peer, own in pairs])
 
 
-def outcomes_of(found: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+def outcomes_of(found: Sequence[Mapping[str, Any]]) -> list[ContestOutcome]:
     """Join the figures of several runs of the benchmark: the rounds of one come after those of the other.
 
     Raises
@@ -82,7 +82,7 @@ def outcomes_of(found: Sequence[Mapping[str, Any]]) -> list[Outcome]:
                 raise OptionError("records of different libraries; give folders of one installation")
         seconds = {name: [time for contest in contests for time in contest["seconds"][name]] for name in first["seconds"]}
         joined.append(
-            Outcome(first["name"], first["instances"], tuple(found[0]["ours"]), seconds, first["performed_edges"])
+            ContestOutcome(first["name"], first["instances"], tuple(found[0]["ours"]), seconds, first["performed_edges"])
         )  # fmt: skip
     return joined
 
@@ -115,7 +115,7 @@ def draw(points: Points) -> Drawing:
     return Drawing(figure, _data(points, outcomes), Group(_table(outcomes), *(Text(line) for line in lines)))
 
 
-def verdicts(outcomes: Sequence[Outcome]) -> list[str]:
+def verdicts(outcomes: Sequence[ContestOutcome]) -> list[str]:
     """Say where ours is slower than the best library; or that it is nowhere."""
     lines = []
     for outcome in outcomes:
@@ -128,7 +128,7 @@ def verdicts(outcomes: Sequence[Outcome]) -> list[str]:
     return lines or [f"Nowhere is numba slower than the best library ({len(outcomes)} networks)."]
 
 
-def _draw_ratios(axes: Axes, outcomes: Sequence[Outcome], ours: str, number: int) -> None:
+def _draw_ratios(axes: Axes, outcomes: Sequence[ContestOutcome], ours: str, number: int) -> None:
     intervals = [outcome.ratio(ours) for outcome in outcomes]
     middles = [middle for middle, _, _ in intervals]
     spread = [[middle - low for middle, low, _ in intervals], [high - middle for middle, _, high in intervals]]
@@ -137,7 +137,7 @@ def _draw_ratios(axes: Axes, outcomes: Sequence[Outcome], ours: str, number: int
     axes.errorbar(middles, at, xerr=spread, capsize=3, **look)
 
 
-def _data(points: Points, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+def _data(points: Points, outcomes: Sequence[ContestOutcome]) -> pd.DataFrame:
     point, rows = points.points[0], []
     for outcome in outcomes:
         for name, seconds in outcome.seconds.items():
@@ -151,7 +151,7 @@ def _data(points: Points, outcomes: Sequence[Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _table(outcomes: Sequence[Outcome]) -> Table:
+def _table(outcomes: Sequence[ContestOutcome]) -> Table:
     """Times, the rates of ours and of the best library, and how often ours goes into the best library's time."""
     table = Table(title="Inference, medians in ms; best library / ours with 95 % intervals (above 1: ours is faster)")
     table.add_column("network", no_wrap=True)

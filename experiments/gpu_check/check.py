@@ -73,7 +73,7 @@ def benchmark(config: Config, toy: bool, progress: Progress) -> dict[str, Any]:
     progress(1, total)
     found: dict[str, list[dict[str, Any]]] = {"networks": [], "kernels": [], "streaming": []}
     for number, (section, about, changes) in enumerate(points):
-        found[section].append(about | run(changed(config, **changes)))
+        found[section].append(about | run(point_config(config, **changes)))
         progress(2 + number, total)
     probed: dict[str, Any] = {"layers": layers(toy, config.repeats)}
     progress(total - 1, total)
@@ -85,7 +85,7 @@ def benchmark(config: Config, toy: bool, progress: Progress) -> dict[str, Any]:
 
 
 def _points(toy: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """What is run: its section, what identifies it there, and what is changed in the configuration."""
+    """What is run: its section, what identifies it there, and what differs in the configuration."""
     for neurons, n_layers, columns in product(
         NEURONS[:1] if toy else NEURONS, LAYERS[:1] if toy else LAYERS, ("merge", "none")
     ):
@@ -101,7 +101,7 @@ def _points(toy: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         yield "streaming", about, {**about, "kernel": "fused", "residency": "stream"}
 
 
-def changed(
+def point_config(
     config: Config, neurons: int, layers: int, kernel: str, columns: str = "merge", scheduler: str = "data",
     residency: str = "memory",
 ) -> Config:  # fmt: skip

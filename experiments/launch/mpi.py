@@ -97,7 +97,7 @@ def _processes(measured: Measured) -> list[ProcessRecord]:
     return measured.body.process_records
 
 
-def follow(comm: Communicator) -> None:
+def run_as_follower(comm: Communicator) -> None:
     """Run what rank 0 says, as another rank, until there is nothing more."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # in an MPI call Python would not see it; rank 0 says what happened
     nobody_looks = Display(Console(quiet=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.config.resolve import from_record
-from experiments.launch.mpi import follow
+from experiments.launch.mpi import run_as_follower
 from experiments.launch.mpiexec import POINT
 from experiments.launch.point import run_point
 from experiments.records.point import PointOfExperiment
@@ -25,7 +25,7 @@ def main(folder: Path) -> int:
     """Run the point that is described in the folder; return the exit status."""
     comm = MpiCommunicator()
     if comm.rank > 0:
-        follow(comm)
+        run_as_follower(comm)
         return 0
     logging.basicConfig(stream=sys.stdout, format="%(message)s")  # warnings are shown with what this process says
     status = 1

@@ -15,7 +15,7 @@ from experiments.records.point import PointRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PointOutcome:
     """What came of a point, or of an experiment.
 
     Attributes
@@ -41,16 +41,16 @@ class Outcome:
         return _arrived, (self.number, self.folder, self.status, self.record, self.errors)
 
 
-_listeners: list[Callable[[Outcome], None]] = []
+_listeners: list[Callable[[PointOutcome], None]] = []
 
 
-def listen(listener: Callable[[Outcome], None]) -> None:
+def listen(listener: Callable[[PointOutcome], None]) -> None:
     """Call `listener` with each outcome that comes from another process, once or more often."""
     _listeners[:] = [listener]
 
 
-def _arrived(*values: Any) -> Outcome:
-    outcome = Outcome(*values)
+def _arrived(*values: Any) -> PointOutcome:
+    outcome = PointOutcome(*values)
     for listener in _listeners:
         listener(outcome)
     return outcome

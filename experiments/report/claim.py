@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.records.read import Points
-from experiments.report.collect import Run
+from experiments.report.collect import NewestRun
 
 HOLDS, PARTLY, NOT, UNTESTED = "holds", "holds in part", "does not hold here", "not tested"
 NONE = "-"
 
-Runs = Mapping[str, Run]
+Runs = Mapping[str, NewestRun]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from experiments.records.read import Points, read_points
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class NewestRun:
     """The newest run of an experiment: its folder, its points, and how many other runs of it there are."""
 
     name: str
@@ -33,7 +33,7 @@ class _Folder:
     written_s: float
 
 
-def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None) -> tuple[dict[str, Run], list[str]]:
+def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None) -> tuple[dict[str, NewestRun], list[str]]:
     """Return the newest run of each experiment below `folders`, by name, and what cannot be used, in one line each.
 
     Parameters
@@ -73,7 +73,7 @@ def newest_runs(folders: Iterable[Path], toy: bool, say: Say = lambda line: None
         except ConfigError as error:
             unusable.append(str(error))
             continue
-        runs[name] = Run(name, newest.figure, newest.path, points, len(members) - 1)
+        runs[name] = NewestRun(name, newest.figure, newest.path, points, len(members) - 1)
     if not runs:
         shown = ", ".join(str(folder) for folder in folders)
         size = "at toy size" if toy else "at full size (experiment.toy=true takes those at toy size)"

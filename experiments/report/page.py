@@ -20,7 +20,7 @@ from experiments.figures.base.style import provenance
 from experiments.records.point import environment_of
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import all_claims
-from experiments.report.collect import Run
+from experiments.report.collect import NewestRun
 from experiments.report.timeline import timeline
 from sparsednn.results.record import SimulatedRun
 
@@ -49,12 +49,12 @@ TITLES = {
 """Experiments in the order of the report; others come after them."""
 
 
-def page(runs: Mapping[str, Run], problems: Sequence[str], known: Sequence[str], toy: bool) -> str:
+def page(runs: Mapping[str, NewestRun], problems: Sequence[str], known: Sequence[str], toy: bool) -> str:
     """Return the report as HTML.
 
     Parameters
     ----------
-    runs : mapping of Run
+    runs : mapping of NewestRun
         By experiment.
     problems : sequence of str
         What could not be used, a line each.
@@ -85,7 +85,7 @@ def page(runs: Mapping[str, Run], problems: Sequence[str], known: Sequence[str],
     )  # fmt: skip
 
 
-def _section(run: Run) -> dict[str, Any]:
+def _section(run: NewestRun) -> dict[str, Any]:
     """A figure, drawn anew from its records."""
     with tempfile.TemporaryDirectory() as folder:
         figures.redraw(run.figure, [run.folder], Path(folder))
@@ -102,7 +102,7 @@ def _section(run: Run) -> dict[str, Any]:
     }
 
 
-def _command(run: Run) -> str:
+def _command(run: NewestRun) -> str:
     """How to run an experiment again: at the same revision, at the same size."""
     toy = " experiment.toy=true" if run.points.toy else ""
     revisions = {str(environment_of(record).git_revision or "unknown") for record in run.points.records}
@@ -110,7 +110,7 @@ def _command(run: Run) -> str:
     return "\n".join([*checkout, f"python run.py experiment={run.name}{toy}"])
 
 
-def _environments(runs: Mapping[str, Run]) -> list[dict[str, str]]:
+def _environments(runs: Mapping[str, NewestRun]) -> list[dict[str, str]]:
     """Machines and code, each combination once, with the experiments that ran there."""
     found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name, run in runs.items():
@@ -127,7 +127,7 @@ def _environments(runs: Mapping[str, Run]) -> list[dict[str, str]]:
     return [dict(zip(names, key, strict=True)) | {"experiments": ", ".join(sorted(of))} for key, of in sorted(found.items())]
 
 
-def _calibrations(runs: Mapping[str, Run]) -> list[str]:
+def _calibrations(runs: Mapping[str, NewestRun]) -> list[str]:
     """The machines that the simulator was calibrated on."""
     machines = [
         record.body.calibration["machine"]

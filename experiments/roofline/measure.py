@@ -40,7 +40,7 @@ from typing import Any
 from backends.common.jit import JIT_DISABLED
 from experiments.config.resolve import Config, ConfigError
 from experiments.roofline.model import caches
-from experiments.roofline.probes import Crew, LayerCase, Probe, group_case, machine_probes, radixnet_case
+from experiments.roofline.probes import LayerCase, Probe, ProbeThreads, group_case, machine_probes, radixnet_case
 from experiments.roofline.rates import summed_up
 from sparsednn.engine import default_threads
 
@@ -90,11 +90,11 @@ def measure(
     machine = {n: machine_probes(levels, n) for n in numbers}
     layers = {n: [(case, case.probe(name, neurons, stride)) for case, name, neurons, stride in cases] for n in numbers}
     probes = {n: machine[n] + [probe for _, probe in layers[n]] for n in numbers}
-    crew = run_in_turn(probes, rounds, size.least_s, progress)
+    team = run_in_turn(probes, rounds, size.least_s, progress)
     figures = {
         "rounds": rounds,
-        "measured": crew.n_measured,
-        "disturbed": crew.n_disturbed,
+        "measured": team.n_measured,
+        "disturbed": team.n_disturbed,
         "caches": [asdict(level) for level in levels],
         "rates": [{"threads": n, **probe.about, "values": probe.rates} for n in numbers for probe in machine[n]],
         "kernels": [
@@ -122,20 +122,22 @@ def layer_cases(size: Size) -> list[tuple[LayerCase, str, int, int]]:
     return found
 
 
-def run_in_turn(probes: dict[int, list[Probe]], rounds: int, least_s: float, progress: Callable[[int, int], None]) -> Crew:
+def run_in_turn(
+    probes: dict[int, list[Probe]], rounds: int, least_s: float, progress: Callable[[int, int], None]
+) -> ProbeThreads:
     """Measure each probe on its number of threads, round after round; the first round does not count."""
-    crew = Crew(max(probes), max(probe.n_bytes for group in probes.values() for probe in group))
+    team = ProbeThreads(max(probes), max(probe.n_bytes for group in probes.values() for probe in group))
     try:
         for group in probes.values():
             for probe in group:
-                crew.calibrate(probe, least_s)
+                team.calibrate(probe, least_s)
         for number in range(rounds + 1):
             for n_threads, group in probes.items():
                 for probe in group:
-                    rate = crew.rate(probe, n_threads)
+                    rate = team.rate(probe, n_threads)
                     if number > 0:
                         probe.rates.append(rate)
             progress(number + 1, rounds + 1)
     finally:
-        crew.close()
-    return crew
+        team.close()
+    return team

@@ -70,7 +70,7 @@ class Probe:
     rates: list[float] = field(default_factory=list)
 
 
-class Crew:
+class ProbeThreads:
     """Threads, each with memory of its own, that run a probe at the same time; not pinned, like the threads of a run.
 
     A measurement during which a thread was without a core is made again, up to `MOST_TRIES` times and `patience_s` in all.

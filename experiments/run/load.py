@@ -126,7 +126,7 @@ def _load_inputs(
 ) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
     """Return this process's instances, their ids, and how many all processes have."""
 
-    def own(n: int) -> NDArray[np.int64]:
+    def rows_of_process(n: int) -> NDArray[np.int64]:
         hashed, buckets = hashes_rows(config.partition.hashing), config.partition.buckets
         return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
 
@@ -134,7 +134,7 @@ def _load_inputs(
         from sparsednn.data.files import read_inputs
 
         rows = read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
-        ids = own(rows.shape[0])
+        ids = rows_of_process(rows.shape[0])
         own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], config.neurons)
         return own_rows, ids, rows.shape[0]
     n_instances = config.instances or N_INSTANCES
@@ -144,5 +144,5 @@ def _load_inputs(
         if comm.node_rank == 0:
             challenge_inputs(config.neurons, 1, progress=progress)
         comm.barrier()
-    ids = own(n_instances)
+    ids = rows_of_process(n_instances)
     return challenge_inputs(config.neurons, n_instances, ids=ids, progress=progress), ids, n_instances

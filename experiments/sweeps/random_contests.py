@@ -97,7 +97,7 @@ def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -
     for number, spec in enumerate(family):
         contest = random_contest(spec, TOY_MULTIPLY_ADDS if toy else MULTIPLY_ADDS)
         try:
-            contests.append(measured(contest, contestants, config.repeats))
+            contests.append(measure_contest(contest, contestants, config.repeats))
         except WrongResultError as error:
             failed.append(str(error))
         progress(number + 1, len(family))
@@ -111,7 +111,7 @@ def random_contest(spec: RandomNetwork, work: float) -> Contest:
     return Contest(spec.name, network, spec.inputs(spec.n_instances or enough))
 
 
-def measured(contest: Contest, contestants: Mapping[str, Options], rounds: int) -> dict[str, Any]:
+def measure_contest(contest: Contest, contestants: Mapping[str, Options], rounds: int) -> dict[str, Any]:
     """Check all contestants, then run them in turn, `rounds` times and once before to warm up.
 
     Raises

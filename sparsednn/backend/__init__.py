@@ -39,8 +39,8 @@ from sparsednn.backend.shared_memory import (
     STOP_FLAG,
     WORK,
     Control,
-    Crew,
     Outcome,
+    Team,
 )
 from sparsednn.errors import DeviceError
 
@@ -60,7 +60,6 @@ __all__ = [
     "Control",
     "CostKind",
     "CostedBackend",
-    "Crew",
     "DeviceBackend",
     "DeviceError",
     "DeviceUse",
@@ -75,6 +74,7 @@ __all__ = [
     "ProfilingBackend",
     "RunSize",
     "SizedBackend",
+    "Team",
     "UsedDevice",
     "backend_names",
     "kernel_name",

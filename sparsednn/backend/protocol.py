@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend.description import PlanDescription
-from sparsednn.backend.shared_memory import Control, Crew, Outcome
+from sparsednn.backend.shared_memory import Control, Outcome, Team
 from sparsednn.network import Network
 from sparsednn.options.fields import declarations, documented, rule_of, text
 from sparsednn.options.groups import BackendOptions, OptimizeOptions
@@ -66,7 +66,7 @@ class GroupResult:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Carries out inference. A plan may be used by several crews at once, a group by one at a time."""
+    """Carries out inference. A plan may be used by several teams at once, a group by one at a time."""
 
     name: str
     kernels: Mapping[str, str]
@@ -102,11 +102,11 @@ class Backend(Protocol):
         A worker has one group open at a time. `output` says that `close` will be asked for the last activations.
         """
 
-    def run(self, plan: Any, group: Any, control: Control, crew: Crew, member: int) -> Outcome:
-        """Run the group on from where it is; every member of the crew makes this call, and all return at the same layer
+    def run(self, plan: Any, group: Any, control: Control, team: Team, member: int) -> Outcome:
+        """Run the group on from where it is; every member of the team makes this call, and all return at the same layer
         boundary.
 
-        A crew that has just begun takes at least one step before it returns because its leader was called.
+        A team that has just begun takes at least one step before it returns because its leader was called.
         """
 
     def close(self, plan: Any, group: Any) -> GroupResult:

@@ -27,7 +27,7 @@ DONE, SCORE, WORK = range(3)
 current row group (mean over its rows where these go different ways); multiply-adds that its next layer is expected to take."""
 
 ARRIVED, MEETINGS, STEP, FIRST_MEMBER = 0, LINE, 2 * LINE, 3 * LINE
-"""Where lines of `Crew.shared` begin: how many members have arrived at a meeting; how many meetings were held; what the leader
+"""Where lines of `Team.shared` begin: how many members have arrived at a meeting; how many meetings were held; what the leader
 has decided; and the lines of the members, one after the other."""
 
 FIGURE, MULTIPLY_ADDS, MEET_NS, FROM, TO, LAYER_OPS = range(6)
@@ -35,7 +35,7 @@ FIGURE, MULTIPLY_ADDS, MEET_NS, FROM, TO, LAYER_OPS = range(6)
 others; its first row and the one after its last; multiply-adds of the current layer."""
 
 N_LOGGED, FIRST_LOGGED = 0, 1
-"""Entries of a member's line of `Crew.logs`: how many waits follow; start of the first, its end, start of the second, ..."""
+"""Entries of a member's line of `Team.logs`: how many waits follow; start of the first, its end, start of the second, ..."""
 
 
 class Outcome(Enum):
@@ -57,7 +57,7 @@ class Control:
     calls : int64 array, shape (n_workers, LINE)
         Column `CALL`.
     progress : int64 array, shape (n_workers, LINE)
-        Columns `DONE`, `SCORE` and `WORK`, of each worker that runs a row group or leads a crew.
+        Columns `DONE`, `SCORE` and `WORK`, of each worker that runs a row group or leads a team.
     """
 
     flags: NDArray[np.int64]
@@ -90,7 +90,7 @@ class Control:
         return bool(self.calls[worker, CALL])
 
     def must_leave(self, leader: int, score: int, *, fresh: bool) -> Outcome | None:
-        """Return why a crew has to leave at a layer boundary: `STOPPED`, `CALLED`, or None if it goes on.
+        """Return why a team has to leave at a layer boundary: `STOPPED`, `CALLED`, or None if it goes on.
 
         For backends in Python; compiled kernels have the same rule (`backends.numba_cpu.kernels.team.must_leave`).
 
@@ -100,7 +100,7 @@ class Control:
         score : int
             Layers of the row group that are finished.
         fresh : bool
-            The crew has taken no step yet: it is not called away, so that it gets on however often it is called.
+            The team has taken no step yet: it is not called away, so that it gets on however often it is called.
         """
         if self.stop_requested():
             return Outcome.STOPPED
@@ -109,14 +109,14 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class Team:
     """The workers that run one row group: one, or a team that splits each layer. The first one leads.
 
     Attributes
     ----------
     workers : tuple of int
     shared : int64 array, shape (FIRST_MEMBER + n_members * LINE,)
-        Zeroed memory of the crew's own, used by the backend for meetings. Fresh for every crew.
+        Zeroed memory of the team's own, used by the backend for meetings. Fresh for every team.
     spins : int
         How often a member that waits for others is to look again before it lets another thread have its core.
     logs : int64 array, shape (n_members, FIRST_LOGGED + 2 * n)
@@ -129,13 +129,13 @@ class Crew:
     logs: NDArray[np.int64]
 
     @classmethod
-    def of(cls, workers: tuple[int, ...], spins: int = 0, log: int = 0) -> Crew:
+    def of(cls, workers: tuple[int, ...], spins: int = 0, log: int = 0) -> Team:
         """Make one with room to log `log` waits for each member."""
         n = len(workers)
         shared, logs = np.zeros(FIRST_MEMBER + n * LINE, np.int64), np.zeros((n, FIRST_LOGGED + 2 * log), np.int64)
         return cls(workers, shared, spins, logs)
 
-    def figure(self, member: int, entry: int) -> int:
+    def counter(self, member: int, entry: int) -> int:
         """Return what a member has counted: `MULTIPLY_ADDS` or `MEET_NS` (time spent on waiting for the others)."""
         return int(self.shared[FIRST_MEMBER + LINE * member + entry])
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import csr_of
 from sparsednn.comm.base import NodeError
-from sparsednn.comm.sharing import ALIGNMENT, Packed, place, starts_of
+from sparsednn.comm.sharing import ALIGNMENT, PickledPlan, place, starts_of
 from sparsednn.errors import MissingPackageError
 from sparsednn.system.memory import shared_memory_bytes
 
@@ -123,7 +123,7 @@ class MpiCommunicator:
         """See `Communicator.share`."""
         if self.node_size == 1:
             return make()
-        packed = Packed(make()) if self.node_rank == 0 else None
+        packed = PickledPlan(make()) if self.node_rank == 0 else None
         _patiently(self._node.Ibarrier())
         told = (packed.data, packed.sizes, place(packed.n_bytes, self.node_size)) if packed is not None else None
         data, sizes, where = self._node.bcast(told)

@@ -23,7 +23,7 @@ LEFT_TO_MPI_BYTES = 8 * 2**20
 """Of shared memory, for messages: MPI libraries take some when processes first talk to each other."""
 
 
-class Packed:
+class PickledPlan:
     """A value, pickled.
 
     Attributes
@@ -73,14 +73,14 @@ def starts_of(sizes: Iterable[int]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArrayPlace:
     """Where arrays go: into shared memory or, as copies, into each process; or why they can be in neither."""
 
     shared: bool
     refusal: str | None = None
 
 
-def place(n_bytes: int, n_processes: int) -> Place:
+def place(n_bytes: int, n_processes: int) -> ArrayPlace:
     """Find room for what the processes of a node share, on the first of them, which has it in memory of its own.
 
     Where shared memory has no room, as in a container, each process gets a copy: results are the same.
@@ -89,13 +89,13 @@ def place(n_bytes: int, n_processes: int) -> Place:
     shared = n_bytes + ALIGNMENT + LEFT_TO_MPI_BYTES <= room
     needed, available = n_bytes if shared else (n_processes - 1) * n_bytes, memory.available_bytes()
     if needed + memory.KEEP_FREE_BYTES <= available:
-        return Place(shared)
+        return ArrayPlace(shared)
     if shared:
         way_out = "use fewer layers, or one process"
-        return Place(shared, memory.shortage(needed, available, "the network shared by a node's processes", way_out))
+        return ArrayPlace(shared, memory.shortage(needed, available, "the network shared by a node's processes", way_out))
     what = (
         f"{folder} has room for {room / GB:.2f} GB, too little for the network shared by {n_processes} processes "
         f"({n_bytes / GB:.2f} GB), and a copy of it in each (share_network=false)"
     )
     way_out = f"make {folder} larger (docker run --shm-size=SIZE), or use fewer processes or layers"
-    return Place(shared, memory.shortage(needed, available, what, way_out))
+    return ArrayPlace(shared, memory.shortage(needed, available, what, way_out))

@@ -14,19 +14,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arguments.arrays import csr_of
 from sparsednn.backend import DONE, Backend, Control
-from sparsednn.comm import Communicator
 from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
+from sparsednn.execution.layer_ranges import LayerRange, rebalanced
 from sparsednn.execution.options import InferOptions
 from sparsednn.execution.row_groups import FinishedGroup, RowGroups
 from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
-from sparsednn.network import Network
 from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerFigures, WorkerTimes
-from sparsednn.rows.distribution import Share, initial_rows, redistribute
+from sparsednn.rows.distribution import Share
 from sparsednn.rows.partition import RowGroup, split_evenly
 from sparsednn.schedulers import Job, Scheduler
 from sparsednn.system.cores import worker_domains
@@ -34,25 +32,8 @@ from sparsednn.system.json_fields import declared
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Some of the layers, in a kernel's layout.
-
-    Attributes
-    ----------
-    n_layers : int
-    plan : the backend's own
-    zeros_stay : bool
-        An instance that is all zero after these layers is so after the last one.
-    """
-
-    n_layers: int
-    plan: Any
-    zeros_stay: bool
-
-
 @dataclass(slots=True)
-class Run:
+class Repeat:
     """One repeat.
 
     Attributes
@@ -102,7 +83,7 @@ class Inference:
     Parameters
     ----------
     backend : Backend
-    stages : list of Stage
+    stages : list of LayerRange
         One, or two where the rows are balanced between them.
     scheduler : Scheduler
     share : Share
@@ -113,7 +94,7 @@ class Inference:
     """
 
     def __init__(
-        self, backend: Backend, stages: list[Stage], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
+        self, backend: Backend, stages: list[LayerRange], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
         output: bool, options: InferOptions,
     ) -> None:  # fmt: skip
         self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
@@ -127,8 +108,8 @@ class Inference:
             n_workers, options.cluster.pin, override=options.cluster.numa_domains, first_core=first_core
         )
 
-    def run(self) -> Run:
-        """Run it once; the clock is on from the input in memory until the categories are known. Collective.
+    def run(self) -> Repeat:
+        """Repeat it once; the clock is on from the input in memory until the categories are known. Collective.
 
         Raises
         ------
@@ -147,14 +128,16 @@ class Inference:
         processes = comm.gather(self._report(done, own_s, seconds))
         output = self._all_output(done.finished) if self.output else None
         mine = processes if processes is not None else [self._report(done, own_s, seconds)]
-        return Run(comm.broadcast(seconds), np.sort(np.concatenate(gathered)), output, mine)
+        return Repeat(comm.broadcast(seconds), np.sort(np.concatenate(gathered)), output, mine)
 
     def _run_stages(self, share: Share, groups: list[RowGroup], queues: SharedQueues | None, started_at: float) -> _Done:
         done = _Done()
         for number, stage in enumerate(self.stages):
             if number > 0:
                 begin = perf_counter()
-                share = balanced(self.options.communicator, share, done.finished, zeros_stay=self.stages[number - 1].zeros_stay)
+                share = rebalanced(
+                    self.options.communicator, share, done.finished, zeros_stay=self.stages[number - 1].zeros_stay
+                )
                 groups, queues = self._row_groups(share), None
                 done.exchange_s += perf_counter() - begin
             done.group_nnz += [float(group.nnz) for group in groups] if number == 0 else []
@@ -242,38 +225,6 @@ def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
     packed = rows[order]
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(packed.indptr.dtype)
     return sp.csr_array((packed.data, packed.indices, indptr), shape=(n, rows.shape[1]))
-
-
-def balanced(comm: Communicator, share: Share, finished: list[FinishedGroup], *, zeros_stay: bool) -> Share:
-    """Give each process equally many of the instances that are left, with the activations that they have now. Collective.
-
-    The ids of what is left are numbered anew inside, and are the old ones again in the result.
-    """
-    parts = [(group.ids, result.output) for group, result in finished]
-    width = parts[0][1].shape[1]  # type: ignore[union-attr]
-    ids = np.concatenate([ids for ids, _ in parts])
-    rows = sp.csr_array(sp.vstack([output for _, output in parts], format="csr", dtype=np.float32))
-    kept = np.flatnonzero(np.diff(rows.indptr) > 0) if zeros_stay else np.arange(len(ids))
-    kept = kept[np.argsort(ids[kept])]
-    ids, left = ids[kept], sp.csr_array(rows[kept])
-    left.sort_indices()
-    left = csr_of(left.indptr, left.indices, left.data, width)
-    everybodys = np.sort(np.concatenate(comm.all_gather(ids)))
-    numbers = np.searchsorted(everybodys, ids).astype(np.int64)
-    n = len(everybodys)
-    here = Share(left, numbers, np.arange(len(ids), dtype=np.int64), n)
-    there = redistribute(comm, here, initial_rows(n, comm.size, hashed=False, buckets=1))
-    return Share(there.rows, everybodys[there.ids], there.order, share.n_instances)
-
-
-def stages_of(network: Network, rebalance_after: int | None, prepare: Callable[[Network], Any]) -> list[Stage]:
-    """Prepare the network in one piece, or in two where the rows are balanced in between."""
-    n_layers = len(network.layers)
-    if rebalance_after is None or rebalance_after >= n_layers:
-        return [Stage(n_layers, prepare(network), zeros_stay=True)]
-    stay = bool(network.zero_rows_stay_zero()[rebalance_after])
-    halves = (network.layers[:rebalance_after], network.layers[rebalance_after:])
-    return [Stage(len(half), prepare(Network.from_layers(half, network.bias_on)), stay) for half in halves]
 
 
 def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:

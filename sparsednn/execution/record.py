@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sparsednn.execution.prepared_run import Inference, Run
+from sparsednn.execution.prepared_run import Inference, Repeat
 from sparsednn.network import Network
 from sparsednn.results.measures import balance, rates, worker_records
 from sparsednn.results.record import AutoChoice, MeasuredRun, MeasuredSeconds, ProcessRecord
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sparsednn.results.trace import Trace
 
 
-def process_records(run: Run, load_s: float) -> list[ProcessRecord]:
+def process_records(run: Repeat, load_s: float) -> list[ProcessRecord]:
     """Return what each process did, by rank; `load_s` is what loading took so far."""
     names = [one.name for one in declared(ProcessRecord)]
     return [ProcessRecord(**{name: one[name] for name in names if name in one}, load_s=load_s) for one in run.processes]
 
 
-def trace_of(job: Inference, run: Run) -> Trace | None:
+def trace_of(job: Inference, run: Repeat) -> Trace | None:
     """Return what each worker did when, if the run was traced; on rank 0 those of all processes."""
     if not job.options.run.trace:
         return None
@@ -35,7 +35,7 @@ def trace_of(job: Inference, run: Run) -> Trace | None:
 
 
 def record_of(
-    job: Inference, network: Network, run: Run, seconds: Mapping[str, Any], n_threads: int, layer_nnz: float,
+    job: Inference, network: Network, run: Repeat, seconds: Mapping[str, Any], n_threads: int, layer_nnz: float,
     auto: AutoChoice | None,
 ) -> MeasuredRun:  # fmt: skip
     """Return the part of a record that does not depend on where the data came from."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, Crew, GroupResult, Outcome
+from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, GroupResult, Outcome, Team
 from sparsednn.execution.base import Report
 from sparsednn.execution.shared_queues import SharedQueues
 from sparsednn.rows.partition import RowGroup
@@ -29,7 +29,7 @@ class FinishedGroup(NamedTuple):
 class RowGroups:
     """The row groups that one process runs, by number: opened on the backend's plan when first run, closed when through.
 
-    This is all that an executor sees of rows, plan and backend. Threads may call it at once, but one crew at a time
+    This is all that an executor sees of rows, plan and backend. Threads may call it at once, but one team at a time
     runs a row group.
 
     Parameters
@@ -48,7 +48,7 @@ class RowGroups:
     queues : SharedQueues, optional
         The queues of all processes, if they take from each other: then only what has been taken is run here.
     trace : bool
-        Whether the waits of a crew's members are logged.
+        Whether the waits of a team's members are logged.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class RowGroups:
         self._results: dict[int, GroupResult] = {}
         self._lock = threading.Lock()
 
-    def crew(self, workers: tuple[int, ...]) -> Crew:
-        """Return a new crew of one or more workers; the first one leads."""
-        return Crew.of(workers, self._spins, self._log if len(workers) > 1 else 0)
+    def team(self, workers: tuple[int, ...]) -> Team:
+        """Return a new team of one or more workers; the first one leads."""
+        return Team.of(workers, self._spins, self._log if len(workers) > 1 else 0)
 
     def open(self, worker: int, row_group: int) -> None:
-        """Get a row group ready in the memory of `worker`, if it is not yet; before any crew runs it."""
+        """Get a row group ready in the memory of `worker`, if it is not yet; before any team runs it."""
         if row_group not in self._open:
             group = self._groups[row_group]
             self._open[row_group] = self._backend.open(self._plan, group.inputs, group.rows, worker, output=self._output)
@@ -91,11 +91,11 @@ class RowGroups:
             self._expected.add(number)
         return number
 
-    def run(self, row_group: int, crew: Crew, member: int) -> Report:
-        """Take a row group on from where it is, as one member of its crew, until it is through or the crew has to leave."""
-        group, leader = self._open[row_group], crew.workers[0]
+    def run(self, row_group: int, team: Team, member: int) -> Report:
+        """Take a row group on from where it is, as one member of its team, until it is through or the team has to leave."""
+        group, leader = self._open[row_group], team.workers[0]
         first_layer = int(self._control.progress[leader, SCORE])
-        outcome = self._backend.run(self._plan, group, self._control, crew, member)
+        outcome = self._backend.run(self._plan, group, self._control, team, member)
         if outcome is Outcome.THROUGH and member == 0:
             self._results[row_group] = self._backend.close(self._plan, self._open.pop(row_group))
         last_layer = self._n_layers if outcome is Outcome.THROUGH else int(self._control.progress[leader, SCORE])
@@ -103,9 +103,9 @@ class RowGroups:
             outcome,
             first_layer=first_layer,
             last_layer=last_layer,
-            multiply_adds=crew.figure(member, MULTIPLY_ADDS),
-            meet_s=crew.figure(member, MEET_NS) * 1e-9,
-            waits=crew.waits(member),
+            multiply_adds=team.counter(member, MULTIPLY_ADDS),
+            meet_s=team.counter(member, MEET_NS) * 1e-9,
+            waits=team.waits(member),
         )
 
     def call(self, worker: int, from_layer: int) -> None:

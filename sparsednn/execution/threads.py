@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import NamedTuple
 
-from sparsednn.backend import Crew, Outcome
+from sparsednn.backend import Outcome, Team
 from sparsednn.execution.base import Report, Timeline
 from sparsednn.execution.row_groups import RowGroups
 from sparsednn.execution.worker_log import Stretch, WorkerLog
@@ -20,6 +20,7 @@ from sparsednn.schedulers.base import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
@@ -28,7 +29,6 @@ from sparsednn.schedulers.base import (
     Stop,
     Take,
     Taken,
-    Team,
 )
 from sparsednn.system.cores import pinning_order
 
@@ -70,7 +70,7 @@ class ThreadExecutor:
         cores = pinning_order(self.first_core) if self.pin else []
         logs = [WorkerLog(self.process, worker, trace=self.trace) for worker in range(self.n_workers)]
         scheduler.start(job)
-        run = _Run(scheduler, tasks, logs, cores)
+        run = _ThreadRun(scheduler, tasks, logs, cores)
         _run_threads(run, watch)
         if run.error is not None:
             raise run.error
@@ -80,7 +80,7 @@ class ThreadExecutor:
         return Timeline(elapsed_s, [log.times for log in logs], [span for log in logs for span in log.spans])
 
 
-def _run_threads(run: _Run, watch: Callable[[], None] | None) -> None:
+def _run_threads(run: _ThreadRun, watch: Callable[[], None] | None) -> None:
     """Start a thread for each worker and wait until all have ended."""
     threads = [
         threading.Thread(target=run.work, args=(worker,), name=f"worker-{worker}", daemon=True)
@@ -111,10 +111,10 @@ def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
 
 
 class _Order(NamedTuple):
-    """What a worker finds in its mailbox: be this member of this crew."""
+    """What a worker finds in its mailbox: be this member of this team."""
 
     row_group: int
-    crew: Crew
+    team: Team
     member: int
 
 
@@ -124,7 +124,7 @@ class _Errand(NamedTuple):
     process: int
 
 
-class _Run:
+class _ThreadRun:
     """The state of one run: a lock for decisions, and a mailbox for each worker."""
 
     def __init__(self, scheduler: Scheduler, tasks: RowGroups, logs: Sequence[WorkerLog], cores: list[int]) -> None:
@@ -186,19 +186,19 @@ class _Run:
         return Taken(worker, process, row_group)
 
     def _carry_out(self, worker: int, order: _Order) -> Report:
-        """Run a row group as a member of a crew; the leader gets it ready first, and only then calls the others."""
+        """Run a row group as a member of a team; the leader gets it ready first, and only then calls the others."""
         start_s = self.now()
         if order.member == 0:
             self.tasks.open(worker, order.row_group)
-            for member, other in enumerate(order.crew.workers[1:], start=1):
-                self._mailboxes[other].put(_Order(order.row_group, order.crew, member))
-        report = self.tasks.run(order.row_group, order.crew, order.member)
+            for member, other in enumerate(order.team.workers[1:], start=1):
+                self._mailboxes[other].put(_Order(order.row_group, order.team, member))
+        report = self.tasks.run(order.row_group, order.team, order.member)
         self.logs[worker].ran(self._stretch(order, report, start_s, self.now()))
         return report
 
     def _stretch(self, order: _Order, report: Report, start_s: float, stop_s: float) -> Stretch:
         return Stretch(
-            len(order.crew.workers), order.row_group, report.first_layer, report.last_layer, report.multiply_adds,
+            len(order.team.workers), order.row_group, report.first_layer, report.last_layer, report.multiply_adds,
             start_s, stop_s, busy_s=stop_s - start_s - report.meet_s, meet_s=report.meet_s,
             waits=[(since - self._started_at, until - self._started_at) for since, until in report.waits],
         )  # fmt: skip
@@ -218,9 +218,9 @@ class _Run:
     def _hand_out(self, action: Action) -> None:
         match action:
             case Run(worker, row_group):
-                self._mailboxes[worker].put(_Order(row_group, self.tasks.crew((worker,)), 0))
-            case Team(row_group, members):
-                self._mailboxes[members[0]].put(_Order(row_group, self.tasks.crew(members), 0))
+                self._mailboxes[worker].put(_Order(row_group, self.tasks.team((worker,)), 0))
+            case FormTeam(row_group, members):
+                self._mailboxes[members[0]].put(_Order(row_group, self.tasks.team(members), 0))
             case Call(worker, from_layer):
                 self.tasks.call(worker, from_layer)
             case Dismiss(worker):

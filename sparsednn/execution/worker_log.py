@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerTimes
-from sparsednn.schedulers.base import Action, Boundary, Event, Team
+from sparsednn.schedulers.base import Action, Boundary, Event, FormTeam
 
 
 class Stretch(NamedTuple):
-    """What one member of a crew did in one go: layers ``first_layer .. last_layer`` of a row group.
+    """What one member of a team did in one go: layers ``first_layer .. last_layer`` of a row group.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class WorkerLog:
         if not isinstance(event, Boundary):
             self.times.enlist_s += done_s - granted_s
             return
-        if any(isinstance(action, Team) and len(action.members) > self._team_size for action in actions):
+        if any(isinstance(action, FormTeam) and len(action.members) > self._team_size for action in actions):
             self.times.recruit_s += done_s - granted_s
         else:
             self.times.probe_s += done_s - granted_s

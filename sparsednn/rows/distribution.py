@@ -38,7 +38,7 @@ class Share(NamedTuple):
     n_instances: int
 
 
-def loaded(comm: Communicator, rows: sp.csr_array, ids: Ids | None) -> Share:
+def loaded_share(comm: Communicator, rows: sp.csr_array, ids: Ids | None) -> Share:
     """Return the rows that this process has loaded; without ids, processes have one part after the other, by rank.
 
     Raises

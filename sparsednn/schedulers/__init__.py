@@ -10,6 +10,7 @@ from sparsednn.schedulers.base import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
@@ -18,7 +19,6 @@ from sparsednn.schedulers.base import (
     Stop,
     Take,
     Taken,
-    Team,
 )
 from sparsednn.schedulers.data import DataScheduler
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
@@ -37,6 +37,7 @@ __all__ = [
     "Dismiss",
     "Event",
     "Finished",
+    "FormTeam",
     "Job",
     "Run",
     "Scheduler",
@@ -46,7 +47,6 @@ __all__ = [
     "Stop",
     "Take",
     "Taken",
-    "Team",
 ]
 
 AUTO = "auto"

@@ -74,7 +74,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class FormTeam:
     """The members take a row group on together, from where it is to the last layer; the first one leads.
 
     They split the columns (with CSR activations: the rows) of each layer.
@@ -121,7 +121,7 @@ class Take:
     process: int
 
 
-Action = Run | Team | Call | Dismiss | Sleep | Stop | Take
+Action = Run | FormTeam | Call | Dismiss | Sleep | Stop | Take
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from sparsednn.schedulers.base import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
@@ -32,7 +33,6 @@ from sparsednn.schedulers.base import (
     Started,
     Stop,
     Taken,
-    Team,
     require,
 )
 
@@ -107,7 +107,7 @@ class DataThenModelScheduler(Scheduler):
                 members = self._recruit(event)
                 if len(members) == 1:
                     return [Run(worker, row_group), *self._call_or_dismiss()]
-                return [Team(row_group, members), *self._call_or_dismiss()]
+                return [FormTeam(row_group, members), *self._call_or_dismiss()]
 
     def _enlist(self, members: tuple[int, ...]) -> list[Action]:
         """All members become idle; when everybody is, all stop."""

@@ -10,13 +10,13 @@ from sparsednn.schedulers.base import (
     Boundary,
     Event,
     Finished,
+    FormTeam,
     Job,
     Scheduler,
     Sleep,
     Started,
     Stop,
     Taken,
-    Team,
     require,
 )
 
@@ -51,13 +51,13 @@ class ModelScheduler(Scheduler):
                 self.ready.add(worker)
                 if len(self.ready) < self.n_workers:
                     return [Sleep(worker)]
-                return [Team(0, tuple(range(self.n_workers)))]
+                return [FormTeam(0, tuple(range(self.n_workers)))]
             case Taken():  # only if somebody has asked for that
                 return []
             case Finished():
                 return [Stop(worker) for worker in range(self.n_workers)]
             case Boundary():  # only if somebody called it
-                return [Team(0, tuple(range(self.n_workers)))]
+                return [FormTeam(0, tuple(range(self.n_workers)))]
 
     def validate(self) -> None:
         """See `Scheduler.validate`."""

@@ -102,7 +102,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SchedulingChoice:
     """How a run is to be scheduled.
 
     Attributes
@@ -184,7 +184,7 @@ class ClusterSimulator:
         self._slowdown = model.slowdown(kind, n_workers, n_cores, cluster.processes_per_node)
         self._domains = worker_domains(n_workers, False, cluster.numa_domains)
 
-    def run(self, plan: Plan, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
+    def run(self, plan: SchedulingChoice, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
         """Run all processes; deterministic. With `traffic`, estimate that of the one that has the most to do."""
         n_groups = SCHEDULERS[plan.scheduler](plan.options).n_row_groups(self.cluster.n_workers)
         shares = self._split(plan, n_groups)
@@ -206,13 +206,15 @@ class ClusterSimulator:
             moved = self._traffic(busiest, plan, works[own], costs[own])
         return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition, moved)
 
-    def _traffic(self, process: int, plan: Plan, works: Sequence[GroupWork], costs: Sequence[GroupCosts]) -> Traffic:
+    def _traffic(
+        self, process: int, plan: SchedulingChoice, works: Sequence[GroupWork], costs: Sequence[GroupCosts]
+    ) -> Traffic:
         """Run a process again, for what it did when; it has its share of its node's cache."""
         spans = self._run_process(process, plan, costs, True).spans
         llc_bytes = self.model.calibration.value("assumed", "llc_bytes") / self.cluster.processes_per_node
         return estimate(process, spans, works, costs, llc_bytes)
 
-    def _split(self, plan: Plan, n_groups: int) -> list[list[NDArray[np.int64]]]:
+    def _split(self, plan: SchedulingChoice, n_groups: int) -> list[list[NDArray[np.int64]]]:
         """Contiguous rows for each process, and of these for each of its row groups."""
         n_rows = self.profile.n_instances
         first = alive_first(self.profile.alive_at_end(), n_rows) if plan.row_order == "alive_first" else None
@@ -221,7 +223,7 @@ class ClusterSimulator:
         )  # fmt: skip
         return [[np.sort(rows[a:b]) for a, b in pairwise(even_bounds(len(rows), n_groups))] for rows in shares]
 
-    def _run_process(self, process: int, plan: Plan, costs: Sequence[GroupCosts], trace: bool) -> Timeline:
+    def _run_process(self, process: int, plan: SchedulingChoice, costs: Sequence[GroupCosts], trace: bool) -> Timeline:
         cluster, node = self.cluster, process // self.cluster.processes_per_node
         if cluster.noisy_node is not None and node == cluster.nodes - 1:
             rng = np.random.default_rng([cluster.seed, process])

@@ -14,16 +14,16 @@ from sparsednn.schedulers.base import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
     Sleep,
     Started,
     Stop,
-    Team,
 )
 from sparsednn.simulator.clock import VirtualTime
-from sparsednn.simulator.crew import VirtualCrew
+from sparsednn.simulator.team import VirtualTeam
 from sparsednn.simulator.work import GroupCosts, Overheads
 
 ORDERS, REPORTS, DECISIONS = range(3)
@@ -93,7 +93,7 @@ class SimulatedExecutor:
             If the scheduler leaves workers asleep or row groups unfinished when nothing is left to happen.
         """
         scheduler.start(job)
-        run = _Run(self, scheduler, job, costs)
+        run = _VirtualRun(self, scheduler, job, costs)
         run.time.run()
         run.check()
         elapsed_s = run.ended_s
@@ -102,11 +102,11 @@ class SimulatedExecutor:
         return Timeline(elapsed_s, [log.times for log in run.logs], [span for log in run.logs for span in log.spans])
 
 
-_Order = VirtualCrew | None
-"""What a worker finds in its mailbox: be a member of this crew; None: stop."""
+_Order = VirtualTeam | None
+"""What a worker finds in its mailbox: be a member of this team; None: stop."""
 
 
-class _Run:
+class _VirtualRun:
     """The state of one run: what each worker does, who is called, and when the lock is free."""
 
     def __init__(self, executor: SimulatedExecutor, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts]) -> None:
@@ -116,7 +116,7 @@ class _Run:
         self.logs = [WorkerLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
         self.layers = [0] * job.n_row_groups
         self.scores = [0] * n
-        self.crews: list[VirtualCrew | None] = [None] * n
+        self.teams: list[VirtualTeam | None] = [None] * n
         self.deciding = [True] * n
         self.stopped = [False] * n
         self.calls: dict[int, int] = {}
@@ -155,9 +155,9 @@ class _Run:
         for action in actions:
             match action:
                 case Run(worker, row_group):
-                    self.send(worker, VirtualCrew(row_group, (worker,)), awake=worker == decider)
-                case Team(row_group, members):
-                    self.send(members[0], VirtualCrew(row_group, members), awake=members[0] == decider)
+                    self.send(worker, VirtualTeam(row_group, (worker,)), awake=worker == decider)
+                case FormTeam(row_group, members):
+                    self.send(members[0], VirtualTeam(row_group, members), awake=members[0] == decider)
                 case Stop(worker):
                     self.send(worker, None, awake=worker == decider)
                 case Sleep(worker):
@@ -183,60 +183,60 @@ class _Run:
     def read_mail(self, worker: int) -> None:
         """A worker that has nothing to do takes its next order."""
         mailbox = self.mailboxes[worker]
-        if not mailbox or self.deciding[worker] or self.crews[worker] is not None or self.stopped[worker]:
+        if not mailbox or self.deciding[worker] or self.teams[worker] is not None or self.stopped[worker]:
             return
-        crew = mailbox.popleft()
-        self.logs[worker].woken(self.time.now_s, joins=crew is not None and crew.members[0] != worker)
-        if crew is None:
+        team = mailbox.popleft()
+        self.logs[worker].woken(self.time.now_s, joins=team is not None and team.members[0] != worker)
+        if team is None:
             self.stopped[worker], self.ended_s = True, self.time.now_s
             return
-        self.crews[worker] = crew
-        crew.joined_s[worker] = self.time.now_s
-        if worker == crew.members[0]:
-            for other in crew.members[1:]:
-                self.send(other, crew, awake=False)
-        if len(crew.joined_s) == len(crew.members):
-            self.begin(crew)
+        self.teams[worker] = team
+        team.joined_s[worker] = self.time.now_s
+        if worker == team.members[0]:
+            for other in team.members[1:]:
+                self.send(other, team, awake=False)
+        if len(team.joined_s) == len(team.members):
+            self.begin(team)
 
-    def begin(self, crew: VirtualCrew) -> None:
+    def begin(self, team: VirtualTeam) -> None:
         """All members are there and the row group goes on."""
-        speeds = [self.speeds[member] for member in crew.members]
+        speeds = [self.speeds[member] for member in team.members]
         barrier_s = float(self.overheads.barrier_s[len(speeds)])
-        crew.begin(self.costs[crew.row_group], self.layers[crew.row_group], speeds, barrier_s, self.time)
-        self.time.activate(len(crew.members))
-        self.plan_exit(crew.members[0])
+        team.begin(self.costs[team.row_group], self.layers[team.row_group], speeds, barrier_s, self.time)
+        self.time.activate(len(team.members))
+        self.plan_exit(team.members[0])
 
     def plan_exit(self, leader: int) -> None:
-        """Find out where the leader's crew will leave: at the end, or at a layer boundary if the leader is called."""
-        crew = self.crews[leader]
-        if crew is None or not crew.running or crew.members[0] != leader:
+        """Find out where the leader's team will leave: at the end, or at a layer boundary if the leader is called."""
+        team = self.teams[leader]
+        if team is None or not team.running or team.members[0] != leader:
             return
-        exit_s = crew.plan_exit(self.calls.get(leader), self.time.work_s)
-        self.time.after_work(exit_s, REPORTS, leader, self.leave, crew, crew.n_plans)
+        exit_s = team.plan_exit(self.calls.get(leader), self.time.work_s)
+        self.time.after_work(exit_s, REPORTS, leader, self.leave, team, team.n_plans)
 
-    def leave(self, crew: VirtualCrew, plan: int) -> None:
-        """The crew leaves its row group, unless it has planned anew since; its leader reports."""
-        if plan != crew.n_plans:
+    def leave(self, team: VirtualTeam, plan: int) -> None:
+        """The team leaves its row group, unless it has planned anew since; its leader reports."""
+        if plan != team.n_plans:
             return
-        leader, group, now_s = crew.members[0], crew.row_group, self.time.now_s
-        self.scores[leader] = self.layers[group] = crew.exit_layer
-        self.time.activate(-len(crew.members))
-        for member, stretch in zip(crew.members, crew.end(now_s), strict=True):
+        leader, group, now_s = team.members[0], team.row_group, self.time.now_s
+        self.scores[leader] = self.layers[group] = team.exit_layer
+        self.time.activate(-len(team.members))
+        for member, stretch in zip(team.members, team.end(now_s), strict=True):
             self.logs[member].ran(stretch)
-            self.crews[member] = None
+            self.teams[member] = None
         self.deciding[leader] = True
-        if crew.exit_layer == self.job.n_layers:
+        if team.exit_layer == self.job.n_layers:
             self.logs[leader].times.row_groups += 1
             self.report(Finished(leader, group))
         else:
-            scores = tuple(self.score(worker) for worker in range(len(self.crews)))
-            self.report(Boundary(leader, group, scores, int(self.costs[group].step_work[crew.exit_layer])))
-        for member in crew.members[1:]:
+            scores = tuple(self.score(worker) for worker in range(len(self.teams)))
+            self.report(Boundary(leader, group, scores, int(self.costs[group].step_work[team.exit_layer])))
+        for member in team.members[1:]:
             self.read_mail(member)
 
     def score(self, worker: int) -> int:
         """Layers finished of the row group that a worker runs or leads, or ran or led last."""
-        crew = self.crews[worker]
-        if crew is None or not crew.running or crew.members[0] != worker:
+        team = self.teams[worker]
+        if team is None or not team.running or team.members[0] != worker:
             return self.scores[worker]
-        return crew.layer_at(self.time.work_s)
+        return team.layer_at(self.time.work_s)

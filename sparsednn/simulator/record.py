@@ -15,14 +15,14 @@ from sparsednn.network import Network
 from sparsednn.results.measures import balance, rates, worker_records
 from sparsednn.results.record import SIMULATED, AutoChoice, SimulatedCluster, SimulatedRun, SimulatedSeconds, TrafficEstimate
 from sparsednn.results.result import categories_sha256
-from sparsednn.simulator.cluster import ClusterRun, ClusterSimulator, Plan
+from sparsednn.simulator.cluster import ClusterRun, ClusterSimulator, SchedulingChoice
 from sparsednn.simulator.tuning import Choice
 from sparsednn.system.memory import peak_rss_bytes
 
 
 def simulated_record(
     network: Network, inputs: sp.csr_array, backend: Backend, described: PlanDescription, options: InferOptions,
-    simulator: ClusterSimulator, plan: Plan, run: ClusterRun, categories: NDArray[np.int64], profile_s: float,
+    simulator: ClusterSimulator, plan: SchedulingChoice, run: ClusterRun, categories: NDArray[np.int64], profile_s: float,
     choice: Choice | None,
 ) -> SimulatedRun:  # fmt: skip
     """Return the part of a record that does not depend on where the data came from; `profile_s` is what counting took."""

@@ -14,7 +14,7 @@ from sparsednn.network import Network
 from sparsednn.results.result import Result
 from sparsednn.results.trace import Trace
 from sparsednn.schedulers import AUTO, ONE_PROCESS_SCHEDULERS
-from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
+from sparsednn.simulator.cluster import Cluster, ClusterSimulator, SchedulingChoice
 from sparsednn.simulator.cost_model import calibrated_model
 from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.record import simulated_record
@@ -83,7 +83,7 @@ def simulate(
     if scheduler == AUTO:
         choice, opts = choose_for(profile, model, kind, backend.schedulers[kernel], cluster.n_workers, opts, cluster)
         scheduler = choice.scheduler
-    plan = Plan(scheduler, opts.scheduler, opts.hashes_rows, opts.partition.order, opts.partition.buckets)
+    plan = SchedulingChoice(scheduler, opts.scheduler, opts.hashes_rows, opts.partition.order, opts.partition.buckets)
     simulator = ClusterSimulator(profile, model, kind, cluster)
     run = simulator.run(plan, trace=opts.run.trace, traffic=kind.unit != "blocks")
     categories, described = profile.alive_at_end(), backend.describe(prepared)

@@ -14,7 +14,7 @@ from sparsednn.errors import OptionError
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
-from sparsednn.simulator.cluster import Cluster, ClusterSimulator, Plan
+from sparsednn.simulator.cluster import Cluster, ClusterSimulator, SchedulingChoice
 from sparsednn.simulator.cost_model import CostModel, calibrated_model
 from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.work import WorkProfile
@@ -29,7 +29,7 @@ class Choice:
 
     Attributes
     ----------
-    plan : Plan
+    plan : SchedulingChoice
         The scheduler, its options, and whether instances are hashed.
     predicted : dict of float
         Seconds predicted for each plan that was tried, by its description, simplest plans first.
@@ -37,7 +37,7 @@ class Choice:
         A sentence with the figures.
     """
 
-    plan: Plan
+    plan: SchedulingChoice
     predicted: dict[str, float]
     reason: str
 
@@ -80,7 +80,7 @@ def choose(
     cluster : Cluster, optional
         One node with a core for each thread, unless given; its `threads` is `n_threads` in any case.
     row_order, buckets
-        See `sparsednn.simulator.cluster.Plan`.
+        See `sparsednn.simulator.cluster.SchedulingChoice`.
 
     Raises
     ------
@@ -153,20 +153,20 @@ def choose_for(
     return choice, replace(options, scheduler=choice.options, partition=replace(options.partition, hashing=hashing))
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: SchedulingChoice) -> str:
     """Return what is special of a plan, in a few words."""
     words = [plan.scheduler, *(f"{name}={getattr(plan.options, name)}" for name in SCHEDULERS[plan.scheduler].tuned)]
     return " ".join([*words, "hashing=input"] if plan.hashes_rows else words)
 
 
-def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str, buckets: int) -> list[Plan]:
+def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str, buckets: int) -> list[SchedulingChoice]:
     """All plans to try, the simplest first."""
     plans = []
     for hashes_rows in (False, True):
         for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers):
             if SCHEDULERS[name].one_row_group and hashes_rows:
                 continue
-            plans += [Plan(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]
+            plans += [SchedulingChoice(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]
     return plans
 
 
@@ -176,7 +176,7 @@ def _variants(scheduler: str, options: SchedulerOptions) -> list[SchedulerOption
     return [replace(options, **dict(zip(tuned, values, strict=True))) for values in product(*tuned.values())]
 
 
-def _reason(plan: Plan, seconds: dict[str, float], n_threads: int) -> str:
+def _reason(plan: SchedulingChoice, seconds: dict[str, float], n_threads: int) -> str:
     """The choice, the best plan of each other scheduler, and how they compare."""
     chosen = describe(plan)
     best: dict[str, tuple[float, str]] = {}

@@ -186,8 +186,8 @@ class GroupCosts:
         n = min(n_members, self.n_cores)
         return 1 + (self.team_factor - 1) * 2 * (n - 1) / n
 
-    def crew_s(self, speeds: Sequence[float], barrier_s: float) -> Floats:
-        """Return how long a crew takes for each layer, its members' speeds given, the leader's first. Shape (n_layers,).
+    def team_s(self, speeds: Sequence[float], barrier_s: float) -> Floats:
+        """Return how long a team takes for each layer, its members' speeds given, the leader's first. Shape (n_layers,).
 
         A team is as slow as its slowest member, has to give each a whole number of columns, leaves some of the work to its
         leader, and meets.

@@ -161,10 +161,10 @@ def test_an_error_of_one_member_ends_the_whole_team(monkeypatch: pytest.MonkeyPa
     backend = load_backend("numba")
     run = type(backend).run
 
-    def failing(self, plan, group, control, crew, member):  # type: ignore[no-untyped-def]
+    def failing(self, plan, group, control, team, member):  # type: ignore[no-untyped-def]
         if member == 1:
             raise MemoryError("no room for an accumulator")
-        return run(self, plan, group, control, crew, member)
+        return run(self, plan, group, control, team, member)
 
     monkeypatch.setattr(type(backend), "run", failing)
     with pytest.raises(MemoryError, match="no room for an accumulator"):

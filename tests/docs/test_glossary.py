@@ -16,8 +16,9 @@ PUBLIC = ("sparsednn", "sparsednn.backend", "sparsednn.schedulers", "sparsednn.c
 CLASSES = ("sparsednn.errors", "sparsednn.options.groups")
 """Modules whose classes are."""
 
-FOUND_IN = (*PUBLIC, *CLASSES, "sparsednn.options.fields", "sparsednn.network", "sparsednn.results.trace", "sparsednn.rows.partition",
-            "sparsednn.rows.distribution", "sparsednn.results.worker_times", "sparsednn.simulator.cluster",
+FOUND_IN = (*PUBLIC, *CLASSES, "sparsednn.options.fields", "sparsednn.network", "sparsednn.results.trace",
+            "sparsednn.rows.partition", "sparsednn.rows.distribution", "sparsednn.execution.options", "sparsednn.network.layer",
+            "sparsednn.results.worker_times", "sparsednn.simulator.cluster",
             "sparsednn.simulator.cost_model", "sparsednn.simulator.simulate")  # fmt: skip
 
 

@@ -121,13 +121,13 @@ def test_a_team_and_threads_side_by_side_do_all_the_work(monkeypatch: pytest.Mon
     from sparsednn.backend import load_backend
 
     inputs = sparsednn.challenge_inputs(1024, 40)
-    job = calibration_overheads.prepared(load_backend("numba"), sparsednn.radixnet(1024, 6), KERNELS["csc_csc"], inputs, 2)
+    job = calibration_overheads.prepared_job(load_backend("numba"), sparsednn.radixnet(1024, 6), KERNELS["csc_csc"], inputs, 2)
     closed = []
     close = job.backend.close
     monkeypatch.setattr(job.backend, "close", lambda plan, group: closed.append(close(plan, group)), raising=False)
     cores = sorted(os.sched_getaffinity(0))[:2]
-    assert calibration_overheads.together(job, 40, [(0, 1)], cores).elapsed_s > 0
-    assert len(calibration_overheads.together(job, 20, [(0,), (1,)], cores).cpu_s) == 2
+    assert calibration_overheads.run_at_once(job, 40, [(0, 1)], cores).elapsed_s > 0
+    assert len(calibration_overheads.run_at_once(job, 20, [(0,), (1,)], cores).cpu_s) == 2
     assert [len(result.sums) for result in closed] == [40, 20, 20]
     full, *halves = (result.multiply_adds for result in closed)
     assert full == sum(halves) > 0

@@ -13,7 +13,7 @@ from experiments.records.point import record_from_json
 from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import CLAIMS, all_claims
-from experiments.report.collect import Run
+from experiments.report.collect import NewestRun
 from experiments.report.speed import faster_on_average, published_run, super_linear
 from experiments.report.threads import cache_use, less_synchronisation, no_contention, small_overhead, zero_movement
 from sparsednn.results.trace import Span, Trace
@@ -36,8 +36,8 @@ def point(sweep: str, seconds: float, label: str = "", **changes: Any) -> Point:
     return Point(sweep, label or f"{sweep} {changes}", (record_from_json(found, whole=False),), (Path(sweep),))
 
 
-def runs(name: str, points: Sequence[Point]) -> dict[str, Run]:
-    return {name: Run(name, name, Path(name), Points(name, False, tuple(points), ()), 0)}
+def runs(name: str, points: Sequence[Point]) -> dict[str, NewestRun]:
+    return {name: NewestRun(name, name, Path(name), Points(name, False, tuple(points), ()), 0)}
 
 
 def five(sweep: str, ratios: dict[str, float], **changes: Any) -> list[Point]:

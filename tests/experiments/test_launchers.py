@@ -12,7 +12,7 @@ import pytest
 from experiments.config import overrides
 from experiments.config.resolve import ConfigError
 from experiments.launch import outcomes
-from experiments.launch.outcomes import Outcome
+from experiments.launch.outcomes import PointOutcome
 from experiments.session import Session
 from tests.experiments.toys import CONF, record, run
 
@@ -40,7 +40,7 @@ def test_joblib_runs_experiments_and_their_errors_come_back(tmp_path: Path) -> N
 
 def test_an_outcome_tells_the_process_that_it_comes_to(tmp_path: Path) -> None:
     session = Session(CONF, 2)
-    sent = pickle.dumps(Outcome(1, tmp_path, status=1, errors=("it broke",)))
+    sent = pickle.dumps(PointOutcome(1, tmp_path, status=1, errors=("it broke",)))
     outcomes.listen(session._take)
     for _ in range(2):  # a launcher may read it again
         pickle.loads(sent)
@@ -50,7 +50,7 @@ def test_an_outcome_tells_the_process_that_it_comes_to(tmp_path: Path) -> None:
 
 def test_a_session_is_sent_without_what_it_holds() -> None:
     session = Session(CONF, 3)
-    session.outcomes[0] = Outcome(0, Path(), status=0)
+    session.outcomes[0] = PointOutcome(0, Path(), status=0)
     code = f"import pickle; s = pickle.loads({pickle.dumps(session)!r}); print(s.n_points, s.outcomes, s.conf)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"3 {{}} {CONF}\n"

@@ -14,10 +14,10 @@ import scipy.sparse as sp
 
 import sparsednn
 from experiments.config.resolve import Config, ConfigError
-from experiments.figures.random_networks import Outcome, draw, outcomes_of, verdicts
+from experiments.figures.random_networks import ContestOutcome, draw, outcomes_of, verdicts
 from experiments.records.read import read_points
 from experiments.sweeps import random_contests
-from experiments.sweeps.random_contests import OURS, Contest, WrongResultError, benchmark, check_values, measured
+from experiments.sweeps.random_contests import OURS, Contest, WrongResultError, benchmark, check_values, measure_contest
 from experiments.sweeps.random_networks import FAMILY, QUICK_FAMILY, RandomNetwork, uniform
 from tests.experiments.made_up import made_up, write_all
 
@@ -114,12 +114,12 @@ def test_other_categories_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_contests, "check_values", lambda contest, contestants: None)
     monkeypatch.setattr(sparsednn, "infer", infer)
     with pytest.raises(WrongResultError, match="small: all columns has other categories than numba"):
-        measured(contest(), OURS, rounds=1)
+        measure_contest(contest(), OURS, rounds=1)
 
 
-def outcome(**seconds: Sequence[float]) -> Outcome:
+def outcome(**seconds: Sequence[float]) -> ContestOutcome:
     of = {name.replace("_", " "): times for name, times in seconds.items()}
-    return Outcome("small", 8, ("numba", "all columns"), of, dict.fromkeys(of, 6))
+    return ContestOutcome("small", 8, ("numba", "all columns"), of, dict.fromkeys(of, 6))
 
 
 def test_where_ours_is_slower_is_said() -> None:

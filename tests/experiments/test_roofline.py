@@ -13,7 +13,7 @@ from experiments.roofline import measure as roofline
 from experiments.roofline import model as roofline_model
 from experiments.roofline.kernels import machine as kernels
 from experiments.roofline.model import Cache, Work, caches, roof, set_sizes, tiles
-from experiments.roofline.probes import Crew, LayerCase, Probe, group_case, radixnet_case
+from experiments.roofline.probes import LayerCase, Probe, ProbeThreads, group_case, radixnet_case
 from sparsednn.network import Network
 from tests.conftest import JIT_DISABLED
 
@@ -176,17 +176,17 @@ def test_a_size_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_all_threads_work_at_the_same_time_on_memory_of_their_own() -> None:
-    crew, seen = Crew(2, 4096, patience_s=0), []
+    team, seen = ProbeThreads(2, 4096, patience_s=0), []
 
     def run(memory: Any, n_turns: int) -> None:
         seen.append((memory.ctypes.data, len(memory), n_turns))
 
-    rate = crew.rate(Probe({}, 10, 4096, run, n_turns=3), 2)
-    crew.close()
+    rate = team.rate(Probe({}, 10, 4096, run, n_turns=3), 2)
+    team.close()
     assert rate > 0
     assert len({address for address, _, _ in seen}) == 2
     assert {entry[1:] for entry in seen} == {(1024, 3)}
-    assert crew.n_measured == 1
+    assert team.n_measured == 1
 
 
 @compiled

@@ -14,7 +14,7 @@ from backends.cupy_gpu.kernels.dense import DenseBlock
 from backends.cupy_gpu.run import leader as walk
 from backends.cupy_gpu.run.leader import find_twins, saves
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import DONE, SCORE, WORK, Control, Crew, KernelOptions, Outcome
+from sparsednn.backend import DONE, SCORE, WORK, Control, KernelOptions, Outcome, Team
 from tests.backends import agree, nearly_equal
 from tests.conformance.test_backend import REFERENCE
 from tests.gpu import host_kernels
@@ -114,5 +114,5 @@ def test_progress_counts_what_was_dropped_when_it_is_dropped() -> None:
     plan = backend.prepare(network, KernelOptions(rows="prune"), 1)
     group = backend.open(plan, sp.csr_array(inputs), np.arange(256), 0, output=False)
     control.call(0, 0)
-    assert backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED
+    assert backend.run(plan, group, control, Team.of((0,)), 0) is Outcome.CALLED
     assert control.progress[0, [DONE, SCORE, WORK]].tolist() == [256 + 128 * 5, (256 + 128 * 5) // 256, 128 * 4]

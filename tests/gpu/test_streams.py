@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import sparsednn
 from backends.cupy_gpu.backend import CupyBackend
 from backends.cupy_gpu.layout.residency import StreamedLayers
-from sparsednn.backend import DONE, SCORE, Control, Crew, KernelOptions, Outcome
+from sparsednn.backend import DONE, SCORE, Control, KernelOptions, Outcome, Team
 from tests.backends import same_bits
 from tests.conformance.test_backend import REFERENCE, ROWS, reference
 from tests.conformance.test_schedulers import eager
@@ -156,9 +156,9 @@ def test_a_member_that_does_not_wait_for_the_others_would_be_found(
     assert not same_bits(wrong, expected)
 
 
-def run(backend: CupyBackend, plan: Any, inputs: sp.csr_array, crew: Crew | None = None) -> Outcome:
+def run(backend: CupyBackend, plan: Any, inputs: sp.csr_array, team: Team | None = None) -> Outcome:
     group = backend.open(plan, inputs, np.arange(inputs.shape[0]), 0, output=False)
-    outcome = backend.run(plan, group, Control.for_workers(1), crew or Crew.of((0,)), 0)
+    outcome = backend.run(plan, group, Control.for_workers(1), team or Team.of((0,)), 0)
     backend.close(plan, group)
     return outcome
 
@@ -228,14 +228,14 @@ def test_memory_is_given_back_with_the_plan(rng: np.random.Generator, monkeypatc
             gc.enable()
 
 
-def test_a_group_goes_on_where_a_called_crew_has_left_it(rng: np.random.Generator) -> None:
+def test_a_group_goes_on_where_a_called_team_has_left_it(rng: np.random.Generator) -> None:
     network, inputs = deep(rng)
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(2)
     plan = backend.prepare(network, KernelOptions(), 2)
     group = backend.open(plan, inputs, np.arange(300), 0, output=True)
     control.call(0, 0)
     layers = []
-    while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:
+    while backend.run(plan, group, control, Team.of((0,)), 0) is Outcome.CALLED:
         layers.append(int(control.progress[0, SCORE]))
     assert layers == list(range(1, 9))
     assert control.progress[0, [DONE, SCORE]].tolist() == [300 * 9, 9]

@@ -16,7 +16,7 @@ from experiments.config.resolve import from_record
 from experiments.launch import mpiexec
 from experiments.launch.point import run_point
 from sparsednn.comm import sharing
-from sparsednn.comm.sharing import LEFT_TO_MPI_BYTES, Place, place
+from sparsednn.comm.sharing import LEFT_TO_MPI_BYTES, ArrayPlace, place
 from sparsednn.system import memory
 from sparsednn.system.memory import KEEP_FREE_BYTES
 from tests.mpi.conftest import mpirun
@@ -82,7 +82,7 @@ def test_a_place_is_found_for_a_gigabyte_of_three_processes(
     monkeypatch.setattr(sharing.memory, "available_bytes", lambda: available)
     found = place(10**9, 3)
     assert found.shared is shared
-    assert (found == Place(shared)) if refused is None else refused in str(found.refusal)
+    assert (found == ArrayPlace(shared)) if refused is None else refused in str(found.refusal)
 
 
 def volume(monkeypatch: pytest.MonkeyPatch, **figures: int) -> None:

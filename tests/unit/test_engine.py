@@ -81,7 +81,7 @@ def test_a_backend_of_ones_own_is_taken_as_an_object(small_network: sparsednn.Ne
 def test_all_that_a_backend_needs_is_imported_from_one_place() -> None:
     """Backends of others do so; names may be added."""
     names = (
-        "ENTRY_POINT_GROUP STOP_FLAG LINE LEGAL_OPTIONS KernelOptions Control Outcome Crew GroupResult Backend LayerSizes "
+        "ENTRY_POINT_GROUP STOP_FLAG LINE LEGAL_OPTIONS KernelOptions Control Outcome Team GroupResult Backend LayerSizes "
         "ProfilingBackend DeviceBackend DeviceError require_in_memory kernel_name require_schedulable workers_of backend_names "
         "load_backend"
     ).split()

@@ -25,6 +25,7 @@ from sparsednn.schedulers import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
@@ -34,14 +35,13 @@ from sparsednn.schedulers import (
     Stop,
     Take,
     Taken,
-    Team,
 )
 from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
 from tests.schedulers import decide, started
 
 
 @dataclass
-class Crew:
+class Team:
     """A row group that is being run, from `layer` on."""
 
     row_group: int
@@ -58,14 +58,14 @@ class World:
     layers: list[int]
     started: set[int] = field(default_factory=set)
     stopped: set[int] = field(default_factory=set)
-    crews: dict[int, Crew] = field(default_factory=dict)
+    teams: dict[int, Team] = field(default_factory=dict)
     events: dict[int, Event] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
     taken: int = 0
 
     def movers(self, n_workers: int) -> list[int]:
-        """Workers that can take a step: those that have not started, have something to report, or lead a crew."""
-        return [w for w in range(n_workers) if w not in self.started or w in self.events or w in self.crews]
+        """Workers that can take a step: those that have not started, have something to report, or lead a team."""
+        return [w for w in range(n_workers) if w not in self.started or w in self.events or w in self.teams]
 
     def step(self, worker: int) -> None:
         """Let one worker take its next step."""
@@ -78,18 +78,18 @@ class World:
             self.run_layer(worker)
 
     def run_layer(self, leader: int) -> None:
-        """A crew is at a boundary: it leaves if its leader is called, and else takes one more layer."""
-        crew = self.crews[leader]
-        layer = self.layers[crew.row_group]
-        if not crew.fresh and layer >= self.calls.get(leader, self.n_layers + 1):
-            del self.crews[leader]
-            self.events[leader] = Boundary(leader, crew.row_group, self.scores(), 10)
+        """A team is at a boundary: it leaves if its leader is called, and else takes one more layer."""
+        team = self.teams[leader]
+        layer = self.layers[team.row_group]
+        if not team.fresh and layer >= self.calls.get(leader, self.n_layers + 1):
+            del self.teams[leader]
+            self.events[leader] = Boundary(leader, team.row_group, self.scores(), 10)
             return
-        crew.fresh = False
-        self.layers[crew.row_group] = layer + 1
+        team.fresh = False
+        self.layers[team.row_group] = layer + 1
         if layer + 1 == self.n_layers:
-            del self.crews[leader]
-            self.events[leader] = Finished(leader, crew.row_group)
+            del self.teams[leader]
+            self.events[leader] = Finished(leader, team.row_group)
 
     def scores(self) -> tuple[int, ...]:
         """Row group i is worker i's own, where scores matter."""
@@ -105,7 +105,7 @@ class World:
         match action:
             case Run(worker, row_group):
                 self.begin(row_group, (worker,))
-            case Team(row_group, members):
+            case FormTeam(row_group, members):
                 self.begin(row_group, members)
             case Call(worker, from_layer):
                 self.calls[worker] = from_layer
@@ -124,15 +124,15 @@ class World:
 
     def begin(self, row_group: int, members: tuple[int, ...]) -> None:
         assert self.layers[row_group] < self.n_layers, "a row group that is through was given away again"
-        assert row_group not in {crew.row_group for crew in self.crews.values()}, "a row group was given away twice"
+        assert row_group not in {team.row_group for team in self.teams.values()}, "a row group was given away twice"
         assert len(set(members)) == len(members)
         for worker in members:
             assert worker in self.started, "a worker that has not started was recruited"
             self.require_free(worker)
-        self.crews[members[0]] = Crew(row_group, members)
+        self.teams[members[0]] = Team(row_group, members)
 
     def require_free(self, worker: int) -> None:
-        busy = {member for crew in self.crews.values() for member in crew.members} | set(self.events)
+        busy = {member for team in self.teams.values() for member in team.members} | set(self.events)
         assert worker not in busy, "a worker that is busy was given something else"
         assert worker not in self.stopped, "a worker that has stopped was given something"
 

@@ -13,7 +13,7 @@ from backends.common.row_results import checkpoints
 from backends.peers import base as peers
 from backends.peers.base import PeerBackend
 from backends.peers.blocks import BlockGroup, Pool, with_bias
-from sparsednn.backend import DONE, SCORE, Control, Crew, KernelOptions, Outcome, load_backend
+from sparsednn.backend import DONE, SCORE, Control, KernelOptions, Outcome, Team, load_backend
 from tests.backends import nearly_equal
 
 PEERS = {"graphblas": "graphblas", "mkl": "mkl", "torch": "torch"}
@@ -84,15 +84,15 @@ def test_progress_counts_every_instance_through_every_layer() -> None:
     plan = backend.prepare(network, KernelOptions(), 3)
     group = backend.open(plan, sp.csr_array(np.arange(20, dtype=np.float32).reshape(10, 2)), np.arange(10), 0, output=False)
     control.call(0, 0)
-    crew, layers = Crew.of((0,)), []
-    while backend.run(plan, group, control, crew, 0) is Outcome.CALLED:
+    team, layers = Team.of((0,)), []
+    while backend.run(plan, group, control, team, 0) is Outcome.CALLED:
         layers.append(int(control.progress[0, SCORE]))
     assert len(layers) > 3, "a called leader returns after a step"
     assert layers == sorted(layers)
     assert control.progress[0, [DONE, SCORE]].tolist() == [10 * 5, 5]
     control.request_stop()
     again = backend.open(plan, sp.csr_array(np.ones((1, 2), np.float32)), np.arange(1), 0, output=False)
-    assert backend.run(plan, again, control, crew, 0) is Outcome.STOPPED
+    assert backend.run(plan, again, control, team, 0) is Outcome.STOPPED
 
 
 def test_pinning_is_refused_since_all_threads_would_share_a_core(small_network: sparsednn.Network) -> None:
@@ -105,7 +105,7 @@ def test_teams_are_refused(small_network: sparsednn.Network) -> None:
     plan = backend.prepare(small_network, KernelOptions(), 3)
     group = backend.open(plan, sp.csr_array((2, 12), dtype=np.float32), np.arange(2), 0, output=False)
     with pytest.raises(ValueError, match="backend=scipy_peer has no teams"):
-        backend.run(plan, group, Control.for_workers(2), Crew.of((0, 1)), 0)
+        backend.run(plan, group, Control.for_workers(2), Team.of((0, 1)), 0)
 
 
 @pytest.mark.parametrize("scheduler", ["model", "data_then_model", "manager_worker", "work_stealing"])

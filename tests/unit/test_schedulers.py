@@ -14,6 +14,7 @@ from sparsednn.schedulers import (
     Dismiss,
     Event,
     Finished,
+    FormTeam,
     Job,
     Run,
     Scheduler,
@@ -21,7 +22,6 @@ from sparsednn.schedulers import (
     Sleep,
     Started,
     Stop,
-    Team,
 )
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
@@ -100,13 +100,15 @@ def test_work_stealing_gives_each_worker_neighbouring_row_groups() -> None:
     ("events", "expected"),
     [
         pytest.param([Started(1)], [Sleep(1)], id="a worker waits for the others"),
-        pytest.param([Started(1), Started(0), Started(2)], [Team(0, (0, 1, 2))], id="when all are there, they are one team"),
+        pytest.param(
+            [Started(1), Started(0), Started(2)], [FormTeam(0, (0, 1, 2))], id="when all are there, they are one team"
+        ),
         pytest.param(
             [Started(1), Started(0), Started(2), Finished(0, 0)], [Stop(0), Stop(1), Stop(2)], id="all stop when it is through"
         ),
         pytest.param(
             [Started(1), Started(0), Started(2), Boundary(0, 0, (3, 0, 0), 10)],
-            [Team(0, (0, 1, 2))],
+            [FormTeam(0, (0, 1, 2))],
             id="if called by somebody, the team goes on as it is",
         ),
     ],
@@ -150,11 +152,11 @@ TWO_IDLE: list[Event] = [*STARTED, Finished(1, 1), Finished(2, 2)]
         ),
         pytest.param(TWO_IDLE, [Sleep(2)], id="who is called already is not called again"),
         pytest.param(
-            [*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 9)], [Team(0, (0, 1, 2))], id="a worker at a boundary takes all idle ones"
+            [*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 9)], [FormTeam(0, (0, 1, 2))], id="a worker at a boundary takes all idle ones"
         ),
         pytest.param(
             [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9)],
-            [Team(0, (0, 1)), Dismiss(2)],
+            [FormTeam(0, (0, 1)), Dismiss(2)],
             id="with nobody left to take, the others need not report any more",
         ),
         pytest.param(
@@ -164,7 +166,7 @@ TWO_IDLE: list[Event] = [*STARTED, Finished(1, 1), Finished(2, 2)]
         ),
         pytest.param(
             [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Finished(2, 2), Boundary(0, 0, (6, 0, 0), 9)],
-            [Team(0, (0, 1, 2))],
+            [FormTeam(0, (0, 1, 2))],
             id="later helpers join at a later boundary",
         ),
         pytest.param(
@@ -174,7 +176,7 @@ TWO_IDLE: list[Event] = [*STARTED, Finished(1, 1), Finished(2, 2)]
         ),
         pytest.param(
             [*STARTED, Finished(1, 1), Boundary(0, 0, (4, 0, 0), 9), Finished(0, 0), Boundary(2, 2, (0, 0, 7), 9)],
-            [Team(2, (2, 0, 1))],
+            [FormTeam(2, (2, 0, 1))],
             id="and can be recruited by another leader",
         ),
         pytest.param([*TWO_IDLE, Finished(0, 0)], [Stop(0), Stop(1), Stop(2)], id="all stop when all are idle"),
@@ -202,15 +204,15 @@ def test_data_then_model(events: list[Event], expected: list[Action]) -> None:
 )
 def test_strategies(strategy: str, scores: tuple[int, ...], may: bool) -> None:
     _, actions = _after([*STARTED, Finished(1, 1), Boundary(0, 0, scores, 9)], strategy=strategy, threshold=4)
-    assert actions == ([Team(0, (0, 1)), Dismiss(2)] if may else [Run(0, 0), Call(0, from_layer=3)])
+    assert actions == ([FormTeam(0, (0, 1)), Dismiss(2)] if may else [Run(0, 0), Call(0, from_layer=3)])
 
 
 @pytest.mark.parametrize(
     ("work", "expected"),
     [
         pytest.param(99, [Run(0, 0)], id="too little for two: it goes on alone and is not called again"),
-        pytest.param(100, [Team(0, (0, 1))], id="enough for two: one helper; the other goes on waiting"),
-        pytest.param(1000, [Team(0, (0, 1, 2))], id="enough for all"),
+        pytest.param(100, [FormTeam(0, (0, 1))], id="enough for two: one helper; the other goes on waiting"),
+        pytest.param(1000, [FormTeam(0, (0, 1, 2))], id="enough for all"),
     ],
 )
 def test_a_team_needs_a_minimum_of_work(work: int, expected: list[Action]) -> None:
@@ -229,7 +231,7 @@ def test_a_worker_with_too_little_work_asks_again_later() -> None:
     _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 49)], minimum_work=50)
     assert actions == [Run(0, 0), Call(0, from_layer=6)]
     _, actions = _after([*TWO_IDLE, Boundary(0, 0, (4, 0, 0), 49), Boundary(0, 0, (6, 0, 0), 150)], minimum_work=50)
-    assert actions == [Team(0, (0, 1, 2))]
+    assert actions == [FormTeam(0, (0, 1, 2))]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_worker_with_too_little_work_asks_again_later() -> None:
         ),
         pytest.param(
             [Finished(1, 1), Finished(0, 0), Finished(3, 3), Boundary(2, 2, (0, 0, 5, 0), 9)],
-            [Team(2, (2, 3, 1, 0))],
+            [FormTeam(2, (2, 3, 1, 0))],
             id="those of its own domain come first",
         ),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from backends.numba_cpu.backend import OUTCOMES
 from backends.numba_cpu.kernels.team import Place, must_leave
-from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, STOP_FLAG, Control, Crew, Outcome
+from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, STOP_FLAG, Control, Outcome, Team
 from sparsednn.backend.shared_memory import FIRST_MEMBER, LINE
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ PROGRAM = f"""
 import numpy as np
 import scipy.sparse as sp
 import sparsednn
-from sparsednn.backend import DONE, SCORE, WORK, Control, Crew, KernelOptions, Outcome, load_backend
+from sparsednn.backend import DONE, SCORE, WORK, Control, Team, KernelOptions, Outcome, load_backend
 from sparsednn.backend.shared_memory import FIRST_MEMBER
 
 network, rng = sparsednn.radixnet(16, 6, radices=(2, 2), dense_width=4, bias=-0.01), np.random.default_rng(0)
@@ -67,11 +67,11 @@ for name, kernel in {sorted({case[:2] for case in CASES})!r}:
     plan = backend.prepare(network, KernelOptions(kernel, rows="prune", columns="none"), 1)
     group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, output=False)
     control.call(0, 2)
-    while backend.run(plan, group, control, Crew.of((0,)), 0) is Outcome.CALLED:
+    while backend.run(plan, group, control, Team.of((0,)), 0) is Outcome.CALLED:
         print(kernel, control.progress[0, [DONE, SCORE, WORK]])
     control.request_stop()
     group = backend.open(plan, sp.csr_array(inputs), np.arange(40), 0, output=False)
-    print(backend.run(plan, group, control, Crew.of((0,)), 0))
+    print(backend.run(plan, group, control, Team.of((0,)), 0))
 """
 
 
@@ -106,32 +106,32 @@ def test_another_layout_gives_the_same_runs(disabled: str, tmp_path: Path) -> No
 
 
 def test_the_lines_of_members_do_not_overlap() -> None:
-    crew = Crew.of((4, 7, 9))
-    assert crew.shared.shape == (FIRST_MEMBER + 3 * LINE,)
+    team = Team.of((4, 7, 9))
+    assert team.shared.shape == (FIRST_MEMBER + 3 * LINE,)
     for member in range(3):
-        crew.count(member, 10 + member)
-        crew.wait(member, 100, 105 + member)
-    assert [crew.figure(member, MULTIPLY_ADDS) for member in range(3)] == [10, 11, 12]
-    assert [crew.figure(member, MEET_NS) for member in range(3)] == [5, 6, 7]
-    assert not crew.shared[:FIRST_MEMBER].any()
+        team.count(member, 10 + member)
+        team.wait(member, 100, 105 + member)
+    assert [team.counter(member, MULTIPLY_ADDS) for member in range(3)] == [10, 11, 12]
+    assert [team.counter(member, MEET_NS) for member in range(3)] == [5, 6, 7]
+    assert not team.shared[:FIRST_MEMBER].any()
 
 
 def test_waits_are_logged_while_there_is_room() -> None:
-    crew = Crew.of((0, 1), log=2)
+    team = Team.of((0, 1), log=2)
     for start in (1, 3, 5):
-        crew.wait(1, start * 10**9, (start + 1) * 10**9)
-    assert crew.waits(0) == ()
-    assert crew.waits(1) == ((1.0, 2.0), (3.0, 4.0))
-    assert crew.figure(1, MEET_NS) == 3 * 10**9
+        team.wait(1, start * 10**9, (start + 1) * 10**9)
+    assert team.waits(0) == ()
+    assert team.waits(1) == ((1.0, 2.0), (3.0, 4.0))
+    assert team.counter(1, MEET_NS) == 3 * 10**9
 
 
-def test_a_crew_leaves_where_compiled_kernels_leave() -> None:
+def test_a_team_leaves_where_compiled_kernels_leave() -> None:
     control, left = Control.for_workers(2), []
-    crew = Crew.of((1, 0))
+    team = Team.of((1, 0))
     for stop, call, score, fresh in product((0, 1), (None, 0, 3), (0, 2, 3, 4), (False, True)):
         control.flags[STOP_FLAG] = stop
         control.dismiss(1) if call is None else control.call(1, call)
-        place = Place.of(crew, control, 0)
+        place = Place.of(team, control, 0)
         left.append(control.must_leave(1, score, fresh=fresh))
         assert left[-1] is OUTCOMES.get(must_leave(place, score, fresh)), (stop, call, score, fresh)
         assert control.must_leave(0, score, fresh=fresh) is (Outcome.STOPPED if stop else None)  # nobody calls worker 0

@@ -17,7 +17,7 @@ from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOp
 from sparsednn.schedulers.model import ModelScheduler
 from sparsednn.schedulers.queues import WorkStealingScheduler
 from sparsednn.simulator import tuning
-from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, Plan
+from sparsednn.simulator.cluster import Cluster, ClusterRun, ClusterSimulator, SchedulingChoice
 from sparsednn.simulator.cost_model import CostModel
 from sparsednn.simulator.simulate import simulate
 from sparsednn.simulator.tuning import choose, describe
@@ -45,7 +45,7 @@ def run(
     """One simulated run; without other figures, a multiply-add takes a millisecond and all else nothing."""
     found = profile(np.ones(6400, np.bool_) if alive is None else alive)
     model = CostModel(calibration(**{"multiply_add_s": RATE, "full_multiply_add_s": RATE, **values}))
-    return ClusterSimulator(found, model, KERNEL, cluster).run(Plan(scheduler, ANY_WORK, hashes_rows))
+    return ClusterSimulator(found, model, KERNEL, cluster).run(SchedulingChoice(scheduler, ANY_WORK, hashes_rows))
 
 
 WHOLE_S = 6400 * N_LAYERS * 4 * RATE
@@ -87,7 +87,7 @@ def test_alive_first_is_the_worst_order() -> None:
     alive = np.arange(6400) % 4 == 0
     model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE))
     simulator = ClusterSimulator(profile(alive), model, KERNEL, Cluster(cores_per_node=4))
-    given, worst = (simulator.run(Plan("data", row_order=order)) for order in ("given", "alive_first"))
+    given, worst = (simulator.run(SchedulingChoice("data", row_order=order)) for order in ("given", "alive_first"))
     assert given.imbalance == pytest.approx(1)
     assert worst.imbalance > 3
 

@@ -30,13 +30,13 @@ def group(serial_share: float, team_factor: float, n_cores: int = 64) -> GroupCo
 )
 def test_work_that_is_split_takes_longer_the_more_was_written_elsewhere(n_members: int, n_cores: int, seconds: float) -> None:
     found = group(0.0, 2.0, n_cores)
-    assert found.crew_s([1.0] * n_members, 0.0).tolist() == pytest.approx([seconds])
+    assert found.team_s([1.0] * n_members, 0.0).tolist() == pytest.approx([seconds])
     assert found.member_s([1.0] * n_members, 0, slice(0, 1)) == pytest.approx(seconds)
 
 
 def test_the_leaders_part_is_not_slowed_down() -> None:
     found = group(0.25, 2.0)
-    assert found.crew_s([1.0, 1.0], 0.0).tolist() == pytest.approx([3.0 + 9.0])
+    assert found.team_s([1.0, 1.0], 0.0).tolist() == pytest.approx([3.0 + 9.0])
     assert found.member_s([1.0, 1.0], 0, slice(0, 1)) - found.member_s([1.0, 1.0], 1, slice(0, 1)) == pytest.approx(3.0)
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sparsednn.backend import Crew, Outcome
+from sparsednn.backend import Outcome, Team
 from sparsednn.execution.base import Report
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.schedulers import (
@@ -40,27 +40,27 @@ class Recorder:
         self._running: set[int] = set()
         self._numbers, self._taking, self.n_groups = itertools.count(), threading.Lock(), 0
 
-    def crew(self, workers: tuple[int, ...]) -> Crew:
-        crew = Crew.of(workers)
-        self._left[id(crew)] = (threading.Barrier(len(workers)), threading.Event())
-        return crew
+    def team(self, workers: tuple[int, ...]) -> Team:
+        team = Team.of(workers)
+        self._left[id(team)] = (threading.Barrier(len(workers)), threading.Event())
+        return team
 
     def open(self, worker: int, row_group: int) -> None:
         self.layers.setdefault(row_group, 0)
 
-    def run(self, row_group: int, crew: Crew, member: int) -> Report:
-        there, left = self._left[id(crew)]
+    def run(self, row_group: int, team: Team, member: int) -> Report:
+        there, left = self._left[id(team)]
         there.wait(timeout=30)
         if member > 0:
             assert left.wait(timeout=30)
             return Report(Outcome.STOPPED if self.stopped.is_set() else Outcome.CALLED)
-        assert row_group not in self._running, "two crews run the same row group"
+        assert row_group not in self._running, "two teams run the same row group"
         self._running.add(row_group)
-        outcome = self.lead(row_group, crew.workers[0])
+        outcome = self.lead(row_group, team.workers[0])
         self._running.remove(row_group)
         if outcome is Outcome.THROUGH:
-            self.ran.append((crew.workers[0], row_group))
-            self.teams.append(crew.workers)
+            self.ran.append((team.workers[0], row_group))
+            self.teams.append(team.workers)
         left.set()
         return Report(outcome)
 

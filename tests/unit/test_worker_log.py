@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sparsednn.execution.worker_log import Stretch, WorkerLog
-from sparsednn.schedulers.base import Boundary, Event, Finished, Run, Started, Team
+from sparsednn.schedulers.base import Boundary, Event, Finished, FormTeam, Run, Started
 
 BOUNDARY = Boundary(1, 7, (2, 2), 10)
 
@@ -36,11 +36,11 @@ def test_a_stretch_is_busy_and_meets() -> None:
         (Started(1), Run(1, 0), "enlist_s"),
         (Finished(1, 7), Run(1, 0), "enlist_s"),
         (BOUNDARY, Run(1, 7), "probe_s"),
-        (BOUNDARY, Team(7, (1, 0)), "probe_s"),
-        (BOUNDARY, Team(7, (1, 0, 2)), "recruit_s"),
+        (BOUNDARY, FormTeam(7, (1, 0)), "probe_s"),
+        (BOUNDARY, FormTeam(7, (1, 0, 2)), "recruit_s"),
     ],
 )
-def test_a_decision_is_for_more_helpers_than_before_or_in_vain(event: Event, action: Run | Team, field: str) -> None:
+def test_a_decision_is_for_more_helpers_than_before_or_in_vain(event: Event, action: Run | FormTeam, field: str) -> None:
     log = WorkerLog(0, 1, trace=True)
     log.ran(Stretch(2, 7, 0, 2, 0, 0.0, 1.0, busy_s=1.0, meet_s=0.0))
     log.decided(event, [action], asked_s=1.0, granted_s=1.5, done_s=2.5)

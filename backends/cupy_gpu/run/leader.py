@@ -1,6 +1,6 @@
-"""Takes a row group through the layers: its crew puts them into streams, a few layers ahead of the device.
+"""Takes a row group through the layers: its team puts them into streams, a few layers ahead of the device.
 
-The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A crew's leader does
+The host decides, at a layer boundary, what comes next: whether to go on, and which instances are left. A team's leader does
 this for all members; what they do on which device is in `teams`.
 """
 
@@ -16,8 +16,8 @@ from backends.cupy_gpu.kernels.cusparse import SparseBlock
 from backends.cupy_gpu.kernels.dense import DenseBlock, digests, outputs, same, sums
 from backends.cupy_gpu.plan import GpuPlan
 from backends.cupy_gpu.run.barrier import Meeting
-from backends.cupy_gpu.run.row_group import Group
-from backends.cupy_gpu.run.teams import Step, Team, combined
+from backends.cupy_gpu.run.row_group import DeviceGroup
+from backends.cupy_gpu.run.teams import DeviceTeam, Step, found_by_all
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import DONE, SCORE, WORK, Control, Outcome
 
@@ -28,29 +28,29 @@ counts of what is done are not far ahead of it."""
 
 @dataclass(slots=True)
 class Walk:
-    """A crew's leader on its way with a group.
+    """A team's leader on its way with a group.
 
     Attributes
     ----------
     plan : GpuPlan
-    group : Group
+    group : DeviceGroup
     lane : Lane
         Of the worker that opened the group: its device holds the group's activations.
     control : Control
     meeting : Meeting
         Where the members meet before and after each layer; `step` is what the leader has decided.
-    team : Team
+    device_team : DeviceTeam
     """
 
     plan: GpuPlan
-    group: Group
+    group: DeviceGroup
     lane: Lane
     control: Control
     meeting: Meeting
-    team: Team
+    device_team: DeviceTeam
 
     def go(self) -> Outcome:
-        """Take the group on until it is through, or the crew has to leave."""
+        """Take the group on until it is through, or the team has to leave."""
         fresh = True
         while True:
             outcome = self._decide(fresh=fresh)
@@ -58,7 +58,7 @@ class Walk:
                 self._catch_up()
                 step = Step(outcome)
             else:
-                step = self.team.begin(self.group.layer, self.group.block, flagged=self._flagged())
+                step = self.device_team.begin(self.group.layer, self.group.block, flagged=self._flagged())
             self.meeting.step = step
             if not self.meeting.meet(0):
                 return Outcome.STOPPED
@@ -66,14 +66,14 @@ class Walk:
                 self._take_time(outcome)
                 return outcome
             fresh = False
-            after = self.team.compute(self.lane, step, 0)
+            after = self.device_team.compute(self.lane, step, 0)
             if not self.meeting.meet(0):
                 return Outcome.STOPPED
-            self._advance(step, self.team.end(step, after))
+            self._advance(step, self.device_team.end(step, after))
 
     def _decide(self, *, fresh: bool) -> Outcome | None:
-        """Why the crew has to leave, if it has; there is a block otherwise."""
-        control, leader, group = self.control, self.meeting.crew.workers[0], self.group
+        """Why the team has to leave, if it has; there is a block otherwise."""
+        control, leader, group = self.control, self.meeting.team.workers[0], self.group
         if control.stop_requested():
             return Outcome.STOPPED
         if group.block is None and not self._load():
@@ -89,7 +89,7 @@ class Walk:
             return False
         group.began = group.began or self.lane.stream.record()
         group.block = plan.kernel.load(self.lane, plan.network, group.next_inputs(self.lane.block_rows))
-        self.team.moved()
+        self.device_team.moved()
         return True
 
     def _take_time(self, outcome: Outcome) -> None:
@@ -117,10 +117,10 @@ class Walk:
             self._finish(block)
         elif step.flagged:
             self._catch_up()
-            self._drop(combined(step.flags)[:, :n])
+            self._drop(found_by_all(step.flags)[:, :n])
         if group.block is not None:
             next_work = group.block.n * plan.network.layers[group.layer].nnz
-            self.control.progress[self.meeting.crew.workers[0], WORK] = next_work
+            self.control.progress[self.meeting.team.workers[0], WORK] = next_work
 
     def _note(self, n: int) -> None:
         """Count instances that have gone through a layer, when the device has come so far."""
@@ -142,7 +142,7 @@ class Walk:
 
     def _count(self, n: int) -> None:
         """Count instances x layers."""
-        progress, leader = self.control.progress, self.meeting.crew.workers[0]
+        progress, leader = self.control.progress, self.meeting.team.workers[0]
         self.group.n_finished += n
         progress[leader, DONE] += n
         progress[leader, SCORE] = self.group.n_finished // max(self.group.n_rows, 1)
@@ -164,7 +164,7 @@ class Walk:
         group.drop(keep, np.flatnonzero(retired), twins, plan.full_sum)
         self._count((block.n - len(keep)) * (len(plan.network.layers) - group.layer))
         group.block = plan.kernel.pick(self.lane, block, keep) if len(keep) else None
-        self.team.moved()
+        self.device_team.moved()
 
     def _finish(self, block: Any) -> None:
         """Take the results of a block that is through."""
@@ -177,15 +177,15 @@ class Walk:
         group.finish(sums(lane, block, plan.network.last), found)
 
 
-def follow(meeting: Meeting, lane: Lane, member: int) -> Outcome:
-    """Be a member of a crew other than its leader."""
+def run_as_member(meeting: Meeting, lane: Lane, member: int) -> Outcome:
+    """Be a member of a team other than its leader."""
     while True:
         if not meeting.meet(member):
             return Outcome.STOPPED
         step = meeting.step
         if step.outcome is not None:
             return step.outcome  # type: ignore[no-any-return]
-        meeting.team.compute(lane, step, member)
+        meeting.device_team.compute(lane, step, member)
         if not meeting.meet(member):
             return Outcome.STOPPED
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from backends.common.row_results import in_row_order, origins
 from backends.cupy_gpu.device.interface import Event
 from backends.cupy_gpu.run.barrier import Meeting
-from sparsednn.backend import Control, Crew, GroupResult
+from sparsednn.backend import Control, GroupResult, Team
 
 
-class Group:
+class DeviceGroup:
     """One row group, in the memory of the worker that opened it.
 
     Parameters
@@ -51,11 +51,11 @@ class Group:
         self._lock = threading.Lock()
         self._meeting: Meeting | None = None
 
-    def meeting(self, crew: Crew, control: Control) -> Meeting:
-        """Return where the members of a crew meet."""
+    def meeting(self, team: Team, control: Control) -> Meeting:
+        """Return where the members of a team meet."""
         with self._lock:
-            if self._meeting is None or self._meeting.crew is not crew:
-                self._meeting = Meeting(crew, control)
+            if self._meeting is None or self._meeting.team is not team:
+                self._meeting = Meeting(team, control)
             return self._meeting
 
     def next_inputs(self, most: int) -> sp.csr_array:

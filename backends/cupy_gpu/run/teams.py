@@ -1,4 +1,4 @@
-"""Crews on one or several devices: each member computes some of a layer's outputs, and all devices get them all."""
+"""Teams on one or several devices: each member computes some of a layer's outputs, and all devices get them all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from backends.cupy_gpu.plan import GpuPlan
 from backends.cupy_gpu.run.worker import Lane
 
 if TYPE_CHECKING:
-    from sparsednn.backend import Crew, Outcome
+    from sparsednn.backend import Outcome, Team
 
 
 @dataclass(slots=True)
 class Step:
-    """What a leader decides for its crew: to leave, or to compute a layer on a block.
+    """What a leader decides for its team: to leave, or to compute a layer on a block.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Step:
     block : DenseBlock or SparseBlock
         The activations before the layer, on the leader's device.
     replicas : dict of int to pair of arrays
-        For each device of the crew, by number: the block's activations, and where the next ones go.
+        For each device of the team, by number: the block's activations, and where the next ones go.
     flagged : bool
         Whether instances that may be dropped are to be found.
     ready, done : events
@@ -48,19 +48,19 @@ class Step:
     flags: list[NDArray[np.uint8] | None] = field(default_factory=list)
 
 
-class Team:
-    """The members of a crew as far as devices are concerned.
+class DeviceTeam:
+    """The members of a team as far as devices are concerned.
 
     Parameters
     ----------
     plan : GpuPlan
-    crew : Crew
+    team : Team
     lanes : list of Lane
         Of each member; the leader's has the group's memory.
     """
 
-    def __init__(self, plan: GpuPlan, crew: Crew, lanes: list[Lane]) -> None:
-        self._plan, self._crew, self._lanes = plan, crew, lanes
+    def __init__(self, plan: GpuPlan, team: Team, lanes: list[Lane]) -> None:
+        self._plan, self._team, self._lanes = plan, team, lanes
         self._homes = {lane.device.number: lane for lane in reversed(lanes)}
         self._everywhere = len(self._homes) == 1
         self._side = 0
@@ -100,7 +100,7 @@ class Team:
         else:
             after, step.counts[member] = kernel.advance(lane, plan.network, layer, made, step.block, flags)
         lane.layers.give_back(step.layer)
-        self._crew.count(member, step.counts[member])
+        self._team.count(member, step.counts[member])
         if step.flagged:
             found = lane.download(lane.flags)
             step.flags[member] = np.stack([found[:n], found[lane.block_rows :][:n]])
@@ -144,7 +144,7 @@ class Team:
                 leader.device.copy_across(step.block.x[:size], x[:size], leader.stream)
 
 
-def combined(flags: list[NDArray[np.uint8] | None]) -> NDArray[np.bool_]:
+def found_by_all(flags: list[NDArray[np.uint8] | None]) -> NDArray[np.bool_]:
     """Return what all members have found together: bool, shape (2, n)."""
     found = [np.asarray(flag) for flag in flags]
     together: NDArray[np.bool_] = np.bitwise_or.reduce(found).astype(np.bool_)

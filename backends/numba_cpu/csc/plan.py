@@ -105,11 +105,11 @@ class CscPlan(Plan):
         work.reached[:] = 0
         return work  # type: ignore[no-any-return]
 
-    def _accumulator(self, worker: int, n_rows: int) -> columns.Accumulator:
+    def _accumulator(self, worker: int, n_rows: int) -> columns.ColumnAccumulator:
         """The worker's accumulator, made anew if it is too small for this row group."""
         own = self.accumulators[worker]
         if own is None or len(own.sums) < n_rows:
-            own = self.accumulators[worker] = columns.Accumulator(
+            own = self.accumulators[worker] = columns.ColumnAccumulator(
                 sums=np.zeros(n_rows, np.float32),
                 marks=np.zeros(n_rows, np.int32),
                 touched=np.zeros(n_rows + 1, np.int32),

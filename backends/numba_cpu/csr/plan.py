@@ -88,10 +88,10 @@ class CsrPlan(Plan):
         work.rows[:n_rows] = np.arange(n_rows)
         return work  # type: ignore[no-any-return]
 
-    def _accumulator(self, worker: int) -> csr.Accumulator:
+    def _accumulator(self, worker: int) -> csr.RowAccumulator:
         if self.accumulators[worker] is None:
             n_blocks = (self.widest >> csr.BLOCK_SHIFT) + 1
-            self.accumulators[worker] = csr.Accumulator(
+            self.accumulators[worker] = csr.RowAccumulator(
                 sums=np.zeros(n_blocks << csr.BLOCK_SHIFT, np.float32), touched=np.zeros(n_blocks, np.uint8)
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]

@@ -195,11 +195,11 @@ class DensePlan(Plan):
         rows = columns.tocsr()
         return blocks.FirstLayer(indptr=rows.indptr.astype(np.int64), ids=rows.indices.astype(ids), weights=rows.data)
 
-    def _stream(self, worker: int) -> kernels.Stream:
+    def _stream(self, worker: int) -> kernels.LayerStream:
         """What a kernel is to wait for; nothing where all layers are in memory."""
         if self.reader is None:
-            return kernels.Stream(ready=np.empty(0, np.int64), at=np.empty(0, np.int64))
-        return kernels.Stream(ready=self.reader.ready, at=self.reader.at[worker])
+            return kernels.LayerStream(ready=np.empty(0, np.int64), at=np.empty(0, np.int64))
+        return kernels.LayerStream(ready=self.reader.ready, at=self.reader.at[worker])
 
     def _by_rows(self, inputs: sp.csr_array, rows: NDArray[np.int64]) -> bool:
         """Whether the first layer goes by rows."""

@@ -3,8 +3,8 @@
 The barrier is a central one (J. M. Mellor-Crummey, M. L. Scott, "Algorithms for Scalable Synchronization on Shared-Memory
 Multiprocessors", ACM TOCS 9(1), 1991, section 3.1), with the number of meetings in place of a sense that is reversed.
 
-A worker on its own is a crew of one and takes the same path; its meetings cost nothing. All that members share besides the row
-group is one array (`sparsednn.backend.Crew.shared`), fresh for every crew, so that nothing of an earlier crew can be mistaken
+A worker on its own is a team of one and takes the same path; its meetings cost nothing. All that members share besides the row
+group is one array (`sparsednn.backend.Team.shared`), fresh for every team, so that nothing of an earlier team can be mistaken
 for this one's.
 """
 
@@ -31,7 +31,7 @@ from sparsednn.backend.shared_memory import (
     STOP_FLAG,
     WORK,
     Control,
-    Crew,
+    Team,
 )
 
 # What the leader decides. All but COMPUTE end the kernel: the row group is through, the stop flag was set, the worker was
@@ -43,7 +43,7 @@ LOG_ABOVE_NS = 2_000
 
 
 class Place(NamedTuple):
-    """One worker's place in a crew; for the entries of its arrays see `sparsednn.backend.shared_memory`.
+    """One worker's place in a team; for the entries of its arrays see `sparsednn.backend.shared_memory`.
 
     shared : int64 (FIRST_MEMBER + n_members * LINE,)
     member, n_members : int               the leader is member 0
@@ -51,7 +51,7 @@ class Place(NamedTuple):
     flags : int64 (LINE,)                 `Control.flags`
     call : int64 (LINE,)                  the leader's line of `Control.calls`
     progress : int64 (LINE,)              the leader's line of `Control.progress`
-    log : int64 (FIRST_LOGGED + 2 * n,)   the member's line of `Crew.logs`
+    log : int64 (FIRST_LOGGED + 2 * n,)   the member's line of `Team.logs`
     """
 
     shared: NDArray[np.int64]
@@ -64,18 +64,18 @@ class Place(NamedTuple):
     log: NDArray[np.int64]
 
     @classmethod
-    def of(cls, crew: Crew, control: Control, member: int) -> Place:
-        """Return a member's place in a crew."""
-        leader = crew.workers[0]
+    def of(cls, team: Team, control: Control, member: int) -> Place:
+        """Return a member's place in a team."""
+        leader = team.workers[0]
         return cls(
-            shared=crew.shared,
+            shared=team.shared,
             member=member,
-            n_members=len(crew.workers),
-            spins=crew.spins,
+            n_members=len(team.workers),
+            spins=team.spins,
             flags=control.flags,
             call=control.calls[leader],
             progress=control.progress[leader],
-            log=crew.logs[member],
+            log=team.logs[member],
         )
 
     @classmethod
@@ -83,7 +83,7 @@ class Place(NamedTuple):
         """Return the place of a worker on its own, asked to stop before the first layer: kernels compile, and no more."""
         control = Control.for_workers(1)
         control.request_stop()
-        return cls.of(Crew.of((0,)), control, 0)
+        return cls.of(Team.of((0,)), control, 0)
 
 
 @inline
@@ -121,7 +121,7 @@ def meet(place):
 def log_wait(log, start, stop):
     """Note a wait, if there is room.
 
-    log : int64 (FIRST_LOGGED + 2 * n,)    see `sparsednn.backend.shared_memory.Crew.logs`
+    log : int64 (FIRST_LOGGED + 2 * n,)    see `sparsednn.backend.shared_memory.Team.logs`
     """
     at = FIRST_LOGGED + 2 * log[N_LOGGED]
     if at + 1 < log.shape[0]:
@@ -140,7 +140,7 @@ def hold_meeting(place):
 
 @inline
 def must_leave(place, score, fresh):
-    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a crew that has just begun is not called away.
+    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a team that has just begun is not called away.
 
     place : Place
     """

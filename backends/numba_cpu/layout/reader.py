@@ -1,6 +1,6 @@
 """A thread that reads layers from files before they are needed, while those before them are computed.
 
-Kernels run nothing that is not ready: at a layer boundary the leader of a crew shows which layer it comes to, and waits until
+Kernels run nothing that is not ready: at a layer boundary the leader of a team shows which layer it comes to, and waits until
 that is marked as ready. Layers are mapped memory, so one that is given up too early is read again and nothing else goes wrong.
 """
 

@@ -17,7 +17,7 @@ LAST_STAMP = np.iinfo(np.int32).max
 
 
 class ColumnWork(NamedTuple):
-    """A row group in CSC, which all members of its crew work on; two matrices that swap at every layer.
+    """A row group in CSC, which all members of its team work on; two matrices that swap at every layer.
 
     start, stop : int64 (2, widest)       where each column's entries are
     counts, ops : int64 (widest,)         room that each column of the next matrix needs, and multiply-adds that it takes
@@ -42,7 +42,7 @@ class ColumnWork(NamedTuple):
     state: NDArray[np.int64]
 
 
-class Accumulator(NamedTuple):
+class ColumnAccumulator(NamedTuple):
     """One worker's sparse accumulator over the rows of a row group.
 
     sums : float32 (n_rows,)              zero between columns
@@ -132,7 +132,7 @@ def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
 def next_stamp(own):
     """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out.
 
-    own : Accumulator
+    own : ColumnAccumulator
     """
     stamp = own.stamp[0] + np.int32(1)
     if stamp == LAST_STAMP:
@@ -153,7 +153,7 @@ def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, i
     conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
     begin, end                                                                           the column's connections among them
     start, stop : int64 (widest,), ids : uint16 or uint32 (capacity,)                    the matrix before the layer, in CSC
-    own : Accumulator
+    own : ColumnAccumulator
     """
     marks, stamp = own.marks, next_stamp(own)
     reached, n_ops = 0, 0
@@ -210,7 +210,7 @@ def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop
     conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
     start, stop : int64 (widest,)                                                        the matrix before the layer, in CSC
     ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
-    own : Accumulator                                                                    result
+    own : ColumnAccumulator                                                                    result
     """
     marks, sums, touched, stamp = own.marks, own.sums, own.touched, next_stamp(own)
     reached = 0

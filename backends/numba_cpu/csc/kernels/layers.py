@@ -245,7 +245,7 @@ def run_columns(net, conn, is_dense, prune, full_columns, work, own, place):
     """Take a row group through all layers, alone or with others.
 
     Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (the next matrix needs room for
-    ``state[NEEDED]`` entries); in the last two cases the same call, by a crew of any size, goes on from there.
+    ``state[NEEDED]`` entries); in the last two cases the same call, by a team of any size, goes on from there.
 
     net : Neurons, conn : Connections, work : ColumnWork, own : Accumulator, place : Place
     """

@@ -169,7 +169,7 @@ def run_rows(net, conn, prune, work, own, place):
     """Take a row group through all layers, alone or with others.
 
     Returns THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (the next matrix needs room for
-    ``state[NEEDED]`` entries); in the last two cases the same call, by a crew of any size, goes on from there.
+    ``state[NEEDED]`` entries); in the last two cases the same call, by a team of any size, goes on from there.
 
     net : Neurons, conn : Connections, work : RowWork, own : Accumulator, place : Place
     """

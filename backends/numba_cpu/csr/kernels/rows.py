@@ -22,7 +22,7 @@ BLOCK_SHIFT = 6
 
 
 class RowWork(NamedTuple):
-    """A row group in CSR, which all members of its crew work on; two matrices that swap at every layer.
+    """A row group in CSR, which all members of its team work on; two matrices that swap at every layer.
 
     start, stop : int64 (2, n_rows)       where each row's entries are
     ids0, ids1 : uint16 or uint32 (capacity,), values0, values1 : float32 (capacity,)    neurons and values
@@ -40,7 +40,7 @@ class RowWork(NamedTuple):
     state: NDArray[np.int64]
 
 
-class Accumulator(NamedTuple):
+class RowAccumulator(NamedTuple):
     """One worker's accumulator over the next layer's neurons.
 
     sums : float32 (64 * n_blocks,)       zero between rows

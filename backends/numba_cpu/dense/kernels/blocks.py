@@ -60,7 +60,7 @@ class Output(NamedTuple):
     values: NDArray[np.float32]
 
 
-class Stream(NamedTuple):
+class LayerStream(NamedTuple):
     """What is to be waited for where layers are read from files; both empty where they are in memory (see `reader`).
 
     ready : int64 (n_layers,)       READY, NOT_READY or DAMAGED
@@ -124,7 +124,7 @@ def finish_block(net, work, output):
 def wait_for_layer(stream, work, place):
     """Wait until the current layer has been read; COMPUTE, or STOPPED if everything is to stop or the layer is damaged.
 
-    stream : Stream, work : BlockWork, place : Place
+    stream : LayerStream, work : BlockWork, place : Place
     """
     layer, ready, looks = work.state[LAYER], stream.ready, 0
     atomic_store(stream.at, AT_LAYER, layer)
@@ -147,7 +147,7 @@ def wait_for_layer(stream, work, place):
 def next_step(net, work, output, stream, place, prune, fresh):
     """The leader brings a block to the layer it needs next, and says whether to compute it, or to bring instances in.
 
-    net : Neurons, work : BlockWork, output : Output, stream : Stream, place : Place
+    net : Neurons, work : BlockWork, output : Output, stream : LayerStream, place : Place
     """
     state, n_layers, block_rows = work.state, net.low.shape[0], work.ids.shape[1]
     step = COMPUTE
@@ -240,10 +240,10 @@ def run_blocks(net, conn, first_layer, is_dense, prune, by_rows, work, column, o
 
     With `by_rows`, new instances go through the first layer entry by entry, before there is a dense block of them. Returns
     THROUGH, STOPPED (the stop flag was set), CALLED (the leader was called) or GROW (more room is needed for the last
-    activations); in the last two cases the same call, by a crew of any size, goes on from there.
+    activations); in the last two cases the same call, by a team of any size, goes on from there.
 
     net : Neurons, conn : Connections, first_layer : FirstLayer, work : BlockWork, column : Column
-    output : Output, stream : Stream, place : Place
+    output : Output, stream : LayerStream, place : Place
     """
     fresh, step = True, np.int64(COMPUTE)
     member, shared = place.member, place.shared

@@ -25,7 +25,7 @@ LOOK = 16
 
 
 class BlockWork(NamedTuple):
-    """A row group and its dense blocks, which all members of its crew work on; the blocks belong to the worker that opened it.
+    """A row group and its dense blocks, which all members of its team work on; the blocks belong to the worker that opened it.
 
     indptr : int32 or int64 (n_instances + 1,)         the matrix that has the rows, CSR; int64 from 2**31 entries on
     indices : int32 or int64 (nnz,), values : float32 (nnz,)

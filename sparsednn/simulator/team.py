@@ -11,8 +11,8 @@ from sparsednn.simulator.clock import VirtualTime
 from sparsednn.simulator.work import Floats, GroupCosts
 
 
-class VirtualCrew:
-    """A crew of one or more; the first one leads.
+class VirtualTeam:
+    """A team of one or more; the first one leads.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class VirtualCrew:
         self.running, self._first, self._began_s = True, layer, time.now_s
         self._costs, self._speeds = costs, speeds
         open_s = costs.open_s / speeds[0] if layer == 0 else 0.0
-        seconds = costs.crew_s(speeds, barrier_s)[layer:]
+        seconds = costs.team_s(speeds, barrier_s)[layer:]
         self._ends_s: Floats = time.work_s + open_s + np.concatenate([[0.0], np.cumsum(seconds)])
         self._began_work_s = time.work_s
 
     def plan_exit(self, from_layer: int | None, work_s: float) -> float:
-        """Settle where the crew leaves if nothing else happens: at its next layer boundary from `from_layer` on, or at the end.
+        """Settle where the team leaves if nothing else happens: at its next layer boundary from `from_layer` on, or at the end.
 
-        Returns when, by the clock of work. A crew does at least one layer before it leaves.
+        Returns when, by the clock of work. A team does at least one layer before it leaves.
         """
         n_layers = self._first + len(self._ends_s) - 1
         self.n_plans += 1
@@ -65,7 +65,7 @@ class VirtualCrew:
         return self._first + max(int(np.searchsorted(self._ends_s, work_s, side="right")) - 1, 0)
 
     def end(self, now_s: float) -> list[Stretch]:
-        """The crew leaves; return what each member has done. Its waits for others are added up, and shown at its end."""
+        """The team leaves; return what each member has done. Its waits for others are added up, and shown at its end."""
         self.running = False
         layers, n = slice(self._first, self.exit_layer), len(self.members)
         spent_s, work_s = now_s - self._began_s, self._exit_work_s - self._began_work_s
