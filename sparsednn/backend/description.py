@@ -64,9 +64,9 @@ class DeviceUse(JsonPart):
     block_rows: int = field(metadata=doc("instances that a device takes at a time, at most", "rows"))
     row_groups: int = field(metadata=doc("row groups that were run"))
     row_groups_s: float = field(metadata=doc("time that they took", "s"))
-    layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="network.residency=stream"))
+    layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="residency=stream"))
     copied_bytes: int | None = field(
-        default=None, metadata=doc("bytes copied to devices", "bytes", when="network.residency=stream")
+        default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream")
     )
 
 
