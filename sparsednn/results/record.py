@@ -93,7 +93,7 @@ class ProcessRecord(JsonPart):
     instances: int = field(metadata=doc("instances that it was given"))
     inference_s: float = field(metadata=doc("time until it had its own categories", "s"))
     idle_s: float = field(metadata=doc("time that it waited for the others then", "s"))
-    exchange_s: float = field(metadata=doc("time of balancing the rows between layers (partition.rebalance_after)", "s"))
+    exchange_s: float = field(metadata=doc("time of balancing the rows between layers (rebalance_after)", "s"))
     multiply_adds: int = field(metadata=doc("multiply-adds that it did"))
     peak_rss_bytes: int = field(metadata=doc("most memory that it had resident", "bytes"))
     pss_bytes: int | None = field(metadata=doc("its memory, that shared with n processes counted as one n-th (Linux)", "bytes"))
@@ -174,7 +174,7 @@ class MeasuredRun(RunRecord):
     process_times: ProcessTimes | None = field(
         default=None, metadata=doc("how the times of the processes spread", when="run.py has loaded the data")
     )
-    stream: LayerReads | None = field(default=None, metadata=doc("layers read", when="network.residency=stream"))
+    stream: LayerReads | None = field(default=None, metadata=doc("layers read", when="residency=stream"))
     device: DeviceUse | None = field(default=None, metadata=doc("devices", when="backend=cupy"))
 
 
