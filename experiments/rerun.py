@@ -20,10 +20,10 @@ from rich.table import Table
 
 from experiments.config.resolve import ConfigError, from_record
 from experiments.launch.point import run_point
+from experiments.records.display import Display
 from experiments.records.files import read_all
 from experiments.records.point import COMPLETE, PointRecord
 from experiments.records.statistics import WIDTH
-from experiments.run.display import Display
 from sparsednn.results.record import RunRecord, SimulatedRun, SimulatedSeconds
 from sparsednn.system.console import run_program
 from sparsednn.system.json_fields import JsonPart, named

@@ -20,15 +20,13 @@ from experiments.launch.mpi import run_as_follower
 from experiments.launch.outcomes import PointOutcome
 from experiments.launch.point import run_point
 from experiments.launch.without_running import Elsewhere
+from experiments.records.display import PLAIN_WIDTH, Display, sweep_table, time_left
 from experiments.records.files import RESULT
 from experiments.records.point import FAILED
-from experiments.run.display import Display, sweep_table, time_left
 from experiments.run.measure import INTERRUPTED, exit_status
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched
 from sparsednn.system.console import endure
-
-PLAIN_WIDTH = 160
 
 
 class Session:

@@ -1,4 +1,4 @@
-"""Command line overrides, looked at before Hydra sees them: Hydra's own messages do not say what is near and legal."""
+"""Overrides: looked at before Hydra sees them, whose messages do not say what is near and legal; and written for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -13,6 +14,8 @@ from hydra.errors import HydraException
 from experiments.config.resolve import GROUPS, ConfigError, keys
 from sparsednn.errors import unknown, unknown_key
 
+_BARE = re.compile(r"[\w./+-]+")
+_BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")  # only there does Hydra take backslashes for more than themselves
 _PLAIN_VALUES = re.compile(r"[\w,.-]+")
 _NO_NAME = re.compile(r"""\s*([\[{]|(''|"")?\s*$)""")
 """Lists, mappings and nothing: Hydra would compose without the group, or fail with a traceback."""
@@ -79,3 +82,20 @@ def _check_names(group: str, names: list[str], conf: Path) -> None:
 
 def _names(group: str, conf: Path) -> list[str]:
     return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def override(key: str, value: Any) -> str:
+    """Return ``key=value`` as Hydra reads it: null, truth values, numbers, strings (quoted where they must be) and lists."""
+    return f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(_written(item) for item in value)}]"
+    if isinstance(value, str) and not _BARE.fullmatch(value):
+        return "'" + _BEFORE_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
+    return str(value)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from experiments import figures
 from experiments.config.resolve import ConfigError
+from experiments.records.display import Display
 from experiments.records.statistics import WIDTH
-from experiments.run.display import Display
 from sparsednn.system.console import run_program
 
 

@@ -11,8 +11,8 @@ from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
 from experiments.figures.base.gantt import draw_chart, legend_handles
+from experiments.records.files import TRACE
 from experiments.records.read import Point, Points, frame
-from experiments.run.measure import TRACE
 from sparsednn.results.trace import KINDS, Trace, read_trace
 
 TITLES = {"measured": "measured, all cores here", "simulated": "simulated node"}

@@ -22,7 +22,7 @@ from rich.console import Console
 from experiments.config.resolve import Config, ConfigError
 from experiments.gpu_check import report as gpu_report
 from experiments.gpu_check.probes import copies, layers
-from experiments.run.display import Display
+from experiments.records.display import Display
 from experiments.run.measure import is_fault, measure, message
 from sparsednn.backend import DeviceError, load_backend
 from sparsednn.results.record import MeasuredRun

@@ -18,8 +18,8 @@ from time import sleep
 from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
+from experiments.records.display import Display
 from experiments.records.point import PointRecord
-from experiments.run.display import Display
 from experiments.run.measure import FAULT_NOTE, INTERRUPTED, Measured, check, fail_by, finish, is_fault, measure, message
 from experiments.run.memory_estimate import require_room
 from sparsednn.comm import Communicator

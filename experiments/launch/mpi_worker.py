@@ -13,9 +13,9 @@ from experiments.config.resolve import from_record
 from experiments.launch.mpi import run_as_follower
 from experiments.launch.mpiexec import POINT
 from experiments.launch.point import run_point
+from experiments.records.display import PLAIN_WIDTH
 from experiments.records.point import PointOfExperiment
 from experiments.run.measure import exit_status
-from experiments.session import PLAIN_WIDTH
 from sparsednn.comm.mpi import MpiCommunicator
 from sparsednn.system.console import endure
 from sparsednn.system.json_fields import from_json

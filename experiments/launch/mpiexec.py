@@ -16,9 +16,9 @@ import threading
 from pathlib import Path
 
 from experiments.config.resolve import Config, ConfigError, as_record
+from experiments.records.display import Display
 from experiments.records.files import RESULT, NotARecordError, read_record
 from experiments.records.point import COMPLETE, PointOfExperiment, PointRecord
-from experiments.run.display import Display
 from experiments.run.measure import INTERRUPTED, ProcessError
 from sparsednn.comm.mpi import EXTRA, STEP_TASKS
 from sparsednn.errors import MemoryShortageError

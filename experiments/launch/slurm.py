@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.config.overrides import override
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ClusterConfig
 from experiments.config.slurm_rules import FIELDS, SIZES, n_processes, n_threads
-from experiments.sweeps.points import override
 
 SCRIPT, LOG = "job.sh", "slurm-%j.out"
 RUN = Path(__file__).parents[2] / "run.py"

@@ -17,9 +17,9 @@ from experiments.config.schema import ExperimentConfig
 from experiments.config.slurm_rules import n_cores, submits
 from experiments.launch import slurm
 from experiments.launch.resume import Earlier, leads_to_own, leave_note, point_of, reserved_folder, roots
+from experiments.records.display import Display
 from experiments.records.files import NOTE, RESULT, RUNNING, status_of, write_record
 from experiments.records.point import DRY_RUN, SUBMITTED, PointOfExperiment, PointRecord, SubmittedJob
-from experiments.run.display import Display
 from experiments.run.environment import environment
 from experiments.run.identity import config_hash
 

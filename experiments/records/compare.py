@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.config.resolve import ConfigError
+from experiments.records.display import Display
 from experiments.records.files import TOY_NOTE, read_all
 from experiments.records.job import JOB, fastest
 from experiments.records.point import COMPLETE, BenchmarkRun, PointRecord
 from experiments.records.statistics import WIDTH
-from experiments.run.display import Display
 from sparsednn.backend import Optimizations
 from sparsednn.results.record import SIMULATED, RunRecord
 from sparsednn.system.files import atomic_path

@@ -29,6 +29,9 @@ from sparsednn.system.json_fields import FieldError, from_json
 RESULT, RUNNING, NOTE = "result.json", "running.json", "taken.json"
 """The record of a point; the mark of one that is under way; the note that leads to the record that stands for one."""
 
+TRACE, GANTT = "trace.json", "gantt.png"
+"""What each worker did when, and its chart, where a run was traced."""
+
 Say = Callable[[str], None]
 TOY_NOTE = "note: records at toy size say that everything works, and nothing about speed; they are no measurements"
 

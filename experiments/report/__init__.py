@@ -8,10 +8,10 @@ from rich.console import Console
 
 from experiments.config.resolve import ConfigError
 from experiments.config.schema import ExperimentConfig
+from experiments.records.display import Display
 from experiments.records.files import TOY_NOTE, Say
 from experiments.report.collect import newest_runs
 from experiments.report.page import page
-from experiments.run.display import Display
 from sparsednn.system.files import atomic_path
 
 FILE = "report.html"

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from experiments.config.resolve import Config
-from experiments.run.display import Display
+from experiments.records.display import Display
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs

@@ -11,10 +11,10 @@ from time import perf_counter
 from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config
 from experiments.config.schema import SIMULATED
-from experiments.records.files import RUNNING, write_record
+from experiments.records.display import Display, Stage, inference_note
+from experiments.records.files import GANTT, RUNNING, TRACE, write_record
 from experiments.records.point import COMPLETE, FAILED, BenchmarkRun, PointRecord
 from experiments.run.arguments import infer_arguments, simulate_arguments
-from experiments.run.display import Display, Stage, inference_note
 from experiments.run.environment import environment
 from experiments.run.load import Data, load
 from experiments.run.memory_estimate import require_room
@@ -35,8 +35,6 @@ from sparsednn.system.memory import peak_rss_bytes
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
-
-TRACE, GANTT = "trace.json", "gantt.png"
 
 
 class ProcessError(SparseDnnError, RuntimeError):

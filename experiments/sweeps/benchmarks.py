@@ -15,8 +15,8 @@ from pathlib import Path
 
 from experiments.config.resolve import Config, ConfigError, as_record
 from experiments.config.schema import ExperimentConfig
+from experiments.records.display import Display
 from experiments.records.point import BenchmarkRun
-from experiments.run.display import Display
 from experiments.run.identity import config_hash
 from experiments.run.measure import Measured
 from sparsednn.engine import default_threads

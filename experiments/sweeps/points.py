@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.config.overrides import override
 from experiments.config.resolve import ConfigError
 from experiments.config.schema import ExperimentConfig, SweepConfig
 
@@ -16,8 +17,6 @@ LABEL, BENCHMARK = "label", "benchmark"
 UP_TO_CORES = "up_to_cores"
 """A value in a grid that stands for 1, 2, 4, ... and as many as this machine has cores."""
 
-_BARE = re.compile(r"[\w./+-]+")
-_BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")  # only there does Hydra take backslashes for more than themselves
 _OWN = ("experiment", "hydra")
 CALIBRATION = "cluster.calibration"
 _USE_IT = {"executor=simulated", "scheduler=auto"}
@@ -64,11 +63,6 @@ def plan(experiment: ExperimentConfig, given: Iterable[str], n_cores: int = 1) -
         if n_times > 1:
             raise ConfigError(f"experiment {experiment.name}: {n_times} points are {sweep_name} / {label}; give them labels")
     return _with_calibration_where_used(points)
-
-
-def override(key: str, value: Any) -> str:
-    """Return ``key=value`` as Hydra reads it: null, truth values, numbers, strings (quoted where they must be) and lists."""
-    return f"{key}={_written(value)}"
 
 
 def _sweeps(experiment: ExperimentConfig) -> list[SweepConfig]:
@@ -160,15 +154,3 @@ def _swept_keys(experiment: ExperimentConfig) -> Sequence[str]:
 def _within(key: str, group: str) -> bool:
     """Whether a key is the other, or one of the fields of it."""
     return key == group or key.startswith(f"{group}.")
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(_written(item) for item in value)}]"
-    if isinstance(value, str) and not _BARE.fullmatch(value):
-        return "'" + _BEFORE_QUOTE.sub(lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
-    return str(value)

@@ -9,7 +9,7 @@ from hydra import compose
 
 from experiments.config.resolve import ConfigError, chosen_experiment
 from experiments.config.schema import ExperimentConfig
-from experiments.run.display import time_left
+from experiments.records.display import time_left
 from experiments.sweeps.experiment import CONFIG_NAME, ExperimentRun, RunContext
 from experiments.sweeps.points import plan
 

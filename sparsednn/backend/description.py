@@ -65,9 +65,7 @@ class DeviceUse(JsonPart):
     row_groups: int = field(metadata=doc("row groups that were run"))
     row_groups_s: float = field(metadata=doc("time that they took", "s"))
     layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="residency=stream"))
-    copied_bytes: int | None = field(
-        default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream")
-    )
+    copied_bytes: int | None = field(default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from experiments.records import display
+from experiments.records.display import Display, devices, inference_note, sweep_table, verdict
 from experiments.records.point import PointRecord
-from experiments.run import display
-from experiments.run.display import Display, devices, inference_note, sweep_table, verdict
 from sparsednn.backend import DeviceUse, UsedDevice
 from sparsednn.results.record import Truth
 from tests.experiments.made_up import measured

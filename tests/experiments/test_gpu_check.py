@@ -22,7 +22,7 @@ from experiments.figures import redraw
 from experiments.gpu_check import check as gpu_check
 from experiments.gpu_check import probes as gpu_probes
 from experiments.launch.point import run_point
-from experiments.run.display import Display
+from experiments.records.display import Display
 from experiments.run.measure import Measured
 from experiments.sweeps import benchmarks
 from sparsednn.results.record import RunRecord

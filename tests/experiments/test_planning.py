@@ -9,9 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import figures
+from experiments.config.overrides import override
 from experiments.config.resolve import ConfigError, chosen_experiment, register, resolve
 from experiments.config.schema import ExperimentConfig, SweepConfig
-from experiments.sweeps.points import override, plan
+from experiments.sweeps.points import plan
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -16,8 +16,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiments.config.resolve import Config, register, resolve
+from experiments.records.display import Display
 from experiments.run.arguments import infer_arguments
-from experiments.run.display import Display
 from experiments.run.load import load
 from sparsednn.comm import LocalCommunicator
 from sparsednn.engine import infer

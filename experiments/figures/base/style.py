@@ -16,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from experiments.records.display import time_text as time_text  # figures take it from here
 from experiments.records.point import PointRecord, environment_of
 from experiments.records.read import Point, Points
-from experiments.run.display import time_text as time_text  # figures take it from here
 from sparsednn.system.files import atomic_path
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

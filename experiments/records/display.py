@@ -20,6 +20,9 @@ from sparsednn.results.record import MeasuredRun, ProcessTimes, RunRecord, Sprea
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.json_fields import declared, to_json
 
+PLAIN_WIDTH = 160
+"""Characters in a line where the console is a file."""
+
 PLAIN_INTERVAL_S = 10.0
 
 
