@@ -16,6 +16,7 @@ from sparsednn.options.fields import Options, choice, count, declarations, group
 from sparsednn.options.groups import (
     BackendOptions,
     ClusterOptions,
+    MachineOptions,
     NetworkOptions,
     OptimizeOptions,
     PartitionOptions,
@@ -122,15 +123,10 @@ class Submission(Options):
 
 
 @dataclass
-class ClusterConfig(Submission, ClusterOptions):
+class ClusterConfig(Submission, ClusterOptions, MachineOptions):
     """The machines."""
 
     name: str = choice("local", ("local", "slurm"), "This machine, or a cluster under Slurm")
-    nodes: int = count(1, "executor=simulated: machines; cluster=slurm: nodes that the job asks for")
-    cores_per_node: int | None = count(
-        None, "executor=simulated, cluster=slurm: shared by a node's processes; null: as many as this process may use"
-    )
-    processes_per_node: int = count(1, "executor=simulated, cluster=slurm: processes on each node")
     timeout_s: float | None = number(
         None,
         "Processes that take longer are ended, and the point has failed; processes=1 is a new one then",
@@ -140,13 +136,6 @@ class ClusterConfig(Submission, ClusterOptions):
     mpiexec: str | None = text(
         None, "The launcher that starts processes; null: the one beside the Python interpreter", values="COMMAND"
     )
-    slow_core: float | None = number(
-        None, "executor=simulated: how many times as long everything takes on the first core", least=1, values="F"
-    )
-    noisy_node: float | None = number(
-        None, "executor=simulated: how many times as long everything takes on the last node at the most, at random",
-        least=1, values="F",
-    )  # fmt: skip
     assume: AssumeConfig = group(AssumeConfig)
 
 

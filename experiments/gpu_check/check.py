@@ -20,7 +20,6 @@ from typing import Any
 from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
-from experiments.gpu_check import report as gpu_report
 from experiments.gpu_check.probes import copies, layers
 from experiments.records.display import Display
 from experiments.run.measure import is_fault, measure, message
@@ -36,7 +35,6 @@ TESTS_RAN = (0, 1, 5)
 """Exit codes of pytest where it could do its work: all passed, some failed, none were there."""
 
 Progress = Callable[[int, int], None]
-report = gpu_report.report
 
 
 def require_usable() -> None:

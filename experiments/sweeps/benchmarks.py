@@ -1,17 +1,10 @@
-"""Benchmarks that an experiment can run in place of inferences: ``benchmark: NAME`` in its file, where others have sweeps.
-
-A benchmark's module has ``require_usable()``, which raises ConfigError where it cannot be run, and ``benchmark(config, toy,
-progress)``, which returns its figures as plain values; ``progress(done, total)`` is told how far it is. If ``failed`` is among
-the figures (a list of lines) and not empty, the point has failed. It may have ``report(figures)``, which returns the name and
-the text of a file for the point's folder.
-"""
+"""Benchmarks that an experiment can run in place of inferences: ``benchmark: NAME`` in its file, where others have sweeps."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from experiments.config.resolve import Config, ConfigError, as_record
 from experiments.config.schema import ExperimentConfig
@@ -23,19 +16,58 @@ from sparsednn.engine import default_threads
 from sparsednn.errors import unknown
 from sparsednn.system.files import atomic_path
 
+Figures = dict[str, Any]
+Progress = Callable[[int, int], None]
 
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A benchmark: the module that measures, which is imported only to be run, and the keys that it uses."""
 
-    module: str
+class Steps(NamedTuple):
+    """What a benchmark does.
+
+    Attributes
+    ----------
+    require_usable : callable
+        Raises ConfigError where it cannot be run.
+    run : callable
+        Returns figures as plain values, given the configuration, whether it is to be of toy size, and a function that it
+        tells how far it is. If ``failed`` is among them (a list of lines) and not empty, the point has failed.
+    report : callable, optional
+        Returns the name and the text of a file for the point's folder, given the figures.
+    """
+
+    require_usable: Callable[[], None]
+    run: Callable[[Config, bool, Progress], Figures]
+    report: Callable[[Figures], tuple[str, str]] | None = None
+
+
+class Benchmark(NamedTuple):
+    """A benchmark: its steps, which are imported only to be run, and the keys that it uses."""
+
+    steps: Callable[[], Steps]
     uses: tuple[str, ...]
 
 
+def _gpu_check() -> Steps:
+    from experiments.gpu_check import check, report
+
+    return Steps(check.require_usable, check.benchmark, report.report)
+
+
+def _random_networks() -> Steps:
+    from experiments.sweeps import random_contests
+
+    return Steps(random_contests.require_usable, random_contests.benchmark)
+
+
+def _roofline() -> Steps:
+    from experiments.roofline import measure
+
+    return Steps(measure.require_usable, measure.benchmark)
+
+
 BENCHMARKS = {
-    "gpu_check": Benchmark("experiments.gpu_check.check", ("threads", "repeats", "instances")),
-    "random_networks": Benchmark("experiments.sweeps.random_contests", ("threads", "repeats")),
-    "roofline": Benchmark("experiments.roofline.measure", ("threads", "repeats")),
+    "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),
+    "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
+    "roofline": Benchmark(_roofline, ("threads", "repeats")),
 }
 
 
@@ -66,17 +98,17 @@ def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:
                 f"{text}: experiment={experiment.name} runs the benchmark {name}, which does not use {key}; "
                 f"leave it out. Used: {', '.join(uses)}, experiment.rounds, experiment.toy"
             )
-    importlib.import_module(BENCHMARKS[name].module).require_usable()
+    BENCHMARKS[name].steps().require_usable()
 
 
 def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> Measured:
     """Run an experiment's benchmark; return what its record says of it, with the figures under its name."""
     name = experiment.benchmark
-    module = importlib.import_module(BENCHMARKS[name].module)
+    steps = BENCHMARKS[name].steps()
     with display.stage(f"benchmark {name}") as stage:
-        figures = module.benchmark(config, experiment.toy, stage.update)
-    if hasattr(module, "report"):
-        file, text = module.report(figures)
+        figures = steps.run(config, experiment.toy, stage.update)
+    if steps.report is not None:
+        file, text = steps.report(figures)
         with atomic_path(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
         display.say(f"report: {folder / file}")

@@ -145,3 +145,22 @@ class RunOptions(Options):
         "After so many layers, once, the instances that are left are spread evenly over all processes and their row groups",
         values="K",
     )
+
+
+@documented
+@dataclass
+class MachineOptions(Options):
+    """The nodes of a cluster, and what is wrong with them."""
+
+    nodes: int = count(1, "executor=simulated: machines; cluster=slurm: nodes that the job asks for")
+    cores_per_node: int | None = count(
+        None, "executor=simulated, cluster=slurm: shared by a node's processes; null: as many as this process may use"
+    )
+    processes_per_node: int = count(1, "executor=simulated, cluster=slurm: processes on each node")
+    slow_core: float | None = number(
+        None, "executor=simulated: how many times as long everything takes on the first core", least=1, values="F"
+    )
+    noisy_node: float | None = number(
+        None, "executor=simulated: how many times as long everything takes on the last node at the most, at random",
+        least=1, values="F",
+    )  # fmt: skip

@@ -14,10 +14,12 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.arguments.scalars import instance_of, real_number, whole_number
+from sparsednn.arguments.scalars import instance_of, whole_number
 from sparsednn.backend import CostKind
 from sparsednn.errors import OptionError
 from sparsednn.execution.base import Timeline
+from sparsednn.options.fields import check_value, declarations
+from sparsednn.options.groups import MachineOptions
 from sparsednn.results.trace import Span
 from sparsednn.rows.distribution import initial_rows
 from sparsednn.rows.partition import Partition, alive_first, even_bounds
@@ -68,7 +70,9 @@ class Cluster:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for name in ("nodes", "processes_per_node", "cores_per_node", "threads", "numa_domains"):
+        for name, option in declarations(MachineOptions).items():
+            object.__setattr__(self, name, check_value(option, f"cluster.{name}", getattr(self, name)))
+        for name in ("cores_per_node", "threads", "numa_domains"):
             if getattr(self, name) is not None or name != "threads":
                 object.__setattr__(self, name, whole_number(f"cluster.{name}", getattr(self, name), 1))
         instance_of("cluster.assume", self.assume, Mapping, "a mapping of numbers is needed")
@@ -78,12 +82,6 @@ class Cluster:
                 f"cluster.processes_per_node={self.processes_per_node}: more than cores_per_node={self.cores_per_node}; "
                 "give the threads of a process"
             )
-        for name in ("slow_core", "noisy_node"):
-            if getattr(self, name) is None:
-                continue
-            object.__setattr__(self, name, value := real_number(f"cluster.{name}", getattr(self, name)))
-            if not 1 <= value < np.inf:
-                raise OptionError(f"cluster.{name}={value}: says how many times as long everything takes, so at least 1")
 
     @property
     def n_processes(self) -> int:
