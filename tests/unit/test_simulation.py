@@ -137,7 +137,7 @@ def test_what_comes_on_top() -> None:
         pytest.param({"nodes": 0}, r"cluster.nodes=0: must be at least 1", id="no nodes"),
         pytest.param({"threads": 0}, r"cluster.threads=0: must be at least 1", id="no threads"),
         pytest.param({"processes_per_node": 4, "cores_per_node": 2}, r"processes_per_node=4: more than cores", id="few cores"),
-        pytest.param({"slow_core": 0.5}, r"cluster.slow_core=0.5: says how many times as long", id="a slow core that is fast"),
+        pytest.param({"slow_core": 0.5}, r"cluster.slow_core=0.5: must be at least 1", id="a slow core that is fast"),
         pytest.param({"noisy_node": float("nan")}, r"cluster.noisy_node=nan", id="not a number"),
     ],
 )
