@@ -51,7 +51,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|scipy|sp|pandas|pd|matplotlib|rich|hydra|omegaconf)\..*"),
     (
         r"py:.*",
-        rf"(collections|dataclasses|enum|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}",
+        rf"(collections|dataclasses|enum|hashlib|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}",
     ),
     (r"py:.*", r"sparsednn\.(\w+\.)*_\w+"),  # private type variables in signatures
 ]
