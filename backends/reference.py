@@ -1,4 +1,4 @@
-"""The reference backend: one scipy product a layer.
+"""Implements the reference backend: one scipy product a layer.
 
 scipy's sparse product adds the terms of each output in the order of the input row's entries, multiply and add rounded
 separately, and sorting the row's entries makes that order ascending: the order that every kernel must keep.

@@ -1,4 +1,4 @@
-"""Runs from configurations: launching, measuring and reporting."""
+"""Owns the runs of configurations: launches, measures and reports them."""
 
 import contextlib
 

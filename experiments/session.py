@@ -1,4 +1,4 @@
-"""One call of run.py: its points, what failed, and the exit code."""
+"""Runs one call of run.py: runs its points, reports failures, returns the exit code."""
 
 from __future__ import annotations
 

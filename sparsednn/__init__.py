@@ -1,4 +1,4 @@
-"""Distributed inference of sparse deep neural networks.
+"""Runs sparse deep neural networks: owns `infer`, the networks, their inputs and the results.
 
 The public API::
 

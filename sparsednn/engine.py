@@ -1,4 +1,4 @@
-"""Inference: puts partition, scheduler, executor and backend together."""
+"""Runs an inference: puts partition, scheduler, executor and backend together."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def infer(
 
 
 class _Request(NamedTuple):
-    """What a caller wants, checked: nothing has been done for it yet.
+    """A caller's request, checked and not yet begun.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ class _Request(NamedTuple):
     def checked(
         cls, network: Network, backend: Any, kernel: Any, scheduler: Any, threads: Any, output: Any, options: InferOptions
     ) -> _Request:  # fmt: skip
-        """Refuse what cannot be, before anything is done."""
+        """Check a request, or refuse it before any work is done."""
         require_types(network, backend, kernel, scheduler)
         comm = options.communicator
         backend = load_backend(backend) if isinstance(backend, str) else backend

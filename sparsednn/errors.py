@@ -1,4 +1,4 @@
-"""The errors that a user can mend, and what their messages say.
+"""Defines the errors that a user can mend, and writes their messages.
 
 Each is one line that names the value, where it came from, and the way out. Any other exception is a fault of the program, and
 keeps its traceback. Each class is also the built-in one that fits, so that ``except ValueError`` goes on working.

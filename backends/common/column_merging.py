@@ -1,4 +1,4 @@
-"""A network without its repeated columns, and which layers keep a saturated row as it is: found at load, for any network."""
+"""Merges the repeated columns of any network as it is loaded, and finds the layers that keep a saturated row saturated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MergedColumns:
         self.stands_for: list[NDArray[np.int32]] = []
 
     def layers(self) -> Iterator[AnyLayer]:
-        """Merge layer after layer, so that no more than one is there at a time."""
+        """Merge and yield layer after layer, so that memory holds one at a time."""
         for layer in self.network.layers:
             columns, column = layer.distinct()
             merged, self.last = _merge_layer(columns, self.last)

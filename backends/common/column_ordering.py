@@ -1,4 +1,4 @@
-"""In which order a layer's columns are stored and its outputs computed."""
+"""Orders the columns of a layer for storage, and its outputs for computation."""
 
 from __future__ import annotations
 

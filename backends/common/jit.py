@@ -1,4 +1,4 @@
-"""The one compilation policy of all kernels; atomic access to memory shared between threads, a clock, and ways to wait.
+"""Compiles all kernels by one policy, and gives them atomic access to shared memory, a clock, and ways to wait.
 
 Kernels release the GIL, are cached on disk, and never reassociate or fuse floating-point operations, so that their results
 have the same bits as scipy's. The cache is `backends.common.kernel_cache`.

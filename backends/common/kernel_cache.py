@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: a file for each kernel and signature, in a folder that is named by a hash of the sources.
+"""Caches compiled kernels on disk: one file for each kernel and signature, in a folder named by a hash of the sources.
 
 Numba's own cache is not used: it does not notice an edit in another file than the kernel's, ends the run on a file that is cut
 off or a folder that cannot be written, and may swap the kernels of processes that fill it at the same time (its index numbers

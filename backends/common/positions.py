@@ -1,4 +1,4 @@
-"""Where the entries of chosen columns or rows are in a compressed matrix."""
+"""Finds the entries of chosen columns or rows in a compressed matrix."""
 
 from __future__ import annotations
 

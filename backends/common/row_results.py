@@ -1,4 +1,4 @@
-"""What backends that drop rows on the way have in common: where they look for them, and how results come into their order."""
+"""Chooses the layers before which backends drop rows, and puts results into the order of the rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Inference on NVIDIA GPUs: cuSPARSE and a fused kernel through CuPy."""
+"""Owns inference on NVIDIA GPUs: cuSPARSE and a fused kernel through CuPy."""

@@ -1,4 +1,4 @@
-"""The CuPy backend: streams of NVIDIA GPUs as workers, with cuSPARSE or a fused kernel."""
+"""Implements the CuPy backend: workers are streams of NVIDIA GPUs and run cuSPARSE or a fused kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network made ready for one kernel: plain data that processes can share, and what each process has of it on its devices."""
+"""Holds a network packed for one kernel, which processes can share, and each process's copy on its devices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FREE_SHARE = 0.8
 
 
 class GpuPlan:
-    """A packed network, what is to be done with it, and (not shared with other processes) what of it is on devices."""
+    """A packed network and its optimisations, and (not shared with other processes) its part on devices."""
 
     def __init__(self, network: Network, name: str, options: KernelOptions, n_workers: int) -> None:
         self.name, self.options, self.n_workers = name, options, n_workers
@@ -75,7 +75,7 @@ class GpuPlan:
 
 
 class OnDevices:
-    """What one process has of a plan on its devices: the layers, and a lane for each worker.
+    """The part of a plan on the devices of one process: the layers, and a lane for each worker.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class OnDevices:
         return range(len(self._devices))
 
     def forget_counts(self) -> None:
-        """Let what was done so far not count."""
+        """Set the counts of the work so far to zero."""
         self.group_s.clear()
         for layers in self._streamed():
             layers.n_copied = layers.copied_bytes = 0

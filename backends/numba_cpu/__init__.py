@@ -1,1 +1,1 @@
-"""Numba-compiled CPU kernels that run with the GIL released."""
+"""Owns inference on CPUs: Numba-compiled kernels that run with the GIL released."""

@@ -1,4 +1,4 @@
-"""The Numba backend: a plan for each pair of activation format and layer format."""
+"""Implements the Numba backend: a plan for each pair of activation format and layer format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plans of all formats have in common."""
+"""Implements what the plans of all formats have in common."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GROWTH = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a kernel wants a network, and how far it goes with the optimisations that were asked for.
+    """The format in which a kernel takes a network, and the optimisations that it supports.
 
     Attributes
     ----------

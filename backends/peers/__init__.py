@@ -1,1 +1,1 @@
-"""Other libraries run the same job, for comparison: MKL, PyTorch, GraphBLAS."""
+"""Owns the peers, other libraries that run the same job for comparison: MKL, PyTorch, GraphBLAS."""

@@ -1,4 +1,4 @@
-"""What the peers have in common: libraries that bring their own threads, and multiply sparse layers by dense blocks.
+"""Implements what all peers share: libraries with threads of their own that multiply sparse layers by dense blocks.
 
 Each layer is the transpose of its weights in CSR form (its CSC arrays as they are), and activations are dense blocks of
 [neuron][instance], narrow enough to stay in the caches. The bias is one more input neuron that is always 1, so that the library

@@ -1,4 +1,4 @@
-"""Blocks of instances on their way through the layers, for backends that call a library layer by layer.
+"""Takes blocks of instances through the layers, for backends that call a library layer by layer.
 
 A block is a C-ordered float32 array of shape (neurons + 1, instances); its last row is all ones. At checkpoints dead instances
 are dropped, and what is left of blocks waits in a pool until it fills a block again.
@@ -47,7 +47,7 @@ class Pool:
 
 
 class BlockGroup:
-    """A row group: instances not begun yet, instances in pools, and what has become of the others.
+    """A row group: instances not begun yet, instances in pools, and the results of the others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""SuiteSparse:GraphBLAS: sparse layers times full matrices, over the semiring plus_times.
+"""Multiplies with SuiteSparse:GraphBLAS: sparse layers times full matrices, over the semiring plus_times.
 
 Faster here than products of two sparse matrices by far: GraphBLAS has a kernel of its own that adds the product of a sparse and
 a full matrix to a full one. Blocks change hands between NumPy and GraphBLAS without a copy.

@@ -1,4 +1,4 @@
-"""Intel MKL's inspector-executor sparse BLAS: CSR layers times dense blocks stored by rows.
+"""Multiplies with Intel MKL's inspector-executor sparse BLAS: CSR layers times dense blocks stored by rows.
 
 Called through ctypes, since MKL's wheel brings no Python module: each layer is inspected once, while the plan is made.
 """

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: sparse CSR layers times dense blocks.
+"""Multiplies with PyTorch on the CPU: sparse CSR layers times dense blocks.
 
 PyTorch hands the product to the MKL that it brings, and has threaded kernels of its own for the activation.
 """

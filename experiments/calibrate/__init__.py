@@ -1,1 +1,1 @@
-"""The simulator's costs are measured: ``python -m experiments.calibrate FILE``."""
+"""Owns the calibration of the simulator: ``python -m experiments.calibrate FILE`` measures its costs."""

@@ -1,4 +1,4 @@
-"""The command ``python -m experiments.calibrate FILE``; see `experiments.calibrate.measure`."""
+"""Starts the command ``python -m experiments.calibrate FILE``; see `experiments.calibrate.measure`."""
 
 import sys
 

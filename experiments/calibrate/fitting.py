@@ -1,4 +1,4 @@
-"""Fitting the parameters of a cost model to measured seconds."""
+"""Fits the parameters of a cost model to measured seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit has found.
+    """The result of a fit.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Measuring on a machine that others use too: wait until they leave the cores alone, and measure again where they did not."""
+"""Measures on a shared machine: waits until other programs leave the cores alone, and repeats disturbed measurements."""
 
 from __future__ import annotations
 

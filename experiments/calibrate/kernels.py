@@ -1,4 +1,4 @@
-"""What kernels take on one thread: runs of parts of networks, and the parameters of the cost model that fit them best."""
+"""Measures kernels on one thread with parts of networks, and fits the parameters of the cost model to their times."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ROUGH_RATE = {"adaptive": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Parts of a challenge network: its first so many layers, and so many instances drawn at random of the first ones."""
+    """Parts of a challenge network: its first `depths` layers, with `sizes` instances drawn at random of the first ones."""
 
     neurons: int
     layers: int

@@ -1,4 +1,4 @@
-"""A calibration file of this machine: ``python -m experiments.calibrate FILE [--quick]``.
+"""Writes a calibration file of this machine: ``python -m experiments.calibrate FILE [--quick]``.
 
 Real runs of the kernels on one thread, of parts of the challenge's networks, give the parameters of the cost model by a fit;
 runs of teams and of threads side by side give what meeting and sharing a node take; the rest is what the protocol takes. What
@@ -34,7 +34,7 @@ CLUSTER_CORES = 28
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured.
+    """The effort of a calibration.
 
     parts : networks for one thread
     rounds : of everything that is measured in turn

@@ -1,4 +1,4 @@
-"""What the protocol between threads takes: deciding, waking, starting, meeting in teams, and sharing a node's memory."""
+"""Measures the protocol between threads: deciding, waking, starting, meeting in teams, and sharing a node's memory."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From command line and YAML to a checked configuration: schema, overrides, rules."""
+"""Owns the configuration: turns command line and YAML into a checked one, by schema, overrides and rules."""

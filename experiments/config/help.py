@@ -1,4 +1,4 @@
-"""What ``python run.py --help`` says of keys and groups: made of the schema, and of the first line of each file of conf/."""
+"""Writes ``python run.py --help`` from the schema and from the first line of each file of conf/."""
 
 from __future__ import annotations
 

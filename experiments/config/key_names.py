@@ -1,4 +1,4 @@
-"""Messages of the library in the words of run.py: an option is called by its key."""
+"""Translates messages of the library for users of run.py: calls each option by its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overrides: looked at before Hydra sees them, whose messages do not say what is near and legal; and written for it."""
+"""Checks overrides before Hydra reads them, names the legal values that are near, and writes overrides for Hydra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From Hydra's configuration to a checked one.
+"""Turns Hydra's configuration into a checked one.
 
 `resolve` turns Hydra's DictConfig into a `Config` and makes all checks that concern more than one field. Past it nobody sees a
 DictConfig.

@@ -1,4 +1,4 @@
-"""The configuration's schema: the library's groups of options, and what only run.py is told.
+"""Declares the configuration's schema: the library's groups of options, and the options of run.py alone.
 
 Each field is declared once, with its default, its legal values and what it does (`sparsednn.options.fields`): `--help`, the
 reference and the checks are made of that. YAML files in conf/ hold what a choice of a group sets otherwise.
@@ -31,21 +31,21 @@ SIMULATED = "simulated"
 
 @dataclass(kw_only=True)
 class BackendConfig(BackendOptions):
-    """Who carries out the arithmetic."""
+    """The backend that carries out the arithmetic."""
 
     name: str = text("numba", "An installed backend")
 
 
 @dataclass
 class SchedulerConfig(SchedulerOptions):
-    """One for all schedulers; fields that a scheduler has no use for are inert."""
+    """The parameters of all schedulers; fields that a scheduler has no use for are inert."""
 
     name: str = text("data", "A scheduler, or auto")
 
 
 @dataclass
 class NetworkConfig(NetworkOptions):
-    """Where the network comes from."""
+    """The source of the network."""
 
     name: str = choice("radixnet", ("radixnet", "files"), "Generated, or read from files")
     path: str | None = only_for(
@@ -70,7 +70,7 @@ class NetworkConfig(NetworkOptions):
 
 @dataclass
 class InputConfig(Options):
-    """Where the instances come from."""
+    """The source of the instances."""
 
     name: str = choice(
         "challenge", ("challenge", "files"), "Rebuilt from the MNIST images that come with the package, or read from files"
@@ -86,7 +86,7 @@ class InputConfig(Options):
 
 @dataclass
 class AssumeConfig(Options):
-    """What executor=simulated assumes in place of the calibration's assumed parameters; null: what that says."""
+    """The values that executor=simulated assumes in place of those that the calibration assumes; null: the calibration's."""
 
     core_speed: float | None = number(None, "How fast a core is, by the calibrated one", above=0)
     slowdown: float | None = number(None, "How many times as long work takes while 28 cores share the memory bus", above=0)
@@ -124,7 +124,7 @@ class Submission(Options):
 
 @dataclass
 class ClusterConfig(Submission, ClusterOptions, MachineOptions):
-    """The machines."""
+    """The machines of a run."""
 
     name: str = choice("local", ("local", "slurm"), "This machine, or a cluster under Slurm")
     timeout_s: float | None = number(
@@ -186,7 +186,7 @@ class ExperimentConfig(Options):
 
 @dataclass
 class Config(RunOptions):
-    """Everything that a run is told."""
+    """All options of a run."""
 
     neurons: int = count(1024, "Width: 1024, 4096, 16384 or 65536 (others: network.radices)")
     layers: int = count(120, "120, 480, 1920, or a multiple of the block length")

@@ -1,4 +1,4 @@
-"""What a cluster under Slurm has to be told of a run, and which runs cannot be submitted to it: pure, and without Slurm."""
+"""Checks whether a run can be submitted to Slurm and sizes its job: pure, and without Slurm."""
 
 from __future__ import annotations
 

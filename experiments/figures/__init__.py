@@ -1,4 +1,4 @@
-"""Figures of experiments, one module each: they read records and never run anything.
+"""Owns the figures of experiments, one module each: they read records and never run anything.
 
 A module has ``draw(points)``, which takes `experiments.records.read.Points` and returns a
 `experiments.figures.base.drawing.Drawing`. Its name is what the ``figure`` of an experiment says.

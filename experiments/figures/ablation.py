@@ -1,4 +1,4 @@
-"""What each optimisation brings: time with the optimisations switched on one after the other, and with each left out."""
+"""Draws the gain of each optimisation: times with optimisations switched on one after the other, and with each left out."""
 
 from __future__ import annotations
 

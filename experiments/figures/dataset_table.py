@@ -1,4 +1,4 @@
-"""The challenge's inputs and networks: what is generated here beside what is published."""
+"""Compares the generated inputs and networks of the challenge with the published counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a GPU takes for the networks of the challenge: bars, with and without merging of columns."""
+"""Draws the times of a GPU for the challenge's networks: bars, with and without merging of columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashing of instances and neurons; and whether more nodes are super-linearly faster, by time and by estimated traffic."""
+"""Draws the effect of hashing instances and neurons, and the speed-up of more nodes by time and estimated traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time against layers, instances and connections on logarithmic axes: a slope of 1 is cost in proportion."""
+"""Draws time against layers, instances and connections on logarithmic axes: a slope of 1 is cost in proportion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the mechanisms between threads take: the shares of the workers' time, of every kind of waiting and deciding."""
+"""Draws the shares of the workers' time that waiting and deciding take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs in one thing, run in turn: times, and how many times as long the first of each sweep takes as the others.
+"""Draws points that differ in one thing and ran in turn: times, and ratios of each sweep's first point to the others.
 
 The runs of a round see the same machine, whose speed changes: so ratios are taken round by round, and their median is told with
 its 95 % interval. Of data_then_model, it shows where the workers' time went too.

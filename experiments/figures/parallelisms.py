@@ -1,4 +1,4 @@
-"""The five parallelisms on the challenge's networks: measured here, on the simulated cluster, and under other assumptions."""
+"""Draws the five parallelisms on the challenge's networks: measured, simulated, and under other assumptions."""
 
 from __future__ import annotations
 

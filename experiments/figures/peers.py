@@ -1,4 +1,4 @@
-"""The same job with other libraries: times, and how many times as long the best of them takes as ours, round by round."""
+"""Draws the same job with other libraries: times, and the ratio of the best library to ours, round by round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random networks beside other libraries: how many times as long the best library takes as ours, with intervals."""
+"""Draws contests on random networks: the ratio of the best library to ours, with intervals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BENCHMARK = "random_networks"
 
 @dataclass(frozen=True, slots=True)
 class ContestOutcome:
-    """What every contestant took for a network.
+    """The times of every contestant for a network.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Who may recruit helpers: the strategies of data_then_model beside data parallelism."""
+"""Draws the strategies of data_then_model for recruiting helpers, beside data parallelism."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roofline: multiply-adds a second against multiply-adds per byte, roofs as lines, layers as points."""
+"""Draws the roofline: multiply-adds a second against multiply-adds per byte, roofs as lines, layers as points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every thread does when: Gantt charts of the points' traces, one below the other."""
+"""Draws every thread's time: Gantt charts of the points' traces, one below the other."""
 
 from __future__ import annotations
 

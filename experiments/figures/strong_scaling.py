@@ -1,4 +1,4 @@
-"""The same job on more and more cores."""
+"""Draws strong scaling: the speed-up of the same job on more and more cores."""
 
 from __future__ import annotations
 

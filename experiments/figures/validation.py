@@ -1,4 +1,4 @@
-"""The simulator against real runs: what it predicts, beside what was measured of the same job on this machine.
+"""Compares the simulator with real runs: predicted times beside times of the same jobs measured on this machine.
 
 Nothing is fitted: points of the sweep ``simulated`` are held against those of the sweep ``measured`` that have the same names.
 """

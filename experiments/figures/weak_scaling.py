@@ -1,4 +1,4 @@
-"""As many instances for each core, on more and more cores."""
+"""Draws weak scaling: the rate of each core with equally many instances per core, on more and more cores."""
 
 from __future__ import annotations
 

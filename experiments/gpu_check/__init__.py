@@ -1,1 +1,1 @@
-"""The check that whoever has a GPU runs once: conformance, timings, a report."""
+"""Owns the check that a user with a GPU runs once: conformance, timings, a report."""

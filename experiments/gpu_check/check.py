@@ -1,4 +1,4 @@
-"""What a user with an NVIDIA GPU runs once: ``python run.py experiment=gpu_check``.
+"""Checks and measures a user's NVIDIA GPU once: ``python run.py experiment=gpu_check``.
 
 No GPU was at hand when this was written. So the conformance suite is run on the device, all networks are checked, and what the
 device takes is measured by its own clock; a report says it all, to be sent back.

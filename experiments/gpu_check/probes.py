@@ -1,4 +1,4 @@
-"""What a GPU takes for single layers and for copies, by its own clock."""
+"""Times single layers and copies on a GPU by its own clock."""
 
 from __future__ import annotations
 

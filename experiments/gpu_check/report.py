@@ -1,4 +1,4 @@
-"""The report of ``experiment=gpu_check``: one file of Markdown that says all, for whoever built this without a GPU."""
+"""Writes the report of ``experiment=gpu_check``: one Markdown file, to be sent to the developers of this project."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A point is started: here, on MPI processes, as a Slurm job, or not at all, since it is done already."""
+"""Owns the start of points: runs them here, on MPI processes or as Slurm jobs, or finds their earlier records."""

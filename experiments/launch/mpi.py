@@ -1,4 +1,4 @@
-"""A point on several processes, under an MPI launcher: rank 0 says what is to be run, all run it, and all end together.
+"""Runs a point on all processes of an MPI job: rank 0 tells the others what to run, and all end together.
 
 Rank 0 alone composes configurations and owns folders, records and the terminal. An error in any rank ends all of them: it is
 written into the point's record and said once, with the rank.
@@ -35,7 +35,7 @@ ENDING_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What rank 0 tells the others to run: a configuration, the point's folder, and what its record has so far."""
+    """An order of rank 0 to the others: a configuration, the point's folder, and its record so far."""
 
     config: Config
     folder: Path

@@ -1,4 +1,4 @@
-"""One of the processes of a point, as `experiments.launch.mpiexec` starts them with `experiments.launch.start_rank`."""
+"""Runs one process of a point, as `experiments.launch.mpiexec` starts it with `experiments.launch.start_rank`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A point on several processes, from outside: starts them with an MPI launcher, shows what rank 0 says, and sees how they end.
+"""Runs a point on processes of its own: starts an MPI launcher, shows rank 0's output, and judges the exit status.
 
 This process never uses MPI itself: where a parent has, processes that it starts with another launcher fail without a word.
 """

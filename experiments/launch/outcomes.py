@@ -1,4 +1,4 @@
-"""What the points of a sweep come to, also where a launcher of Hydra (joblib, submitit) runs them in processes of its own.
+"""Collects the outcomes of a sweep's points, also from processes that Hydra's launchers (joblib, submitit) start.
 
 Hydra shows nobody what a job returns; but a launcher with other processes sends it back to the sweep's, pickled. So an outcome
 that arrives there tells the listener of that process by itself.
@@ -16,7 +16,7 @@ from experiments.records.point import PointRecord
 
 @dataclass(frozen=True, slots=True)
 class PointOutcome:
-    """What came of a point, or of an experiment.
+    """The outcome of a point, or of an experiment.
 
     Attributes
     ----------

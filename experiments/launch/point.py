@@ -1,4 +1,4 @@
-"""Runs the points of a sweep: load, infer, check, record.
+"""Runs one point: loads, infers, checks, and writes its record.
 
 Every point leaves exactly one ``result.json`` in its folder. While it runs there is a ``running.json``; a point that
 died without a handler leaves only that, and counts as failed.

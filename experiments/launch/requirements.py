@@ -1,4 +1,4 @@
-"""What a point needs that may not be installed."""
+"""Names the package that a point needs and that is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``resume=true``: finds the complete record that another run has left of a point, by configuration and code revision.
+"""Finds the earlier complete record of a point for ``resume=true``, by configuration and code revision.
 
 A point that takes such a record gets a note in its folder, ``taken.json``, which leads to it; figures follow these notes.
 """

@@ -1,4 +1,4 @@
-"""``cluster=slurm``: a point as a job of Slurm, which runs the same configuration on the cluster's nodes."""
+"""Submits a point as a Slurm job for ``cluster=slurm``; the job runs the same configuration on the cluster's nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points that are not run here and now: an earlier record stands for them, or they are handed to Slurm."""
+"""Finds records for points that do not run here: takes an earlier record, or hands the point to Slurm."""
 
 from __future__ import annotations
 

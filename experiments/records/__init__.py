@@ -1,1 +1,1 @@
-"""Records are read, checked and compared: ``python -m experiments.records FOLDER...``."""
+"""Owns the records: declares, reads, checks and compares them (``python -m experiments.records FOLDER...``)."""

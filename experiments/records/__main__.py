@@ -1,4 +1,4 @@
-"""The command ``python -m experiments.records FOLDER...``; see `experiments.records.compare`."""
+"""Starts the command ``python -m experiments.records FOLDER...``; see `experiments.records.compare`."""
 
 import sys
 

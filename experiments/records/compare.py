@@ -1,4 +1,4 @@
-"""Any records in one table, with ratios: ``python -m experiments.records FOLDER...``."""
+"""Compares any records in one table, with ratios: ``python -m experiments.records FOLDER...``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows: progress while it goes on, a summary when it ends, a table when a sweep ends."""
+"""Shows the progress of a run, a summary at its end, and a table at the end of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files with records: how they are called, written and read; programs of others write files so named too.
+"""Names, writes and reads the files of records, also those that other programs write under these names.
 
 All records are written by `write_record` and read by `read_record`.
 """
@@ -43,7 +43,7 @@ NEEDED = (
 
 
 class NotARecordError(ConfigError):
-    """A file that has the name of a record and is none; the message names it and says why."""
+    """A file has the name of a record but holds no record; the message names it and says why."""
 
 
 def name_of(record: PointRecord | TakenNote) -> str:

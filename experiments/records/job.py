@@ -1,4 +1,4 @@
-"""Jobs: what was to be computed. Times of records of the same job are compared with each other."""
+"""Defines the job of a record: only times of the same job are compared with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a point: what run.py says of it, beside what the library says of its inference; both are in ``result.json``."""
+"""Declares the record of a point: run.py's fields beside the library's fields, both in ``result.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMPLETE, FAILED, SUBMITTED, DRY_RUN = "complete", "failed", "submitted", "dry_r
 
 @dataclass(slots=True, kw_only=True)
 class PointOfExperiment(JsonPart):
-    """Which point of which experiment a record is of."""
+    """The point and the experiment that a record belongs to."""
 
     name: str = field(metadata=doc("name of the experiment"))
     figure: str = field(metadata=doc("the figure that is drawn of it"))
@@ -46,7 +46,7 @@ class Environment(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class BenchmarkRun(JsonPart):
-    """What a benchmark says in place of an inference; its figures stand under its name."""
+    """The fields that a benchmark writes in place of an inference; its figures stand under its name."""
 
     executor: str = field(metadata=doc("threads"))
     processes: int = field(metadata=doc("always 1"))
@@ -73,7 +73,7 @@ Body = RunRecord | BenchmarkRun | SubmittedJob
 
 @dataclass(slots=True, kw_only=True)
 class PointRecord(JsonPart):
-    """What run.py says of a point.
+    """The record of a point: the fields that run.py writes.
 
     Attributes
     ----------

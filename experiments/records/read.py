@@ -1,4 +1,4 @@
-"""Records of experiments, read back from their folders: figures and tables are made of nothing else."""
+"""Reads the records of experiments from their folders; figures and tables use nothing else."""
 
 from __future__ import annotations
 

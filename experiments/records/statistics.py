@@ -1,4 +1,4 @@
-"""Medians with their intervals, and ratios of runs that took turns."""
+"""Computes medians with their intervals, and ratios of runs that took turns."""
 
 from __future__ import annotations
 

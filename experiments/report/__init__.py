@@ -1,4 +1,4 @@
-"""One HTML report of the newest records of all experiments: ``python run.py experiment=report``. It runs nothing."""
+"""Owns the HTML report of the newest records of all experiments: ``python run.py experiment=report``. It runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a claim is, and how ratios are judged and written."""
+"""Declares a claim, judges ratios by claimed ranges, and writes them."""
 
 from __future__ import annotations
 

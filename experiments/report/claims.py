@@ -1,4 +1,4 @@
-"""The published claims, each beside what was measured here and what was simulated, with a verdict.
+"""Lists the published claims, each beside its measured and simulated values, with a verdict.
 
 A claim is a function of the runs that there are; what it needs and is not there makes it "not tested". Numbers in texts come
 from the records. The claims are those of the published system DistSparseDNN (C++ and MPI): its paper on stragglers, and the

@@ -1,4 +1,4 @@
-"""Claims on how fast: the parallelisms beside each other, the published run, scaling."""
+"""Tests the claims on speed: the parallelisms beside each other, the published run, scaling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparsednn.results.record import SimulatedRun
 
 
 def faster_on_average(runs: Runs) -> Claim:
-    """data_then_model against the four others."""
+    """Test the claim that data_then_model is faster on average than the four others."""
     text = (
         "data_then_model is 10 to 65 % faster on average than data, model, manager_worker and work_stealing "
         "(16 nodes x 28 cores)"
@@ -121,7 +121,7 @@ def _connection_ns(point: Point) -> str:
 
 
 def published_run(runs: Runs) -> Claim:
-    """The run of 4 billion connections."""
+    """Test the claim on the published run of 4 billion connections."""
     text = (
         "With hashing, 65,536 neurons x 1,920 layers (4 billion connections), 60,000 instances: 51 s on 32 machines (896 cores)"
     )
@@ -185,7 +185,7 @@ def _time_factors(runs: Runs) -> str:
 
 
 def super_linear(runs: Runs) -> Claim:
-    """Super-linear scaling with hashing."""
+    """Test the claim of super-linear scaling with hashing."""
     text = "With hashing, data and model parallelism scale super-linearly over the machines"
     points = points_of(runs, "hashing")
     if points is None:

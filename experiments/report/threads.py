@@ -1,4 +1,4 @@
-"""Claims on what threads do to each other: caches, locks, barriers, movement of data."""
+"""Tests the claims on threads: caches, locks, barriers, movement of data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.report.claim import HOLDS, NONE, NOT, PARTLY, UNTESTED, Claim, 
 
 
 def cache_use(runs: Runs) -> Claim:
-    """Data parallelism uses the last-level cache badly, model parallelism well."""
+    """Test the claim that data parallelism uses the last-level cache badly, and model parallelism well."""
     text = "Data parallelism uses the last-level cache badly, model parallelism well"
     points = points_of(runs, "parallelisms")
     ratios = _traffic_ratios(points.of(parallelisms.SIMULATED)) if points else []
@@ -82,7 +82,7 @@ def _shares(found: Mapping[str, float]) -> str:
 
 
 def no_contention(runs: Runs) -> Claim:
-    """Waiting for locks."""
+    """Test the claim on waiting for locks."""
     return _locking_claim(
         runs,
         "data_then_model has no contention: hardly any time is spent waiting for the queue's lock",
@@ -93,7 +93,7 @@ def no_contention(runs: Runs) -> Claim:
 
 
 def less_synchronisation(runs: Runs) -> Claim:
-    """Meeting in teams."""
+    """Test the claim on meeting in teams."""
     return _locking_claim(
         runs,
         "data_then_model synchronises less than model parallelism",
@@ -104,7 +104,7 @@ def less_synchronisation(runs: Runs) -> Claim:
 
 
 def small_overhead(runs: Runs) -> Claim:
-    """The locking mechanism as a whole."""
+    """Test the claim on the locking mechanism as a whole."""
     return _locking_claim(
         runs,
         "The locking mechanism of data_then_model (reporting, asking, recruiting) takes little of the time",
@@ -115,7 +115,7 @@ def small_overhead(runs: Runs) -> Claim:
 
 
 def zero_movement(runs: Runs) -> Claim:
-    """Row groups stay where they are."""
+    """Test the claim that row groups stay where they are."""
     text = "Recruiting moves no data: a leader's row group stays where it is"
     run = runs.get("straggler_timeline")
     if run is None:

@@ -1,4 +1,4 @@
-"""An interactive timeline of the traced runs, as HTML that needs no network: bars to zoom into, each with a text."""
+"""Draws an interactive timeline of traced runs as HTML that works offline: bars to zoom into, each with a text."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the kernel reaches of what the machine can do."""
+"""Owns the roofline benchmark: compares the kernel's rates with the limits of the machine."""

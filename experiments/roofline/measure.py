@@ -1,4 +1,4 @@
-"""The roofline of the dense-block kernel: ``python run.py experiment=roofline``.
+"""Measures the roofline of the dense-block kernel: ``python run.py experiment=roofline``.
 
 A layer on a block of instances is one multiply-add of a weight and a vector of instances for each connection. What can it
 reach at most? Measured in the same run as the kernel, round by round in turn, are
@@ -49,7 +49,7 @@ GROUP, GROUP_STRIDE = "one group of columns", 64
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is measured: layers of so many neurons, blocks of so many instances, each for so many seconds at least."""
+    """The sizes that are measured: neurons of layers, instances of blocks, and the least seconds for each."""
 
     neurons: tuple[int, ...]
     strides: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The arithmetic of the roofline: caches, the bytes that a layer needs from each of them, and what that allows.
+"""Computes the roofline: caches, the bytes that a layer needs from each of them, and the rate that they allow.
 
 The model is explained in `experiments.roofline.measure`.
 """
@@ -110,7 +110,7 @@ def tiles(stride: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one layer does to one block of instances.
+    """The work of one layer on one block of instances.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the roofline measures: each probe does a known amount of work per turn, on one thread or on several at once."""
+"""Runs the roofline's probes: each does a known amount of work per turn, on one thread or on several at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the rates that were measured to medians, roofs and shares: of one run of the benchmark, or of several together.
+"""Computes medians, roofs and shares from measured rates, for one run of the benchmark or for several together.
 
 Figures of the benchmark are plain values, as `experiments.roofline.measure` returns them and records hold them: ``rounds``,
 ``measured``, ``disturbed``, ``caches``, ``rates`` (what the machine does) and ``kernels`` (what the kernel does).

@@ -1,4 +1,4 @@
-"""The roofline in the terminal."""
+"""Shows the roofline as tables in the terminal."""
 
 from __future__ import annotations
 

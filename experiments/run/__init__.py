@@ -1,1 +1,1 @@
-"""One point is run: load, estimate, infer, check, show."""
+"""Owns the run of one point: loads, estimates memory, infers, checks, shows."""

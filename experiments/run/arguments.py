@@ -1,4 +1,4 @@
-"""From a configuration to the arguments of `sparsednn.infer` and `sparsednn.simulator.simulate.simulate`."""
+"""Turns a configuration into the arguments of `sparsednn.infer` and `sparsednn.simulator.simulate.simulate`."""
 
 from __future__ import annotations
 

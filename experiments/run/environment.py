@@ -1,4 +1,4 @@
-"""Where a result was measured: code revision, package versions and machine."""
+"""Describes where a result was measured: code revision, package versions and machine."""
 
 from __future__ import annotations
 

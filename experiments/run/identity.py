@@ -1,4 +1,4 @@
-"""What makes two points the same: the configuration, as far as results depend on it, and the code."""
+"""Identifies a point by its code and by the part of its configuration that results depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading what a point runs on: network, instances and truth."""
+"""Loads the data of a point: network, instances and truth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sparsednn.rows.distribution import hashes_rows, initial_rows
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What a point runs on.
+    """The data of a point: network, instances, truth.
 
     Attributes
     ----------

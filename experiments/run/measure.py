@@ -1,4 +1,4 @@
-"""What a point does: load, infer, check; and what becomes of its record."""
+"""Measures a point: loads, infers, checks, and completes its record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ INTERRUPTED = 130
 
 
 class ProcessError(SparseDnnError, RuntimeError):
-    """Processes have not come to an end as they should."""
+    """Processes have not ended as they should."""
 
 
 FAULT_NOTE = f"{console.FAULT_NOTE}, with the record"
@@ -53,7 +53,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a point has come to.
+    """The outcome of a point.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How much memory a run of the challenge will take, by arithmetic alone: what cannot fit is refused before it is made."""
+"""Estimates the memory of a challenge run by arithmetic alone, and refuses a run that cannot fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matplotlib's windows, of which figures need none: they are files."""
+"""Keeps Matplotlib importable: removes MPLBACKEND where it names a backend that is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MODULE = "module://"
 
 
 def leave_out_unknown() -> None:
-    """Take the variable away if it names what is not installed here: Matplotlib could not even be imported.
+    """Remove MPLBACKEND if it names a backend that is not installed: Matplotlib could not even be imported.
 
     A notebook sets it for all that is started from it, also in other environments.
     """

@@ -1,1 +1,1 @@
-"""Experiments become points, and are run one after the other."""
+"""Owns the sweeps: turns experiments into points, and runs them one after the other."""

@@ -1,4 +1,4 @@
-"""Benchmarks that an experiment can run in place of inferences: ``benchmark: NAME`` in its file, where others have sweeps."""
+"""Lists the benchmarks that an experiment can run in place of a sweep (``benchmark: NAME`` in its file), and runs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Steps(NamedTuple):
-    """What a benchmark does.
+    """The steps of a benchmark.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ CONFIG_NAME = "config"
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What the runs of one call of run.py have in common.
+    """The context that the runs of one call of run.py share.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class ExperimentRun:
         return points + measured * (self.experiment.rounds - 1)
 
     def _refuse_other_records(self, points: list[ComposedPoint]) -> None:
-        """Nothing is overwritten: what is complete in the folder must be what its point would take with resume=true."""
+        """Refuse a folder with complete records that its points would not take with resume=true: nothing is overwritten."""
         mine = {self.folder / str(number): number for number in range(len(points))}
         for path in self.folder.rglob(RESULT):
             number = mine.get(path.parent)

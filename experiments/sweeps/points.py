@@ -1,4 +1,4 @@
-"""From an experiment's configuration to its points: pure, so that every rule can be tested without a run."""
+"""Plans the points of an experiment from its configuration: pure, so that every rule can be tested without a run."""
 
 from __future__ import annotations
 

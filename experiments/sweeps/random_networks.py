@@ -1,4 +1,4 @@
-"""Random sparse networks without structure: unequal weights, a bias of its own for each neuron, no columns that repeat.
+"""Draws random sparse networks without structure: unequal weights, a bias for each neuron, no repeated columns.
 
 What speeds the challenge up (equal columns, equal instances, saturated instances) is not there, so that kernels are seen as
 they are. All is drawn from a seed.
@@ -21,7 +21,7 @@ BIAS_SCALE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RandomNetwork:
-    """What a network and its inputs are drawn by.
+    """The parameters by which a network and its inputs are drawn.
 
     Attributes
     ----------

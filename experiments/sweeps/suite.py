@@ -1,4 +1,4 @@
-"""Experiments that are made of others, and what a call of run.py does with the experiment that it was given."""
+"""Runs the experiment of one call of run.py: itself, the experiments that it is made of, or the report."""
 
 from __future__ import annotations
 

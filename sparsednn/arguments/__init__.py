@@ -1,1 +1,1 @@
-"""Whatever a caller gives is checked here: arrays and matrices become float32, single values Python's own types."""
+"""Owns the checks of what callers pass: converts arrays and matrices to float32, and single values to Python's types."""

@@ -1,4 +1,4 @@
-"""Numbers come in: whatever a caller gives becomes float32 arrays and matrices as the kernels want them, or is refused."""
+"""Converts a caller's numbers to the float32 arrays and matrices that kernels take, or refuses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of single arguments: each returns the value in Python's own type, or refuses it by its name."""
+"""Checks single arguments: each check returns the value in Python's own type, or refuses it by its name."""
 
 from __future__ import annotations
 

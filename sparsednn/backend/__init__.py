@@ -1,4 +1,4 @@
-"""The interface between the engine and whoever carries out the arithmetic; import its names from here.
+"""Owns the interface between the engine and the backends; import its names from here.
 
 `sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.optional` what some can do besides,
 `sparsednn.backend.shared_memory` what executor and kernels share while they run, and `sparsednn.backend.registry` finds

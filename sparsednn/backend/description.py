@@ -1,4 +1,4 @@
-"""What a backend says of a plan for a record: its kernel, the optimisations that are on, layers that were read, devices."""
+"""Declares how a backend describes a plan in a record: kernel, optimisations in use, layer reads, devices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Optimizations(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class LayerReads(JsonPart):
-    """What was read of the layers' files while other layers were computed."""
+    """The layers that were read from files while other layers were computed."""
 
     layers: int = field(metadata=doc("layers of the network"))
     different_layers_read: int = field(metadata=doc("how many of them were read at least once"))
@@ -42,7 +42,7 @@ class LayerReads(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class UsedDevice(JsonPart):
-    """A device, and what it holds; a driver may add what else there is to say."""
+    """A device and its memory in use; a driver may add further fields."""
 
     open: ClassVar[bool] = True
 
@@ -70,7 +70,7 @@ class DeviceUse(JsonPart):
 
 @dataclass(frozen=True, slots=True)
 class PlanDescription:
-    """What a record says of a plan.
+    """The description of a plan in a record.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What only some backends can do: protocols beside `Backend`, and what passes through them.
+"""Declares the protocols that only some backends implement besides `Backend`, and the values that pass through them.
 
 They count the work of rows, say what costs depend on and how much memory a run takes, or have workers that are no threads.
 """
@@ -17,7 +17,7 @@ from sparsednn.backend.protocol import Backend, KernelOptions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerSizes:
-    """How large the layers of a plan are as they are run, which is smaller than in the network where columns are merged.
+    """The sizes of a plan's layers as they are run: smaller than in the network where columns are merged.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class LayerSizes:
 
 @runtime_checkable
 class ProfilingBackend(Backend, Protocol):
-    """A backend that can also count the work that rows will be, for cost models."""
+    """A backend that can also count the work of rows, for cost models."""
 
     def profile(self, plan: Any, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return how many activations of each row (0-based) are nonzero before each layer and after the last.
@@ -49,7 +49,7 @@ class ProfilingBackend(Backend, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CostKind:
-    """What the seconds of a kernel with its options depend on, for cost models.
+    """The properties of a kernel with its options that its seconds depend on, for cost models.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class CostedBackend(ProfilingBackend, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunSize:
-    """How large a run is, as far as this is known before anything is loaded.
+    """The size of a run, as far as it is known before anything is loaded.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class MemoryBytes:
 
     @classmethod
     def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> MemoryBytes:
-        """Return those of a layout with so many bytes for every connection, and of sparse activations as dense as the inputs.
+        """Return the bytes of a plain layout: `entry_bytes` a connection, and sparse activations as dense as the inputs.
 
         It is what a backend that does not say is taken for.
         """

@@ -1,4 +1,4 @@
-"""The `Backend` protocol and what passes through it: the methods that the engine calls, their options and their results.
+"""Declares the `Backend` protocol: the methods that the engine calls, their options and their results.
 
 A backend turns a network into a *plan* once, opens row groups on it, runs them through layers and closes them. Plans and
 groups are the backend's own objects: the engine only passes them on. What only some backends can do is in
@@ -26,7 +26,7 @@ from sparsednn.options.groups import BackendOptions, OptimizeOptions
 @documented
 @dataclass
 class KernelOptions(OptimizeOptions, BackendOptions):
-    """What a plan is to be made for."""
+    """The options that a plan is made for."""
 
     kernel: str = text("auto", "A name or alias that the backend lists in its kernels; auto lets it choose")
     stream_from: Path | None = field(
@@ -47,7 +47,7 @@ LEGAL_OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """What a finished row group has come to.
+    """The results of a finished row group.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Backends by name: finds those that are installed, and refuses kernels and schedulers that a backend does not have.
+"""Finds installed backends by name, and refuses kernels and schedulers that a backend does not have.
 
 Backends are entry points of the group ``sparsednn.backends``: this library imports none of them, and others can bring their
 own.

@@ -1,4 +1,4 @@
-"""The memory that an executor and running kernels share: its layout by name, stop flag, calls, progress, and a team's counts.
+"""Defines the memory that an executor shares with running kernels: stop flag, calls, progress, and a team's counts.
 
 The constants are all that kernels may import of this library. Numba compiles them in, so the cache of compiled kernels is named
 by a hash that covers this file (`backends.common.kernel_cache`), and this file imports nothing else of the library. All arrays
@@ -39,7 +39,7 @@ N_LOGGED, FIRST_LOGGED = 0, 1
 
 
 class Outcome(Enum):
-    """Why a backend has returned from a row group."""
+    """The reason why a backend has returned from a row group."""
 
     THROUGH = "through"
     CALLED = "called"

@@ -1,4 +1,4 @@
-"""Communication between processes."""
+"""Owns the communication between the processes of a run."""
 
 from __future__ import annotations
 

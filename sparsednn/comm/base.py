@@ -1,4 +1,4 @@
-"""What the processes of a run say to each other.
+"""Declares the operations by which the processes of a run communicate.
 
 Inference itself exchanges nothing, unless processes take from each other (`Counters`, `Exposed`) or are balanced anew; results
 are gathered at the end. All methods are collective, which means that every process calls them, in the same order, unless they
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class NodeError(MemoryShortageError):
-    """What all processes of a node fail with alike: the first of them is the one to say it."""
+    """An error that all processes of a node raise alike; the first of them reports it."""
 
 
 class Counters(Protocol):
@@ -48,7 +48,7 @@ class Communicator(Protocol):
 
     @property
     def rank(self) -> int:
-        """This process."""
+        """The rank of this process."""
 
     @property
     def size(self) -> int:
@@ -56,7 +56,7 @@ class Communicator(Protocol):
 
     @property
     def node_rank(self) -> int:
-        """This process among those of its node."""
+        """The number of this process among those of its node."""
 
     @property
     def node_size(self) -> int:

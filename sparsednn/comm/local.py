@@ -1,4 +1,4 @@
-"""The communicator of a run in one process."""
+"""Implements the communicator of a run in one process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LocalCounters:
         return before
 
     def close(self) -> None:
-        """Nothing to be done."""
+        """Do nothing: there is no shared memory to give back."""
 
 
 class LocalRows:
@@ -41,7 +41,7 @@ class LocalRows:
         return rows_between(self._rows, first, last)
 
     def close(self) -> None:
-        """Nothing to be done."""
+        """Do nothing: there is no shared memory to give back."""
 
 
 class LocalCommunicator:
@@ -52,26 +52,26 @@ class LocalCommunicator:
     unshared_bytes = 0
 
     def barrier(self) -> None:
-        """Return at once: nobody else is to be waited for."""
+        """Return at once: there is no other process to wait for."""
 
     def gather(self, value: T) -> list[T] | None:
-        """Return the one value there is."""
+        """Return the value of this process in a list."""
         return [value]
 
     def all_gather(self, value: T) -> list[T]:
-        """Return the one value there is."""
+        """Return the value of this process in a list."""
         return [value]
 
     def broadcast(self, value: T | None) -> T:
-        """Return it."""
+        """Return the value of this process."""
         return value  # type: ignore[return-value]
 
     def exchange(self, values: Sequence[T]) -> list[T]:
-        """Return the one value there is."""
+        """Return the value of this process in a list."""
         return list(values)
 
     def share(self, make: Callable[[], T]) -> T:
-        """Make it."""
+        """Return what `make` returns."""
         return make()
 
     def counters(self) -> LocalCounters:
@@ -83,4 +83,4 @@ class LocalCommunicator:
         return LocalRows(rows)
 
     def abort(self, message: str, status: int = 1) -> None:
-        """Nothing to be done: there are no others to be ended, and who calls this says what has failed."""
+        """Do nothing: there are no other processes to end, and the caller reports the failure."""

@@ -1,4 +1,4 @@
-"""Processes under MPI (mpi4py). The only file that imports it, and it does so when a communicator is made.
+"""Implements the communicator under MPI; only this file imports mpi4py, when a communicator is made.
 
 What a node's processes share is pickled with its arrays apart (see `sparsednn.comm.sharing`); these lie in one window of shared
 memory, if there is room, and each process unpickles the rest around them.

@@ -1,4 +1,4 @@
-"""What the processes of a node share: pickled, with its larger arrays apart (pickle protocol 5), and where these may go."""
+"""Pickles the values that a node's processes share, larger arrays apart (pickle protocol 5), and finds room for the arrays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class PickledPlan:
 
     @property
     def n_bytes(self) -> int:
-        """Of the arrays, side by side."""
+        """The bytes of all arrays, side by side."""
         return starts_of(self.sizes)[-1]
 
 

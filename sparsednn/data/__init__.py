@@ -1,1 +1,1 @@
-"""Data: generated networks, rebuilt challenge inputs, and the file formats that users have."""
+"""Owns the data: generates networks, rebuilds the challenge's inputs, and reads and writes the users' file formats."""

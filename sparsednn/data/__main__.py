@@ -1,4 +1,4 @@
-"""Command line: ``python -m sparsednn.data export`` writes challenge data for other programs."""
+"""Implements the command ``python -m sparsednn.data export``, which writes challenge data for other programs."""
 
 from __future__ import annotations
 

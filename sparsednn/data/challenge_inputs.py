@@ -1,4 +1,4 @@
-"""The inputs of the Sparse DNN Graph Challenge, rebuilt from the MNIST training images.
+"""Rebuilds the inputs of the Sparse DNN Graph Challenge from the MNIST training images.
 
 The images are laid side by side, resampled by zero-padding their Fourier transform, and thresholded at half of the data
 set's maximum. Nonzero counts are exact at all four widths, and the instances of 1024 neurons equal the published ones.

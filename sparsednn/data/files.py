@@ -1,4 +1,4 @@
-"""Networks and inputs from files: where they are, in which format, and how they are exported."""
+"""Finds and reads the files of networks, inputs and categories in every format, and exports them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrix Market files (``.mtx``, ``.mtx.gz``): coordinate and array files of real, integer and pattern matrices.
+"""Reads Matrix Market files (``.mtx``, ``.mtx.gz``): coordinate and array files of real, integer and pattern matrices.
 
 The format: https://math.nist.gov/MatrixMarket/formats.html. Symmetric and skew-symmetric files hold the lower triangle.
 """

@@ -1,4 +1,4 @@
-"""Sparse matrices that ``scipy.sparse.save_npz`` has saved (``.npz``)."""
+"""Reads sparse matrices that ``scipy.sparse.save_npz`` has saved (``.npz``)."""
 
 from __future__ import annotations
 

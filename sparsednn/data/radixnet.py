@@ -1,4 +1,4 @@
-"""RadiX-Net: the synthetic sparse networks of the Sparse DNN Graph Challenge, generated exactly.
+"""Generates RadiX-Nets, the synthetic sparse networks of the Sparse DNN Graph Challenge, exactly.
 
 Sources: Kepner and Robinett, "RadiX-Net: Structured Sparse Matrices for Deep Neural Networks", IPDPSW 2019; Kepner et
 al., "Sparse Deep

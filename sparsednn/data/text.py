@@ -1,4 +1,4 @@
-"""Text files of numbers, read as they are written: a line that does not have its layout is refused with its number.
+"""Reads text files of numbers strictly: refuses a line of another layout and names its number.
 
 A regular expression decides what a number is, not a parser's leniency (``TRUE``, ``0x10``, ``1.2.3`` and ``nan`` are none);
 what it has passed is converted by pandas. It takes longer than pandas, so it passes over blocks of such plain text that

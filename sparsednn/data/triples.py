@@ -1,4 +1,4 @@
-"""Files of (row, column, value) triples: the Graph Challenge's text layout and the C++ DistSparseDNN's binary layout.
+"""Reads and writes (row, column, value) triples: the Graph Challenge's text layout and DistSparseDNN's binary layout.
 
 Both have 1-based ids. Text: tab separated, plain or gzipped (``.tsv``, ``.tsv.gz``). Binary (``.bin``): little-endian
 records of uint32 row, uint32 column, float32 value, without a header.

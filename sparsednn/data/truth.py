@@ -1,4 +1,4 @@
-"""The categories that the Graph Challenge's networks must find.
+"""Returns the categories that the Graph Challenge's networks must find, and checks categories against them.
 
 `truth/neuron{n}-categories.tsv` in this package: the 1-based ids for each width; they are the same for 120, 480 and
 1920 layers. Those of

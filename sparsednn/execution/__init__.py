@@ -1,1 +1,1 @@
-"""A prepared inference is run on real threads: row groups, the executor, queues that processes share, the record."""
+"""Owns the run of a prepared inference on real threads: row groups, executor, shared queues, record."""

@@ -1,4 +1,4 @@
-"""What an executor reports: of each call into the kernels, and of a whole run."""
+"""Declares the reports of an executor: one for each call into the kernels, one for a whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sparsednn.results.worker_times import WorkerTimes
 
 
 class Report(NamedTuple):
-    """What came of one worker's call into the kernels.
+    """The outcome of one worker's call into the kernels.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """One run: how long it took, where each worker's time went, and, if it was traced, what each did when."""
+    """The times of one run: its duration, the times of each worker, and the spans if it was traced."""
 
     elapsed_s: float
     times: list[WorkerTimes]

@@ -1,4 +1,4 @@
-"""Keeps a scheduler object for one call at a time: it has the state of one run."""
+"""Reserves a scheduler for one call at a time, since it holds the state of one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a network that are run one after the other, with the instances that are left spread evenly in between."""
+"""Splits a network into layer ranges, and rebalances the remaining instances over the processes between two ranges."""
 
 from __future__ import annotations
 

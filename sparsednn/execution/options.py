@@ -1,4 +1,4 @@
-"""Options of an inference: the groups, what only a caller from Python can give, and flat keyword arguments for both."""
+"""Declares all options of an inference, and builds them from flat keyword arguments."""
 
 from __future__ import annotations
 

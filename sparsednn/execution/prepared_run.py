@@ -1,4 +1,4 @@
-"""A prepared inference, which can be run again and again: in this process alone, or with others."""
+"""Runs a prepared inference, once or repeatedly, in this process alone or together with others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 @dataclass(slots=True)
 class Repeat:
-    """One repeat.
+    """The outcome of one repeat.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class _Done:
     exchange_s: float = 0.0
 
     def add(self, timeline: Timeline, began_s: float, finished: list[FinishedGroup]) -> None:
-        """Add a stage, which began so many seconds after the run."""
+        """Add a stage that began `began_s` seconds after the run."""
         self.finished = finished
         self.multiply_adds += sum(result.multiply_adds for _, result in finished)
         self.times = [_sum(*both) for both in zip(self.times, timeline.times, strict=True)] if self.times else timeline.times
@@ -174,7 +174,7 @@ class Inference:
         return [RowGroup(share.rows, rows, share.ids[rows]) for rows in parts]
 
     def _report(self, done: _Done, own_s: float, seconds: float) -> dict[str, Any]:
-        """What rank 0 is to know of this process."""
+        """Return the report of this process to rank 0."""
         return {
             "process": self.comm.rank,
             "host": socket.gethostname(),
@@ -248,5 +248,5 @@ def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
 
 
 def _later(span: Span, seconds: float) -> Span:
-    """The same span on a clock that began so many seconds earlier."""
+    """Return the span on a clock that began `seconds` earlier."""
     return replace(span, start_s=span.start_s + seconds, stop_s=span.stop_s + seconds)

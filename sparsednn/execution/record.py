@@ -1,4 +1,4 @@
-"""What is kept of an inference: its record and its trace."""
+"""Builds the record and the trace of an inference."""
 
 from __future__ import annotations
 

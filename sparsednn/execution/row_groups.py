@@ -1,4 +1,4 @@
-"""Runs the row groups of one process on a backend; an executor names them by their numbers."""
+"""Runs the row groups of one process on a backend, for an executor that refers to them by number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGGED_WAITS = 10_000
 
 
 class FinishedGroup(NamedTuple):
-    """A row group that is through, and what has become of it."""
+    """A finished row group and its results."""
 
     row_group: RowGroup
     result: GroupResult

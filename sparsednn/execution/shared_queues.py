@@ -1,4 +1,4 @@
-"""Row groups that processes take from each other, through memory that all of them reach (MPI one-sided operations)."""
+"""Shares queues of row groups between processes through MPI one-sided operations, so that each can take from any queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real threads in real time: each worker is a thread, and decisions are made under one lock."""
+"""Carries out a scheduler's actions in real time: each worker is a thread, and one lock guards all decisions."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _join(thread: threading.Thread, watch: Callable[[], None] | None) -> None:
 
 
 class _Order(NamedTuple):
-    """What a worker finds in its mailbox: be this member of this team."""
+    """An order in a worker's mailbox: to run as this member of this team."""
 
     row_group: int
     team: Team
@@ -119,7 +119,7 @@ class _Order(NamedTuple):
 
 
 class _Errand(NamedTuple):
-    """What a worker may find there as well: take a row group from a process."""
+    """An errand in a worker's mailbox: to take a row group from a process."""
 
     process: int
 

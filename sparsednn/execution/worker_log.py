@@ -1,4 +1,4 @@
-"""Bookkeeping of one worker's time: what it did, by the clock of whoever runs it, real or virtual.
+"""Keeps the times of one worker, in real or virtual seconds.
 
 Owner: each executor has one log for each of its workers, and gives every time in, in seconds since the run began.
 """
@@ -14,7 +14,7 @@ from sparsednn.schedulers.base import Action, Boundary, Event, FormTeam
 
 
 class Stretch(NamedTuple):
-    """What one member of a team did in one go: layers ``first_layer .. last_layer`` of a row group.
+    """The layers ``first_layer .. last_layer`` of a row group, which one member of a team ran without a break.
 
     Attributes
     ----------

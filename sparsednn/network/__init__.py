@@ -1,4 +1,4 @@
-"""Sparse deep neural networks: layers of weights in CSC form, biases and activations."""
+"""Owns the sparse deep neural network: layers of weights in CSC form, biases and activations."""
 
 from __future__ import annotations
 

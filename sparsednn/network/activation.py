@@ -1,4 +1,4 @@
-"""Activations that clamp: relu, clipped relu, identity."""
+"""Defines the activations that clamp: relu, clipped relu, identity."""
 
 from __future__ import annotations
 

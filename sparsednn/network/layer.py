@@ -1,4 +1,4 @@
-"""A layer: weights in CSC form, a bias for each output and an activation; whole, or with repeated columns stored once."""
+"""Defines a layer: weights in CSC form, a bias for each output, an activation; repeated columns may be stored once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network: checks what a caller gives and puts it into layers; and the rule that a layer's bias follows.
+"""Builds a network of checked layers, and states the rule that a layer's bias follows.
 
 The inference of one layer (Kepner et al., "Sparse Deep Neural Network Graph Challenge", HPEC 2019) is::
 

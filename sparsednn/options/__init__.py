@@ -1,1 +1,1 @@
-"""The options of the library, each declared once: `groups` has them all, `fields` how they are declared."""
+"""Owns the options of the library, each declared once: `fields` has the kinds of fields, `groups` the options."""

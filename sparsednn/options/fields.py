@@ -1,4 +1,4 @@
-"""How an option is declared: a field of a dataclass that has a default, says which values are legal, and what they do.
+"""Declares an option as a field of a dataclass: its default, its legal values and what it does.
 
 A class of options derives from `Options`: each value is checked when it is assigned, so that an object is legal at all times.
 Command lines and documentation read the same declarations (`rules`).
@@ -25,7 +25,7 @@ _Class = TypeVar("_Class", bound=type)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one option takes.
+    """The legal values of one option, and its meaning.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""All options of the library, by what they concern.
+"""Declares all options of the library, grouped by what they concern.
 
 `sparsednn.infer` takes each as a keyword argument, and the groups as `sparsednn.execution.options.InferOptions`; `run.py` takes
 each as a key. To add one is to add one field: command line, documentation and checks follow.
@@ -44,7 +44,7 @@ class OptimizeOptions(Options):
 @documented
 @dataclass(kw_only=True)
 class BackendOptions(Options):
-    """How a backend works."""
+    """The options of a backend."""
 
     block_rows: int | None = count(
         None, "Instances that the dense-block kernels, or a stream of a GPU, take at a time; null: the backend chooses"
@@ -54,7 +54,7 @@ class BackendOptions(Options):
 @documented
 @dataclass
 class PartitionOptions(Options):
-    """Which process and which row group has which rows."""
+    """The split of the rows into processes and row groups."""
 
     hashing: str = choice(
         "none",
@@ -102,7 +102,7 @@ class SchedulerOptions(Options):
 @documented
 @dataclass
 class NetworkOptions(Options):
-    """Where the packed network is."""
+    """The residency of the packed network."""
 
     residency: str = choice(
         "memory",
@@ -115,7 +115,7 @@ class NetworkOptions(Options):
 @documented
 @dataclass
 class ClusterOptions(Options):
-    """What an inference uses of the machines."""
+    """The use that an inference makes of the machines."""
 
     pin: bool = switch(False, "Keep each worker thread on a core of its own")
     numa_domains: int | None = count(
@@ -136,7 +136,7 @@ class ClusterOptions(Options):
 @documented
 @dataclass
 class RunOptions(Options):
-    """How often, and how closely watched, an inference is run."""
+    """The repeats of an inference, and how closely it is watched."""
 
     repeats: int = count(1, "How often the inference is run; the record has every time, and their median")
     trace: bool = switch(False, "Write down what each worker did when")
@@ -150,7 +150,7 @@ class RunOptions(Options):
 @documented
 @dataclass
 class MachineOptions(Options):
-    """The nodes of a cluster, and what is wrong with them."""
+    """The nodes of a cluster, with a slow core or a noisy node."""
 
     nodes: int = count(1, "executor=simulated: machines; cluster=slurm: nodes that the job asks for")
     cores_per_node: int | None = count(

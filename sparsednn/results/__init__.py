@@ -1,1 +1,1 @@
-"""What an inference leaves: the result, its measures, spans and trace."""
+"""Owns the results of an inference: result, record, measures, spans and trace."""

@@ -1,4 +1,4 @@
-"""What records say of a run: rates, workers, balance."""
+"""Computes the measures of a record: rates, workers' times, balance."""
 
 from __future__ import annotations
 

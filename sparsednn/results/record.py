@@ -1,4 +1,4 @@
-"""What a record says of an inference: every field of ``result.json`` that the library knows, with its meaning and unit.
+"""Declares the record of an inference: every field of ``result.json`` that the library knows, with meaning and unit.
 
 What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`.
 """
@@ -24,7 +24,7 @@ SIMULATED = "simulated"
 
 @dataclass(slots=True, kw_only=True)
 class Truth(JsonPart):
-    """Whether the categories are right."""
+    """The check of the categories against the truth."""
 
     checked: bool = field(default=False, metadata=doc("whether there is a truth to check the categories against"))
     source: str | None = field(
@@ -76,7 +76,7 @@ class Balance(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class AutoChoice(JsonPart):
-    """What scheduler=auto has chosen, and why."""
+    """The choice of scheduler=auto, and its reason."""
 
     reason: str = field(metadata=doc("why, in a sentence with the figures"))
     predicted_s: dict[str, float] = field(metadata=doc("time predicted for each plan that was tried", "s"))
@@ -85,7 +85,7 @@ class AutoChoice(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class ProcessRecord(JsonPart):
-    """What one process did."""
+    """The work and the times of one process."""
 
     process: int = field(metadata=doc("rank of the process"))
     host: str = field(metadata=doc("name of its machine"))
@@ -107,7 +107,7 @@ class ProcessRecord(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class Spread(JsonPart):
-    """How a time of the processes spreads."""
+    """The spread of one time over the processes."""
 
     min: float = field(metadata=doc("smallest", "s"))
     max: float = field(metadata=doc("largest", "s"))
@@ -117,7 +117,7 @@ class Spread(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class ProcessTimes(JsonPart):
-    """How the times of the processes spread; the fields have the names that they have in `ProcessRecord`."""
+    """The spread of each time over the processes; the fields have the names that they have in `ProcessRecord`."""
 
     load_s: Spread = field(metadata=doc("of loading"))
     inference_s: Spread = field(metadata=doc("of the inference"))
@@ -126,7 +126,7 @@ class ProcessTimes(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class RunRecord(JsonPart):
-    """What every inference says of itself, be it measured or simulated."""
+    """The fields that the record of every inference has, measured or simulated."""
 
     schema_version: int = field(default=SCHEMA_VERSION, metadata=doc("version of the fields of a record"))
     status: str = field(default="complete", metadata=doc("what came of it: complete, failed, submitted or dry_run"))
@@ -165,7 +165,7 @@ class RunRecord(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class MeasuredRun(RunRecord):
-    """What an inference on real threads says of itself."""
+    """The fields that the record of an inference on real threads has."""
 
     split: str = field(metadata=doc("what each process gets equally much of: instances (even) or work"))
     rebalance_after: int | None = field(metadata=doc("layers after which the rows are balanced over the processes", "layers"))
@@ -195,7 +195,7 @@ class SimulatedCluster(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class TrafficEstimate(JsonPart):
-    """What the process that has the most to do moves between memory and its last-level cache."""
+    """The bytes that the busiest process moves between memory and its last-level cache, estimated."""
 
     estimated: bool = field(default=True, metadata=doc("always true: nothing of it is measured"))
     process: int = field(metadata=doc("rank of the process"))
@@ -209,7 +209,7 @@ class TrafficEstimate(JsonPart):
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedRun(RunRecord):
-    """What a simulated inference says of itself."""
+    """The fields that the record of a simulated inference has."""
 
     simulated: bool = field(default=True, metadata=doc("always true"))
     cluster: SimulatedCluster = field(metadata=doc("the machines that were simulated"))

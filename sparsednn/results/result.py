@@ -1,4 +1,4 @@
-"""Results and their records: what was computed, how long it took, and whether it is right."""
+"""Holds the result of an inference: categories, output, record, trace."""
 
 from __future__ import annotations
 

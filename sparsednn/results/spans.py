@@ -1,4 +1,4 @@
-"""Spans: what one worker did for a while, and when spans make sense."""
+"""Defines a span, one stretch of a worker's time, and checks that spans are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces: what each worker did at each moment of a run, and their files for trace viewers.
+"""Holds the trace of a run, the spans of every worker, and reads and writes it as a file for trace viewers.
 
 The files are in the Trace Event Format ("Trace Event Format", Chromium project), which https://ui.perfetto.dev and
 chrome://tracing open.

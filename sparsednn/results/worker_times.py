@@ -1,4 +1,4 @@
-"""Where the time of one worker went."""
+"""Declares the parts of one worker's time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sparsednn.system.json_fields import JsonPart, doc
 
 @dataclass(slots=True, kw_only=True)
 class WorkerFigures(JsonPart):
-    """Where one worker's time went, in seconds: all but the last three are parts of the run's time."""
+    """The parts of one worker's time, in seconds: all but the last three are parts of the run's time."""
 
     busy_s: float = field(default=0.0, metadata=doc("in kernels, waiting for the team's other members aside", "s"))
     enlist_s: float = field(default=0.0, metadata=doc("reporting that it is free, until the scheduler has decided", "s"))

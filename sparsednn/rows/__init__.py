@@ -1,1 +1,1 @@
-"""Which row group, and which process, has which rows of the input; and the hashing of rows and neurons."""
+"""Owns the assignment of input rows to processes and row groups, and the hashing of rows and neurons."""

@@ -1,4 +1,4 @@
-"""Which process has which rows of the input: `initial_rows` says so to whoever loads them and to whoever runs them."""
+"""Assigns the rows of the input to processes: whoever loads or runs rows asks `initial_rows`."""
 
 from __future__ import annotations
 

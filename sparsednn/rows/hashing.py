@@ -1,4 +1,4 @@
-"""Hashing of neurons: the bucket permutation applied to a network and its inputs.
+"""Hashes neurons: applies the bucket permutation to a network and its inputs.
 
 It spreads neighbouring neurons evenly, so that contiguous ranges of a layer's columns hold about equally many connections (for
 model parallelism) and neighbouring columns of activations are not alike. Where the permutation comes from:

@@ -1,4 +1,4 @@
-"""Row groups, and how rows of the input are split into them; all index arithmetic of a split is here."""
+"""Splits rows of the input into row groups; no other module has index arithmetic of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedulers, by name."""
+"""Owns the schedulers, by name."""
 
 from __future__ import annotations
 

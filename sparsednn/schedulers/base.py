@@ -1,4 +1,4 @@
-"""What a scheduler is: a pure state machine from events to actions.
+"""Declares the scheduler interface: a pure state machine from events to actions.
 
 A scheduler decides and an executor acts. A scheduler has no clock, no lock and no thread: the executor calls `on_event` for one
 event at a time and carries out the actions it returns, in real or in virtual time.
@@ -55,7 +55,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of a `Take`: the number of the row group in this process, or None if that process has none left."""
+    """The outcome of a `Take`: the number of the row group in this process, or None if that process has none left."""
 
     worker: int
     process: int
@@ -115,7 +115,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The worker takes the next row group that nobody has taken yet from a process (its own, or another); then `Taken`."""
+    """The worker takes the next row group that is left in the queue of a process (its own, or another); then `Taken`."""
 
     worker: int
     process: int

@@ -1,4 +1,4 @@
-"""Data parallelism: every worker has one row group of its own, and there is no synchronisation after the start.
+"""Implements data parallelism: every worker has its own row group, and nothing synchronises after the start.
 
 The paper's baseline of that name: the rows are split once, over all threads of all processes.
 """

@@ -1,4 +1,4 @@
-"""Data, then model parallelism: workers that are through with their own rows help those that are not.
+"""Implements data-then-model parallelism: workers that are through with their own rows help those that are not.
 
 Every worker starts with a row group of its own. One that is through becomes idle; a worker that is still running probes for
 idle ones at its layer boundaries, from a certain layer on, and takes all of them into its team, which from then on splits the
@@ -110,7 +110,7 @@ class DataThenModelScheduler(Scheduler):
                 return [FormTeam(row_group, members), *self._call_or_dismiss()]
 
     def _enlist(self, members: tuple[int, ...]) -> list[Action]:
-        """All members become idle; when everybody is, all stop."""
+        """Make all members idle; when every worker is idle, all stop."""
         for worker in members:
             self.idle[self.domains[worker]].append(worker)
         self.called.discard(members[0])
@@ -154,7 +154,7 @@ class DataThenModelScheduler(Scheduler):
         return found
 
     def _call_or_dismiss(self) -> list[Action]:
-        """Call the workers that have somebody to take, and no others; one with too little work to share asks again later."""
+        """Call the workers that have idle ones to take, and no others; one with too little work to share asks again later."""
         actions: list[Action] = []
         for worker in self.teams:
             wanted = bool(self._within_reach(worker))

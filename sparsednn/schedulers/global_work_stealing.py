@@ -1,4 +1,4 @@
-"""Work stealing between processes: each has a queue of row groups, and who finds its own empty takes from the others'."""
+"""Implements work stealing between processes: each has a queue of row groups, and takes from others when its own is empty."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GlobalWorkStealingScheduler(Scheduler):
         return n_workers * self.options.split_factor
 
     def start(self, job: Job) -> None:
-        """All queues may have something."""
+        """Treat no queue as empty."""
         self.ring = tuple((job.process + step) % job.n_processes for step in range(job.n_processes))
         self.processes = list(self.ring)
 

@@ -1,4 +1,4 @@
-"""Model parallelism: one row group a process; all its workers split the columns of every layer.
+"""Implements model parallelism: a process has one row group, and all its workers split the columns of every layer.
 
 The paper's baseline of that name: the threads of a process meet at a barrier in every layer.
 """

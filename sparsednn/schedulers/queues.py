@@ -1,4 +1,4 @@
-"""Parallelisms over queues of row groups, many for each worker: a slow worker simply takes fewer.
+"""Implements the parallelisms over queues of row groups, many for each worker, of which a slow worker takes fewer.
 
 Both split a process's rows into ``n_workers * split_factor`` row groups. They differ in where a worker looks for its next one.
 They are the paper's two task-based parallelisms. In its program a lock guards each queue; here the executor's lock guards all.

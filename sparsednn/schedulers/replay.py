@@ -1,4 +1,4 @@
-"""Events as plain data: the events of a run, written down as JSON, can be given to a scheduler again."""
+"""Converts events to plain data for JSON, and replays the events of a run to a scheduler."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The same schedulers run in virtual time: work counts, a calibrated cost model, a simulated cluster."""
+"""Owns the simulated cluster: the same schedulers in virtual time, with work counts and a calibrated cost model."""

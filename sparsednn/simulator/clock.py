@@ -1,4 +1,4 @@
-"""Virtual time: things that happen at a moment, and things that happen when so much work is done.
+"""Keeps virtual time: runs each action at its moment, or when a given amount of work is done.
 
 All cores of a node share its memory bus (and, with more workers than cores, its cores), so that work goes the slower the more
 workers are at it. Since it slows all of them down alike, there are two clocks: one of seconds, and one of the work that a
@@ -17,7 +17,7 @@ _Entry = tuple[float, int, int, int, Callable[..., None], tuple[Any, ...]]
 
 
 class VirtualTime:
-    """Two clocks and what is to happen on them.
+    """Two clocks, and the actions that wait on them.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class VirtualTime:
         heapq.heappush(self._moments, (now_s, rank, worker, next(self._numbers), act, arguments))
 
     def after_work(self, work_s: float, rank: int, worker: int, act: Callable[..., None], *arguments: Any) -> None:
-        """Call `act` when the clock of work shows `work_s`; likewise."""
+        """Call `act` when the clock of work shows `work_s`; calls at the same work have the same order as in `at`."""
         heapq.heappush(self._works, (work_s, rank, worker, next(self._numbers), act, arguments))
 
     def activate(self, n_workers: int) -> None:
-        """So many workers (if negative: fewer) are working from now on."""
+        """Add `n_workers` to the workers that are working from now on; a negative number takes workers away."""
         self._n_active += n_workers
 
     def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Inference on a simulated cluster: real schedulers and the real work of every row, in virtual time.
+"""Simulates the processes of a cluster: real schedulers and the real work of every row, in virtual time.
 
 Each process has its own share of the rows and its own scheduler, and nothing is exchanged before the end: so the processes are
 simulated one after the other, and a run takes as long as the slowest of them, and collecting the categories.
@@ -38,7 +38,7 @@ CATEGORY_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The machines that are simulated, and what is wrong with them.
+    """The simulated machines, with their slow core and noisy node.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class SchedulingChoice:
-    """How a run is to be scheduled.
+    """The scheduling of a run.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class SchedulingChoice:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRun:
-    """What a simulated run has come to, in virtual seconds.
+    """The outcome of a simulated run, in virtual seconds.
 
     Attributes
     ----------
@@ -148,12 +148,12 @@ class ClusterRun:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all workers."""
+        """The multiply-adds of all workers."""
         return sum(times.multiply_adds for timeline in self.timelines for times in timeline.times)
 
     @property
     def spans(self) -> list[Span]:
-        """Of all workers, if the run was traced."""
+        """The spans of all workers, if the run was traced."""
         return [span for timeline in self.timelines for span in timeline.spans]
 
     @property
@@ -234,7 +234,7 @@ class ClusterSimulator:
         return executor.run(SCHEDULERS[plan.scheduler](plan.options), job, costs)
 
     def _speeds(self, process: int) -> list[float]:
-        """Of each worker; worker i is on core i of its process, and around again."""
+        """Return the speed of each worker; worker i is on core i of its process, and around again."""
         speeds = [self.model.core_speed] * self.cluster.n_workers
         if process == 0 and self.cluster.slow_core is not None:
             for worker in range(0, len(speeds), self.cluster.cores_per_process):

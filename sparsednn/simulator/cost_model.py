@@ -1,4 +1,4 @@
-"""The cost model: seconds from counts of work, with the parameters of a calibration file.
+"""Predicts seconds from work counts, with the parameters of a calibration file.
 
 The seconds of a row group are sums of parameters times *features*, which are counts that a profile gives: so the parameters can
 be fitted to measured times (see `experiments.calibrate.fitting`), and a layer's time is known for any row group.
@@ -20,7 +20,7 @@ from sparsednn.simulator.work import Floats, GroupCosts, GroupWork, Ints, Overhe
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the seconds of one row group are proportional to, by the names of the parameters.
+    """The counts of one row group that its seconds are proportional to, by the names of the parameters.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class CostModel:
         )  # fmt: skip
 
     def _seconds(self, kernel: dict[str, object], name: str, neurons: Ints) -> Floats:
-        """A parameter at so many neurons: between those of its table, by their logarithms."""
+        """Return a parameter at a number of neurons, interpolated in its table by their logarithms."""
         numbers, values = zip(*self.calibration.table(kernel, name), strict=True)
         found: Floats = np.interp(np.log2(np.maximum(neurons, 1)), np.log2(numbers), values)
         return found

@@ -1,4 +1,4 @@
-"""Virtual workers in virtual time: the same schedulers, driven by what a cost model says of every row group."""
+"""Carries out a scheduler's actions in virtual time, at the costs that a cost model gives to every row group."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class _VirtualRun:
             self.time.at((worker + 1) * self.overheads.start_s, REPORTS, worker, self.report, Started(worker))
 
     def check(self) -> None:
-        """Everybody has stopped and everything is done."""
+        """Check that every worker has stopped and every row group is done."""
         if not all(self.stopped):
             asleep = [worker for worker, stopped in enumerate(self.stopped) if not stopped]
             raise RuntimeError(f"workers {asleep} wait for ever: the scheduler has left them without an order")

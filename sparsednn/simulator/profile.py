@@ -1,4 +1,4 @@
-"""Measures the profile of a network and its inputs, and keeps it in the cache folder, since measuring takes an inference."""
+"""Counts the work of a network and its inputs by running them once, and keeps the counts in the cache folder."""
 
 from __future__ import annotations
 

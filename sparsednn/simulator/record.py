@@ -1,4 +1,4 @@
-"""What is kept of a simulated inference: its record, whose times are virtual."""
+"""Builds the record of a simulated inference, whose times are virtual."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inference on a simulated cluster: a result as `sparsednn.infer` gives one, with virtual seconds."""
+"""Runs an inference on a simulated cluster, and returns a result like that of `sparsednn.infer`, in virtual seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers of one row group in virtual time, from the moment when they are called together until they leave."""
+"""Simulates the team of one row group, from the moment when it is called together until it leaves."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ class VirtualTeam:
         return stretches
 
     def _multiply_adds(self, layer: int) -> int:
-        """Of all layers before `layer`; rounded here, so that no part of a row group is lost."""
+        """Return the multiply-adds of all layers before `layer`; rounded here, so that no part of a row group is lost."""
         return round(float(self._costs.multiply_adds[:layer].sum()))

@@ -1,4 +1,4 @@
-"""How much of what a simulated process works on comes from memory: an estimate by a cache that forgets what is oldest.
+"""Estimates how many bytes a simulated process moves from memory, with a least-recently-used cache.
 
 Of each layer of each row group, the workers touch the layer's connections, the activations before it and those after it. What
 was touched so lately that no more than the last-level cache holds has been touched since is taken from there; all else comes
@@ -24,7 +24,7 @@ NONZERO_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the workers of one process touch, and what of it comes from memory.
+    """The bytes that the workers of one process touch, and those of them that come from memory.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def _shares_before(seconds: Floats) -> Floats:
 
 
 class _Cache:
-    """What was touched last, as much as fits; a thing is in it as a whole or not at all."""
+    """A cache of the things touched last, as many as fit; it holds a thing as a whole or not at all."""
 
     def __init__(self, n_bytes: float) -> None:
         self.missed_bytes = 0
@@ -113,7 +113,7 @@ class _Cache:
         self._held: OrderedDict[object, int] = OrderedDict()
 
     def touch(self, thing: object, n_bytes: int) -> None:
-        """Use a thing that is so large now."""
+        """Use a thing, which has `n_bytes` now."""
         held = self._held.pop(thing, 0)
         self._room += held
         self.missed_bytes += max(n_bytes - held, 0)

@@ -1,4 +1,4 @@
-"""scheduler=auto: try parallelisms and parameters on the simulator, take the fastest, and say why."""
+"""Chooses for scheduler=auto: tries parallelisms and parameters on the simulator, takes the fastest, and explains why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLEARLY = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, and why.
+    """The choice and its reason.
 
     Attributes
     ----------

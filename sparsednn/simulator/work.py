@@ -1,4 +1,4 @@
-"""What inference costs before any clock runs: work counted in a profile, and the seconds that a cost model makes of it."""
+"""Holds the work counts of an inference and their costs in seconds, before any clock runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class GroupWork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkProfile:
-    """How many activations of each instance are nonzero before each layer, and after the last.
+    """The nonzero activations of each instance before each layer and after the last, counted.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class WorkProfile:
 
 @dataclass(frozen=True, slots=True)
 class GroupCosts:
-    """What one row group costs, as an executor in virtual time needs it. Seconds are those of a core of speed 1.
+    """The costs of one row group, as an executor in virtual time needs them. Seconds are those of a core of speed 1.
 
     Attributes
     ----------
@@ -210,7 +210,7 @@ class GroupCosts:
 
 @dataclass(frozen=True, slots=True)
 class Overheads:
-    """What the protocol costs, in seconds.
+    """The costs of the protocol, in seconds.
 
     Attributes
     ----------

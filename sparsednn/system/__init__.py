@@ -1,1 +1,1 @@
-"""The operating system is asked here: memory, cores, control groups, files, caches, the console."""
+"""Owns all access to the operating system: memory, cores, control groups, files, caches, the console."""

@@ -1,4 +1,4 @@
-"""The user's cache folder: files that can be rebuilt at any time, so none of them is ever trusted blindly."""
+"""Reads and writes files in the user's cache folder, which can be rebuilt at any time and are never trusted blindly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program says on its console ends nothing: work goes on when nobody reads any more, or nothing can be written."""
+"""Protects a program from its console: work continues when nobody reads its output or when writing fails."""
 
 from __future__ import annotations
 

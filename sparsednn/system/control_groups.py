@@ -1,4 +1,4 @@
-"""What the control groups of this process leave it: memory, and time on cores. Linux, both versions, also in containers.
+"""Reads the limits of this process's control groups on memory and core time (Linux, both versions, also in containers).
 
 A process is bound by its own group and by all groups around it. Where the folders of these groups are depends on what is
 mounted: a container may see its own group only, as the root of all.

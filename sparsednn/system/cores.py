@@ -1,4 +1,4 @@
-"""The machine: how many cores may be used, which of them share a NUMA domain, and which domain each worker runs in."""
+"""Finds the cores that this process may use, their NUMA domains, and the domain of each worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dataclasses that describe JSON: each field has its meaning and unit; values are written, and are checked when they are read.
+"""Declares, writes and checks JSON as dataclasses, each field with its meaning and unit.
 
 They are the one registry of what a file may have: whoever writes, reads or documents it goes through them.
 """

@@ -1,4 +1,4 @@
-"""How much memory there is and how much was used."""
+"""Measures available and used memory, and refuses what will not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages that come with this one and lie beside it: found there, whatever else has their names."""
+"""Imports the packages that lie beside this one, also where other folders have packages of the same name."""
 
 from __future__ import annotations
 

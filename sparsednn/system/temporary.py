@@ -1,4 +1,4 @@
-"""Folders for files that are not complete yet; one that a killed process has left behind is removed by the next that comes.
+"""Makes folders for incomplete files, and removes those that killed processes have left behind.
 
 Whoever makes such a folder holds a lock in it, which the system takes back from dead processes, on other hosts too, where
 process ids would mean nothing. On a file system that has no locks nothing is removed.

@@ -1,1 +1,1 @@
-"""Compiled kernels that several backends use."""
+"""Owns the compiled kernels that several backends use."""

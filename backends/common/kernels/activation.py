@@ -1,4 +1,4 @@
-"""The activation of one neuron, for all kernels that finish sums one by one (vectors: `numba_cpu.dense.kernels.simd`)."""
+"""Activates one neuron, for kernels that finish sums one by one (for vectors see `numba_cpu.dense.kernels.simd`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a layer are the same: same inputs, weights and order, same bias."""
+"""Finds the columns of a layer that are the same: same inputs, weights and order, same bias."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The only door to a GPU: the interface of a device, and CuPy's."""
+"""Owns all access to GPUs: the interface of a device, and its implementation with CuPy."""

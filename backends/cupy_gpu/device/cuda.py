@@ -1,4 +1,4 @@
-"""CUDA devices through CuPy: the only file that imports it."""
+"""Implements the device interface for CUDA with CuPy, which no other file imports."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class CudaDevice(Device):
 
 
 def translated(error: Exception, number: int) -> Exception | None:
-    """Return what an error of CuPy is in this project; None if it is none of CuPy's."""
+    """Return this project's error for one of CuPy's; None for any other error."""
     ours = type(error).__module__.partition(".")[0] in LIBRARY_PACKAGES
     if isinstance(error, MemoryError) and ours:
         return MemoryError(

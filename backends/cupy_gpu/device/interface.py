@@ -1,4 +1,4 @@
-"""The seam: all that this backend asks of a device. CuPy stands behind it, and in tests NumPy and a C++ compiler.
+"""Declares what this backend needs of a device; CuPy implements it, and in tests NumPy with a C++ compiler.
 
 Work is put into streams and carried out later, in the order of its stream; events order streams among each other. What a call
 takes from host memory is free again when it returns, but for `Device.copy_in`.

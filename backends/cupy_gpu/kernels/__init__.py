@@ -1,1 +1,1 @@
-"""What runs on the device: our own CUDA kernels, and cuSPARSE's products."""
+"""Owns the arithmetic on the device: this project's CUDA kernels, and cuSPARSE's products."""

@@ -1,4 +1,4 @@
-"""cuSPARSE's products: sparse layers by dense blocks (SpMM), and by sparse activations (SpGEMM), through the array module."""
+"""Multiplies sparse layers by dense blocks (SpMM) or by sparse activations (SpGEMM) with cuSPARSE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dense blocks of activations on a device, for the kernels that multiply sparse layers by them."""
+"""Fills, picks and compares dense blocks of activations on a device, for the kernels that multiply sparse layers by them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DenseBlock:
 
     @property
     def strides(self) -> tuple[np.int64, np.int64]:
-        """From a neuron to the next, and from an instance to the next."""
+        """The steps from a neuron to the next, and from an instance to the next."""
         return (np.int64(self.n_padded), np.int64(1)) if self.by_instance else (np.int64(1), np.int64(self.n_neurons))
 
     @property

@@ -1,4 +1,4 @@
-"""The fused kernel: a layer in one pass over dense blocks, bits as on the CPU; alone or in a team that splits its outputs.
+"""Runs the fused kernel: a layer in one pass over dense blocks, bits as on the CPU, alone or split over a team.
 
 Ideas of two champions of the Graph Challenge: Hidayetoglu et al., "At-Scale Sparse Deep Neural Network Inference With Efficient
 GPU Implementation", HPEC 2020 (sliced ELL with small ids, a minibatch in registers, inputs staged in shared memory, layers

@@ -1,4 +1,4 @@
-"""The CUDA source of the kernels, and how it is to be compiled."""
+"""Holds the CUDA source of the kernels, and says how to compile it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The network's packed arrays, on the host and on devices."""
+"""Owns the network's packed arrays, on the host and on devices."""

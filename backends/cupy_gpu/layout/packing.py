@@ -1,4 +1,4 @@
-"""A network in the layouts of the GPU kernels, in host memory: one array of bytes, of which each layer is a part.
+"""Packs a network for the GPU kernels in host memory, as one array of bytes with a part for each layer.
 
 Plain data: processes of a node can share it, it can be pinned and streamed, and a layer goes to a device in one copy.
 """
@@ -37,7 +37,7 @@ WAY_OUT = "use fewer neurons or layers, or columns=merge"
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """Where a layer lies, and what a kernel has to know of it.
+    """The place of a layer, and the facts that a kernel needs about it.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""Row groups are taken through the layers on streams, alone or in teams across devices."""
+"""Owns the run of row groups through the layers on streams, alone or in teams across devices."""

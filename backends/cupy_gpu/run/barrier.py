@@ -1,4 +1,4 @@
-"""Where the members of a team meet: Python threads, each of which puts work into a stream of its own."""
+"""Lets the members of a team meet: Python threads, each of which feeds its own stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOK_S = 0.02
 
 
 class Meeting:
-    """Of one team, layer after layer."""
+    """The meeting point of one team, layer after layer."""
 
     def __init__(self, team: Team, control: Control) -> None:
         self.team = team

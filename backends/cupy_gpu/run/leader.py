@@ -28,7 +28,7 @@ counts of what is done are not far ahead of it."""
 
 @dataclass(slots=True)
 class Walk:
-    """A team's leader on its way with a group.
+    """A team's leader that takes a row group through the layers.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Walk:
             self._advance(step, self.device_team.end(step, after))
 
     def _decide(self, *, fresh: bool) -> Outcome | None:
-        """Why the team has to leave, if it has; there is a block otherwise."""
+        """Return why the team has to leave; None if it goes on, and then there is a block."""
         control, leader, group = self.control, self.meeting.team.workers[0], self.group
         if control.stop_requested():
             return Outcome.STOPPED
@@ -178,7 +178,7 @@ class Walk:
 
 
 def run_as_member(meeting: Meeting, lane: Lane, member: int) -> Outcome:
-    """Be a member of a team other than its leader."""
+    """Run as a member of a team other than its leader."""
     while True:
         if not meeting.meet(member):
             return Outcome.STOPPED

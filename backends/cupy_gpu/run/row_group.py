@@ -1,4 +1,4 @@
-"""A row group on its way: instances that wait, those in the current block, and what has become of the others."""
+"""Tracks the instances of a row group: those that wait, those in the current block, and the results of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teams on one or several devices: each member computes some of a layer's outputs, and all devices get them all."""
+"""Splits a layer's outputs over a team on one or several devices, and gives all devices all outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Step:
-    """What a leader decides for its team: to leave, or to compute a layer on a block.
+    """A leader's decision for its team: to leave, or to compute a layer on a block.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Step:
 
 
 class DeviceTeam:
-    """The members of a team as far as devices are concerned.
+    """The members of a team, with their lanes and devices.
 
     Parameters
     ----------

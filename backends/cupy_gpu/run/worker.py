@@ -1,4 +1,4 @@
-"""What a worker has: a stream of a device, memory for activations, and the layers."""
+"""Gives a worker its stream of a device, its memory for activations, and its layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """A worker's own.
+    """The stream, the memory and the layers of one worker.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Lane:
         self._buffers: list[DeviceArray] = []
 
     def buffers(self, n_floats: int) -> list[DeviceArray]:
-        """Return two arrays of at least so many floats, which stay the same."""
+        """Return two arrays of at least `n_floats` floats: the same as before, while these are large enough."""
         if not self._buffers or len(self._buffers[0]) < n_floats:
             self._buffers = []
             self._buffers = [self.device.empty(n_floats, np.float32) for _ in range(2)]

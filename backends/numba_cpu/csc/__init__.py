@@ -1,1 +1,1 @@
-"""Kernels with activations in compressed sparse columns (csc_csc, csc_udc) and their plan."""
+"""Owns the kernels with activations in compressed sparse columns (csc_csc, csc_udc) and their plan."""

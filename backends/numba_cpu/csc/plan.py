@@ -1,4 +1,4 @@
-"""Activations in CSC with sparse or dense layers (csc_csc, csc_udc)."""
+"""Plans runs with activations in CSC and sparse or dense layers (csc_csc, csc_udc)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The kernel with activations and layers in compressed sparse rows (csr_csr) and its plan."""
+"""Owns the kernel with activations and layers in compressed sparse rows (csr_csr) and its plan."""

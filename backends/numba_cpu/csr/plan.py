@@ -1,4 +1,4 @@
-"""Activations in CSR with layers in CSR (csr_csr)."""
+"""Plans runs with activations and layers in CSR (csr_csr)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Kernels with dense blocks of activations (udc_csc, udc_udc, adaptive) and their plan."""
+"""Owns the kernels with dense blocks of activations (udc_csc, udc_udc, adaptive) and their plan."""

@@ -1,4 +1,4 @@
-"""Dense blocks of activations with sparse or dense layers (adaptive, udc_csc, udc_udc)."""
+"""Plans runs with dense blocks of activations and sparse or dense layers (adaptive, udc_csc, udc_udc)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The compiled protocol of the workers that run one row group together."""
+"""Owns the compiled protocol by which the workers of a team meet."""

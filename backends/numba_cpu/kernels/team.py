@@ -1,4 +1,4 @@
-"""Lets the workers of one row group meet: a barrier, figures that they show each other, and how columns are cut between them.
+"""Lets the workers of one row group meet at a barrier, exchange figures, and cut columns between them.
 
 The barrier is a central one (J. M. Mellor-Crummey, M. L. Scott, "Algorithms for Scalable Synchronization on Shared-Memory
 Multiprocessors", ACM TOCS 9(1), 1991, section 3.1), with the number of meetings in place of a sense that is reversed.

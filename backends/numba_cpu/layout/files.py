@@ -1,4 +1,4 @@
-"""Packed layers in files: made once, and mapped into memory from then on.
+"""Keeps packed layers in files: writes them once, and maps them into memory from then on.
 
 A folder holds a network as one kernel wants it: a file for each array that grows with the layers, and ``meta.npz`` with all the
 rest, among it a CRC-32 of what each layer has in each file. Every network, and every way of packing it, has a folder of its own
@@ -59,7 +59,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What the layers have in one file.
+    """The parts of all layers in one file.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Segments:
     checksums: NDArray[np.uint32]
 
     def entries(self, layer: int) -> NDArray[Any]:
-        """Return what a layer has."""
+        """Return the part of a layer."""
         return self.array[self.at[layer] : self.at[layer] + self.length[layer]] if self.at[layer] >= 0 else self.array[:0]
 
 

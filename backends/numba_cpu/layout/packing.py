@@ -1,4 +1,4 @@
-"""A network as flat arrays, one after the other for all layers: what kernels can read without a Python object in sight.
+"""Packs a network into flat arrays over all layers, which kernels read without Python objects.
 
 Storage is compact: ids of 16 bits where the neurons allow it, one weight for a layer in which all are the same, no column
 pointers where all columns are equally long, repeated columns once, and what several layers have in common once.
@@ -19,7 +19,7 @@ from sparsednn.system.memory import require
 
 
 class Neurons(NamedTuple):
-    """What is known of every neuron, whatever the format. Layer l has ``widths[l + 1]`` outputs.
+    """The widths, biases, activations and order of all neurons, in every format. Layer l has ``widths[l + 1]`` outputs.
 
     widths : int64 (n_layers + 1,)       neurons before the first layer and after each one
     order : uint16 or uint32             layer l's outputs in the order they are computed, from ``order_at[l]`` on
@@ -79,7 +79,7 @@ class Connections(NamedTuple):
 
 
 class StoreMaker(Protocol):
-    """Makes the storage of what has a name."""
+    """Makes the store of an array, by its name."""
 
     def __call__(self, name: str, dtype: Any) -> Store:
         """Return an empty store of a dtype."""

@@ -1,4 +1,4 @@
-"""A thread that reads layers from files before they are needed, while those before them are computed.
+"""Reads layers from files in a thread of its own, while workers compute the layers before them.
 
 Kernels run nothing that is not ready: at a layer boundary the leader of a team shows which layer it comes to, and waits until
 that is marked as ready. Layers are mapped memory, so one that is given up too early is read again and nothing else goes wrong.
@@ -65,7 +65,7 @@ class LayerReader:
         self._wanted.set()
 
     def end(self, worker: int, waited_s: float) -> None:
-        """A worker's row group is through; it has waited so long for layers."""
+        """Note that a worker's row group is through, after `waited_s` seconds of waiting for layers."""
         self.at[worker, AT_LAYER] = IDLE
         self._waited_s[worker] += waited_s
 
@@ -108,7 +108,7 @@ class LayerReader:
             return self._step()
 
     def fail(self, error: Exception) -> None:
-        """Let no kernel wait for layers that nobody will read."""
+        """Let no kernel wait for layers that will not be read."""
         with self._lock:
             self._failure = error
             self.ready[self.ready == NOT_READY] = DAMAGED

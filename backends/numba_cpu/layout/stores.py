@@ -1,4 +1,4 @@
-"""Arrays of all layers, one after the other; what several layers have in common is stored once, in memory or in a file."""
+"""Stores the arrays of all layers one after the other, equal ones once, in memory or in a file."""
 
 from __future__ import annotations
 

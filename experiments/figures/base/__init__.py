@@ -1,1 +1,1 @@
-"""What figures share: style, axes, bars, scaling charts, Gantt charts."""
+"""Owns what figures share: style, axes, bars, scaling charts, Gantt charts."""

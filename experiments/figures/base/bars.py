@@ -1,4 +1,4 @@
-"""Bars in groups: what several ways take for each of several jobs, and how many times as long as one of them."""
+"""Draws grouped bars: the times of several ways to run several jobs, with their ratios to one way."""
 
 from __future__ import annotations
 

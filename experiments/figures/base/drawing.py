@@ -1,4 +1,4 @@
-"""What a figure's module returns."""
+"""Declares the return value of a figure's module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gantt charts of traces: one bar a worker, from which a reader sees who works, who waits and who has nothing left to do."""
+"""Draws Gantt charts of traces: one bar a worker shows when it works, waits or has nothing left to do."""
 
 from __future__ import annotations
 

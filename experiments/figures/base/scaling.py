@@ -1,4 +1,4 @@
-"""Lines over numbers of cores: how much faster more cores are, one line for each scheduler."""
+"""Draws speed-ups over numbers of cores, one line for each scheduler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is shown of a line: a name, the value from its first point and another one, and what perfect scaling would be."""
+    """The value that a line shows: its name, its computation from the first point and another one, and perfect scaling."""
 
     title: str
     axis: str

@@ -1,4 +1,4 @@
-"""One look for all figures: colours that the colour-blind tell apart, and simulated points that nobody takes for measured."""
+"""Gives all figures one look: colours for the colour-blind, and simulated points that nobody takes for measured."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Compiled loops that measure arithmetic and bandwidths."""
+"""Owns the compiled loops that measure arithmetic and bandwidths."""

@@ -1,4 +1,4 @@
-"""Microkernels of the roofline: arithmetic in registers, loads from a set of a given size, one layer again and again.
+"""Compiles the roofline's microkernels: arithmetic in registers, loads from sets of a given size, one layer repeated.
 
 Written as LLVM vector instructions, like the tiles of the dense blocks, so that the compiler neither removes nor vectorises
 them otherwise. Their results are stored, and can be checked. They live here and not with the backend because nothing but a

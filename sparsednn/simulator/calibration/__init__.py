@@ -1,4 +1,4 @@
-"""Calibration files: what a machine's cores, threads and network take, and of each figure whether it was measured or assumed.
+"""Reads and checks calibration files: parameters of the cost model, each marked as measured or assumed.
 
 A file is JSON::
 

@@ -1,1 +1,1 @@
-"""Packing for GPUs, in compiled code of the host."""
+"""Owns the compiled code that packs layers for GPUs on the host."""

@@ -1,4 +1,4 @@
-"""Sliced ELL, put together by compiled loops."""
+"""Packs connections into sliced ELL with compiled loops."""
 
 from __future__ import annotations
 

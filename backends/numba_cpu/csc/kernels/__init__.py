@@ -1,1 +1,1 @@
-"""The compiled code of activations in CSC."""
+"""Owns the compiled code for activations in CSC."""

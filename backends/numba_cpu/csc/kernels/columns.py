@@ -1,4 +1,4 @@
-"""A row group in CSC and its sparse accumulator: what is done to one column, and to the rows that are still alive."""
+"""Computes single columns of a row group in CSC with a sparse accumulator, and numbers the rows that are still alive."""
 
 from __future__ import annotations
 

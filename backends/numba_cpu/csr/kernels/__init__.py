@@ -1,1 +1,1 @@
-"""The compiled code of activations in CSR."""
+"""Owns the compiled code for activations in CSR."""

@@ -1,4 +1,4 @@
-"""A row group in CSR and its accumulator: what is done to one row.
+"""Computes single rows of a row group in CSR with a sparse accumulator.
 
 A row's entries are kept in ascending neuron order, so that every output's terms are added in ascending input order. To
 append a row in order without sorting it or looking at every neuron, the accumulator is divided into blocks of 64 neurons, and

@@ -1,1 +1,1 @@
-"""The compiled code of dense blocks."""
+"""Owns the compiled code for dense blocks."""

@@ -1,4 +1,4 @@
-"""Dense activations (UDC, uncompressed dense columns): blocks of instances taken depth first through the layers.
+"""Takes dense blocks of instances (UDC, uncompressed dense columns) depth first through the layers.
 
 A block holds some tens to hundreds of instances as ``block[slot(neuron), instance]``, so that a connection is one
 multiply-add of

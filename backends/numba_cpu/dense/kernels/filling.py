@@ -1,4 +1,4 @@
-"""Brings instances into a dense block: spread out, or through the first layer entry by entry; or from a pool."""
+"""Brings instances into a dense block: spread out, through the first layer entry by entry, or from a pool."""
 
 from __future__ import annotations
 

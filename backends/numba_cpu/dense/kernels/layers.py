@@ -1,4 +1,4 @@
-"""One layer on one dense block: output columns one after the other."""
+"""Runs one layer on one dense block, output column by output column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dense blocks of instances: filling them, dropping dead instances, and joining what is left of several blocks.
+"""Drops finished instances from dense blocks, and joins the rests of several blocks in pools.
 
 A block holds its instances as ``block[slot(neuron) * stride + instance]``, the stride being the number of instances rounded up
 to whole vectors. At certain layers (the *checkpoints*) a block that is half empty or more waits in a *pool* for the rest of

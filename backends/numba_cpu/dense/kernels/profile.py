@@ -1,4 +1,4 @@
-"""Counting the nonzero activations of every instance before every layer, with dense blocks and sparse layers."""
+"""Counts the nonzero activations of every instance before every layer, with dense blocks and sparse layers."""
 
 from __future__ import annotations
 

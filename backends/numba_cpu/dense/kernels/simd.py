@@ -1,4 +1,4 @@
-"""One output column of a layer over a tile of instances, with the accumulators in vector registers.
+"""Computes one output column of a layer for a tile of instances, with the accumulators in vector registers.
 
 Written as LLVM vector instructions through a Numba intrinsic, because plain loops store and reload the accumulators for
 every few

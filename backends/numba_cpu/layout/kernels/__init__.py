@@ -1,1 +1,1 @@
-"""Compiled code that finds connections in the packed layers."""
+"""Owns the compiled code that finds connections in the packed layers."""

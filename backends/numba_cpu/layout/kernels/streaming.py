@@ -1,4 +1,4 @@
-"""Names of what `layout.reader.LayerReader` and the kernels that wait for layers show each other, in int64 arrays."""
+"""Names the flags that `layout.reader.LayerReader` shares with the kernels that wait for layers, in int64 arrays."""
 
 from __future__ import annotations
 
