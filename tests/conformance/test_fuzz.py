@@ -49,7 +49,7 @@ OPTIONS = {
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Streamed layers of a thousand small networks are not left in the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sparsednn.options.cache_folder", lambda: tmp_path_factory.mktemp("layers"))
+        patch.setattr("sparsednn.execution.options.cache_folder", lambda: tmp_path_factory.mktemp("layers"))
         yield
 
 

@@ -141,7 +141,7 @@ def test_a_quota_of_time_bounds_the_threads(
 def test_a_record_says_what_cores_there_are_and_what_of_their_time(groups: Groups) -> None:
     groups("0::/\n", V2, {"cpu.max": "150000 100000"})
     found = environment.__wrapped__()
-    assert (found["cores_usable"], found["cores_quota"]) == (16, 1.5)
+    assert (found.cores_usable, found.cores_quota) == (16, 1.5)
 
 
 def test_this_machine_can_be_read() -> None:

@@ -50,8 +50,8 @@ def test_what_comes_next_is_read_first_and_what_is_too_much_is_given_up(tmp_path
         pass
     assert read.ready.sum() == 4
     assert read.ready[:3].tolist() == [READY] * 3
-    assert (read.record()["different_layers_read"], read.record()["layers_read"]) == (7, 8)
-    assert read.record()["bytes_read"] == 8 * one
+    assert (read.record().different_layers_read, read.record().layers_read) == (7, 8)
+    assert read.record().bytes_read == 8 * one
     assert stored[0].entries(7).tolist() == list(range(7 * 4096, 8 * 4096))  # given up or not, it can be used
 
 
@@ -62,11 +62,11 @@ def test_counting_starts_again_without_the_layers(tmp_path: Path) -> None:
     while read.step():
         pass
     read.end(0, 0.5)
-    assert read.record()["waited_s"] == 0.5
+    assert read.record().waited_s == 0.5
     read.reset()
     assert not read.ready.any()
-    assert (read.record()["layers_read"], read.record()["bytes_read"], read.record()["waited_s"]) == (0, 0, 0)
-    assert read.record()["overlap"] is None
+    assert (read.record().layers_read, read.record().bytes_read, read.record().waited_s) == (0, 0, 0)
+    assert read.record().overlap is None
     assert not read.step()
 
 
