@@ -56,7 +56,7 @@ def test_what_a_user_can_mend_is_one_line_and_status_1(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     record = json.loads((tmp_path / "result.json").read_text())
-    assert record["error"] == "rows=x: no"
+    assert record["error"] == "optimize.rows=x: no", "in the words of run.py"
     assert "traceback" not in record
 
 
