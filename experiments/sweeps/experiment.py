@@ -9,11 +9,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
 
-from hydra import compose
 from omegaconf import DictConfig
 from rich.console import Console
 
 from experiments import figures
+from experiments.config.composer import Composer
 from experiments.config.resolve import Config, ConfigError, resolve
 from experiments.config.schema import SIMULATED, ExperimentConfig
 from experiments.launch.point import run_point
@@ -29,8 +29,6 @@ from experiments.sweeps import benchmarks
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.comm import Communicator
 from sparsednn.engine import default_threads
-
-CONFIG_NAME = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +112,8 @@ class ExperimentRun:
         planned = plan(self.experiment, self.given, default_threads())
         if self.experiment.benchmark:
             benchmarks.require(self.experiment, planned[0].overrides)
-        points = [
-            ComposedPoint(point, compose(CONFIG_NAME, overrides=["experiment=none", *point.overrides])) for point in planned
-        ]
+        composer = Composer()
+        points = [ComposedPoint(point, composer.compose(["experiment=none", *point.overrides])) for point in planned]
         self._refuse_what_no_point_can_run(points)
         points = self._in_turn(self._that_can_be_run(points))
         self._refuse_other_records(points)

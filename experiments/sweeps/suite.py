@@ -7,10 +7,11 @@ from time import monotonic
 
 from hydra import compose
 
+from experiments.config.composer import CONFIG_NAME
 from experiments.config.resolve import ConfigError, chosen_experiment
 from experiments.config.schema import ExperimentConfig
 from experiments.records.display import time_left
-from experiments.sweeps.experiment import CONFIG_NAME, ExperimentRun, RunContext
+from experiments.sweeps.experiment import ExperimentRun, RunContext
 from experiments.sweeps.points import plan
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import figures
+from experiments.config.composer import Composer
 from experiments.config.overrides import check
 from experiments.config.resolve import chosen_experiment, register, resolve
 from experiments.sweeps.points import plan
@@ -67,8 +68,9 @@ def compose_points(arguments: list[str]) -> None:
     assert len(points(arguments)) == 1 or "-m" in arguments
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        composer = Composer()
         for overrides in points(arguments):
-            composed = compose("config", overrides=overrides)
+            composed = composer.compose(overrides)
             experiment = chosen_experiment(composed)
             if experiment is None:
                 assert resolve(composed)

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import figures
+from experiments.config.composer import Composer
 from experiments.config.overrides import override
 from experiments.config.resolve import ConfigError, chosen_experiment, register, resolve
 from experiments.config.schema import ExperimentConfig, SweepConfig
@@ -205,8 +206,9 @@ def test_every_experiment_can_be_planned_and_every_point_of_it_resolved(name: st
             assert chosen is not None
             assert chosen.name == name, "so that records and messages say what a user types"
             assert chosen.figure in figures.names()
+            composer = Composer()
             for point in plan(chosen, []):
-                config = resolve(compose("config", overrides=list(point.overrides)))
+                config = resolve(composer.compose(point.overrides))
                 assert config.experiment.name == "none"
 
 
