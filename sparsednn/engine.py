@@ -120,7 +120,7 @@ def infer(
         del as_run, plan  # the stages have plans of their own, with copies
     with clock.lap("compile"):
         _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
-    job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, asked.output, opts)
+    job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=asked.output)
     runs = _repeated(job)
     seconds = clock.seconds | {
         "inference": [run.seconds for run in runs],
@@ -165,7 +165,7 @@ class _Request(NamedTuple):
         if isinstance(scheduler, str) and scheduler != AUTO:
             require_schedulable(backend, kernel, scheduler, SCHEDULERS)
             _require_compatible(make_scheduler(scheduler, options.scheduler), options)
-        n_workers = workers_of(backend, n_threads, options.cluster.pin)
+        n_workers = workers_of(backend, n_threads, pin=options.cluster.pin)
         output = flag("output", output)
         return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
 

@@ -47,7 +47,7 @@ def require_schedulable(backend: Backend, kernel: str, scheduler: str, known: Co
     )
 
 
-def workers_of(backend: Backend, n_threads: int, pin: bool) -> int:
+def workers_of(backend: Backend, n_threads: int, *, pin: bool) -> int:
     """Return how many workers make `n_threads` threads: one, where the backend brings its own threads.
 
     Raises

@@ -147,14 +147,18 @@ def _bytes_of(path: Path, item: str, size: int) -> bytes:
 def _read_binary(path: Path) -> Triples:
     records = np.frombuffer(_bytes_of(path, "records", RECORD.itemsize), RECORD)
     return Triples(
-        path, records["row"].astype(np.int64), records["column"].astype(np.int64), records["value"].astype(np.float32), True
+        path,
+        records["row"].astype(np.int64),
+        records["column"].astype(np.int64),
+        records["value"].astype(np.float32),
+        binary=True,
     )
 
 
 def _read_text(path: Path) -> Triples:
     with opened(path) as file:
         rows, columns, values = read_columns(path, file, _LAYOUT)
-    return Triples(path, rows, columns, as_float32(values, f"{path}: value"), False)
+    return Triples(path, rows, columns, as_float32(values, f"{path}: value"), binary=False)
 
 
 def _binary_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:

@@ -89,13 +89,13 @@ class Inference:
     share : Share
     n_workers, n_cores : int
         Threads of this process, and cores that they have.
-    output : bool
     options : InferOptions
+    output : bool
     """
 
     def __init__(
         self, backend: Backend, stages: list[LayerRange], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
-        output: bool, options: InferOptions,
+        options: InferOptions, *, output: bool,
     ) -> None:  # fmt: skip
         self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
         self.output, self.options, self.n_cores = output, options, n_cores
@@ -105,7 +105,7 @@ class Inference:
             n_workers, pin=options.cluster.pin, trace=options.run.trace, process=self.comm.rank, first_core=first_core
         )  # fmt: skip
         self.domains = worker_domains(
-            n_workers, options.cluster.pin, override=options.cluster.numa_domains, first_core=first_core
+            n_workers, pinned=options.cluster.pin, override=options.cluster.numa_domains, first_core=first_core
         )
 
     def run(self) -> Repeat:

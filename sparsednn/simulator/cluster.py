@@ -180,7 +180,7 @@ class ClusterSimulator:
         n_workers, n_cores = cluster.n_workers, cluster.cores_per_node
         self._overheads = model.overheads(n_workers, cluster.cores_per_process)
         self._slowdown = model.slowdown(kind, n_workers, n_cores, cluster.processes_per_node)
-        self._domains = worker_domains(n_workers, False, cluster.numa_domains)
+        self._domains = worker_domains(n_workers, pinned=False, override=cluster.numa_domains)
 
     def run(self, plan: SchedulingChoice, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
         """Run all processes; deterministic. With `traffic`, estimate that of the one that has the most to do."""
@@ -190,7 +190,7 @@ class ClusterSimulator:
         costs = self.model.costs(works, self.kind, self.cluster.cores_per_process)
         timelines, process_s = [], []
         for process, share in enumerate(shares):
-            timeline = self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace)
+            timeline = self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace=trace)
             timelines.append(timeline)
             process_s.append(timeline.elapsed_s + self.model.fixed_s(sum(map(len, share))) / self.model.core_speed)
         n_bytes = CATEGORY_BYTES * len(self.profile.alive_at_end())
@@ -208,7 +208,7 @@ class ClusterSimulator:
         self, process: int, plan: SchedulingChoice, works: Sequence[GroupWork], costs: Sequence[GroupCosts]
     ) -> Traffic:
         """Run a process again, for what it did when; it has its share of its node's cache."""
-        spans = self._run_process(process, plan, costs, True).spans
+        spans = self._run_process(process, plan, costs, trace=True).spans
         llc_bytes = self.model.calibration.value("assumed", "llc_bytes") / self.cluster.processes_per_node
         return estimate(process, spans, works, costs, llc_bytes)
 
@@ -221,7 +221,7 @@ class ClusterSimulator:
         )  # fmt: skip
         return [[np.sort(rows[a:b]) for a, b in pairwise(even_bounds(len(rows), n_groups))] for rows in shares]
 
-    def _run_process(self, process: int, plan: SchedulingChoice, costs: Sequence[GroupCosts], trace: bool) -> Timeline:
+    def _run_process(self, process: int, plan: SchedulingChoice, costs: Sequence[GroupCosts], *, trace: bool) -> Timeline:
         cluster, node = self.cluster, process // self.cluster.processes_per_node
         if cluster.noisy_node is not None and node == cluster.nodes - 1:
             rng = np.random.default_rng([cluster.seed, process])

@@ -47,7 +47,7 @@ def pinning_order(first: int = 0) -> list[int]:
     return cores[first:] + cores[:first]
 
 
-def worker_domains(n_workers: int, pinned: bool, override: int | None = None, first_core: int = 0) -> tuple[int, ...]:
+def worker_domains(n_workers: int, *, pinned: bool, override: int | None = None, first_core: int = 0) -> tuple[int, ...]:
     """Return the NUMA domain of each worker.
 
     Parameters

@@ -55,7 +55,11 @@ def test_this_machine_can_be_read() -> None:
     ],
 )
 def test_domains_may_be_pretended(n_workers: int, override: int, expected: tuple[int, ...]) -> None:
-    assert worker_domains(n_workers, True, override) == worker_domains(n_workers, False, override) == expected
+    assert (
+        worker_domains(n_workers, pinned=True, override=override)
+        == worker_domains(n_workers, pinned=False, override=override)
+        == expected
+    )
 
 
 def test_pinned_workers_are_in_the_domain_of_their_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +73,7 @@ def test_pinned_workers_are_in_the_domain_of_their_core(tmp_path: Path, monkeypa
 
 def test_no_domains_are_refused() -> None:
     with pytest.raises(ValueError, match="numa_domains=0: must be at least 1"):
-        worker_domains(2, False, 0)
+        worker_domains(2, pinned=False, override=0)
 
 
 def test_processes_of_a_node_are_pinned_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +83,4 @@ def test_processes_of_a_node_are_pinned_side_by_side(monkeypatch: pytest.MonkeyP
 
 def test_there_are_no_more_domains_than_workers() -> None:
     """However many are asked for, nothing is counted but workers."""
-    assert worker_domains(3, False, 2**62) == (0, 1, 2)
+    assert worker_domains(3, pinned=False, override=2**62) == (0, 1, 2)
