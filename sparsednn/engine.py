@@ -59,7 +59,7 @@ def infer(
     options: InferOptions | None = None,
     **flat: Any,
 ) -> Result:
-    """Repeat inference of a sparse network on a batch of inputs.
+    """Run inference of a sparse network on a batch of inputs.
 
     With a `communicator` (see `InferOptions`) it is collective: every process calls it with its own instances and the same
     options. After an error in one of them the others wait for it: end them all (``Communicator.abort``, ``python -m mpi4py``).
@@ -210,7 +210,7 @@ def _n_threads(threads: Any, backend: Backend, n_cores: int, comm: Communicator)
 
 
 def _repeated(job: Inference) -> list[Repeat]:
-    """Repeat an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
+    """Run an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
     options = job.options
     with alone_with(job.scheduler):
         if options.partition.order == "alive_first":

@@ -41,7 +41,7 @@ class PowerLaw:
 
 
 def fit(sizes: list[float], times_s: list[float]) -> PowerLaw | None:
-    """PowerLaw a line; None for fewer than two sizes, and no standard error for two."""
+    """Fit a line; None for fewer than two sizes, and no standard error for two."""
     if len(set(sizes)) < 2:
         return None
     found = stats.linregress(np.log(sizes), np.log(times_s))

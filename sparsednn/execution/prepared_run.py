@@ -109,7 +109,7 @@ class Inference:
         )
 
     def run(self) -> Repeat:
-        """Repeat it once; the clock is on from the input in memory until the categories are known. Collective.
+        """Run it once; the clock is on from the input in memory until the categories are known. Collective.
 
         Raises
         ------
