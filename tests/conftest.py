@@ -19,6 +19,14 @@ settings.register_profile("without_jit", max_examples=2, derandomize=True, **_co
 settings.load_profile("without_jit" if JIT_DISABLED else "default")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, with what they share; and those that share a run of all experiments."""
+    for item in items:
+        shared = "smoke" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke" if shared else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def challenge_network() -> sparsednn.Network:
     """The published 1024 x 120 network."""

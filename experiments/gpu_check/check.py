@@ -148,7 +148,7 @@ def conform(paths: tuple[str, ...]) -> dict[str, Any]:
     """Run the tests that are marked ``gpu`` in a process of their own, and count them."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={result}", *paths]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "gpu", f"--junitxml={result}", *paths]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode not in TESTS_RAN or not result.exists():
             said = (done.stdout + done.stderr).strip().splitlines()

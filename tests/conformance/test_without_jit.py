@@ -30,6 +30,8 @@ def test_the_conformance_suite_passes_with_the_jit_disabled() -> None:
             "not cupy_on_host",  # of its code, Numba compiles only what test_packing is about
             "-p",
             "no:cacheprovider",
+            "-n",
+            "0",
         ],
         cwd=ROOT,
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
