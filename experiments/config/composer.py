@@ -42,7 +42,8 @@ class Composer:
     def _copy_with(self, overrides: Sequence[str]) -> DictConfig:
         parsed = self._parser.parse_overrides(list(overrides))
         plain = [not (one.is_add() or one.is_delete() or one.is_sweep_override() or one.package) for one in parsed]
-        if not all(plain) or any(one.key_or_group.startswith("hydra") for one in parsed):
+        mappings = [one for one in parsed if one.key_or_group in GROUPS and isinstance(one.value(), dict | list)]
+        if not all(plain) or mappings or any(one.key_or_group.startswith("hydra") for one in parsed):
             return compose(CONFIG_NAME, overrides=list(overrides))
         chosen = tuple(one.input_line or "" for one in parsed if one.key_or_group in GROUPS)
         if chosen not in self._composed:

@@ -44,22 +44,23 @@ def _first_line(path: Path) -> str:
     return path.read_text().partition("\n")[0].lstrip("# ")
 
 
-def _fields(options: type, prefix: str) -> Iterator[str]:
+def _fields(options: type, prefix: str, before: str = "") -> Iterator[str]:
     for name, declared in own_first(options):
         inner = group_of(declared)
         if inner is not None:
-            yield from _fields(inner, f"{prefix}{name}.")
+            yield from _fields(inner, f"{prefix}{name}.", str(declared.metadata.get("doc", "")))
         elif name != "name":
-            yield from _about(prefix + name, declared, "    ")
+            yield from _about(prefix + name, declared, "    ", before)
 
 
-def _about(key: str, declared: Field[Any], indent: str) -> Iterator[str]:
+def _about(key: str, declared: Field[Any], indent: str, before: str = "") -> Iterator[str]:
     rule = rule_of(declared)
     if rule is None:
         return
     default = default_of(declared)
-    shown = "" if default in (None, "", []) else f" [{str(default).lower() if isinstance(default, bool) else default}]"
-    alone = f"{choice}: " if (choice := choice_of(declared)) else ""
+    told = default in (None, "", []) or "unless given" in rule.doc
+    shown = "" if told else f" [{str(default).lower() if isinstance(default, bool) else default}]"
+    alone = f"{choice}: " if (choice := choice_of(declared)) else before
     yield from _entry(f"{indent}{key}={rule.values}", alone + rule.doc + shown)
 
 

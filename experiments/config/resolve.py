@@ -112,7 +112,7 @@ def as_record(config: Config) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> Config:
     """Return the configuration that `as_record` has made plain."""
-    config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), record))
+    config: Any = _as_object(OmegaConf.merge(OmegaConf.structured(Config), record), Config, "")  # type: ignore[arg-type]
     return config  # type: ignore[no-any-return]
 
 

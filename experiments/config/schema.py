@@ -56,7 +56,7 @@ class NetworkConfig(NetworkOptions):
         several(None, "A mixed-radix network of your own; null: all 2, as many as the size takes", kind=int, values="[2,3]"),
     )
     dense_width: int = only_for("network=radixnet", count(16, "How often the pattern of the radices is repeated"))
-    seed: int = only_for("network=radixnet", count(CHALLENGE_SEED, "Of its permutations", least=0, most=SEEDS))
+    seed: int = count(CHALLENGE_SEED, "Of its permutations; that of seed, unless given", least=0, most=SEEDS)
     weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection", largest=LARGEST))
     bias: float | None = number(None, "Of every neuron; null: the published one", largest=LARGEST)
     bias_on: str = only_for(
@@ -88,13 +88,13 @@ class InputConfig(Options):
 class AssumeConfig(Options):
     """The values that executor=simulated assumes in place of those that the calibration assumes; null: the calibration's."""
 
-    core_speed: float | None = number(None, "How fast a core is, by the calibrated one", above=0)
-    slowdown: float | None = number(None, "How many times as long work takes while 28 cores share the memory bus", above=0)
-    barrier_s: float | None = number(None, "Seconds that a meeting of 28 workers takes", above=0)
-    network_latency_s: float | None = number(None, "Seconds that a message between nodes takes", above=0)
-    network_bytes_per_s: float | None = number(None, "Bandwidth between nodes", above=0)
-    llc_bytes: float | None = number(None, "Last-level cache, for the estimated traffic", above=0)
-    memory_bytes_per_s: float | None = number(None, "Bandwidth of memory, for the estimated traffic", above=0)
+    core_speed: float | None = number(None, "how fast a core is, by the calibrated one", above=0)
+    slowdown: float | None = number(None, "how many times as long work takes while 28 cores share the memory bus", above=0)
+    barrier_s: float | None = number(None, "seconds that a meeting of 28 workers takes", above=0)
+    network_latency_s: float | None = number(None, "seconds that a message between nodes takes", above=0)
+    network_bytes_per_s: float | None = number(None, "bandwidth between nodes", above=0)
+    llc_bytes: float | None = number(None, "last-level cache, for the estimated traffic", above=0)
+    memory_bytes_per_s: float | None = number(None, "bandwidth of memory, for the estimated traffic", above=0)
 
 
 @dataclass
@@ -136,7 +136,7 @@ class ClusterConfig(Submission, ClusterOptions, MachineOptions):
     mpiexec: str | None = text(
         None, "The launcher that starts processes; null: the one beside the Python interpreter", values="COMMAND"
     )
-    assume: AssumeConfig = group(AssumeConfig)
+    assume: AssumeConfig = group(AssumeConfig, "executor=simulated, in place of the calibration's: ")
 
 
 @dataclass
@@ -198,7 +198,9 @@ class Config(RunOptions):
     )
     executor: str = choice("threads", ("threads", SIMULATED), "Real threads, or a cluster in virtual time (cluster.nodes, ...)")
     threads: int | None = count(
-        None, "Threads of each process; null: the cores that it may use (of a simulated one: its cores; of a GPU: two streams)"
+        None,
+        "Threads of each process; null: its share of the cores that may be used (of a simulated node: of its cores; of a GPU: "
+        "two streams)",
     )
     processes: int | None = count(None, "Null: 1, or as many as an MPI launcher has started; N starts them (extra mpi)")
     seed: int = count(CHALLENGE_SEED, "Of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 from experiments.config.key_names import in_keys
-from experiments.config.resolve import Config
+from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import SIMULATED
 from experiments.records.display import Display, Stage, inference_note
 from experiments.records.files import GANTT, RUNNING, TRACE, write_record
@@ -22,7 +22,7 @@ from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
 from sparsednn.engine import infer
-from sparsednn.errors import SparseDnnError, mendable
+from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.results.measures import add_load_times
 from sparsednn.results.record import RunRecord, Truth
@@ -146,7 +146,9 @@ def message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     found = mendable(error)
-    return in_keys(str(found)) if found is not None else f"{type(error).__name__}: {error}"
+    if isinstance(found, OptionError | OptionTypeError | MemoryShortageError) and not isinstance(found, ConfigError):
+        return in_keys(str(found))  # other messages have names of files in them
+    return str(found) if found is not None else f"{type(error).__name__}: {error}"
 
 
 def exit_status(record: PointRecord) -> int:

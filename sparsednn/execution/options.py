@@ -84,7 +84,8 @@ class InferOptions(Options):
     def kernel_options(self, kernel: str) -> KernelOptions:
         """Return those that concern the kernel, whose full name is given."""
         stream_from = cache_folder() / "layers" if self.network.residency == "stream" else None
-        return KernelOptions(kernel, **vars(self.optimize), **vars(self.backend), stream_from=stream_from)
+        taken = {name: getattr(self.optimize, name) for name in declarations(OptimizeOptions)}
+        return KernelOptions(kernel, **taken, block_rows=self.backend.block_rows, stream_from=stream_from)
 
     @property
     def hashes_rows(self) -> bool:
@@ -130,6 +131,9 @@ def infer_options(given: dict[str, Any], options: InferOptions | None = None) ->
     if options is not None:
         instance_of("options", options, InferOptions, "a sparsednn.InferOptions is needed")
     result, changed = replace(options or InferOptions()), dict[str, dict[str, Any]]()
+    for group_name, made in GROUPS.items():  # copies: what the caller changes later is not what is running
+        given_group = getattr(result, group_name)
+        setattr(result, group_name, made(**{option: getattr(given_group, option) for option in declarations(made)}))
     for name, value in given.items():
         if name in OTHERS:
             setattr(result, name, value)

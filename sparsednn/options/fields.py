@@ -10,7 +10,6 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, whole_number
@@ -91,11 +90,11 @@ def number(
 
 
 def file(doc: str, *, values: str = "FILE") -> Any:
-    """Declare an option that is a path, or None."""
+    """Declare an option that is a path, kept as text as it was given; or None."""
 
-    def refuse(name: str, value: Any) -> Path:
+    def refuse(name: str, value: Any) -> str:
         instance_of(name, value, (str, os.PathLike), "the path of a file is needed")
-        return Path(value)
+        return os.fsdecode(value)
 
     return _declare(None, Rule(values, doc, (), refuse))
 
@@ -126,7 +125,7 @@ def several(default: Iterable[Any] | None, doc: str, *, kind: type, values: str)
 
 
 def group(made: type, doc: str = "") -> Any:
-    """Declare a group of options, each unless given as its class says."""
+    """Declare a group of options, each unless given as its class says; `doc` comes before what each of them does."""
     return field(default_factory=made, metadata={_RULE: None, "doc": doc})
 
 
@@ -156,6 +155,10 @@ class Options:
         if name not in declared:
             raise OptionTypeError(unknown_key(name, declared))
         object.__setattr__(self, name, check_value(declared[name], name, value))
+
+    def __delattr__(self, name: str) -> None:
+        """Refuse to leave an option without a value."""
+        raise OptionTypeError(f"{name}: an option has a value at all times")
 
 
 def declarations(options: type) -> Mapping[str, Field[Any]]:
@@ -215,6 +218,10 @@ def check_values(values: Mapping[str, Any], options: type, prefix: str = "") -> 
             check_value(declared, prefix + name, values[name])
         elif isinstance(values[name], Mapping):
             check_values(values[name], inner, f"{prefix}{name}.")
+        else:
+            raise OptionTypeError(
+                f"{prefix}{name}={values[name]!r}: a group with fields is needed: {', '.join(declarations(inner))}"
+            )
 
 
 def default_of(declared: Field[Any]) -> Any:

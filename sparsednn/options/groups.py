@@ -7,7 +7,6 @@ each as a key. To add one is to add one field: command line, documentation and c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from sparsednn.options.fields import Options, choice, count, documented, file, number, switch
 
@@ -128,7 +127,7 @@ class ClusterOptions(Options):
         "Keep one copy of the packed network on each node, in memory that its processes share; where shared memory has no room "
         "for it, each process has a copy; results are the same",
     )
-    calibration: Path | None = file(
+    calibration: str | None = file(
         "The calibration by which scheduler=auto and executor=simulated predict; null: the one that comes with the package"
     )
 
@@ -139,7 +138,7 @@ class RunOptions(Options):
     """The repeats of an inference, and how closely it is watched."""
 
     repeats: int = count(1, "How often the inference is run; the record has every time, and their median")
-    trace: bool = switch(False, "Write down what each worker did when")
+    trace: bool = switch(False, "Write down what each worker did when (run.py: trace.json for Perfetto, and gantt.png)")
     rebalance_after: int | None = count(
         None,
         "After so many layers, once, the instances that are left are spread evenly over all processes and their row groups",

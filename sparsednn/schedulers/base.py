@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from sparsednn.options.groups import SchedulerOptions
@@ -178,7 +178,7 @@ class Scheduler(ABC):
     """Fields of `SchedulerOptions` that this scheduler can be tuned by, each with the values that ``scheduler=auto`` tries."""
 
     def __init__(self, options: SchedulerOptions | None = None) -> None:
-        self.options = options or SchedulerOptions()
+        self.options = SchedulerOptions() if options is None else replace(options)
 
     @abstractmethod
     def n_row_groups(self, n_workers: int) -> int:

@@ -207,7 +207,7 @@ class CostModel:
 
 
 def calibrated_model(
-    backend: Backend, kernel: KernelOptions, calibration: Path | None, assume: Mapping[str, float]
+    backend: Backend, kernel: KernelOptions, calibration: str | None, assume: Mapping[str, float]
 ) -> tuple[CostModel, CostKind]:
     """Return the cost model of a calibration file, with other assumptions in place, and what a kernel's seconds depend on.
 

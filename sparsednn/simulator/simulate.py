@@ -20,7 +20,7 @@ from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.record import simulated_record
 from sparsednn.simulator.tuning import choose_for
 
-REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator")
+REAL_TIME_ONLY = ("repeats", "pin", "progress", "communicator", "rebalance_after")
 """Options of `infer` that mean nothing in virtual time."""
 
 
@@ -116,7 +116,10 @@ def _checked(
 def _virtual_options(flat: dict[str, Any], options: InferOptions | None) -> InferOptions:
     """Return checked options, or refuse those that mean nothing in virtual time."""
     checked = infer_options(flat, options)
-    given = {"repeats": checked.run.repeats != 1, "pin": checked.cluster.pin, "progress": checked.progress is not None}
+    given = {
+        "repeats": checked.run.repeats != 1, "pin": checked.cluster.pin, "progress": checked.progress is not None,
+        "communicator": checked.communicator.size > 1, "rebalance_after": checked.run.rebalance_after is not None,
+    }  # fmt: skip
     for name in REAL_TIME_ONLY:
         if name in flat or given.get(name, False):
             raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")

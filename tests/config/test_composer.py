@@ -19,6 +19,7 @@ POINTS = [
     pytest.param(["network.seed='${neurons}'"], id="a value that refers to another"),
     pytest.param(["++seed=3", "++experiment.toy=true"], id="forced"),
     pytest.param(["hydra.run.dir=x", "neurons=4096"], id="Hydra's own"),
+    pytest.param(["cluster.nodes=5", "cluster={nodes:2}"], id="a mapping for a group"),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.config.resolve import Config, ConfigError, as_record, keys, register, resolve
+from experiments.config.resolve import Config, ConfigError, as_record, from_record, keys, register, resolve
 from experiments.config.schema import GROUPS
 from experiments.run.arguments import simulate_arguments
 from sparsednn.options.groups import HASHINGS
@@ -143,6 +143,26 @@ def test_a_simulated_process_may_have_other_threads_than_cores() -> None:
     machines = simulate_arguments(config)["cluster"]
     assert (machines.cores_per_node, machines.n_workers) == (2, 4)
     assert simulate_arguments(composed("executor=simulated", "cluster.cores_per_node=2"))["cluster"].n_workers == 2
+
+
+def test_a_path_stays_as_it_was_given() -> None:
+    config = composed("scheduler=auto", "cluster.calibration=./a//b.json")
+    assert as_record(config)["cluster"]["calibration"] == config.cluster.calibration == "./a//b.json"
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["scheduler=auto", "cluster.calibration=a/b.json"])
+    assert "calibration: a/b.json\n" in OmegaConf.to_yaml(cfg), "in the files that Hydra writes, too"
+
+
+def test_a_record_with_a_value_that_is_not_legal_is_refused_by_its_key() -> None:
+    record = as_record(composed())
+    record["partition"]["order"] = "sorted"
+    with pytest.raises(ConfigError, match="^partition.order=sorted: legal: given, alive_first$"):
+        from_record(record)
+
+
+def test_a_seed_of_the_network_alone_may_be_given_with_any_network() -> None:
+    assert composed("network=files", "network.path=x", "network.seed=1").network.seed == 1
 
 
 def test_a_configuration_without_the_schema_is_refused() -> None:

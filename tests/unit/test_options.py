@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,17 @@ import scipy.sparse as sp
 import sparsednn
 from sparsednn.backend import KernelOptions
 from sparsednn.execution.options import GROUPS, PARAMETERS, InferOptions, infer_options
-from sparsednn.options.fields import Options, check_values, default_of, rule_of
+from sparsednn.options.fields import Options, check_values, default_of, rule_of, text
 from sparsednn.options.fields import declarations as declared_in
-from sparsednn.options.groups import OptimizeOptions, PartitionOptions, RunOptions, SchedulerOptions
+from sparsednn.options.groups import (
+    BackendOptions,
+    ClusterOptions,
+    OptimizeOptions,
+    PartitionOptions,
+    RunOptions,
+    SchedulerOptions,
+)
+from sparsednn.schedulers import SCHEDULERS
 from sparsednn.simulator.simulate import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +87,7 @@ def test_a_flat_argument_is_the_option_of_its_group(parameter: str) -> None:
     if other is None:
         other = {bool: lambda: not default, float: lambda: 1.0}.get(type(default), lambda: 3)()
     if parameter == "calibration":
-        other = Path("a.json")
+        other = "a.json"
     flat = infer_options({parameter: other})
     nested = InferOptions(**{group: GROUPS[group](**{name: other})})  # type: ignore[arg-type]
     assert getattr(flat, group) == getattr(nested, group) != GROUPS[group]()
@@ -107,9 +115,39 @@ def test_options_given_as_groups_reach_the_inference(small_network: sparsednn.Ne
         sparsednn.infer(small_network, small_inputs, options=3)  # type: ignore[arg-type]
 
 
-def test_virtual_time_refuses_what_means_nothing_there(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
-    with pytest.raises(ValueError, match="^repeats: means nothing in virtual time"):
-        simulate(small_network, small_inputs, options=InferOptions(run=RunOptions(repeats=3)))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("repeats", {"run": RunOptions(repeats=3)}, id="repeats"),
+        pytest.param("rebalance_after", {"run": RunOptions(rebalance_after=2)}, id="balancing"),
+        pytest.param("pin", {"cluster": ClusterOptions(pin=True)}, id="pinning"),
+    ],
+)
+def test_virtual_time_refuses_what_means_nothing_there(
+    name: str, options: dict[str, Any], small_network: sparsednn.Network, small_inputs: sp.csr_array
+) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: means nothing in virtual time"):
+        simulate(small_network, small_inputs, options=InferOptions(**options))
+
+
+def test_what_a_caller_changes_later_is_not_what_runs() -> None:
+    mine = InferOptions()
+    running = infer_options({"row_order": "given"}, mine)
+    scheduler = SCHEDULERS["data_then_model"](mine.scheduler)
+    mine.scheduler.threshold, mine.partition.buckets = 9, 5
+    assert (running.scheduler.threshold, running.partition.buckets, scheduler.options.threshold) == (4, 1, 4)
+    with pytest.raises(TypeError, match="^run: an option has a value at all times$"):
+        del mine.run
+
+
+def test_a_group_may_be_of_a_class_that_has_more() -> None:
+    @dataclass
+    class Named(BackendOptions):
+        name: str = text("mine", "A name")
+
+    options = infer_options({}, InferOptions(backend=Named(block_rows=32)))
+    assert options.kernel_options("udc_csc").block_rows == 32
+    assert InferOptions(backend=Named(block_rows=64)).kernel_options("udc_csc").block_rows == 64
 
 
 def test_kernels_are_told_the_options_that_concern_them() -> None:
@@ -124,6 +162,8 @@ def test_nested_values_are_called_by_the_key_that_leads_to_them() -> None:
     with pytest.raises(ValueError, match="^my.partition.split=odd: legal: even, work$"):
         check_values({"partition": {"split": "odd"}}, InferOptions, "my.")
     check_values({"partition": {"split": "work"}, "row_ids": None}, InferOptions)
+    with pytest.raises(TypeError, match="^cluster=3: a group with fields is needed: pin, numa_domains, "):
+        check_values({"cluster": 3}, InferOptions)
 
 
 def test_the_library_speaks_of_its_parameters_and_of_no_key() -> None:
