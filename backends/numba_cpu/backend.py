@@ -8,10 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.numba_cpu.csc.plan import CscPlan
-from backends.numba_cpu.csr.plan import CsrPlan
-from backends.numba_cpu.dense.plan import DensePlan
-from backends.numba_cpu.dense.profile import count_nonzeros
 from backends.numba_cpu.kernels.team import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
 from backends.numba_cpu.plan import Group, Plan
 from sparsednn.backend import (
@@ -29,16 +25,35 @@ from sparsednn.backend import (
 )
 from sparsednn.network import Network
 
-PLANS: dict[str, type[Plan]] = {
-    "adaptive": DensePlan,
-    "udc_udc": DensePlan,
-    "udc_csc": DensePlan,
-    "csc_udc": CscPlan,
-    "csc_csc": CscPlan,
-    "csr_csr": CsrPlan,
+FORMATS = {
+    "adaptive": "dense",
+    "udc_udc": "dense",
+    "udc_csc": "dense",
+    "csc_udc": "csc",
+    "csc_csc": "csc",
+    "csr_csr": "csr",
 }
+"""The format of the activations of each kernel, which is the folder of its plan."""
 
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
+
+
+def plan_class(kernel: str) -> type[Plan]:
+    """Return the class of plans of a kernel, given by its full name; other formats' kernels are not imported for it."""
+    match FORMATS[kernel]:
+        case "dense":
+            from backends.numba_cpu.dense.plan import DensePlan
+
+            return DensePlan
+        case "csc":
+            from backends.numba_cpu.csc.plan import CscPlan
+
+            return CscPlan
+    from backends.numba_cpu.csr.plan import CsrPlan
+
+    return CsrPlan
+
+
 OUTCOMES = {THROUGH: Outcome.THROUGH, STOPPED: Outcome.STOPPED, CALLED: Outcome.CALLED}
 
 
@@ -49,12 +64,12 @@ class NumbaBackend:
     """
 
     name = "numba"
-    same_bits: Collection[str] = tuple(PLANS)
+    same_bits: Collection[str] = tuple(FORMATS)
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
-        **{name: name for name in PLANS},
+        **{name: name for name in FORMATS},
         "udc": "udc_csc",
         "csc": "csc_csc",
         "csr": "csr_csr",
@@ -71,7 +86,7 @@ class NumbaBackend:
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:
         """Pack the layers into flat arrays in the kernel's format."""
         kernel = kernel_name(self, options.kernel)
-        return PLANS[kernel](network, kernel, options, n_workers)
+        return plan_class(kernel)(network, kernel, options, n_workers)
 
     def warm_up(self, plan: Plan, largest_group: int) -> None:
         """Run the plan's kernels on an empty row group, with the dtypes that groups up to `largest_group` rows will have."""
@@ -98,6 +113,8 @@ class NumbaBackend:
 
     def profile(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         """Count nonzeros with the plan of kernel udc_csc."""
+        from backends.numba_cpu.dense.profile import count_nonzeros
+
         return count_nonzeros(plan, inputs, rows)
 
     def row_unit(self, plan: Plan) -> int:
@@ -106,11 +123,11 @@ class NumbaBackend:
 
     def cost_kind(self, options: KernelOptions) -> CostKind:
         """As the kernel's plan says."""
-        return PLANS[options.kernel].cost_kind(options)
+        return plan_class(options.kernel).cost_kind(options)
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """As the kernel's plan says."""
-        return PLANS[options.kernel].memory_bytes(size, options)
+        return plan_class(options.kernel).memory_bytes(size, options)
 
     def describe(self, plan: Plan) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""

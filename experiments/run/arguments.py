@@ -9,7 +9,6 @@ from experiments.config.resolve import Config
 from sparsednn.engine import default_threads
 from sparsednn.execution.options import GROUPS, InferOptions
 from sparsednn.options.fields import declarations
-from sparsednn.simulator.cluster import Cluster
 
 
 def options_of(config: Config) -> InferOptions:
@@ -38,6 +37,8 @@ def infer_arguments(config: Config) -> dict[str, Any]:
 
 def simulate_arguments(config: Config) -> dict[str, Any]:
     """Return what a simulated one takes; nodes have as many cores as this process may use, unless told otherwise."""
+    from sparsednn.simulator.cluster import Cluster  # real runs need no simulator
+
     cluster = config.cluster
     machines = Cluster(
         nodes=cluster.nodes,

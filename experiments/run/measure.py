@@ -28,7 +28,6 @@ from sparsednn.results.measures import add_load_times
 from sparsednn.results.record import RunRecord, Truth
 from sparsednn.results.result import Result
 from sparsednn.schedulers import SCHEDULERS
-from sparsednn.simulator.simulate import simulate
 from sparsednn.system import console
 from sparsednn.system.console import FAULT
 from sparsednn.system.memory import peak_rss_bytes
@@ -107,6 +106,8 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator) -> 
     """Infer, or simulate it, and show how far it is."""
     with display.stage("inference") as stage:
         if config.executor == SIMULATED:
+            from sparsednn.simulator.simulate import simulate  # real runs need no simulator
+
             stage.update(0, 1, "counting the work of every row, unless it is in the cache")
             return simulate(data.network, data.inputs, **simulate_arguments(config))
         stage.update(0, 1, "preparing, and compiling what is not in the cache")

@@ -13,6 +13,9 @@ from sparsednn.system.memory import require
 
 NOT_STORED = -1
 DIGEST_BYTES = 16
+CHECK_BYTES = 16 * 2**20
+"""The system is asked for its free memory each time that so much more is stored: asking takes half a millisecond."""
+
 WAY_OUT = "run fewer layers or neurons, or stream them (residency=stream)"
 
 
@@ -23,6 +26,7 @@ class Store:
         self.dtype = np.dtype(dtype)
         self.size = 0
         self._parts: list[NDArray[Any]] = []
+        self._unchecked = 0
         self._offsets: list[int] = []
         self._lengths: list[int] = []
         self._known: dict[bytes, int] = {}
@@ -46,7 +50,10 @@ class Store:
     def append(self, part: NDArray[Any]) -> None:
         """Add an array, whether or not it is there already."""
         flat = np.array(part, self.dtype)
-        require(flat.nbytes, f"packing {flat.size:,} more entries of a layer", WAY_OUT)
+        self._unchecked += flat.nbytes
+        if self._unchecked >= CHECK_BYTES or not self._parts:
+            require(self._unchecked, f"packing {flat.size:,} more entries of a layer", WAY_OUT)
+            self._unchecked = 0
         self._parts.append(flat)
         self.size += flat.size
 
