@@ -14,7 +14,7 @@ from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.errors import OptionTypeError, unknown_key
 from sparsednn.network import Network
-from sparsednn.options.fields import Options, check_value, declarations, documented, group
+from sparsednn.options.fields import Options, check_value, declarations, documented, group, group_of
 from sparsednn.options.groups import (
     BackendOptions,
     ClusterOptions,
@@ -24,6 +24,7 @@ from sparsednn.options.groups import (
     RunOptions,
     SchedulerOptions,
 )
+from sparsednn.rows.distribution import hashes_rows
 from sparsednn.schedulers.base import Scheduler
 from sparsednn.system.cache import cache_folder
 
@@ -90,7 +91,7 @@ class InferOptions(Options):
     @property
     def hashes_rows(self) -> bool:
         """Whether instances are hashed."""
-        return self.partition.hashing in ("input", "both")
+        return hashes_rows(self.partition.hashing)
 
     @property
     def hashes_neurons(self) -> bool:
@@ -99,13 +100,7 @@ class InferOptions(Options):
 
 
 GROUPS: dict[str, type[Options]] = {
-    "optimize": OptimizeOptions,
-    "backend": BackendOptions,
-    "partition": PartitionOptions,
-    "scheduler": SchedulerOptions,
-    "network": NetworkOptions,
-    "cluster": ClusterOptions,
-    "run": RunOptions,
+    name: made for name, declared in declarations(InferOptions).items() if (made := group_of(declared)) is not None
 }
 """The groups of `InferOptions`."""
 
