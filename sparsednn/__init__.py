@@ -12,6 +12,7 @@ The public API::
 
 from __future__ import annotations
 
+from sparsednn.compiled import CompiledNetwork, compile
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import infer
@@ -21,12 +22,14 @@ from sparsednn.results.result import Result
 
 __all__ = [
     "Activation",
+    "CompiledNetwork",
     "InferOptions",
     "Layer",
     "Network",
     "Result",
     "challenge_inputs",
     "clipped_relu",
+    "compile",
     "identity",
     "infer",
     "radixnet",

@@ -105,31 +105,64 @@ def infer(
     DeviceError
         If a device fails.
     """
-    asked = _Request.checked(network, backend, kernel, scheduler, threads, output, infer_options(flat, options))
-    clock = _PhaseTimes()
-    with clock.lap("load"):
-        rows = canonical_inputs(inputs, network.n_inputs)
-    with clock.lap("choose"):
-        scheduler, choice, opts, plan = asked.choose(network, rows)
-    with clock.lap("hash"):
-        as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
-        layer_nnz = column_imbalance(as_run, asked.n_workers)
-        share = _redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
-    with clock.lap("prepare"):
-        stages = layer_ranges_of(as_run, opts.run.rebalance_after, partial(asked.prepare, made=plan))
-        del as_run, plan  # the stages have plans of their own, with copies
-    with clock.lap("compile"):
-        _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
-    job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=asked.output)
-    runs = _repeated(job)
-    seconds = clock.seconds | {
-        "inference": [run.seconds for run in runs],
-        "inference_median": float(np.median([run.seconds for run in runs])),
-    }
-    return _result(job, network, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+    asked = Request.checked(network, backend, kernel, scheduler, threads, output, infer_options(flat, options))
+    return Session(network, asked).infer(inputs)
 
 
-class _Request(NamedTuple):
+class Session:
+    """A network that is prepared for a request, and keeps what does not depend on the inputs for the next call.
+
+    Parameters
+    ----------
+    network : Network
+    asked : Request
+    """
+
+    def __init__(self, network: Network, asked: Request) -> None:
+        self.network, self.asked = network, asked
+        self._stages: list[LayerRange] | None = None
+
+    @property
+    def keeps_stages(self) -> bool:
+        """Whether the layers are prepared in the same way whatever the inputs are."""
+        return not self.asked.options.hashes_neurons and self.asked.scheduler != AUTO
+
+    def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
+        """Run inference; `output` goes before the request's. See `infer`."""
+        asked, network, clock = self.asked, self.network, _PhaseTimes()
+        with clock.lap("load"):
+            rows = canonical_inputs(inputs, network.n_inputs)
+        with clock.lap("choose"):
+            scheduler, choice, opts, plan = asked.choose(network, rows)
+        with clock.lap("hash"):
+            as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
+            layer_nnz = column_imbalance(as_run, asked.n_workers)
+            share = _redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
+        with clock.lap("prepare"):
+            stages = self._prepared(as_run, opts, plan)
+            del as_run, plan  # the stages have plans of their own, with copies
+        with clock.lap("compile"):
+            _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+        wanted = asked.output if output is None else output
+        job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
+        runs = _repeated(job)
+        seconds = clock.seconds | {
+            "inference": [run.seconds for run in runs],
+            "inference_median": float(np.median([run.seconds for run in runs])),
+        }
+        return _result(job, network, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+
+    def _prepared(self, as_run: Network, options: InferOptions, plan: Any) -> list[LayerRange]:
+        """Prepare the layers, unless that was done in an earlier call."""
+        if self._stages is not None:
+            return self._stages
+        stages = layer_ranges_of(as_run, options.run.rebalance_after, partial(self.asked.prepare, made=plan))
+        if self.keeps_stages:
+            self._stages = stages
+        return stages
+
+
+class Request(NamedTuple):
     """A caller's request, checked and not yet begun.
 
     Attributes
@@ -154,7 +187,7 @@ class _Request(NamedTuple):
     @classmethod
     def checked(
         cls, network: Network, backend: Any, kernel: Any, scheduler: Any, threads: Any, output: Any, options: InferOptions
-    ) -> _Request:  # fmt: skip
+    ) -> Request:  # fmt: skip
         """Check a request, or refuse it before any work is done."""
         require_types(network, backend, kernel, scheduler)
         comm = options.communicator

@@ -34,7 +34,12 @@ def stored_rank(stored: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _by_first_inputs(layer: Layer) -> NDArray[np.int64]:
     """Columns sorted by their first inputs."""
-    return np.lexsort([_nth_input(layer, n) for n in reversed(range(KEYS))])
+    return np.lexsort(first_inputs(layer))
+
+
+def first_inputs(layer: Layer) -> list[NDArray[np.int64]]:
+    """Return the first inputs of every column as sort keys, the least important first; each int64, shape (n_outputs,)."""
+    return [_nth_input(layer, n) for n in reversed(range(KEYS))]
 
 
 def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +25,9 @@ from sparsednn.backend import (
     kernel_name,
 )
 from sparsednn.network import Network
+
+if TYPE_CHECKING:
+    from backends.numba_cpu.dense.direct import SlicedNetwork
 
 FORMATS = {
     "adaptive": "dense",
@@ -132,6 +136,12 @@ class NumbaBackend:
     def describe(self, plan: Plan) -> PlanDescription:
         """Name the kernel and the optimisations that are on."""
         return plan.describe()
+
+    def direct(self, network: Network, options: KernelOptions, n_threads: int) -> SlicedNetwork:
+        """Pack the network in slices, and start the threads."""
+        from backends.numba_cpu.dense.direct import SlicedNetwork
+
+        return SlicedNetwork(network, options, n_threads)
 
     def layer_sizes(self, plan: Plan) -> LayerSizes:
         """Sizes with merged columns counted once."""

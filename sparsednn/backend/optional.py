@@ -6,6 +6,7 @@ They count the work of rows, say what costs depend on and how much memory a run 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend.protocol import Backend, KernelOptions
+from sparsednn.network import Network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,3 +165,41 @@ class DeviceBackend(Backend, Protocol):
     def place(self, node_rank: int, node_size: int) -> int:
         """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
         otherwise. Called before anything else."""
+
+
+class DirectOutcome(Enum):
+    """How a direct call ended: with the right result, refused since an input is not finite, or with an output that is not."""
+
+    RIGHT = "right"
+    NOT_FINITE = "not finite"
+    OVERFLOW = "overflow"
+
+
+class DirectNetwork(Protocol):
+    """A network that takes dense batches in one compiled call, and the threads that wait for such calls."""
+
+    kernel: str
+    """The kernel's own name."""
+
+    n_bytes: int
+    """Bytes of its layout and of its activations."""
+
+    def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
+        """Write the last activations of `x` (instances, inputs) into `out` (instances, outputs); both of any strides.
+
+        One thread may call it at a time. If an input is not finite, nothing has been done.
+        """
+
+    def close(self) -> None:
+        """End its threads; it cannot be run any more."""
+
+
+@runtime_checkable
+class DirectBackend(Backend, Protocol):
+    """A backend that also takes dense batches directly: without scheduler, row groups or sparse inputs."""
+
+    def direct(self, network: Network, options: KernelOptions, n_threads: int) -> DirectNetwork:
+        """Return the network ready for direct calls, with everything compiled.
+
+        Raises MemoryShortageError where it does not fit.
+        """

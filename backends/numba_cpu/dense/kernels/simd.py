@@ -53,7 +53,7 @@ def _zero(lanes: int) -> Any:
     return ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
 
 
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
+def splat(builder: Any, value: Any, lanes: int) -> Any:
     """A vector with `value` in every lane."""
     vector = ir.VectorType(_FLOAT, lanes)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_INT32, 0))
@@ -83,7 +83,7 @@ def _accumulate(builder: Any, width: int, x: Any, stride: Any, inputs: Any, weig
         base, added = builder.gep(x, [builder.mul(row, stride)]), []
         for total, (first, lanes) in zip(sums, _vectors(width), strict=True):
             found = builder.load(_address(builder, base, first, lanes), align=4)
-            added.append(builder.fadd(total, builder.fmul(found, _splat(builder, weight, lanes))))
+            added.append(builder.fadd(total, builder.fmul(found, splat(builder, weight, lanes))))
         return added
 
     k, sums = ir.Constant(_INT64, 0), [_zero(lanes) for _, lanes in _vectors(width)]
@@ -115,7 +115,7 @@ def _loop(
     return k, totals
 
 
-def _finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
+def finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
     """Add the bias and clamp: `backends.common.kernels.activation.activate`, for a vector of sums."""
     z = builder.select(builder.fcmp_unordered("!=", z, _zero(z.type.count)), builder.fadd(z, bias), bias_at_zero)
     z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
@@ -128,8 +128,8 @@ def _tile(
     """Emit one column for the `width` instances that x and y point at."""
     sums = _accumulate(builder, width, x, stride, inputs, weights, step, count)
     for total, (first, lanes) in zip(sums, _vectors(width), strict=True):
-        scalars = (_splat(builder, end, lanes) for end in ends)
-        builder.store(_finish(builder, total, *scalars), _address(builder, y, first, lanes), align=4)
+        scalars = (splat(builder, end, lanes) for end in ends)
+        builder.store(finish(builder, total, *scalars), _address(builder, y, first, lanes), align=4)
 
 
 def _each_tile(builder: Any, stride: Any, tile_width: Any, tile: Callable[[int, Any], None]) -> None:

@@ -1,0 +1,186 @@
+"""Takes at most 32 instances of a caller's dense array through layers that are packed in slices; instances lie in lanes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.jit import inline, kernel
+from backends.common.raw_memory import read_float, write_float
+from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
+from backends.numba_cpu.layout.slices import COLUMNS, N_INPUTS, N_OUTPUTS
+
+_slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
+
+
+class Packed(NamedTuple):
+    """A network in slices, and the memory of the threads that compute it.
+
+    ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
+    weights : float32 (entries,)
+    ends : int64 (slices + 1,)
+    order : int32 (slices * 16,)
+    bias : float32 (slices * 16,)
+    table : int64 (layers, 4)
+    clamps : float32 (layers, 2)
+    last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
+    cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
+    memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
+    always : bool                                    the bias is added to a sum of zero too
+    """
+
+    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    order: NDArray[np.int32]
+    bias: NDArray[np.float32]
+    table: NDArray[np.int64]
+    clamps: NDArray[np.float32]
+    last: NDArray[np.int32]
+    cuts: NDArray[np.int64]
+    memory: NDArray[np.float32]
+    always: bool
+
+
+class Rows(NamedTuple):
+    """The caller's arrays by address, with the bytes from one row and column to the next."""
+
+    x: int
+    x_row: int
+    x_column: int
+    out: int
+    out_row: int
+    out_column: int
+
+
+def _slices_with(slice_of_columns):
+    @inline
+    def slices_of_layer(flat, x_at, y_at, net, layer, first, last):
+        """Compute the slices first .. last of a layer.
+
+        flat : float32 (floats,)
+        net : Packed
+        """
+        low, high = net.clamps[layer, 0], net.clamps[layer, 1]
+        ids, weights, ends, order, bias, always = net.ids, net.weights, net.ends, net.order, net.bias, net.always
+        for number in range(first, last):
+            at = ends[number]
+            count = (ends[number + 1] - at) // COLUMNS
+            slice_of_columns(flat, x_at, y_at, ids, weights, at, count, order, bias, number * COLUMNS, always, low, high)
+
+    return slices_of_layer
+
+
+_layer1, _layer2, _layer4 = _slices_with(_slice1), _slices_with(_slice2), _slices_with(_slice4)
+_layer8, _layer16, _layer32 = _slices_with(_slice8), _slices_with(_slice16), _slices_with(_slice32)
+
+
+@inline
+def lanes_for(n):
+    """Fewest lanes that hold n instances."""
+    lanes = 1
+    while lanes < n and lanes < MOST_LANES:
+        lanes *= 2
+    return lanes
+
+
+@kernel
+def layer_part(x_at, y_at, lanes, net, layer, first, last):
+    """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros that the next layer's padding reads.
+
+    net : Packed      its memory has the activations before the layer from float `x_at` on, and gets those after it from `y_at` on
+    """
+    flat = net.memory.reshape(-1)
+    if first == net.table[layer, 2]:
+        zero_row(flat, y_at + net.table[layer, N_OUTPUTS] * lanes, lanes)
+    if lanes == 1:
+        _layer1(flat, x_at, y_at, net, layer, first, last)
+    elif lanes == 2:
+        _layer2(flat, x_at, y_at, net, layer, first, last)
+    elif lanes == 4:
+        _layer4(flat, x_at, y_at, net, layer, first, last)
+    elif lanes == 8:
+        _layer8(flat, x_at, y_at, net, layer, first, last)
+    elif lanes == 16:
+        _layer16(flat, x_at, y_at, net, layer, first, last)
+    else:
+        _layer32(flat, x_at, y_at, net, layer, first, last)
+
+
+@inline
+def zero_row(flat, at, lanes):
+    """Write a row of zeros.
+
+    flat : float32 (floats,)
+    """
+    for lane in range(lanes):
+        flat[at + lane] = np.float32(0)
+
+
+@inline
+def all_finite(rows, n, n_inputs):
+    """Whether all numbers of the caller's array are finite.
+
+    rows : Rows
+    """
+    total = np.float32(0)
+    for instance in range(n):
+        row = rows.x + instance * rows.x_row
+        for j in range(n_inputs):
+            value = read_float(row + j * rows.x_column)
+            total += value - value
+    return total == 0
+
+
+@kernel
+def load_block(rows, first, n, lanes, net, at):
+    """Bring instances first .. first + n of the caller's array into lanes; lanes without one, and the row after, are zero.
+
+    rows : Rows
+    net : Packed
+    """
+    flat, n_inputs = net.memory.reshape(-1), net.table[0, N_INPUTS]
+    for lane in range(n):
+        row = rows.x + (first + lane) * rows.x_row
+        for j in range(n_inputs):
+            flat[at + j * lanes + lane] = read_float(row + j * rows.x_column)
+    for lane in range(n, lanes):
+        for j in range(n_inputs):
+            flat[at + j * lanes + lane] = np.float32(0)
+    zero_row(flat, at + n_inputs * lanes, lanes)
+
+
+@kernel
+def store_block(rows, first, n, lanes, net, at):
+    """Bring the outputs of instances from their lanes into the caller's array; False if one is not finite.
+
+    rows : Rows
+    net : Packed
+    """
+    flat, last, total = net.memory.reshape(-1), net.last, np.float32(0)
+    for lane in range(n):
+        row = rows.out + (first + lane) * rows.out_row
+        for j in range(last.shape[0]):
+            value = flat[at + np.int64(last[j]) * lanes + lane]
+            total += value - value
+            write_float(row + j * rows.out_column, value)
+    return total == 0
+
+
+@kernel
+def block_alone(rows, first, n, member, net):
+    """Take instances first .. first + n through all layers, in the memory of a member; False if an output is not finite.
+
+    rows : Rows
+    net : Packed
+    """
+    lanes, floats = lanes_for(n), net.memory.shape[2]
+    x_at = member * 2 * floats
+    y_at = x_at + floats
+    load_block(rows, first, n, lanes, net, x_at)
+    for layer in range(net.table.shape[0]):
+        layer_part(x_at, y_at, lanes, net, layer, net.cuts[layer, 1, 0], net.cuts[layer, 1, 1])
+        x_at, y_at = y_at, x_at
+    return store_block(rows, first, n, lanes, net, x_at)

@@ -1,0 +1,136 @@
+"""Packs layers into slices of 16 columns: sliced ELL, with the columns of a slice side by side.
+
+The format is SELL-C-sigma with C = 16 and sigma the whole layer (M. Kreutzer, G. Hager, G. Wellein, H. Fehske, A. R. Bishop, "A
+unified sparse matrix data format for efficient general sparse matrix-vector multiplication on modern processors with wide SIMD
+units", SIAM J. Sci. Comput. 36(5), 2014), by columns instead of rows. A column's terms keep their ascending order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.column_ordering import first_inputs
+from sparsednn.network import AnyLayer, Layer
+from sparsednn.system.memory import require
+
+COLUMNS = 16
+"""Columns of a slice."""
+
+READ_BEYOND = 64
+"""Entries after the last one: kernels load a few at a time."""
+
+N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES, TABLE_WIDTH = range(5)
+"""Entries of a row of `Slices.table`."""
+
+
+class Slices(NamedTuple):
+    """All layers, one after the other. Entry k of column c of a slice that starts at e is number ``e + 16 k + c``.
+
+    ids : uint16 or uint32 (entries,)     input neuron; in padding the one after the last, which is zero
+    weights : float32 (entries,)          0 in padding
+    ends : int64 (n_slices + 1,)          where each slice starts, and the last one ends
+    order : int32 (n_slices * 16,)        output neuron of each column; where there is none, the second after the last
+    bias : float32 (n_slices * 16,)
+    table : int64 (n_layers, 4)           inputs, outputs, first slice and slices of each layer
+    clamps : float32 (n_layers, 2)        the activation's limits
+    """
+
+    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    order: NDArray[np.int32]
+    bias: NDArray[np.float32]
+    table: NDArray[np.int64]
+    clamps: NDArray[np.float32]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self)
+
+    def cuts(self, n_members: int) -> NDArray[np.int64]:
+        """Return where the slices of a layer are cut for teams of 1 to `n_members`: each member has equally many entries.
+
+        int64 (n_layers, n_members + 1, n_members + 1): member m of n has slices ``cuts[l, n, m] .. cuts[l, n, m + 1]``.
+        """
+        cuts = np.zeros((len(self.table), n_members + 1, n_members + 1), np.int64)
+        for number, (first, n) in enumerate(self.table[:, [FIRST_SLICE, N_SLICES]]):
+            ends = self.ends[first : first + n + 1]
+            for size in range(1, n_members + 1):
+                wanted = ends[0] + (ends[-1] - ends[0]) * np.arange(size + 1) // size
+                cuts[number, size, : size + 1] = first + np.searchsorted(ends, wanted)
+                cuts[number, size, size] = first + n
+        return cuts
+
+
+def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
+    """Pack layers of at most `widest` neurons before and after.
+
+    Raises
+    ------
+    MemoryShortageError
+        If they do not fit.
+    """
+    id_type = np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
+    parts = [_pack_layer(layer.expanded(), id_type) for layer in layers]
+    n_slices = np.array([len(part.lengths) for part in parts])
+    lengths = np.concatenate([part.lengths for part in parts])
+    table = np.zeros((len(parts), TABLE_WIDTH), np.int64)
+    table[:, N_INPUTS], table[:, N_OUTPUTS] = [part.n_inputs for part in parts], [part.n_outputs for part in parts]
+    table[:, FIRST_SLICE], table[:, N_SLICES] = np.cumsum(n_slices) - n_slices, n_slices
+    beyond = np.zeros(READ_BEYOND)
+    return Slices(
+        ids=np.concatenate([*(part.ids for part in parts), beyond.astype(id_type)]),
+        weights=np.concatenate([*(part.weights for part in parts), beyond.astype(np.float32)]),
+        ends=np.concatenate([[0], np.cumsum(lengths * COLUMNS)]),
+        order=np.concatenate([part.order for part in parts]),
+        bias=np.concatenate([part.bias for part in parts]),
+        table=table,
+        clamps=np.array([part.clamp for part in parts], np.float32),
+    )
+
+
+class _PackedLayer(NamedTuple):
+    """One layer of `Slices`; lengths has the entries of a column of each slice."""
+
+    n_inputs: int
+    n_outputs: int
+    ids: Any
+    weights: Any
+    lengths: NDArray[np.int64]
+    order: NDArray[np.int32]
+    bias: NDArray[np.float32]
+    clamp: tuple[float, float]
+
+
+def _pack_layer(layer: Layer, id_type: type[np.uint16] | type[np.uint32]) -> _PackedLayer:
+    """Sort the columns by length, the longest first, and those of one length by their first inputs; pad slices."""
+    n = layer.n_outputs
+    degrees = np.diff(layer.indptr)
+    sorted_columns = np.lexsort([*first_inputs(layer), -degrees])
+    n_slices = -(-n // COLUMNS)
+    order = np.full(n_slices * COLUMNS, n + 1, np.int32)
+    order[:n] = sorted_columns
+    padded = np.zeros(n_slices * COLUMNS, np.int64)
+    padded[:n] = degrees[sorted_columns]
+    lengths = padded.reshape(n_slices, COLUMNS).max(axis=1, initial=0)
+    starts = np.cumsum(lengths) * COLUMNS - lengths * COLUMNS
+    n_entries = int(lengths.sum()) * COLUMNS
+    item = np.dtype(id_type).itemsize + 4
+    require(2 * item * n_entries + 24 * layer.nnz, f"packing {n_entries:,} more entries of a layer", "use fewer layers")
+    ids, weights = np.full(n_entries, layer.n_inputs, id_type), np.zeros(n_entries, np.float32)
+    position = np.empty(n, np.int64)
+    position[sorted_columns] = np.arange(n)
+    column = np.repeat(np.arange(n), degrees)
+    term = np.arange(layer.nnz) - np.repeat(layer.indptr[:-1], degrees)
+    place = position[column]
+    at = starts[place // COLUMNS] + term * COLUMNS + place % COLUMNS
+    ids[at], weights[at] = layer.indices, layer.values
+    bias = np.zeros(n_slices * COLUMNS, np.float32)
+    bias[:n] = layer.bias[sorted_columns]
+    limits = (layer.activation.low, layer.activation.high)
+    return _PackedLayer(layer.n_inputs, n, ids, weights, lengths, order, bias, limits)

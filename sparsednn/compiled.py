@@ -1,0 +1,264 @@
+"""Owns the compiled network: prepared once, called often, with dense or sparse batches of any size."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sparsednn.arguments.batches import dense_batch, output_array
+from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
+from sparsednn.comm import LocalCommunicator
+from sparsednn.engine import Request, Session
+from sparsednn.errors import ActivationOverflowError, DataError, OptionError, OptionTypeError
+from sparsednn.execution.options import InferOptions, infer_options
+from sparsednn.network import Network
+from sparsednn.results.result import Result
+
+DIRECT_MULTIPLY_ADDS = 1_000_000_000
+"""Where instances may die or be saturated on their way, calls of more multiply-adds take the kernels that drop them."""
+
+SUMMED_AT_ONCE = 2**22
+"""Activations that are added up at a time, in double precision."""
+
+
+class Layout(NamedTuple):
+    """A layout of the network that calls use.
+
+    Attributes
+    ----------
+    kernel : str
+    n_bytes : int, or None
+        Of the layers and the activations; None where the backend keeps it to itself.
+    instances : str
+        Which batches it serves.
+    reason : str
+    """
+
+    kernel: str
+    n_bytes: int | None
+    instances: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        size = "" if self.n_bytes is None else f" ({self.n_bytes:,} bytes)"
+        return f"{self.kernel}{size}: {self.instances}; {self.reason}"
+
+
+class Description(NamedTuple):
+    """What a compiled network is made of.
+
+    Attributes
+    ----------
+    backend : str
+    threads : int
+    layouts : tuple of Layout
+    """
+
+    backend: str
+    threads: int
+    layouts: tuple[Layout, ...]
+
+    def __str__(self) -> str:
+        """Say it in a line for each layout."""
+        return "\n".join([f"{self.backend}, {self.threads} threads", *(f"  {layout}" for layout in self.layouts)])
+
+
+def compile(
+    network: Network,
+    backend: str | Backend = "numba",
+    kernel: str = "auto",
+    scheduler: str = "data",
+    threads: int | None = None,
+    options: InferOptions | None = None,
+    **flat: Any,
+) -> CompiledNetwork:
+    """Prepare a network once for many calls: layers are packed, kernels compiled, threads started.
+
+    Parameters
+    ----------
+    network, backend, kernel, scheduler, threads, options, **flat
+        As of `sparsednn.infer`.
+
+    Returns
+    -------
+    CompiledNetwork
+        A context manager. With several processes its methods are collective, as `sparsednn.infer` is.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError, DeviceError
+        As `sparsednn.infer` does.
+    """
+    asked = Request.checked(network, backend, kernel, scheduler, threads, False, infer_options(flat, options))
+    return CompiledNetwork(network, asked)
+
+
+class CompiledNetwork:
+    """A network that is called often. Calls of several threads are served one after the other.
+
+    Its threads live as long as it does; between calls they sleep. `sparsednn.compile` makes it.
+
+    Examples
+    --------
+    ::
+
+        with sparsednn.compile(network) as compiled:
+            activations = compiled(batch)  # float32 (instances, outputs)
+            classes = compiled.predict(batch)
+    """
+
+    def __init__(self, network: Network, asked: Request) -> None:
+        self.network, self._asked = network, asked
+        self._session: Session | None = Session(network, asked)
+        self._direct = _direct_network(network, asked)
+        self._dies = bool(network.zero_rows_stay_zero().any())
+        self._most_directly = DIRECT_MULTIPLY_ADDS // max(network.nnz, 1) if self._dies else None
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def __call__(self, x: Any, *, sparse: bool = False) -> Any:
+        """Return the last activations of a batch: as `run`."""
+        return self.run(x, sparse=sparse)
+
+    def run(self, x: Any, out: NDArray[np.float32] | None = None, *, sparse: bool = False) -> Any:
+        """Return the last activations of a batch.
+
+        Parameters
+        ----------
+        x : array of shape (instances, inputs) or (inputs,), or scipy.sparse matrix
+            float32, or bool or integers that float32 holds exactly; any strides. What speaks DLPack (a tensor of PyTorch on the
+            CPU) is taken without a copy.
+        out : float32 array, shape (instances, outputs), optional
+            Where the result is to be written; it may not overlap `x`.
+        sparse : bool
+            Return a csr_array.
+
+        Returns
+        -------
+        float32 array, shape (instances, outputs), in C order; of shape (outputs,) for one instance of shape (inputs,); or `out`;
+        or a csr_array. It is never used again by a later call.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another shape or type of numbers, NaN or infinity: before anything is run.
+        FloatingPointError
+            If activations have overflowed float32.
+        RuntimeError
+            If it is closed, or was made before this process was forked.
+        """
+        if sparse and out is not None:
+            raise OptionError("run: out is dense; give out or sparse=True, not both")
+        batch, single = dense_batch(x, self.network.n_inputs)
+        if sparse and not self._takes_directly(batch.shape[0]):
+            return self._ordinary(batch, output=True).output
+        dense = output_array(out, batch, self.network.n_outputs)
+        self._compute(batch, dense)
+        if sparse:
+            return sp.csr_array(dense)
+        return dense[0] if single and out is None else dense
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """Return the class of each instance, from 0: the output with the largest activation, the lowest of equal ones."""
+        return np.argmax(self.run(x), axis=-1)
+
+    def categories(self, x: Any) -> NDArray[np.int64]:
+        """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero (Graph Challenge)."""
+        activations = np.atleast_2d(self.run(x))
+        at_once = max(SUMMED_AT_ONCE // max(activations.shape[1], 1), 1)
+        alive = [
+            np.add.accumulate(activations[first : first + at_once], axis=1, dtype=np.float64)[:, -1] > 0
+            for first in range(0, len(activations), at_once)
+        ]
+        return np.flatnonzero(np.concatenate([np.zeros(0, np.bool_), *alive])) + 1
+
+    def infer(self, x: Any, *, output: bool = False) -> Result:
+        """Run `sparsednn.infer` with the network as it is prepared: categories, and the full record."""
+        with self._lock:
+            return self._open_session().infer(x, output=output)
+
+    def describe(self) -> Description:
+        """Return the layouts with their bytes, which batches each serves, and why."""
+        self._open_session()
+        layouts = []
+        if self._direct is not None:
+            most = self._most_directly
+            reason = "dense in, dense out, in one compiled call; a team cuts the columns of small batches, threads share large ones"
+            served = "every batch" if most is None else f"batches of up to {most:,} instances"
+            layouts.append(Layout(self._direct.kernel, self._direct.n_bytes, served, reason))
+        if self._direct is None or self._most_directly is not None:
+            served = "every batch" if self._direct is None else "larger batches"
+            reason = "instances that are zero or saturated are dropped on the way" if self._direct else "as asked for"
+            layouts.append(Layout(self._asked.kernel.kernel, None, f"{served}, and infer()", reason))
+        return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
+
+    def close(self) -> None:
+        """End the threads and give the memory back; it cannot be called any more."""
+        with self._lock:
+            if self._direct is not None and self._process == os.getpid():
+                self._direct.close()
+            self._direct, self._session = None, None
+
+    def __enter__(self) -> Self:
+        """Return this."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: threads and their memory belong to this process."""
+        raise OptionTypeError("a CompiledNetwork cannot be pickled; pickle the Network, and compile it where it is used")
+
+    def _takes_directly(self, n: int) -> bool:
+        return self._direct is not None and (self._most_directly is None or n <= self._most_directly)
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise OptionError("this CompiledNetwork is closed; compile the network again")
+        if self._process != os.getpid():
+            raise OptionError("this CompiledNetwork was made before the process was forked; compile the network in the child")
+        return self._session
+
+    def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        if not self._takes_directly(batch.shape[0]):
+            out[:] = self._ordinary(batch, output=True).output.toarray()
+            return
+        with self._lock:
+            self._open_session()
+            outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
+        if outcome is DirectOutcome.NOT_FINITE:
+            instance, feature = np.argwhere(~np.isfinite(batch))[0]
+            raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {batch[instance, feature]}, which is not finite")
+        if outcome is DirectOutcome.OVERFLOW:
+            bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
+            raise ActivationOverflowError(
+                f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
+                "(clipped_relu(max) bounds them)"
+            )
+
+    def _ordinary(self, batch: Any, *, output: bool) -> Result:
+        with self._lock:
+            return self._open_session().infer(batch, output=output)
+
+
+def _direct_network(network: Network, asked: Request) -> DirectNetwork | None:
+    """Return the network for direct calls, if nothing was asked for that they cannot do."""
+    backend, options = asked.backend, asked.options
+    ordinary = (
+        asked.kernel.kernel != backend.kernels["auto"]
+        or asked.scheduler != "data"
+        or asked.options != InferOptions(optimize=options.optimize, backend=options.backend, communicator=options.communicator)
+        or not isinstance(options.communicator, LocalCommunicator)
+    )
+    if ordinary or not isinstance(backend, DirectBackend):
+        return None
+    return backend.direct(network, asked.kernel, asked.n_threads)
