@@ -102,6 +102,6 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _comes_with_us(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name == "sparsednn"
