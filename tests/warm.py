@@ -29,7 +29,7 @@ _environment: dict[str, str] = {}
 def run(
     command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run ``[sys.executable, file, "-m" or "-c", ...]``, and return its status and what it printed, as `subprocess.run` does."""
+    """Run ``[sys.executable, file, "-m" or "-c", ...]``, and return what `subprocess.run` returns."""
     environment = dict(os.environ if env is None else env)
     if environment.get("PYTHONPATH") == str(ROOT):
         del environment["PYTHONPATH"]  # which is where modules are found anyway
@@ -70,7 +70,7 @@ def _ask(request: dict[str, Any], out: int, err: int) -> int:
 
 def _serve() -> dict[str, Any]:
     """Fork for request after request; return the request in the child."""
-    requests = os.fdopen(os.dup(0), "r")  # noqa: SIM115: read until the other side closes it
+    requests = os.fdopen(os.dup(0), "r")
     answers = os.dup(1)
     for line in requests:
         request: dict[str, Any] = json.loads(line)
@@ -103,7 +103,7 @@ def _run(command: list[str]) -> NoReturn:
     """Run a file or a module as Python's command line does."""
     if command[0] == "-m":
         sys.argv = command[1:]
-        sys.path[0] = os.getcwd()
+        sys.path[0] = str(Path.cwd())
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     elif command[0] == "-c":
         sys.argv = ["-c", *command[2:]]

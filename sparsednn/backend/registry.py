@@ -66,7 +66,7 @@ def workers_of(backend: Backend, n_threads: int, *, pin: bool) -> int:
 
 @functools.lru_cache(maxsize=1)
 def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of all packages on a search path, which are read once: that takes as long as a small inference."""
+    """Return the entry points of all packages on a search path; read once, since that takes as long as a small inference."""
     return tuple(entry_points(group=ENTRY_POINT_GROUP))
 
 
