@@ -40,7 +40,7 @@ def record(folder: Path) -> dict[str, Any]:
 def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     done = run(*SMALL, "repeats=3", "threads=2", f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "correct (published_ids)" in done.stdout
+    assert "correct (by the published list)" in done.stdout
     assert str(tmp_path / "result.json") in done.stdout
     assert not (tmp_path / "running.json").exists()
     found = record(tmp_path)
