@@ -75,7 +75,7 @@ def _all_done(records: list[PointRecord]) -> bool:
 
 def _notes(once: list[Column], shown: list[Column]) -> list[str]:
     """Say what is the same in all points, and what the columns mean."""
-    same = ", ".join(f"{column.name} {column.constant}" for column in once)
+    same = ", ".join(str(column.constant) if column.name == CHECK else f"{column.constant} {column.name}" for column in once)
     meanings = [f"{column.name}: {column.meaning}" for column in shown if column.meaning]
     return [*([f"all points: {same}"] if same else []), *meanings]
 

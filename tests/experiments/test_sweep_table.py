@@ -84,7 +84,7 @@ def test_locking_that_took_nothing_in_every_line_is_left_out() -> None:
 def test_categories_and_check_that_are_the_same_everywhere_are_said_once() -> None:
     points = [point("threads=1"), point("threads=2")]
     assert not {"categories", "check"} & set(heads(points))
-    assert "all points: categories 1,812, check correct (by the given truth)" in shown(points)
+    assert "all points: 1,812 categories, correct (by the given truth)" in shown(points)
     other = [points[0], point("threads=2", categories_count=1813)]
     assert {"categories"} == {"categories", "check"} & set(heads(other))
     failed = [*points, PointRecord(error="no", overrides=["threads=3"])]
