@@ -34,7 +34,7 @@ SAID_ONCE = ("categories", CHECK)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ResultColumn:
     """A column of a table: its name, a cell for each point (None: the point has no result), and its meaning."""
 
     name: str
@@ -73,14 +73,14 @@ def _all_done(records: list[PointRecord]) -> bool:
     return all(record.status == COMPLETE for record in records)
 
 
-def _notes(once: list[Column], shown: list[Column]) -> list[str]:
+def _notes(once: list[ResultColumn], shown: list[ResultColumn]) -> list[str]:
     """Say what is the same in all points, and what the columns mean."""
     same = ", ".join(str(column.constant) if column.name == CHECK else f"{column.constant} {column.name}" for column in once)
     meanings = [f"{column.name}: {column.meaning}" for column in shown if column.meaning]
     return [*([f"all points: {same}"] if same else []), *meanings]
 
 
-def _results_of_all(records: list[PointRecord]) -> list[Column]:
+def _results_of_all(records: list[PointRecord]) -> list[ResultColumn]:
     """What came of all points, with and without a result, in columns."""
     complete = [record.run for record in records if record.status == COMPLETE]
     best = fastest((job_of(run), run.seconds.inference_median, run.seconds.inference_median) for run in complete)
@@ -91,7 +91,7 @@ def _results_of_all(records: list[PointRecord]) -> list[Column]:
         for record in records
     ]
     columns = zip(*rows, strict=True)
-    return [Column(name, cells, MEANINGS.get(name, "")) for name, cells in zip((*MEANINGS, CHECK), columns, strict=True)]
+    return [ResultColumn(name, cells, MEANINGS.get(name, "")) for name, cells in zip((*MEANINGS, CHECK), columns, strict=True)]
 
 
 def _results(run: RunRecord, fastest_s: float) -> tuple[str, ...]:
