@@ -35,7 +35,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
     command = [sys.executable, "run.py", *SMALL, "repeats=3", "threads=2", f"hydra.run.dir={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # a Python of its own
     assert done.returncode == 0, done.stderr
-    assert "correct (published_ids)" in done.stdout
+    assert "correct (by the published list)" in done.stdout
     assert str(tmp_path / "result.json") in done.stdout
     assert not (tmp_path / "running.json").exists()
     found = record(tmp_path)
