@@ -60,12 +60,12 @@ def test_tables_of_all_experiments_are_made(committed: CommittedRecords) -> None
 
 
 def test_claims_come_out_as_from_the_folders(committed: CommittedRecords, toys: Callable[[str], Path]) -> None:
-    names = ("parallelisms", "hashing", "locking")
+    names = ("parallelisms", "hashing", "locking", "straggler_timeline")
     kept = {name: NewestRun(name, name, Path(), committed.points(name), 0) for name in names}
     read = {name: NewestRun(name, name, Path(), read_points(name, [toys(name)]), 0) for name in names}
     for claim in CLAIMS:
-        if claim is not zero_movement:
-            assert claim(kept).verdict == claim(read).verdict
+        assert claim(kept).verdict == claim(read).verdict
+    assert zero_movement(kept) == zero_movement(read)
 
 
 def test_figures_are_drawn_from_committed_records(committed: CommittedRecords, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_figures_are_drawn_from_committed_records(committed: CommittedRecords, t
     for name in FIGURES:
         (tmp_path / RECORDS / f"{name}.json").write_bytes(committed.path(name).read_bytes())
     changed = rewrite(tmp_path)
-    assert [path.name for path in changed] == ["ablation.png", "parallelisms.png"]
+    assert [path.name for path in changed] == ["ablation.png", "parallelisms.png", "stragglers.png"]
     assert drawn_from(tmp_path / FIGURES["ablation"]) is not None
     assert rewrite(tmp_path) == []
 

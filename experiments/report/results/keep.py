@@ -12,11 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from experiments.config.resolve import ConfigError
-from experiments.figures.straggler_timeline import moved_row_groups, trace_of
-from experiments.records.files import RESULT, TRACE
+from experiments.figures.straggler_timeline import trace_of
+from experiments.records.files import RESULT
 from experiments.records.point import BENCHMARK_FIGURES, Environment, PointRecord, about_of, environment_of
 from experiments.records.read import Point, Points
-from experiments.report.results.kept import KeptExperiment, KeptPoint, KeptRound, MeasuringMachine
+from experiments.report.results.kept import KeptExperiment, KeptPoint, KeptRound, MeasuringMachine, spans_of
 from experiments.roofline.model import caches
 from sparsednn.results.record import RunRecord, SimulatedRun
 from sparsednn.results.worker_times import WorkerFigures
@@ -78,7 +78,7 @@ def kept_of(points: Points, dirty: bool = False) -> KeptExperiment:
                 label=point.label,
                 overrides=_own_overrides(point, sweeps[point.sweep]),
                 run={name: run.get(name) for name in common if run.get(name) != common[name]},
-                moved_row_groups=_moved(point),
+                spans=spans_of(trace_of(point)) if about.figure == "straggler_timeline" else None,
                 rounds=[_round(point, place, tops) for place in range(len(point.records))],
             )
             for point, run in zip(points.points, runs, strict=True)
@@ -199,13 +199,6 @@ def _calibration(records: Iterable[PointRecord]) -> dict[str, Any] | None:
     machine = {name: found[0]["machine"].get(name) for name in ("cpu", "cores", "date")}
     costs = {name: {"connection_s": {"value": of["connection_s"]["value"]}} for name, of in found[0]["kernels"].items()}
     return {"machine": machine, "kernels": rounded(costs)}
-
-
-def _moved(point: Point) -> list[int] | None:
-    """Return how many row groups moved, and of how many, where the point was traced for that."""
-    if about_of(point.record).figure != "straggler_timeline" or not (point.folders[0] / TRACE).exists():
-        return None
-    return list(moved_row_groups(trace_of(point.folders[0])))
 
 
 def _command(folder: Path, name: str) -> str:

@@ -17,6 +17,7 @@ from experiments.config.resolve import ConfigError
 from experiments.records.point import COMPLETE, PointRecord, record_from_json
 from experiments.records.read import Point, Points
 from sparsednn.results.record import SIMULATED
+from sparsednn.results.trace import KINDS, Span, Trace
 from sparsednn.system.json_fields import FieldError, JsonPart, doc, from_json, to_json
 
 EXPERIMENT, PROGRAM = "experiment", "program"
@@ -62,8 +63,13 @@ class KeptPoint(JsonPart):
     label: str = field(metadata=doc("name of the point in its sweep"))
     overrides: list[str] = field(metadata=doc("what makes it, as key=value, as far as neither sweep nor label say so"))
     run: dict[str, Any] = field(metadata=doc("fields of its records that differ from the common ones; null: it has none"))
-    moved_row_groups: list[int] | None = field(
-        default=None, metadata=doc("row groups that went on without their first worker; of how many", when="traced points")
+    spans: list[list[int]] | None = field(
+        default=None,
+        metadata=doc(
+            "what each worker did when: process, worker, number of the kind in KINDS, start and stop (microseconds), row "
+            "group, first and last layer; without -1 at the end",
+            when="a figure shows the trace",
+        ),
     )
     rounds: list[KeptRound] = field(metadata=doc("its records"))
 
@@ -186,8 +192,31 @@ def points_of_kept(kept: KeptExperiment) -> Points:
     for point, run in runs_of(kept):
         records = tuple(_record(kept, point, run, one) for one in point.rounds)
         folders = tuple(Path(str(one.run or 0)) / str(one.number) for one in point.rounds)
-        found.append(Point(point.sweep, point.label, records, folders))
+        found.append(Point(point.sweep, point.label, records, folders, _trace(point, run)))
     return Points(kept.name, kept.toy, tuple(found), ())
+
+
+def spans_of(trace: Trace) -> list[list[int]]:
+    """Return the spans of a trace as `KeptPoint.spans` has them."""
+    found = []
+    for span in trace.spans:
+        times_us = [round(1e6 * span.start_s), round(1e6 * span.stop_s)]
+        row = [span.process, span.worker, KINDS.index(span.kind), *times_us, span.row_group, span.first_layer, span.last_layer]
+        while row[-1] == -1:
+            row.pop()
+        found.append(row)
+    return found
+
+
+def _trace(point: KeptPoint, run: Mapping[str, Any]) -> Trace | None:
+    if point.spans is None:
+        return None
+    spans = [
+        Span(process, worker, KINDS[kind], start_us / 1e6, stop_us / 1e6, *rest)
+        for process, worker, kind, start_us, stop_us, *rest in point.spans
+    ]
+    about = {"scheduler": run["scheduler"], "kernel": run["kernel"], "simulated": run["executor"] == SIMULATED}
+    return Trace(spans, about)
 
 
 def _record(kept: KeptExperiment, point: KeptPoint, run: Mapping[str, Any], one: KeptRound) -> PointRecord:

@@ -26,7 +26,11 @@ from sparsednn.system.files import atomic_path
 RECORDS = "docs/results/records"
 PAGES = ("README.md", "docs/results/*.md")
 NOT_MEASURED = "Not measured here."
-FIGURES = {"ablation": "docs/ablation.png", "parallelisms": "docs/parallelisms.png"}
+FIGURES = {
+    "ablation": "docs/ablation.png",
+    "parallelisms": "docs/parallelisms.png",
+    "straggler_timeline": "docs/stragglers.png",
+}
 """Figures that pages show, by the record that they are drawn from."""
 
 DIGEST = "Source"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.figures import hashing, parallelisms, recruiting_strategies
-from experiments.figures.base.bars import PARALLELISMS, Groups, grouped, scheduler
+from experiments.figures.base.bars import PARALLELISMS, Groups, NameOf, grouped, scheduler
 from experiments.records.read import Point
-from experiments.report.claim import HOLDS, NONE, NOT, UNTESTED
-from experiments.report.claims import CLAIMS
+from experiments.report.claim import NONE
+from experiments.report.claims import all_claims
 from experiments.report.collect import NewestRun
 from experiments.report.results.committed import CommittedRecords
-from experiments.report.results.kept import KeptExperiment
 from experiments.report.results.markdown import marked, network, seconds, source, table
-from experiments.report.threads import zero_movement
 
 OF_CLAIMS = ("parallelisms", "hashing", "dataset_table", "locking", "straggler_timeline")
 """Experiments on which claims rest."""
@@ -22,19 +21,23 @@ OF_CLAIMS = ("parallelisms", "hashing", "dataset_table", "locking", "straggler_t
 def parallelisms_table(records: CommittedRecords) -> str:
     """Return measured and simulated times of the five parallelisms, and mean ratios to data_then_model."""
     points, rows = records.points("parallelisms"), list[tuple[str, ...]]()
-    for sweep in (parallelisms.MEASURED, parallelisms.PRUNED):
-        for job, cell in grouped(points.of(sweep), network, scheduler).cells.items():
-            pruned = ", dead rows dropped" if sweep == parallelisms.PRUNED else ""
-            rows.append((f"{job}, seconds{pruned}", *(_time(cell, way) for way in PARALLELISMS)))
+    for job, cell in grouped(points.of(parallelisms.MEASURED), network, scheduler).cells.items():
+        rows.append((f"{job}, seconds", *(_time(cell, way) for way in PARALLELISMS)))
     for sweep in parallelisms.ROWS:
         found = parallelisms.by_network(points, sweep)
         if found.cells:
             simulated = sweep in (parallelisms.HERE, parallelisms.SIMULATED)
             rows.append(_means(f"{MEANS[sweep]}, mean of {len(found.cells)}", found, simulated))
-    for name, found in parallelisms.by_assumption(points).items():
-        rows.append(_means(f"{name}, mean of {len(found.cells)}", found, simulated=True))
-    parts = [table(("network", *PARALLELISMS), rows), source(records.read("parallelisms"))]
-    return "\n\n".join(parts)
+    assumed = [found.mean_ratios(parallelisms.BASE) for found in parallelisms.by_assumption(points).values()]
+    if assumed:
+        rows.append((marked(f"under {len(assumed)} assumptions", True), *(_range(assumed, way) for way in PARALLELISMS)))
+    return "\n\n".join([table(("network", *PARALLELISMS), rows), source(records.read("parallelisms"))])
+
+
+def _range(means: Sequence[Mapping[str, float]], way: str) -> str:
+    """Say from where to where mean ratios go."""
+    found = [ratios[way] for ratios in means if way in ratios]
+    return f"{min(found):.2f} to {max(found):.2f}" if found else "1.00"
 
 
 MEANS = {
@@ -57,66 +60,54 @@ def _means(name: str, found: Groups, simulated: bool) -> tuple[str, ...]:
 
 def claims(records: CommittedRecords) -> str:
     """Return all claims with what is measured, what is simulated, and the verdict."""
-    names = [name for name in OF_CLAIMS if records.path(name).is_file() or records.experiment(name)]
-    runs = {name: NewestRun(name, records.experiment(name).figure, Path(), records.points(name), 0) for name in names}
-    found = [claim(runs) for claim in CLAIMS if claim is not zero_movement]
-    rows = [(one.text, one.measured, marked(one.simulated, one.simulated != NONE), one.verdict) for one in found]
-    moved = {sweep: _moved(records.experiment("straggler_timeline"), sweep) for sweep in ("measured", "simulated")}
-    judged = [one[0] for one in moved.values() if one is not None]
-    verdict = UNTESTED if not judged else NOT if any(judged) else HOLDS
-    said = {sweep: NONE if one is None else f"{one[0]} of {one[1]} row groups went on without their first worker"
-            for sweep, one in moved.items()}  # fmt: skip
-    text = "Recruiting moves no data: a leader's row group stays where it is"
-    rows.append((text, said["measured"], marked(said["simulated"], said["simulated"] != NONE), verdict))
+    runs = {name: NewestRun(name, records.experiment(name).figure, Path(), records.points(name), 0) for name in OF_CLAIMS}
+    rows = [(one.text, one.measured, marked(one.simulated, one.simulated != NONE), one.verdict) for one in all_claims(runs)]
     header = ("claim", "measured", "simulated", "verdict")
-    return "\n\n".join([table(header, [tuple(map(_cell, row)) for row in rows], n_left=4), source(*map(records.read, names))])
+    return "\n\n".join(
+        [table(header, [tuple(map(_cell, row)) for row in rows], n_left=4), source(*map(records.read, OF_CLAIMS))]
+    )
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _moved(kept: KeptExperiment, sweep: str) -> tuple[int, int] | None:
-    """Return how many row groups moved under data_then_model, and of how many."""
-    found = [one.moved_row_groups for one in kept.points
-             if one.sweep == sweep and one.moved_row_groups is not None and "data_then_model" in one.label]  # fmt: skip
-    return (sum(moved for moved, _ in found), sum(of for _, of in found)) if found else None
-
-
 def strategies(records: CommittedRecords) -> str:
     """Return the strategies of recruiting, as times as long as data parallelism takes."""
-    points, parts = records.points("recruiting_strategies"), []
-    for sweep in recruiting_strategies.TITLES:
-        parts += _grouped(sweep, grouped(points.of(sweep), network, recruiting_strategies.strategy), recruiting_strategies.BASE)
-    return _ratios("recruiting_strategies", records, parts, recruiting_strategies.BASE)
+    return _ratios("recruiting_strategies", records, network, recruiting_strategies.strategy, recruiting_strategies.BASE)
 
 
 def hashing_table(records: CommittedRecords) -> str:
     """Return the kinds of hashing, as times as long as without."""
-    points, parts = records.points("hashing"), []
-    for sweep in hashing.TITLES:
-        groups = grouped(points.of(sweep), _network_and_scheduler, hashing.hashed)
-        parts += _grouped(sweep, groups, hashing.BASE)
-    return _ratios("hashing", records, parts, hashing.BASE)
+    return _ratios("hashing", records, _network_and_scheduler, hashing.hashed, hashing.BASE)
 
 
-def _grouped(sweep: str, groups: Groups, base: str) -> list[tuple[str, ...]]:
-    """Return a row for each job and way: seconds, and the ratio to `base`."""
-    rows = list[tuple[str, ...]]()
-    for job, cell in groups.cells.items():
-        for way, point in cell.items():
-            ratio = f"{point.median_s / cell[base].median_s:.2f}" if base in cell else ""
-            rows.append((marked(job, sweep.startswith("simulated")), way, seconds(point.times_s, spread=False), ratio))
-    return rows
+def _ratios(name: str, records: CommittedRecords, job_of: NameOf, way_of: NameOf, base: str) -> str:
+    """Return seconds of one way, and how many times as long the others take; of many networks the mean."""
+    points, rows, ways = records.points(name), list[tuple[str, ...]](), dict[str, None]()
+    groups = {sweep: grouped(points.of(sweep), job_of, way_of) for sweep in ("measured", "simulated")}
+    for found in groups.values():
+        ways |= dict.fromkeys(way for way in found.ways if way != base)
+    for sweep, found in groups.items():
+        simulated = sweep == "simulated"
+        if len(found.cells) > FEW:
+            means = found.mean_ratios(base)
+            rows.append((marked(f"mean of {len(found.cells)} networks", simulated), "", *(f"{means[way]:.2f}" for way in ways)))
+            continue
+        for job, cell in found.cells.items():
+            first = cell[base]
+            ratios = (f"{cell[way].median_s / first.median_s:.2f}" if way in cell else "" for way in ways)
+            rows.append((marked(job, simulated), seconds(first.times_s, spread=False), *ratios))
+    header = ("network", f"{base}, s", *(f"{way} / {base}" for way in ways))
+    return "\n\n".join([table(header, rows), source(records.read(name))])
+
+
+FEW = 4
+"""As many networks have a row each."""
 
 
 def _network_and_scheduler(point: Point) -> str:
     return f"{network(point)} {scheduler(point)}"
-
-
-def _ratios(name: str, records: CommittedRecords, rows: list[tuple[str, ...]], base: str) -> str:
-    header = ("network", "way", "seconds", f"times as long as {base}")
-    return "\n\n".join([table(header, rows, n_left=2), source(records.read(name))])
 
 
 def stragglers(records: CommittedRecords) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments.figures.ablation import CUMULATIVE, TITLES
 from experiments.figures.linear_cost import LABELS, SIZES, fit
 from experiments.figures.pairs import compared
+from experiments.figures.roofline import STRIDE
 from experiments.records.point import benchmark_figures
 from experiments.records.read import Point
 from experiments.report.results.committed import CommittedRecords
@@ -50,11 +51,10 @@ def whole_networks(records: CommittedRecords) -> str:
             seconds(point.times_s),
             number(point.run.performed_edges / 1e9, 3),
             f"{max(run.peak_rss_bytes for run in point.runs) / 1e9:.1f}",
-            f"{point.run.categories_count:,}",
         )
         for point in records.points("dataset_table").points
     ]
-    header = ("network", "seconds", "multiply-adds e9", "peak memory GB", "categories")
+    header = ("network", "seconds", "multiply-adds e9", "peak memory GB")
     return "\n\n".join([table(header, rows), source(records.read("dataset_table"))])
 
 
@@ -97,24 +97,24 @@ def roofline(records: CommittedRecords) -> str:
     points = records.points("roofline")
     figures = joined([found for record in points.records if (found := benchmark_figures(record, "roofline")) is not None])
     rates, cases = figures["rates"], figures["kernels"]
-    n_threads = sorted({rate["threads"] for rate in rates})
     names = ["unfused", "fused", *levels(rates)]
-    there = [name for name in names if any(rate["name"] == name for rate in rates)]
+    there = [name for name in names if any(rate["name"] == name and rate["threads"] == 1 for rate in rates)]
     machine = [
         (f"multiply-adds, {name}" if name in ("unfused", "fused") else f"bytes from {name}",
-         *(number(best_median(rates, n, name) / 1e9, 3) for n in n_threads))
+         number(best_median(rates, 1, name) / 1e9, 3))
         for name in there
     ]  # fmt: skip
     reached = [
         (
-            case["name"], case["columns"], str(case["threads"]), str(case["stride"]), number(case["median"] / 1e9, 3),
+            case["name"], case["columns"], number(case["median"] / 1e9, 3),
             *(text for count in ("any_order", "this_order") for text in _share(case[count])),
         )
-        for case in cases
+        for case in cases if case["threads"] == 1 and case["stride"] == STRIDE
     ]  # fmt: skip
-    what = table(("e9/s", *(f"{n} thread{'s' if n > 1 else ''}" for n in n_threads)), machine)
-    header = ("layer", "columns", "threads", "instances", "e9/s", "share of the roof", "limit", "share, in order", "limit")
-    return "\n\n".join([what, table(header, reached, n_left=2), source(records.read("roofline"))])
+    what = table(("one thread", "e9/s"), machine)
+    header = ("layer", "columns", "e9/s", "share of the roof", "limit", "share, in order", "limit")
+    said = f"Layers, one thread, blocks of {STRIDE} instances:"
+    return "\n\n".join([what, said, table(header, reached, n_left=2), source(records.read("roofline"))])
 
 
 def _share(count: dict[str, object]) -> tuple[str, str]:
