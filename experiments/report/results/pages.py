@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +32,9 @@ FIGURES = {
     "straggler_timeline": "docs/stragglers.png",
 }
 """Figures that pages show, by the record that they are drawn from."""
+
+SHOWN = {"straggler_timeline": ("measured",)}
+"""Sweeps that a figure of a page shows, where it does not show all."""
 
 DIGEST = "Source"
 """Entry of a PNG file with the SHA-256 of the record that it was drawn from."""
@@ -149,7 +152,9 @@ def drawn_from(path: Path) -> str | None:
 
 def draw(records: CommittedRecords, name: str, into: Path) -> None:
     """Draw the figure of a record, and note in it which record it is of."""
-    kept = records.experiment(name)
+    kept, points = records.experiment(name), records.points(name)
+    if name in SHOWN:
+        points = replace(points, points=tuple(point for point in points.points if point.sweep in SHOWN[name]))
     with style.styled(), atomic_path(into) as temporary:
-        drawing: Drawing = importlib.import_module(f"experiments.figures.{kept.figure}").draw(records.points(name))
+        drawing: Drawing = importlib.import_module(f"experiments.figures.{kept.figure}").draw(points)
         drawing.figure.savefig(temporary, format="png", metadata={DIGEST: digest(records, name)})
