@@ -171,6 +171,7 @@ class ExperimentConfig(Options):
     rounds: int = count(
         1, "Run the measured points so often, in turn. So all see a machine whose speed changes; simulated ones are run once"
     )
+    most_neurons: int | None = count(None, "Points with wider networks are left out; null: none")
     same_categories: bool = switch(False, "All points must have the same categories")
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
