@@ -47,7 +47,7 @@ def cover(checkout: Checkout, tests: list[str], n_workers: int) -> None:
         process.wait()
     known = Tests(checkout)
     print(f"{len(known.seconds)} tests pass, in {sum(known.seconds.values()) + sum(known.fixture_seconds.values()):.0f} s")
-    print(*(f"does not pass, or is skipped: {test}" for test in sorted(known.failed)), sep="\n")
+    print(*(f"does not pass, and is left out: {test}" for test in sorted(known.failed)), sep="\n")
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

@@ -53,8 +53,8 @@ class Tests:
             self._add(json.loads(path.read_text(encoding="utf-8")), checkout.folder)
 
     def _add(self, found: dict[str, Any], folder: Path) -> None:
-        tests = {test: about for test, about in found["tests"].items() if about["passed"]}
-        self.failed += found["tests"].keys() - tests
+        tests = {test: about for test, about in found["tests"].items() if about["outcome"] == "passed"}
+        self.failed += [test for test, about in found["tests"].items() if about["outcome"] == "failed"]
         self.fixture_seconds |= found["fixtures"]
         for test, about in tests.items():
             self.seconds[test] = about["seconds"]

@@ -44,7 +44,7 @@ class Recorder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         """One test, with the fixtures of its own."""
         shared = sorted({_name(each) for each in _fixtures(item) if each.scope in SEVERAL})
-        about = {"seconds": 0.0, "passed": True, "fixtures": shared}
+        about = {"seconds": 0.0, "outcome": "passed", "fixtures": shared}
         self.tests[item.nodeid] = about
         self._contexts = [f"test {item.nodeid}"]
         self._enter(self._contexts[-1])
@@ -73,7 +73,7 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of what does not pass: it can tell nothing of a mutant."""
         if report.outcome != "passed":
-            self.tests[report.nodeid]["passed"] = False
+            self.tests[report.nodeid]["outcome"] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
         """Write it all down: for each line of each file, the contexts in which it was run."""
