@@ -25,8 +25,8 @@ from tests.mutation.report import comparison, report
 from tests.mutation.run import Runner
 from tests.mutation.session import Checkout, Tests
 
-SHARES = (("tests/experiments", "tests/docs", "tests/config"), ("tests/conformance", "tests/unit", "tests/mpi", "tests/gpu"))
-"""Folders of tests that are recorded in one process, since some of them share what takes long."""
+TOGETHER = ("experiments", "docs", "config")
+"""Folders of tests that are recorded in one process, since some of them share what takes long; all others are in another."""
 
 
 def cover(checkout: Checkout, tests: list[str], n_workers: int) -> None:
@@ -34,7 +34,11 @@ def cover(checkout: Checkout, tests: list[str], n_workers: int) -> None:
     for path in checkout.to.glob("cover-*"):
         shutil.rmtree(path)
     files = [str(checkout.folder / file) for part in PARTS for file in files_of(part, checkout.folder)]
-    shares = [tests] if tests else [[each for each in share if (checkout.folder / each).exists()] for share in SHARES]
+    folders = sorted(
+        {path.relative_to(checkout.folder / "tests").parts[0] for path in checkout.folder.glob("tests/**/test_*.py")}
+    )
+    halves = [[f"tests/{name}" for name in folders if (name in TOGETHER) == together] for together in (True, False)]
+    shares = [tests] if tests else halves
     waiting = []
     for number, share in enumerate(shares):
         folder = checkout.to / f"cover-{number}"
