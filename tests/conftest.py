@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, settings
 
 import sparsednn
-from tests.distribution import SMOKE, group_of, turn_of
+from tests.distribution import turn_of
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -29,11 +29,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest; refuse a test that shares a run of all experiments from a file that may run elsewhere."""
+    """Begin with what takes longest."""
     items.sort(key=lambda item: turn_of(item.nodeid))
-    for item in items:
-        if "smoke" in getattr(item, "fixturenames", ()) and group_of(item.nodeid) != SMOKE:
-            raise pytest.UsageError(f"{item.nodeid} uses the fixture smoke: name its file in tests/distribution.py")
 
 
 @pytest.fixture(scope="session")
