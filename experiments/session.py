@@ -20,9 +20,10 @@ from experiments.launch.mpi import run_as_follower
 from experiments.launch.outcomes import PointOutcome
 from experiments.launch.point import run_point
 from experiments.launch.without_running import Elsewhere
-from experiments.records.display import PLAIN_WIDTH, Display, sweep_table, time_left
+from experiments.records.display import PLAIN_WIDTH, Display, time_left
 from experiments.records.files import RESULT
 from experiments.records.point import FAILED
+from experiments.records.sweep_table import sweep_table
 from experiments.run.measure import INTERRUPTED, exit_status
 from sparsednn.comm import Communicator
 from sparsednn.comm.mpi import MpiCommunicator, launched

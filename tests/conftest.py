@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, settings
 
 import sparsednn
+from tests.distribution import turn_of
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -19,12 +21,16 @@ settings.register_profile("without_jit", max_examples=2, derandomize=True, **_co
 settings.load_profile("without_jit" if JIT_DISABLED else "default")
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, and all that shares a run of all experiments to one."""
+    from tests.distribution import FilesInTurn
+
+    return FilesInTurn(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, with what they share; and those that share a run of all experiments."""
-    for item in items:
-        shared = "smoke" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("smoke" if shared else str(item.path)))
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: turn_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ class InputConfig(Options):
         "input=files", text(None, "The file, or a folder with sparse-images-{neurons}.tsv, ...", values="FILE")
     )
     truth: str | None = text(
-        None, "True categories to check the result against: a file, or a folder with neuron{neurons}-l{layers}-categories.tsv",
+        None, "True categories to check the result against. A file, or a folder with neuron{neurons}-l{layers}-categories.tsv",
         values="FILE",
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ class AssumeConfig(Options):
     """The values that executor=simulated assumes in place of those that the calibration assumes; null: the calibration's."""
 
     core_speed: float | None = number(None, "how fast a core is, by the calibrated one", above=0)
-    slowdown: float | None = number(None, "how many times as long work takes while 28 cores share the memory bus", above=0)
+    slowdown: float | None = number(None, "how many times as long work takes while 28 cores share memory", above=0)
     barrier_s: float | None = number(None, "seconds that a meeting of 28 workers takes", above=0)
     network_latency_s: float | None = number(None, "seconds that a message between nodes takes", above=0)
     network_bytes_per_s: float | None = number(None, "bandwidth between nodes", above=0)
@@ -129,14 +129,14 @@ class ClusterConfig(Submission, ClusterOptions, MachineOptions):
     name: str = choice("local", ("local", "slurm"), "This machine, or a cluster under Slurm")
     timeout_s: float | None = number(
         None,
-        "Processes that take longer are ended, and the point has failed; processes=1 is a new one then",
+        "End processes that take longer than S seconds; the point has failed then. With processes=1 it is a new process",
         above=0,
         values="S",
     )
     mpiexec: str | None = text(
         None, "The launcher that starts processes; null: the one beside the Python interpreter", values="COMMAND"
     )
-    assume: AssumeConfig = group(AssumeConfig, "executor=simulated, in place of the calibration's: ")
+    assume: AssumeConfig = group(AssumeConfig, "executor=simulated assumes: ")
 
 
 @dataclass
@@ -169,8 +169,9 @@ class ExperimentConfig(Options):
     figure: str = text("", "The figure that is drawn of its records")
     toy: bool = switch(False, "Run it at toy size: seconds; `toy_...` count then")
     rounds: int = count(
-        1, "Measured points take turns so often, so that all see a machine whose speed changes; simulated ones are run once"
+        1, "Run the measured points so often, in turn. So all see a machine whose speed changes; simulated ones are run once"
     )
+    most_neurons: int | None = count(None, "Points with wider networks are left out; null: none")
     same_categories: bool = switch(False, "All points must have the same categories")
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
@@ -188,23 +189,28 @@ class ExperimentConfig(Options):
 class Config(RunOptions):
     """All options of a run."""
 
-    neurons: int = count(1024, "Width: 1024, 4096, 16384 or 65536 (others: network.radices)")
-    layers: int = count(120, "120, 480, 1920, or a multiple of the block length")
-    instances: int | None = count(None, "The first N rows of the input; null: all there are (60,000, or those of the file)")
+    neurons: int = count(1024, "Neurons of each layer: 1024, 4096, 16384 or 65536 (others: network.radices)")
+    layers: int = count(120, "Layers: 120, 480 or 1920 in the challenge. Any multiple of the block length is legal")
+    instances: int | None = count(None, "Only the first N input vectors; null: all there are (60,000, or those of the file)")
     kernel: str = text(
         "auto",
-        "Format of activations _ format of layers; of backend=numba: auto, adaptive, udc_csc, udc_udc, csc_csc, csc_udc, "
-        "csr_csr, and aliases udc, csc, csr",
+        "The compiled code that does the work; backend=numba: adaptive, udc, csc, csr. Names are format of activations _ "
+        "format of layers; of backend=numba: auto, adaptive, udc_csc, udc_udc, csc_csc, csc_udc, csr_csr, and aliases udc, "
+        "csc, csr",
     )
-    executor: str = choice("threads", ("threads", SIMULATED), "Real threads, or a cluster in virtual time (cluster.nodes, ...)")
+    executor: str = choice(
+        "threads", ("threads", SIMULATED), "Compute on real threads, or only predict the time on a cluster (cluster.nodes, ...)"
+    )
     threads: int | None = count(
         None,
-        "Threads of each process; null: its share of the cores that may be used (of a simulated node: of its cores; of a GPU: "
-        "two streams)",
+        "Threads of each process; null: its share of the cores that may be used. Of a simulated node: of its cores; of a GPU: "
+        "two streams",
     )
-    processes: int | None = count(None, "Null: 1, or as many as an MPI launcher has started; N starts them (extra mpi)")
-    seed: int = count(CHALLENGE_SEED, "Of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)
-    resume: bool = switch(False, "Skip points that have a complete record of the same configuration and code below outputs/")
+    processes: int | None = count(None, "Start N processes (extra mpi); null: 1, or as many as an MPI launcher has started")
+    seed: int = count(CHALLENGE_SEED, "Seed of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)
+    resume: bool = switch(
+        False, "Skip points that outputs/ has already. It needs a complete record of the same configuration and code there"
+    )
     backend: BackendConfig = group(BackendConfig)
     scheduler: SchedulerConfig = group(SchedulerConfig)
     partition: PartitionOptions = group(PartitionOptions)

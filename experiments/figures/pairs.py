@@ -20,9 +20,9 @@ from rich.table import Table
 
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
-from experiments.records.display import LOCKING
 from experiments.records.read import Point, Points, frame
 from experiments.records.statistics import Interval, median_interval, ratios_in_turn
+from experiments.records.summary import LOCKING
 
 TEAMS = "data_then_model"
 """The scheduler with a locking mechanism."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,14 +16,17 @@ from sparsednn.results.trace import KINDS, Trace, read_trace
 TITLES = {"measured": "measured, all cores here", "simulated": "simulated node"}
 
 
-def trace_of(folder: Path) -> Trace:
-    """Read the trace beside a record.
+def trace_of(point: Point) -> Trace:
+    """Return the trace of a point, read beside its first record if it does not come with it.
 
     Raises
     ------
     ConfigError
         If there is none, or it is malformed.
     """
+    if point.trace is not None:
+        return point.trace
+    folder = point.folders[0]
     try:
         return read_trace(folder / TRACE)
     except (OSError, ValueError) as error:
@@ -49,7 +50,7 @@ def moved_row_groups(trace: Trace) -> tuple[int, int]:
 
 def draw(points: Points) -> Drawing:
     """Draw a chart for each point; those of the same sweep have the same axis."""
-    found = [(point, trace_of(point.folders[0])) for point in points.points]
+    found = [(point, trace_of(point)) for point in points.points]
     charts = [0.28 * min(max(len(trace.workers()), 2), 28) ** 0.8 + 0.85 for _, trace in found]
     heights = [2 * style.LEGEND_INCHES, *charts]
     figure = style.new_figure(10.0, sum(heights) + 1.5)

@@ -18,9 +18,10 @@ from experiments.config.resolve import Config, as_record
 from experiments.config.schema import SIMULATED
 from experiments.launch import mpi as ranks
 from experiments.launch import mpiexec
-from experiments.records.display import Display, summary
+from experiments.records.display import Display
 from experiments.records.files import RESULT, RUNNING
 from experiments.records.point import COMPLETE, PointOfExperiment, PointRecord, RunningMark
+from experiments.records.summary import summary
 from experiments.run.identity import config_hash
 from experiments.run.measure import FAULT_NOTE, Measured, fail_by, finish, is_fault, measure
 from sparsednn.comm import Communicator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,12 @@ def ratio_table(records: pd.DataFrame) -> Table:
     """Return a table for the console: the jobs, what differs in how they were run, times and ratios with their spreads."""
     done = with_ratios(records)
     shown = [key for key in HOW if done[key].astype(str).nunique() > 1]
-    table = Table(
-        title=f"{len(done)} records; x fastest: of the same network and input, in brackets from end to end of the repeats"
-    )
+    results = _results_that_say_something(done)
+    explained = "; x fastest: of the same network and input, in brackets from end to end of the repeats"
+    table = Table(title=f"{len(done)} records{explained if FASTEST in results else ''}")
     for name in ("network", "instances", *shown):
         table.add_column(name)
-    for name in ("inference s", "smallest to largest", "x fastest", ""):
+    for name in results:
         table.add_column(name, justify="right")
     for row in done.to_dict("records"):
         marks = (" (simulated)" if row["executor"] == SIMULATED else "") + (" (toy size)" if row["toy"] else "")
@@ -130,12 +130,33 @@ def ratio_table(records: pd.DataFrame) -> Table:
             f"{row['neurons']:,.0f} x {row['layers']:,.0f}",
             f"{row['instances']:,.0f}",
             *("" if pd.isna(row[key]) else escape(_short(row[key])) for key in shown),
-            f"{row['seconds_median']:.4g}{marks}",
-            f"{row['seconds_min']:.4g} to {row['seconds_max']:.4g}",
-            f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
-            "" if row["right"] in (True, None) or pd.isna(row["right"]) else "WRONG",
+            *(RESULT_CELLS[name](row) + (marks if name == TIME else "") for name in results),
         )
     return table
+
+
+def _results_that_say_something(done: pd.DataFrame) -> list[str]:
+    """Leave out ratios where all are the fastest of their job, spreads of single times, and a check that all passed."""
+    left_out = {
+        FASTEST: (done["ratio"] == 1).all(),
+        SPREAD: (done["repeats"] == 1).all(),
+        CHECK: not any(_wrong(row) for row in done.to_dict("records")),
+    }
+    return [name for name in RESULT_CELLS if not left_out.get(name, False)]
+
+
+def _wrong(row: Mapping[Any, Any]) -> str:
+    return "" if row["right"] in (True, None) or pd.isna(row["right"]) else "WRONG"
+
+
+TIME, SPREAD, FASTEST, CHECK = "inference s", "smallest to largest", "x fastest", "check"
+RESULT_CELLS: Mapping[str, Callable[[Mapping[Any, Any]], str]] = {
+    TIME: lambda row: f"{row['seconds_median']:.4g}",
+    SPREAD: lambda row: f"{row['seconds_min']:.4g} to {row['seconds_max']:.4g}",
+    FASTEST: lambda row: f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
+    CHECK: _wrong,
+}
+"""What came of a record, by column."""
 
 
 def _short(value: Any) -> str:

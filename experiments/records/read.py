@@ -17,6 +17,7 @@ from experiments.records.job import JOB
 from experiments.records.point import COMPLETE, SUBMITTED, PointRecord, about_of, record_to_json
 from sparsednn.errors import unknown
 from sparsednn.results.record import SIMULATED, RunRecord, SimulatedRun, TrafficEstimate
+from sparsednn.results.trace import Trace
 from sparsednn.system.json_fields import named
 
 SAME_JOB = named(RunRecord, *JOB, "executor", "processes", "threads")
@@ -41,12 +42,15 @@ class Point:
         At least one; they agree in `SAME_JOB`.
     folders : tuple of Path
         Where each was read.
+    trace : Trace or None
+        What each worker did when, where it is not to be read from the first folder.
     """
 
     sweep: str
     label: str
     records: tuple[PointRecord, ...]
     folders: tuple[Path, ...]
+    trace: Trace | None = None
 
     @property
     def record(self) -> PointRecord:

@@ -38,6 +38,7 @@ TITLES = {
     "ablation": "What each optimisation brings",
     "linear_cost": "Cost where no work is avoided",
     "peers": "Other libraries",
+    "few_instances": "A few instances, beside other libraries",
     "random_networks": "Random networks, beside other libraries",
     "kernel_rates": "What the kernels take",
     "scheduler_pairs": "Schedulers in pairs",

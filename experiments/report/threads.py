@@ -123,7 +123,7 @@ def zero_movement(runs: Runs) -> Claim:
     said, moved_any = {"measured": NONE, "simulated": NONE}, False
     for point in run.points.points:
         if scheduler(point) == "data_then_model" and point.sweep in said:
-            moved, total = straggler_timeline.moved_row_groups(straggler_timeline.trace_of(point.folders[0]))
+            moved, total = straggler_timeline.moved_row_groups(straggler_timeline.trace_of(point))
             said[point.sweep] = f"{moved} of {total} row groups went on without the worker that had them first"
             moved_any |= moved > 0
     tested = any(value != NONE for value in said.values())

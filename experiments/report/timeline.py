@@ -22,7 +22,7 @@ def timeline(points: Points) -> str:
     ConfigError
         If a trace cannot be read.
     """
-    traces = [(point, trace_of(point.folders[0])) for point in points.points]
+    traces = [(point, trace_of(point)) for point in points.points]
     figure = go.Figure()
     kinds = [kind for kind in STYLES if any(span.kind == kind for _, trace in traces for span in trace.spans)]
     shown = next((n for n, (point, _) in enumerate(traces) if point.run.scheduler == "data_then_model"), 0)

@@ -20,10 +20,11 @@ from experiments.launch.point import run_point
 from experiments.launch.requirements import missing_package
 from experiments.launch.resume import is_complete
 from experiments.launch.without_running import Elsewhere
-from experiments.records.display import Display, sweep_table, time_left
+from experiments.records.display import Display, time_left
 from experiments.records.files import RESULT
 from experiments.records.point import DRY_RUN, FAILED, SUBMITTED, PointOfExperiment, PointRecord
 from experiments.records.statistics import WIDTH
+from experiments.records.sweep_table import sweep_table
 from experiments.run.measure import exit_status
 from experiments.sweeps import benchmarks
 from experiments.sweeps.points import PlannedPoint, plan

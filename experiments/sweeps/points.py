@@ -35,6 +35,12 @@ class PlannedPoint:
     overrides: tuple[str, ...]
     optional: bool = False
 
+    @property
+    def neurons(self) -> int:
+        """Width of its network, as far as its overrides say it; 0 otherwise."""
+        found = [text.partition("=")[2] for text in self.overrides if text.startswith("neurons=")]
+        return int(found[-1]) if found and found[-1].isdigit() else 0
+
 
 def plan(experiment: ExperimentConfig, given: Iterable[str], n_cores: int = 1) -> list[PlannedPoint]:
     """Return the points of an experiment, in the order in which they are to be run.
@@ -58,7 +64,12 @@ def plan(experiment: ExperimentConfig, given: Iterable[str], n_cores: int = 1) -
     """
     user = _user_overrides(given)
     _refuse_swept(experiment, user)
-    points = [point for sweep in _sweeps(experiment) for point in _points_of(experiment, sweep, user, n_cores)]
+    every = [point for sweep in _sweeps(experiment) for point in _points_of(experiment, sweep, user, n_cores)]
+    points = [point for point in every if experiment.most_neurons is None or point.neurons <= experiment.most_neurons]
+    if not points:
+        raise ConfigError(
+            f"experiment.most_neurons={experiment.most_neurons}: leaves no point of experiment={experiment.name}; raise it"
+        )
     for (sweep_name, label), n_times in Counter((point.sweep, point.label) for point in points).items():
         if n_times > 1:
             raise ConfigError(f"experiment {experiment.name}: {n_times} points are {sweep_name} / {label}; give them labels")

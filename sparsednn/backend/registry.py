@@ -6,6 +6,8 @@ own.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 
@@ -62,9 +64,15 @@ def workers_of(backend: Backend, n_threads: int, *, pin: bool) -> int:
     return 1
 
 
+@functools.lru_cache(maxsize=1)
+def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of all packages on a search path; read once, since that takes as long as a small inference."""
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
+
+
 def backend_names() -> list[str]:
     """Return the names of the backends that are installed."""
-    return sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)})
+    return sorted({entry.name for entry in _installed(tuple(sys.path))})
 
 
 def load_backend(name: str) -> Backend:
@@ -77,7 +85,7 @@ def load_backend(name: str) -> Backend:
     ImportError
         If the backend needs a package that is missing, or another module has been imported under the name of its own.
     """
-    found = [entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name == name]
+    found = [entry for entry in _installed(tuple(sys.path)) if entry.name == name]
     if not found:
         names = backend_names()
         if not names:
@@ -94,5 +102,6 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
+@functools.cache
 def _comes_with_us(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name == "sparsednn"

@@ -31,7 +31,7 @@ class Rule:
     values : str
         Its legal values, in the short form of a command line: ``none|merge``, ``N``, ``FILE``.
     doc : str
-        What it does, in one sentence without a full stop.
+        What it does, without a full stop at the end: a short first sentence, which is all that ``--help`` says, and others.
     legal : tuple of str
         All legal values, where they are names.
     refuse : callable

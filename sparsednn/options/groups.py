@@ -25,18 +25,21 @@ class OptimizeOptions(Options):
     rows: str = choice(
         "merge",
         ("none", "prune", "retire", "merge"),
-        "Each does what those before it do; prune: drop rows that have become all zero and will stay so; retire: take out rows "
-        "in which every neuron is at its activation's maximum, if all later layers provably keep that; merge: let one row go "
-        "on for all that have the same bits",
+        "Instances: prune drops those all zero, retire finished ones too, merge equal ones too. Each does what those before "
+        "it do; prune: drop rows that have become all zero and will stay so; retire: take out rows in which every neuron is "
+        "at its activation's maximum, if all later layers provably keep that; merge: let one row go on for all that have the "
+        "same bits",
     )
-    columns: str = choice("merge", ("none", "merge"), "Of columns of a layer that are the same, merge computes one")
+    columns: str = choice("merge", ("none", "merge"), "Of neurons (columns) of a layer that are the same, merge computes one")
     order: str = choice(
         "shared_inputs",
         ("given", "shared_inputs"),
-        "Order in which a layer's output columns are computed; shared_inputs puts columns with the same inputs together",
+        "shared_inputs computes neurons with the same inputs one after the other. Otherwise output columns are in the order "
+        "given",
     )
     full_columns: bool = switch(
-        True, "Let the sparse kernels add a column of activations in which no row is zero as a dense vector, without its ids"
+        True,
+        "Sparse kernels add a neuron that is zero for no instance as a dense vector. A column of activations needs no ids then",
     )
 
 
@@ -46,7 +49,9 @@ class BackendOptions(Options):
     """The options of a backend."""
 
     block_rows: int | None = count(
-        None, "Instances that the dense-block kernels, or a stream of a GPU, take at a time; null: the backend chooses"
+        None,
+        "Instances that a dense-block kernel takes at a time; null: the backend chooses. Of a GPU: that a stream takes at a "
+        "time",
     )
 
 
@@ -58,18 +63,20 @@ class PartitionOptions(Options):
     hashing: str = choice(
         "none",
         HASHINGS,
-        "Spread neighbouring instances evenly over the row groups (input), neighbouring neurons over each layer (layer), or "
-        "both; results are in the original ids; with hashed neurons, csr_csr and the kernels with dense layers add in another "
-        "order and so may differ in the last bits",
+        "Spread neighbouring instances (input), neurons of each layer (layer), or both, evenly. Instances are spread over the "
+        "row groups; results are in the original ids; with hashed neurons, csr_csr and the kernels with dense layers add in "
+        "another order and so may differ in the last bits",
     )
     order: str = choice(
         "given",
         ("given", "alive_first"),
-        "Order of the instances before they are split: as given, or those that end alive before all others (the worst case for "
-        "a contiguous split; found by a run before the clock is on)",
+        "Order of the instances before they are split; alive_first: the worst case. With alive_first those that end alive are "
+        "before all others, which is the worst case for a contiguous split; a run before the clock is on finds them",
     )
     split: str = choice(
-        "even", ("even", "work"), "Processes get equally many instances, or equal estimated work (nonzeros of the input)"
+        "even",
+        ("even", "work"),
+        "Processes get equally many instances, or equal estimated work. Work is estimated by the nonzeros of the input",
     )
     buckets: int = count(1, "Hashing works in N * 128 parts")
 
@@ -83,7 +90,7 @@ class SchedulerOptions(Options):
     strategy: str = choice(
         "earliest_first",
         STRATEGIES,
-        "Which worker may recruit helpers: any; one within threshold layers of the slowest; one within it of the fastest",
+        "Who may recruit helpers: any, those near the slowest, those near the fastest. Near is within threshold layers",
     )
     recruiting_ratio: float = number(
         0.0, "Workers recruit from this share of the layers on; the paper has 0.3", least=0, most=1, values="R"
@@ -91,8 +98,9 @@ class SchedulerOptions(Options):
     threshold: int = count(4, "Layers from the slowest, or the fastest, that still count as near", least=0, most=None)
     minimum_work: int = count(
         MINIMUM_WORK,
-        "A worker recruits only as many helpers as leave this many multiply-adds of a layer for each member of its team: with "
-        "less, meeting costs more than it brings; 0: as many as there are, but none for an empty row group",
+        "Multiply-adds of a layer that each member of a team must have at least. A worker recruits only as many helpers as "
+        "leave so many for each: with less, meeting costs more than it brings; 0: as many as there are, but none for an empty "
+        "row group",
         least=0,
         most=None,
     )
@@ -106,8 +114,8 @@ class NetworkOptions(Options):
     residency: str = choice(
         "memory",
         ("memory", "stream"),
-        "Keep the packed layers in memory, or in files in the cache folder, from which a thread reads them ahead of the "
-        "computation; each network has a folder of its own there (layers/layers-...), which stays until somebody deletes it",
+        "Keep the packed layers in memory, or in files that a thread reads ahead of their use. Each network has a folder of "
+        "its own in the cache folder (layers/layers-...), which stays until somebody deletes it",
     )
 
 
@@ -119,16 +127,17 @@ class ClusterOptions(Options):
     pin: bool = switch(False, "Keep each worker thread on a core of its own")
     numa_domains: int | None = count(
         None,
-        "Schedule as if the workers were in so many NUMA domains; null: as the machine has them where workers are pinned, and "
-        "one where they may run anywhere",
+        "Schedule as if workers were in so many NUMA domains (cores near the same memory). If null: as the machine has them "
+        "where workers are pinned, and one where they may run anywhere",
     )
     share_network: bool = switch(
         True,
-        "Keep one copy of the packed network on each node, in memory that its processes share; where shared memory has no room "
-        "for it, each process has a copy; results are the same",
+        "Keep one copy of the packed network on each node, for all its processes. Where shared memory has no room for it, "
+        "each process has a copy; results are the same",
     )
     calibration: str | None = file(
-        "The calibration by which scheduler=auto and executor=simulated predict; null: the one that comes with the package"
+        "File of costs by which scheduler=auto and executor=simulated predict; null: the package's. It is called the "
+        "calibration"
     )
 
 
@@ -141,7 +150,7 @@ class RunOptions(Options):
     trace: bool = switch(False, "Write down what each worker did when (run.py: trace.json for Perfetto, and gantt.png)")
     rebalance_after: int | None = count(
         None,
-        "After so many layers, once, the instances that are left are spread evenly over all processes and their row groups",
+        "After K layers, once, spread the instances that are left evenly over all processes. Over their row groups too",
         values="K",
     )
 
@@ -153,13 +162,15 @@ class MachineOptions(Options):
 
     nodes: int = count(1, "executor=simulated: machines; cluster=slurm: nodes that the job asks for")
     cores_per_node: int | None = count(
-        None, "executor=simulated, cluster=slurm: shared by a node's processes; null: as many as this process may use"
+        None,
+        "executor=simulated, cluster=slurm: cores of a node; null: as many as this process may use. A node's processes share "
+        "them",
     )
     processes_per_node: int = count(1, "executor=simulated, cluster=slurm: processes on each node")
     slow_core: float | None = number(
         None, "executor=simulated: how many times as long everything takes on the first core", least=1, values="F"
     )
     noisy_node: float | None = number(
-        None, "executor=simulated: how many times as long everything takes on the last node at the most, at random",
+        None, "executor=simulated: how many times as long the last node takes at the most, at random",
         least=1, values="F",
     )  # fmt: skip

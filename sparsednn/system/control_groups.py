@@ -6,6 +6,7 @@ mounted: a container may see its own group only, as the root of all.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -69,12 +70,12 @@ def _folders(controller: str) -> Iterator[Path]:
         controllers, colon, path = rest.partition(":")
         if not colon or not (controllers == "" or controller in controllers.split(",")):
             continue
-        mounts = list(_mounts(controller if controllers else None))
+        mounts = _mounts(_text(PROC / "mountinfo"), controller if controllers else None)
         if mounts:
             yield from _upwards(PurePosixPath(path), mounts)
 
 
-def _upwards(path: PurePosixPath, mounts: list[_Mount]) -> Iterator[Path]:
+def _upwards(path: PurePosixPath, mounts: tuple[_Mount, ...]) -> Iterator[Path]:
     """Folders of a group and of those around it, in the mount that shows most of these."""
     showing = [mount for mount in mounts if path.is_relative_to(mount.root) and ".." not in path.parts]
     if not showing:  # the group is outside of what is seen here: what is seen is the container's
@@ -85,15 +86,18 @@ def _upwards(path: PurePosixPath, mounts: list[_Mount]) -> Iterator[Path]:
     yield from (mount.point / group for group in (inner, *inner.parents))
 
 
-def _mounts(controller: str | None) -> Iterator[_Mount]:
+@functools.lru_cache(maxsize=4)
+def _mounts(mountinfo: str, controller: str | None) -> tuple[_Mount, ...]:
     """Where the groups of a controller are mounted; None: those of version 2, which has one hierarchy for all controllers."""
-    for line in _text(PROC / "mountinfo").splitlines():
+    found = []
+    for line in mountinfo.splitlines():
         mount, separator, source = line.partition(" - ")
         fields, of = mount.split(), source.split()
         if not separator or len(fields) < 5 or len(of) < 3:
             continue
         if of[0] == "cgroup2" if controller is None else of[0] == "cgroup" and controller in of[2].split(","):
-            yield _Mount(PurePosixPath(_unescaped(fields[3])), Path(_unescaped(fields[4])))
+            found.append(_Mount(PurePosixPath(_unescaped(fields[3])), Path(_unescaped(fields[4]))))
+    return tuple(found)
 
 
 def _unescaped(text: str) -> str:

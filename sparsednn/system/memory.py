@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import sys
@@ -13,6 +14,9 @@ from sparsednn.system import control_groups
 
 GB, MB = 1e9, 1e6
 KEEP_FREE_BYTES = 256 * 2**20
+UNASKED_BYTES = 2**20
+"""What is smaller is left to the reserve: asking the system takes a millisecond or two, as long as a small inference."""
+
 MACHINE, PROCESS = Path("/proc/meminfo"), Path("/proc/self/statm")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
@@ -81,6 +85,7 @@ def shared_memory_left() -> int:
     return found.f_bavail * found.f_frsize if found.f_blocks else available_bytes()
 
 
+@functools.cache
 def cache_bytes(level: int, root: Path = CACHES) -> int:
     """Return the size in bytes of the first core's data cache of a level (1, 2 or 3), as Linux tells it.
 
@@ -96,13 +101,15 @@ def cache_bytes(level: int, root: Path = CACHES) -> int:
 
 
 def require(n_bytes: int, purpose: str, way_out: str) -> None:
-    """Refuse what will not fit.
+    """Refuse what will not fit; less than `UNASKED_BYTES` always does.
 
     Raises
     ------
     MemoryError
         If fewer than `n_bytes` are available (a reserve kept); the message says what for, how much, and `way_out`.
     """
+    if n_bytes < UNASKED_BYTES:
+        return
     available = available_bytes()
     if n_bytes + KEEP_FREE_BYTES > available:
         raise MemoryShortageError(shortage(n_bytes, available, purpose, way_out))

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.config import help as helping
-from experiments.config.help import choices, help_text
+from experiments.config.help import GROUPS_BY_USE, LEAST_USED, MOST_USED, choices, first_sentence, help_text
 from experiments.config.key_names import KEYS, in_keys
 from experiments.config.resolve import keys
 from experiments.config.schema import GROUPS, Config
@@ -28,7 +28,7 @@ def test_every_parameter_of_the_library_is_a_key() -> None:
         assert KEYS.get(parameter, option).endswith(option), in_group
 
 
-def test_help_has_every_key_with_its_values_and_every_choice() -> None:
+def test_help_has_every_key_with_its_values_and_every_choice_each_with_one_line() -> None:
     said = help_text(CONF)
 
     def look_at(schema: type, prefix: str) -> None:
@@ -37,15 +37,44 @@ def test_help_has_every_key_with_its_values_and_every_choice() -> None:
             if inner is not None:
                 look_at(inner, f"{prefix}{name}.")
             elif rule is not None and (name != "name" or not prefix):
-                assert f" {prefix}{name}={rule.values}" in said
-                assert re.sub(r"\s+", " ", rule.doc) in re.sub(r"\s+", " ", said)
+                key, doc = f" {prefix}{name}={rule.values}", re.escape(first_sentence(rule.doc))
+                assert re.search(rf"^ +{re.escape(key.strip())}(\n| ).*{doc}( \[.*\])?$", said, re.MULTILINE), key
 
     look_at(Config, "")
     for name in GROUPS:
         assert choices(CONF, name)
         for choice in choices(CONF, name):
             assert f"  {name}={choice} " in said
+            (line,) = (CONF / name / f"{choice}.yaml").read_text().splitlines()[:1]
+            assert re.search(rf"^  {name}={choice} +{re.escape(line.removeprefix('# '))}$", said, re.MULTILINE)
     assert max(map(len, said.splitlines())) <= 132
+
+
+def test_what_is_used_most_comes_first() -> None:
+    said = help_text(CONF)
+    looked_for = ("  neurons=", "  threads=", "  kernel=", "  seed=", "  scheduler=", "  optimize=", "  backend=", "  cluster=")
+    places = [said.index(f"\n{text}") for text in looked_for]
+    assert places == sorted(places)
+    assert said.index("cluster.nodes=") < said.index("cluster.assume.")
+    fields = {name for made in (Config, *map(schema_of, GROUPS)) for name in declarations(made)}
+    assert set(MOST_USED) | set(LEAST_USED) <= fields, "a key that is no more"
+    assert sorted(GROUPS_BY_USE) == sorted(GROUPS)
+
+
+def schema_of(name: str) -> type:
+    made = group_of(declarations(Config)[name])
+    assert made is not None
+    return made
+
+
+def test_help_begins_with_few_commands_and_explains_its_words() -> None:
+    template = OmegaConf.load(CONF / "hydra" / "help" / "sparsednn.yaml")
+    text = str(OmegaConf.to_container(template, resolve=False)["template"])  # type: ignore[call-overload,index]
+    start = text.partition("Start here\n")[2].partition("\n\n")[0].splitlines()
+    assert 4 <= len(start) <= 6
+    assert all(line.startswith("  python run.py") for line in start)
+    assert "docs/glossary.md" in str(template.footer)
+    assert max(len(line) for line in (text + str(template.footer)).splitlines()) <= 132
 
 
 @dataclass

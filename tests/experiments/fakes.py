@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import warm
+
 ROOT = Path(__file__).parents[2]
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -31,4 +33,4 @@ def run(here: Path, *arguments: str, path: Path) -> subprocess.CompletedProcess[
 def started(here: Path, command: list[str], path: Path) -> subprocess.CompletedProcess[str]:
     """Start any program like that."""
     environment = {**os.environ, "PATH": f"{path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+    return warm.run(command, here, environment)

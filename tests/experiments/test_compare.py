@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments.records.compare import main, mixed, table_of, with_ratios
+from experiments.records.compare import main, mixed, ratio_table, table_of, with_ratios
 from experiments.records.files import read_point
 from experiments.records.point import PointRecord, record_from_json
 
@@ -66,6 +66,28 @@ def test_the_command_shows_what_differs_and_writes_it_all(tmp_path: Path, capsys
     assert "csc_csc" not in shown.out, "the same in all"
     table = pd.read_csv(tmp_path / "all.csv")
     assert sorted(table["seconds_median"]) == [1.0, 2.0]
+
+
+def heads(*records: PointRecord) -> list[str]:
+    """Return the names of the table's columns."""
+    table = ratio_table(table_of([(Path(str(number)), one) for number, one in enumerate(records)]))
+    return [str(column.header) for column in table.columns]
+
+
+def test_ratios_of_one_in_every_line_are_left_out() -> None:
+    alone = heads(typed(), typed(neurons=4096))
+    assert "x fastest" not in alone, "each is the only one of its job"
+    assert "x fastest" in heads(typed(), typed(seconds=[9.0]))
+
+
+def test_a_spread_of_single_times_is_left_out() -> None:
+    assert "smallest to largest" not in heads(typed(seconds=[1.0]), typed(seconds=[2.0]))
+    assert "smallest to largest" in heads(typed(seconds=[1.0]), typed(seconds=[2.0, 3.0]))
+
+
+def test_a_check_that_all_have_passed_is_left_out() -> None:
+    assert "check" not in heads(typed(), typed())
+    assert "check" in heads(typed(), typed(truth={"checked": True, "source": "given", "match": False}))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sparsednn.backend import KernelOptions, MemoryBytes, RunSize, SizedBackend,
 from sparsednn.data.challenge_inputs import NONZEROS
 from sparsednn.data.radixnet import radixnet
 from sparsednn.network import RepeatedLayer
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -229,7 +229,7 @@ def test_a_run_that_does_not_fit_fails_before_anything_is_loaded(monkeypatch: py
 def test_a_user_gets_one_line_and_no_network(tmp_path: Path) -> None:
     """33 TB of dense layers: more than any machine has."""
     arguments = ["neurons=65536", "layers=1920", "kernel=udc_udc", "instances=10", f"hydra.run.dir={tmp_path}"]
-    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = warm.run([sys.executable, "run.py", *arguments])
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
     assert re.search(r"this run needs about 3\d{4}\.\d\d GB", " ".join(done.stderr.split()))

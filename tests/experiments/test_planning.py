@@ -50,6 +50,15 @@ def test_listed_points_are_run_as_they_are_and_named_by_their_labels() -> None:
     assert points[1].overrides == ("seed=1", "layers=6", "optimize=paper", "optimize.rows=prune", "threads=null")
 
 
+def test_points_with_wider_networks_are_left_out() -> None:
+    config = experiment(SweepConfig("widths", grid={"neurons": [1024, 4096]}))
+    config.most_neurons = 1024
+    assert [point.label for point in plan(config, [])] == ["neurons=1024"]
+    config.most_neurons = 1
+    with pytest.raises(ConfigError, match="most_neurons=1: leaves no point"):
+        plan(config, [])
+
+
 def test_each_listed_point_is_run_with_every_combination_of_a_grid() -> None:
     both = SweepConfig("both", points=[{"label": "few", "instances": 3}, {"instances": 9}], grid={"threads": [1, 2]})
     points = plan(experiment(both), [])

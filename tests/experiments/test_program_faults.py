@@ -12,6 +12,7 @@ import pytest
 import sparsednn
 from sparsednn import errors
 from sparsednn.errors import MemoryShortageError, OptionError, SparseDnnError, StorageError, mendable
+from tests import warm
 from tests.experiments.toys import ROOT
 
 SMALL = ["backend=scipy_reference", "instances=20"]
@@ -33,9 +34,7 @@ sys.exit(run_program(lambda: run.SESSION.main(run.point, sys.argv[1:])))
 
 def run_broken(fault: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run what run.py does, with an inference that is broken."""
-    return subprocess.run(
-        [sys.executable, "-c", BROKEN.format(fault=fault), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    return warm.run([sys.executable, "-c", BROKEN.format(fault=fault), *arguments])
 
 
 def test_a_fault_of_the_program_is_a_traceback_and_status_70(tmp_path: Path) -> None:

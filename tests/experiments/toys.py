@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from experiments.config.resolve import chosen_experiment, register
 from experiments.config.schema import ExperimentConfig
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.engine import default_threads
+from tests import warm
 from tests.conftest import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +33,11 @@ SMALL = ["instances=100"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "run.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=False)
+    return warm.run([sys.executable, "run.py", *arguments])
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return warm.run([sys.executable, *arguments])
 
 
 def at_toy_size(name: str) -> ExperimentConfig:

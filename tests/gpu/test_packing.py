@@ -120,6 +120,7 @@ def test_cusparse_gets_canonical_matrices_even_where_merged_columns_repeat_input
 
 def test_a_network_too_large_for_the_host_is_refused(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
+    monkeypatch.setattr("sparsednn.system.memory.UNASKED_BYTES", 0)
     with pytest.raises(MemoryError, match="GPU kernels' layout needs .*use fewer neurons or layers"):
         pack_network(small_network, KernelOptions(), fused=True)
 

@@ -108,5 +108,6 @@ def test_too_little_memory_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network, small_inputs: sp.csr_array
 ) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 1000)
+    monkeypatch.setattr("sparsednn.system.memory.UNASKED_BYTES", 0)
     with pytest.raises(MemoryError, match=r"hashing the neurons of .* connections needs .*hashing=none or input"):
         hash_neurons(small_network, small_inputs, 1)

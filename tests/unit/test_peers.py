@@ -134,6 +134,7 @@ def test_a_peer_whose_package_is_missing_names_the_extra(name: str, package: str
 
 def test_a_network_too_large_for_a_peer_is_refused(monkeypatch: pytest.MonkeyPatch, small_network: sparsednn.Network) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
+    monkeypatch.setattr("sparsednn.system.memory.UNASKED_BYTES", 0)
     with pytest.raises(MemoryError, match="backend=scipy_peer: a network of .* connections needs .*use fewer"):
         sparsednn.infer(small_network, np.ones((2, 12)), backend=ScipyPeer(), threads=3)
 

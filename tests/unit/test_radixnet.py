@@ -218,5 +218,6 @@ def test_the_nearest_legal_number_of_layers_is_legal_and_near(layers: int) -> No
 
 def test_a_network_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 10**8)
+    monkeypatch.setattr("sparsednn.system.memory.UNASKED_BYTES", 0)
     with pytest.raises(MemoryError, match="a network of 3,932,160 connections needs .*; use fewer neurons or layers"):
         sparsednn.radixnet(1024, 120)

@@ -1,0 +1,79 @@
+"""Generates the tables of schedulers: pairs, the published C++ program, the simulator's errors, processes."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from experiments.figures.pairs import compared
+from experiments.figures.parallelisms import MEASURED
+from experiments.figures.validation import cases_of, errors_by_part
+from experiments.records.read import Point
+from experiments.report.results.committed import CommittedRecords
+from experiments.report.results.kept import ProgramRecord
+from experiments.report.results.markdown import interval, network, seconds, source, table
+
+CPP = "distsparsednn"
+"""Name of the record of the paper's published program."""
+
+
+def scheduler_pairs(records: CommittedRecords) -> str:
+    """Return each pair with its times and the ratio of the first to the second."""
+    return _pairs(records, "scheduler_pairs")
+
+
+def process_pairs(records: CommittedRecords) -> str:
+    """Return two processes beside two threads."""
+    return _pairs(records, "process_pairs")
+
+
+def _pairs(records: CommittedRecords, name: str) -> str:
+    rows = []
+    for one in compared(records.points(name).points):
+        if one.point is not one.first:
+            pair = f"`{one.first.label}` / `{one.point.label}`"
+            times = (seconds(one.first.times_s), seconds(one.point.times_s))
+            rows.append((one.point.sweep, pair, *times, interval(one.interval), str(len(one.ratios))))
+    header = ("run", "pair", "first, s", "second, s", "first / second", "rounds")
+    return "\n\n".join([table(header, rows, n_left=2), source(records.read(name))])
+
+
+def beside_cpp(records: CommittedRecords) -> str:
+    """Return the published C++ program beside this project's kernel without anything that the paper lacks."""
+    program, rows, sources = records.program(CPP), [], [records.read(CPP)]
+    for variant in program.variants:
+        ours = ours_beside(records, program, variant.label)
+        times, ratio = ("", "") if ours is None else (seconds(ours.times_s), f"{median(variant.seconds) / ours.median_s:.2f}")
+        rows.append((variant.label, seconds(variant.seconds), times, ratio))
+    if any(row[2] for row in rows):
+        sources.append(records.read("parallelisms"))
+    header = ("parallelism", f"{program.name}, s", "`kernel=csc optimize=paper`, s", "C++ / ours")
+    job = f"{program.neurons} x {program.layers}, {program.instances:,} instances, {program.threads} threads:"
+    return "\n\n".join([job, table(header, rows), source(*sources)])
+
+
+def ours_beside(records: CommittedRecords, program: ProgramRecord, scheduler: str) -> Point | None:
+    """Return the measured point of the same job and parallelism, on the same machine, if there is one."""
+    if not records.path("parallelisms").is_file() or records.experiment("parallelisms").machine.name != program.machine.name:
+        return None
+    found = records.points("parallelisms").of(MEASURED)
+    return next((point for point in found if point.run.scheduler == scheduler and is_job_of(program, point)), None)
+
+
+def is_job_of(program: ProgramRecord, point: Point) -> bool:
+    """Whether a point has the job of another program, as many threads, and found as many categories."""
+    run = point.run
+    mine = (run.neurons, run.layers, run.instances, run.threads, run.categories_count)
+    return mine == (program.neurons, program.layers, program.instances, program.threads, program.truth_count)
+
+
+def validation(records: CommittedRecords) -> str:
+    """Return the errors of simulated times, of all cases and of parts of them."""
+    points = records.points("validate_simulator")
+    rows = []
+    for name, errors in errors_by_part(cases_of(points)).items():
+        if not name.startswith(("kernel, threads", "network")):
+            absolute = f"{100 * median(map(abs, errors)):.0f} %"
+            rows.append((name, str(len(errors)), absolute, f"{100 * median(errors):+.0f} %"))
+    networks = ", ".join(dict.fromkeys(network(case.measured) for case in cases_of(points)))
+    header = ("cases", "number", "median of absolute errors", "median error")
+    return "\n\n".join([f"Networks: {networks}.", table(header, rows), source(records.read("validate_simulator"))])

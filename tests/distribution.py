@@ -1,0 +1,42 @@
+"""Distributes test files over processes: those that take long first, those that share a run of all experiments together."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+SMOKE = "smoke"
+OF_SMOKE = ("test_toys.py", "test_committed.py", "test_paper.py", "test_report.py", "test_validation.py", "test_pairs.py")
+"""Files of tests/experiments whose tests want all experiments run at toy size, by the fixture `smoke`."""
+
+FIRST = (
+    SMOKE,
+    "tests/conformance/test_without_jit.py",
+    "tests/conformance/test_backend.py",
+    "tests/conformance/test_schedulers.py",
+    "tests/experiments/test_experiment.py",
+    "tests/conformance/test_switches.py",
+    "tests/mpi/test_processes.py",
+    "tests/experiments/test_console.py",
+    "tests/experiments/test_run.py",
+    "tests/unit/test_thread_delays.py",
+)
+"""What takes longest, so that no process is left alone with it at the end."""
+
+
+class FilesInTurn(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a process whole files, whose tests share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """Return the group of a test: its file, or `SMOKE`."""
+    file, _, _ = nodeid.partition("::")
+    return SMOKE if file.startswith("tests/experiments/") and file.endswith(OF_SMOKE) else file
+
+
+def turn_of(nodeid: str) -> int:
+    """Return when a test's group is to begin: those of `FIRST` in their order, then all others."""
+    group = group_of(nodeid)
+    return FIRST.index(group) if group in FIRST else len(FIRST)

@@ -1,0 +1,129 @@
+"""Runs a program in a fork of a process that has imported what it needs: as a new Python would, less its first second.
+
+Tests that are about how Python starts (its environment, names of modules, launchers, signals) start one; all others, which are
+about what `run.py` and ``python -m experiments.records`` do, need not wait for NumPy, Numba and Hydra a hundred times.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).parents[1]
+AT_START = ("PYTHON", "NUMBA", "MPL", "OMP", "OPENBLAS", "MKL", "LD_", "PMI", "OMPI", "SLURM", "HYDRA")
+"""Variables that begin so are read by Python or a library as they start: a run with others of them gets a new Python."""
+
+_server: subprocess.Popen[str] | None = None
+_environment: dict[str, str] = {}
+
+
+def run(
+    command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run ``[sys.executable, file, "-m" or "-c", ...]``, and return what `subprocess.run` returns."""
+    environment = dict(os.environ if env is None else env)
+    if environment.get("PYTHONPATH") == str(ROOT):
+        del environment["PYTHONPATH"]  # which is where modules are found anyway
+    if command[0] != sys.executable or _differs_at_start(environment):
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        status = _ask({"command": list(command[1:]), "cwd": str(cwd), "env": environment}, out.fileno(), err.fileno())
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read())
+    return subprocess.CompletedProcess(list(command), status, *texts)
+
+
+def _differs_at_start(environment: Mapping[str, str]) -> bool:
+    """Whether a variable that counts at the start is another than when the server was started."""
+    known = _environment if _server is not None else os.environ
+    names = {name for name in (*environment, *known) if name.startswith(AT_START) and name != "PYTEST_CURRENT_TEST"}
+    return any(environment.get(name) != known.get(name) for name in names)
+
+
+def _ask(request: dict[str, Any], out: int, err: int) -> int:
+    """Have the server run a program with its output there; return its exit status, negative for a signal."""
+    global _server
+    if _server is None or _server.poll() is not None:
+        _environment.clear()
+        _environment.update(os.environ)
+        _server = subprocess.Popen(
+            [sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        atexit.register(_server.kill)
+    assert _server.stdin is not None
+    assert _server.stdout is not None
+    request |= {"out": f"/proc/{os.getpid()}/fd/{out}", "err": f"/proc/{os.getpid()}/fd/{err}"}
+    print(json.dumps(request), file=_server.stdin, flush=True)
+    return int(_server.stdout.readline())
+
+
+def _serve() -> dict[str, Any]:
+    """Fork for request after request; return the request in the child."""
+    requests = os.fdopen(os.dup(0), "r")
+    answers = os.dup(1)
+    for line in requests:
+        request: dict[str, Any] = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os.close(answers)
+            return request
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os.write(answers, f"{status}\n".encode())
+    os._exit(0)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Give the process the input, output, folder and environment that a new one would have."""
+    for number, path, mode in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, request["out"], os.O_WRONLY),
+        (2, request["err"], os.O_WRONLY),
+    ):
+        file = os.open(path, mode)
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _run(command: list[str]) -> NoReturn:
+    """Run a file or a module as Python's command line does."""
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        sys.path[0] = str(Path.cwd())
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    elif command[0] == "-c":
+        sys.argv = ["-c", *command[2:]]
+        exec(compile(command[1], "<string>", "exec"), vars(sys.modules["__main__"]))
+    else:
+        sys.argv = command
+        sys.path[0] = str(Path(command[0]).resolve().parent)
+        runpy.run_path(command[0], run_name="__main__")
+    sys.exit(0)
+
+
+def _import_what_runs_need() -> None:
+    """Import libraries and the program, and load the default kernel with all that Numba wants for it."""
+    import sparsednn.simulator.simulate
+
+    sparsednn.infer(sparsednn.radixnet(1024, 6), sparsednn.challenge_inputs(1024, instances=10), threads=1)
+
+
+if __name__ == "__main__":
+    _import_what_runs_need()
+    _asked = _serve()
+    _become(_asked)
+    _run(_asked["command"])
