@@ -142,8 +142,8 @@ class CompiledNetwork:
 
         Returns
         -------
-        float32 array, shape (instances, outputs), in C order; of shape (outputs,) for one instance of shape (inputs,); or `out`;
-        or a csr_array. It is never used again by a later call.
+        float32 array, shape (instances, outputs), in C order; (outputs,) for one instance of shape (inputs,); or `out`; or a
+        csr_array. It is never used again by a later call.
 
         Raises
         ------
@@ -167,10 +167,11 @@ class CompiledNetwork:
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the class of each instance, from 0: the output with the largest activation, the lowest of equal ones."""
-        return np.argmax(self.run(x), axis=-1)
+        classes: NDArray[np.int64] = np.argmax(self.run(x), axis=-1)
+        return classes
 
     def categories(self, x: Any) -> NDArray[np.int64]:
-        """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero (Graph Challenge)."""
+        """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero."""
         activations = np.atleast_2d(self.run(x))
         at_once = max(SUMMED_AT_ONCE // max(activations.shape[1], 1), 1)
         alive = [
@@ -190,7 +191,7 @@ class CompiledNetwork:
         layouts = []
         if self._direct is not None:
             most = self._most_directly
-            reason = "dense in, dense out, in one compiled call; a team cuts the columns of small batches, threads share large ones"
+            reason = "one compiled call: threads cut the columns of a small batch and share the rows of a large one"
             served = "every batch" if most is None else f"batches of up to {most:,} instances"
             layouts.append(Layout(self._direct.kernel, self._direct.n_bytes, served, reason))
         if self._direct is None or self._most_directly is not None:
@@ -230,14 +231,16 @@ class CompiledNetwork:
 
     def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         if not self._takes_directly(batch.shape[0]):
-            out[:] = self._ordinary(batch, output=True).output.toarray()
+            result = self._ordinary(batch, output=True).output
+            out[:] = 0 if result is None else result.toarray()
             return
         with self._lock:
             self._open_session()
             outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
         if outcome is DirectOutcome.NOT_FINITE:
             instance, feature = np.argwhere(~np.isfinite(batch))[0]
-            raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {batch[instance, feature]}, which is not finite")
+            value = batch[instance, feature]
+            raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {value}, which is not finite")
         if outcome is DirectOutcome.OVERFLOW:
             bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
             raise ActivationOverflowError(

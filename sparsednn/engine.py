@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import flag, whole_number
@@ -29,15 +25,16 @@ from sparsednn.errors import OptionError, unknown
 from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
 from sparsednn.execution.options import InferOptions, infer_options, require_types
+from sparsednn.execution.phases import PhaseTimes, redistributed, warm_up
 from sparsednn.execution.prepared_run import Inference, Repeat
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
-from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, loaded_share, parts_of, redistribute, row_work
+from sparsednn.rows.distribution import loaded_share
 from sparsednn.rows.hashing import hash_neurons
-from sparsednn.rows.partition import alive_first, largest_group
+from sparsednn.rows.partition import alive_first
 from sparsednn.schedulers import AUTO, SCHEDULERS, Scheduler, SchedulerOptions
 from sparsednn.system.cores import usable_cores
 
@@ -129,7 +126,7 @@ class Session:
 
     def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
         """Run inference; `output` goes before the request's. See `infer`."""
-        asked, network, clock = self.asked, self.network, _PhaseTimes()
+        asked, network, clock = self.asked, self.network, PhaseTimes()
         with clock.lap("load"):
             rows = canonical_inputs(inputs, network.n_inputs)
         with clock.lap("choose"):
@@ -137,12 +134,12 @@ class Session:
         with clock.lap("hash"):
             as_run, rows = hash_neurons(network, rows, opts.partition.buckets) if opts.hashes_neurons else (network, rows)
             layer_nnz = column_imbalance(as_run, asked.n_workers)
-            share = _redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
+            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
         with clock.lap("prepare"):
             stages = self._prepared(as_run, opts, plan)
             del as_run, plan  # the stages have plans of their own, with copies
         with clock.lap("compile"):
-            _warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+            warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
         wanted = asked.output if output is None else output
         job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
         runs = _repeated(job)
@@ -248,7 +245,7 @@ def _repeated(job: Inference) -> list[Repeat]:
     with alone_with(job.scheduler):
         if options.partition.order == "alive_first":
             alive = alive_first(job.run().categories, job.share.n_instances)
-            job.share = _redistributed(job.share, options, alive)
+            job.share = redistributed(job.share, options, alive)
         return [job.run() for _ in range(options.run.repeats)]
 
 
@@ -277,20 +274,6 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     return SCHEDULERS[name](options)
 
 
-class _PhaseTimes:
-    """Seconds of the phases of a run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, Any] = {}
-
-    @contextlib.contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Time a phase."""
-        began = perf_counter()
-        yield
-        self.seconds[name] = perf_counter() - began
-
-
 def _require_compatible(scheduler: Scheduler, options: InferOptions) -> None:
     """Refuse options that do not go together."""
     if scheduler.takes_from_processes and options.run.rebalance_after is not None:
@@ -298,25 +281,3 @@ def _require_compatible(scheduler: Scheduler, options: InferOptions) -> None:
             f"rebalance_after={options.run.rebalance_after}: not with scheduler={scheduler.name}, "
             "which goes on balancing by itself"
         )
-
-
-def _redistributed(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
-    """Give each process its instances, in the order in which they are neighbours."""
-    comm = options.communicator
-    parts = initial_rows(
-        share.n_instances, comm.size, hashed=options.hashes_rows, buckets=options.partition.buckets, first=first
-    )
-    if options.partition.split == "work":
-        order = np.concatenate(parts)
-        parts = parts_of(order, bounds_by_work(row_work(comm, share)[order], comm.size))
-    return redistribute(comm, share, parts)
-
-
-def _warm_up(backend: Backend, stages: list[LayerRange], n_rows: int, n_groups: int, options: InferOptions) -> None:
-    """Compile; where processes share a node, one first, so that the others find everything in the cache."""
-    comm = options.communicator
-    for turn in (True, False) if comm.size > 1 else (True,):
-        if turn == (comm.node_rank == 0):
-            for stage in stages:
-                backend.warm_up(stage.plan, largest_group(n_rows, n_groups, backend.row_unit(stage.plan)))
-        comm.barrier()

@@ -5,7 +5,15 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 
 SMOKE = "smoke"
-OF_SMOKE = ("test_toys.py", "test_committed.py", "test_paper.py", "test_report.py", "test_validation.py", "test_pairs.py")
+OF_SMOKE = (
+    "test_toys.py",
+    "test_committed.py",
+    "test_direct_calls.py",
+    "test_paper.py",
+    "test_report.py",
+    "test_validation.py",
+    "test_pairs.py",
+)
 """Files of tests/experiments whose tests want all experiments run at toy size, by the fixture `smoke`."""
 
 FIRST = (

@@ -62,6 +62,11 @@ class MklBackend(PeerBackend):
     def __init__(self) -> None:
         self._mkl = _library()
 
+    @property
+    def library(self) -> Any:
+        """The loaded library."""
+        return self._mkl
+
     def weights(self, matrix: sp.csr_array) -> MklMatrix:
         """Return an inspected matrix."""
         return MklMatrix(self._mkl, matrix, self.block_rows)

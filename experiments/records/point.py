@@ -51,7 +51,9 @@ class BenchmarkRun(JsonPart):
     executor: str = field(metadata=doc("threads"))
     processes: int = field(metadata=doc("always 1"))
     threads: int = field(metadata=doc("threads that it used"))
+    crossover: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=crossover"))
     gpu_check: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=gpu_check"))
+    latency: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=latency"))
     random_networks: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=random_networks"))
     roofline: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=roofline"))
 

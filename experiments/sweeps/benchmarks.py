@@ -46,6 +46,18 @@ class Benchmark(NamedTuple):
     uses: tuple[str, ...]
 
 
+def _crossover() -> Steps:
+    from experiments.sweeps import direct_calls
+
+    return Steps(direct_calls.require_usable, direct_calls.crossover)
+
+
+def _latency() -> Steps:
+    from experiments.sweeps import direct_calls
+
+    return Steps(direct_calls.require_usable, direct_calls.latency)
+
+
 def _gpu_check() -> Steps:
     from experiments.gpu_check import check, report
 
@@ -65,7 +77,9 @@ def _roofline() -> Steps:
 
 
 BENCHMARKS = {
+    "crossover": Benchmark(_crossover, ("threads", "repeats")),
     "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),
+    "latency": Benchmark(_latency, ("threads", "repeats")),
     "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
     "roofline": Benchmark(_roofline, ("threads", "repeats")),
 }

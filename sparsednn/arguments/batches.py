@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sparsednn.errors import DataError, OptionTypeError
 from sparsednn.system.memory import require
 
+
 def dense_batch(x: Any, n_inputs: int) -> tuple[NDArray[np.float32], bool]:
     """Return a batch as float32 (instances, n_inputs), and whether it was given as one instance of shape (n_inputs,).
 
@@ -40,7 +41,8 @@ def _array_of(x: Any, n_inputs: int) -> NDArray[Any]:
         if x.ndim != 2 or x.shape[1] != n_inputs:
             raise DataError(f"x has shape {x.shape}; the network takes (instances, {n_inputs})")
         require(4 * x.shape[0] * n_inputs, "the batch as a dense array", "give fewer instances at a time, or use infer()")
-        return x.astype(_float32_for(x.dtype, x.data)).toarray()
+        dense: NDArray[np.float32] = x.astype(_float32_for(x.dtype, x.data)).toarray()
+        return dense
     if isinstance(x, np.ma.MaskedArray):
         raise OptionTypeError("x: a masked array, whose mask would be lost; fill it first, as in .filled(0)")
     if isinstance(x, np.ndarray):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backends.common.column_merging import MergedColumns
 from backends.common.jit import JIT_DISABLED
 from backends.numba_cpu.dense.kernels import direct as kernels
+from backends.numba_cpu.dense.kernels import helpers
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.slices import pack_slices
 from backends.numba_cpu.plan import CACHE_LINE_BYTES, aligned_floats
@@ -56,18 +57,32 @@ class SlicedNetwork:
         self._slices = pack_slices(layers, widest)
         n_members = 1 if JIT_DISABLED else n_threads
         memory = _block_memory(n_members, (widest + 2) * MOST_LANES)
-        self._shared = _lines(kernels.FIRST_MEMBER // kernels.LINE + n_members)
-        self._shared[kernels.ID] = next(_NUMBERS)
+        self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
+        self._shared[helpers.ID] = next(_NUMBERS)
         self.n_helped = max(WORTH_WAKING // max(sum(layer.nnz for layer in layers), 1), 1)
         always = network.bias_on == "all"
         self._arrays: tuple[Any, ...] = (*self._slices, last, self._slices.cuts(n_members), memory, always)
         self.n_bytes = self._slices.n_bytes + memory.nbytes
+        self._compile(network)
         self._threads = _start(n_members, (self._shared, _LATEST, *self._arrays))
         self._ends = weakref.finalize(self, _stop, self._threads, self._shared)
 
+    def _compile(self, network: Network) -> None:
+        """Compile everything, by calls that have nothing to do."""
+        x, out = np.zeros((0, network.n_inputs), np.float32), np.zeros((0, network.n_outputs), np.float32)
+        self.run(x, out)
+        self.run(x[:, ::-1], out)
+        nothing = self._shared.copy()
+        helpers.dismiss(nothing)
+        kernels.serve(0, nothing, _LATEST, *self._arrays)
+
     def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
         """Take a batch of any strides through all layers; see `sparsednn.backend.DirectNetwork`."""
-        return OUTCOMES[kernels.call(x, out, self.n_helped, self._shared, _LATEST, *self._arrays)]
+        arrays = (self.n_helped, self._shared, _LATEST, *self._arrays)
+        if x.flags.carray and out.flags.c_contiguous:
+            return OUTCOMES[kernels.call(x, out, *arrays)]
+        given = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
+        return OUTCOMES[kernels.call_at(*given, *arrays)]
 
     def close(self) -> None:
         """End the threads."""
@@ -87,7 +102,7 @@ def _start(n_members: int, arrays: tuple[Any, ...]) -> list[threading.Thread]:
 
 def _stop(threads: list[threading.Thread], shared: NDArray[np.int64]) -> None:
     if threads:
-        kernels.dismiss(shared)
+        helpers.dismiss(shared)
     for thread in threads:
         thread.join()
 

@@ -88,9 +88,9 @@ def lanes_for(n):
 
 @kernel
 def layer_part(x_at, y_at, lanes, net, layer, first, last):
-    """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros that the next layer's padding reads.
+    """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros for the next layer's padding.
 
-    net : Packed      its memory has the activations before the layer from float `x_at` on, and gets those after it from `y_at` on
+    net : Packed      its memory has the activations before the layer from `x_at` on, and gets those after it from `y_at` on
     """
     flat = net.memory.reshape(-1)
     if first == net.table[layer, 2]:

@@ -1,7 +1,7 @@
 """Computes the outputs of one slice of 16 columns for 1 to 32 instances, with the accumulators in vector registers.
 
-Instances lie side by side ("lanes"); where there are fewer than a vector holds, the vector has several columns. Multiply and add
-are separate instructions and a column's terms are added in their order: padding adds products of zero to sums that are never -0.
+Instances lie side by side, in lanes; where there are fewer than a vector holds, the vector has several columns. Multiply and
+add are separate instructions, and a column's terms are added in their order; padding adds zeros to sums that are never -0.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class _SliceCode:
         builder.cbranch(builder.icmp_signed("<", k, count), body, after)
         builder.position_at_end(body)
         added = self._terms(builder, builder.add(builder.mul(k, _INT64(COLUMNS)), _INT64(first)), x, ids, weights, sums)
-        for phi, start, then in zip([k, *sums], [_INT64(0)] + [zero] * len(sums), [builder.add(k, _INT64(1)), *added], strict=True):
+        begin, following = [_INT64(0)] + [zero] * len(sums), [builder.add(k, _INT64(1)), *added]
+        for phi, start, then in zip([k, *sums], begin, following, strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(then, builder.block)
         builder.branch(head)
@@ -142,7 +143,8 @@ class _SliceCode:
                 continue
             part = z
             if self.together > 1:
-                its = ir.Constant(ir.VectorType(_INT32, self.lanes), list(range(number * self.lanes, (number + 1) * self.lanes)))
+                its = list(range(number * self.lanes, (number + 1) * self.lanes))
+                its = ir.Constant(ir.VectorType(_INT32, self.lanes), its)
                 part = builder.shuffle_vector(z, ir.Constant(self.whole, ir.Undefined), its)
             builder.store(part, self._vector(builder, row, vector), align=4)
 

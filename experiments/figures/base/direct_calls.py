@@ -1,0 +1,113 @@
+"""Joins the records of benchmarks of direct calls, and makes their table: medians, and the best library over ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from experiments.config.resolve import ConfigError
+from experiments.records.point import benchmark_figures
+from experiments.records.read import Points
+from experiments.records.statistics import Interval, median_interval
+
+OURS = "sparsednn"
+DENSE = ("torch dense", "numpy dense")
+Seconds = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The times of all contestants for a network and a batch.
+
+    Attributes
+    ----------
+    family : str
+    sparsity : float
+    batch : int
+    seconds : mapping
+        By contestant and percentile (p50, p95, p99), round by round.
+    """
+
+    family: str
+    sparsity: float
+    batch: int
+    seconds: Seconds
+
+    def middle(self, name: str, percentile: str = "p50") -> float:
+        """Return the median over the rounds."""
+        return median(self.seconds[name][percentile])
+
+    def best(self, dense: bool | None = None) -> str | None:
+        """Return the fastest library: of all, of those with dense layers, or of those with sparse ones."""
+        names = [name for name in self.seconds if name != OURS and (dense is None or (name in DENSE) == dense)]
+        return min(names, key=self.middle, default=None)
+
+    def ratio(self, name: str) -> Interval:
+        """Return a library's time over ours, round by round: the median and its 95 % interval."""
+        pairs = zip(self.seconds[name]["p50"], self.seconds[OURS]["p50"], strict=True)
+        return median_interval([peer / own for peer, own in pairs])
+
+
+def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]:
+    """Return the answers of all records, rounds of one after those of the other; and who was left out, in words.
+
+    Raises
+    ------
+    ConfigError
+        If a record has no figures of the benchmark, or those of other settings.
+    """
+    found = [figures for record in points.records if (figures := benchmark_figures(record, benchmark)) is not None]
+    if not found or len(found) < len(points.records):
+        raise ConfigError(f"experiment {points.name}: its records hold no {benchmark}; only that benchmark makes them")
+    joined = []
+    for settings in zip(*(figures["settings"] for figures in found), strict=True):
+        keys = [(one["family"], one["sparsity"], one["batch"], *one["seconds"]) for one in settings]
+        if len(set(keys)) > 1:
+            raise ConfigError(f"experiment {points.name}: its records are of different settings or libraries: {keys[0]}")
+        seconds = {
+            name: {percentile: [time for one in settings for time in one["seconds"][name][percentile]] for percentile in times}
+            for name, times in settings[0]["seconds"].items()
+        }
+        joined.append(Answer(*keys[0][:3], seconds))
+    return joined, sorted({line for figures in found for line in figures["left_out"]})
+
+
+def table_of(answers: Sequence[Answer], percentiles: Sequence[str] = ("p50",)) -> Table:
+    """Return the microseconds of a call, and how often ours goes into those of the best library."""
+    table = Table(title="Whole calls, medians in us; best library / ours with 95 % intervals (above 1: ours is faster)")
+    for name in ("network", "zeros", "instances"):
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
+    names = list(dict.fromkeys(name for answer in answers for name in answer.seconds))
+    for name in names:
+        for percentile in percentiles if name == OURS else ("p50",):
+            table.add_column(name if percentile == "p50" else f"{name} {percentile}", justify="right")
+    table.add_column("best library / ours", justify="right")
+    for answer in answers:
+        cells = [
+            f"{1e6 * answer.middle(name, percentile):,.1f}" if name in answer.seconds else ""
+            for name in names
+            for percentile in (percentiles if name == OURS else ("p50",))
+        ]
+        best = answer.best()
+        ratio = "" if best is None else "{:.2f} ({:.2f} to {:.2f})".format(*answer.ratio(best))
+        table.add_row(answer.family, f"{100 * answer.sparsity:g} %", f"{answer.batch:,}", *cells, ratio)
+    return table
+
+
+def data_of(points: Points, answers: Sequence[Answer]) -> pd.DataFrame:
+    """Return a row for each contestant of each setting."""
+    point, rows = points.points[0], list[dict[str, Any]]()
+    for answer in answers:
+        for name, seconds in answer.seconds.items():
+            row: dict[str, Any] = {"sweep": point.sweep, "point": point.label, "network": answer.family}
+            row |= {"sparsity": answer.sparsity, "batch": answer.batch, "contestant": name, "rounds": len(seconds["p50"])}
+            row |= {f"seconds_{percentile}": answer.middle(name, percentile) for percentile in seconds}
+            if name != OURS:
+                row |= dict(zip(("ratio", "ratio_low", "ratio_high"), answer.ratio(name), strict=True))
+            rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,192 @@
+"""Benchmarks of direct calls: ``python run.py experiment=crossover`` and ``experiment=latency``.
+
+A compiled network and other libraries answer the same dense batches in turn, round after round. Each contestant calls for a
+while before its calls count, so that the threads of the one before sleep (OpenMP's spin for 0.2 s) and its own caches are warm.
+A time is that of a whole call: NumPy array in, array out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsednn
+from experiments.config.resolve import Config
+from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32
+from sparsednn.engine import default_threads
+
+OURS = "sparsednn"
+WARM_S, TIMED_S = 0.3, 0.06
+TOY_WARM_S, TOY_TIMED_S = 0.001, 0.002
+MOST_CALLS = 2000
+"""Of one round; each has a time of its own."""
+
+LONGEST_S = 2.0
+"""A contestant whose first call takes longer is left out of a setting: the question is answered."""
+
+TOLERANCE = 1e-4
+"""Of the largest activation: libraries add in orders of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A network and a batch.
+
+    Attributes
+    ----------
+    family : str
+    widths : tuple of int
+    sparsity : float
+        Share of the weights that are zero.
+    batch : int
+    """
+
+    family: str
+    widths: tuple[int, ...]
+    sparsity: float
+    batch: int
+
+
+WIDTHS = {"mlp": (784, 4096, 4096, 1000), "ffn": (768, *(3072, 768) * 12)}
+TOY_WIDTHS = {"mlp": (78, 120, 40), "ffn": (48, *(64, 48) * 2)}
+
+
+def crossover_settings(toy: bool) -> list[Setting]:
+    """Return those of the figure "where does pruning pay": sparsity against batch."""
+    widths = (TOY_WIDTHS if toy else WIDTHS)["mlp"]
+    sparsities, batches = ((0.5, 0.9), (1, 40)) if toy else ((0.5, 0.8, 0.9, 0.95, 0.99), (1, 2, 8, 32, 64, 256, 1024))
+    return [Setting("mlp", widths, sparsity, batch) for sparsity in sparsities for batch in batches]
+
+
+def latency_settings(toy: bool) -> list[Setting]:
+    """Return small batches of both families."""
+    widths, batches = (TOY_WIDTHS, (1, 8)) if toy else (WIDTHS, (1, 8, 32, 64))
+    sparsities = {"mlp": (0.9, 0.99), "ffn": (0.9,)}
+    return [Setting(name, widths[name], s, batch) for name, some in sparsities.items() for s in some for batch in batches]
+
+
+def crossover(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Measure the settings of `crossover_settings`: ``threads``, and ``repeats`` as rounds. See `measure`."""
+    return measure(crossover_settings(toy), config, toy, progress)
+
+
+def latency(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Measure the settings of `latency_settings`. See `measure`."""
+    return measure(latency_settings(toy), config, toy, progress)
+
+
+def require_usable() -> None:
+    """Do nothing: NumPy and scipy are always there to compare with."""
+
+
+def measure(settings: Sequence[Setting], config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Run all contestants on each setting in turn.
+
+    Returns
+    -------
+    dict
+        ``settings``: of each its family, sparsity, batch, connections, and for each contestant the median, 95th and 99th
+        percentile of the seconds of a call, round by round; ``left_out``, ``failed`` in words.
+    """
+    threads = config.threads or default_threads()
+    missing = {name for name, package in PACKAGES.items() if importlib.util.find_spec(package) is None}
+    found: dict[str, Any] = {"rounds": config.repeats, "settings": [], "left_out": [], "failed": []}
+    found["left_out"] += [f"{name} is left out: {PACKAGES[name]} is not installed (extra peers)" for name in sorted(missing)]
+    for number, setting in enumerate(settings):
+        contest = _Contest(setting, threads, [name for name in PEERS if name not in missing])
+        found["left_out"] += contest.left_out
+        found["failed"] += contest.failed
+        times = contest.times(config.repeats, *((TOY_WARM_S, TOY_TIMED_S) if toy else (WARM_S, TIMED_S)))
+        about = {"family": setting.family, "sparsity": setting.sparsity, "batch": setting.batch}
+        found["settings"].append(about | {"connections": contest.network.nnz, "seconds": times})
+        contest.close()
+        progress(number + 1, len(settings))
+    return found
+
+
+class _Contest:
+    """The contestants of a setting, checked against the reference."""
+
+    def __init__(self, setting: Setting, threads: int, peers: Sequence[str]) -> None:
+        self.network = random_network(setting)
+        rng = np.random.default_rng(1)
+        shape = (setting.batch, setting.widths[0])
+        self.x: Float32 = np.where(rng.random(shape) < 0.5, rng.random(shape, np.float32), np.float32(0))
+        self.compiled = sparsednn.compile(self.network, threads=threads)
+        self.calls: dict[str, Call] = {OURS: self.compiled}
+        self.left_out: list[str] = []
+        self.failed: list[str] = []
+        expected = self.compiled(self.x)
+        self._check_bits(expected)
+        for name in peers:
+            self._add(name, PEERS[name](self.network, threads, setting.batch), expected, setting)
+
+    def _check_bits(self, found: Float32) -> None:
+        few = self.x[:8]
+        output = sparsednn.infer(self.network, few, backend="scipy_reference", threads=1, output=True).output
+        assert output is not None
+        if (found[:8] + np.float32(0)).tobytes() != (output.toarray() + np.float32(0)).tobytes():
+            self.failed.append(f"{OURS} has not the reference's bits")
+
+    def _add(self, name: str, call: Call, expected: Float32, setting: Setting) -> None:
+        """Add a contestant, unless it is wrong or takes too long."""
+        began = perf_counter()
+        found = np.asarray(call(self.x))
+        took = perf_counter() - began
+        if np.abs(found - expected).max(initial=0) > TOLERANCE * max(float(np.abs(expected).max(initial=0)), 1.0):
+            self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
+        elif took > LONGEST_S:
+            at = f"{setting.family}, {100 * setting.sparsity:g} %, {setting.batch} instances"
+            self.left_out.append(f"{name} is left out of {at}: a call takes {took:.1f} s")
+        else:
+            self.calls[name] = call
+
+    def times(self, rounds: int, warm_s: float, timed_s: float) -> dict[str, Mapping[str, list[float]]]:
+        """Return the percentiles of the calls of each round, by contestant."""
+        names = list(self.calls)
+        found: dict[str, dict[str, list[float]]] = {name: {"p50": [], "p95": [], "p99": []} for name in names}
+        for number in range(rounds):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                _timed(self.calls[name], self.x, warm_s, 10**9)
+                times = _timed(self.calls[name], self.x, timed_s, MOST_CALLS)
+                for share in (50, 95, 99):
+                    found[name][f"p{share}"].append(float(np.percentile(times, share)))
+        return dict(found)
+
+    def close(self) -> None:
+        """End the threads."""
+        self.compiled.close()
+
+
+def _timed(call: Call, x: Float32, for_s: float, most: int) -> list[float]:
+    """Call again and again for a time; return the seconds of each call."""
+    times: list[float] = []
+    end = perf_counter() + for_s
+    while len(times) < most:
+        began = perf_counter()
+        call(x)
+        now = perf_counter()
+        times.append(now - began)
+        if now >= end:
+            break
+    return times
+
+
+def random_network(setting: Setting) -> sparsednn.Network:
+    """Return a network of random weights with a bias everywhere and relu, whose activations neither die nor grow."""
+    rng = np.random.default_rng(7)
+    density = 1 - setting.sparsity
+    weights = []
+    for n, m in pairwise(setting.widths):
+        matrix = sp.random_array((n, m), density=density, rng=rng, dtype=np.float32)
+        matrix.data = (rng.standard_normal(len(matrix.data)) * np.sqrt(2 / (density * n))).astype(np.float32)
+        weights.append(matrix)
+    biases = [rng.standard_normal(m).astype(np.float32) * np.float32(0.1) for m in setting.widths[1:]]
+    return sparsednn.Network(weights, bias=biases, bias_on="all", activation=sparsednn.relu())

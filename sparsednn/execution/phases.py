@@ -1,0 +1,53 @@
+"""Has what an inference does before its run: instances are given to processes, kernels are compiled, phases are timed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.backend import Backend
+from sparsednn.execution.layer_ranges import LayerRange
+from sparsednn.execution.options import InferOptions
+from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, parts_of, redistribute, row_work
+from sparsednn.rows.partition import largest_group
+
+
+class PhaseTimes:
+    """Seconds of the phases of a run."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        began = perf_counter()
+        yield
+        self.seconds[name] = perf_counter() - began
+
+
+def redistributed(share: Share, options: InferOptions, first: NDArray[np.int64] | None = None) -> Share:
+    """Give each process its instances, in the order in which they are neighbours."""
+    comm = options.communicator
+    parts = initial_rows(
+        share.n_instances, comm.size, hashed=options.hashes_rows, buckets=options.partition.buckets, first=first
+    )
+    if options.partition.split == "work":
+        order = np.concatenate(parts)
+        parts = parts_of(order, bounds_by_work(row_work(comm, share)[order], comm.size))
+    return redistribute(comm, share, parts)
+
+
+def warm_up(backend: Backend, stages: list[LayerRange], n_rows: int, n_groups: int, options: InferOptions) -> None:
+    """Compile; where processes share a node, one first, so that the others find everything in the cache."""
+    comm = options.communicator
+    for turn in (True, False) if comm.size > 1 else (True,):
+        if turn == (comm.node_rank == 0):
+            for stage in stages:
+                backend.warm_up(stage.plan, largest_group(n_rows, n_groups, backend.row_unit(stage.plan)))
+        comm.barrier()

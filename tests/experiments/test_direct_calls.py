@@ -1,0 +1,91 @@
+"""Benchmarks of direct calls: what they check, measure and draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sparsednn
+from experiments.figures.base.direct_calls import Answer
+from experiments.figures.crossover import verdicts
+from experiments.sweeps import direct_calls
+from experiments.sweeps.direct_calls import OURS, Setting, random_network
+from experiments.sweeps.direct_peers import PEERS
+from tests.experiments.toys import COMPILED_ONLY, record
+
+SMALL = Setting("mlp", (30, 50, 20), 0.8, 5)
+
+
+@COMPILED_ONLY
+@pytest.mark.parametrize("name", ["crossover", "latency"])
+def test_a_record_has_the_times_of_all_rounds_and_a_figure(name: str, toys: Callable[[str], Path]) -> None:
+    folder = toys(name)
+    found = record(folder / "0")[name]
+    assert found["failed"] == []
+    assert found["rounds"] == 2
+    for setting in found["settings"]:
+        assert {OURS, "scipy", "numpy dense"} <= set(setting["seconds"])
+        for times in setting["seconds"].values():
+            assert all(len(times[percentile]) == 2 and min(times[percentile]) > 0 for percentile in ("p50", "p95", "p99"))
+    drawn = pd.read_csv(folder / f"{name}.csv")
+    assert len(drawn) == sum(len(setting["seconds"]) for setting in found["settings"])
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "best library / ours" in " ".join((folder / "stdout").read_text().split())
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name not in ("mkl", "torch", "torch dense")])
+def test_what_is_always_there_answers_like_the_reference(name: str) -> None:
+    network = random_network(SMALL)
+    x = np.random.default_rng(3).random((5, 30), np.float32)
+    output = sparsednn.infer(network, x, backend="scipy_reference", output=True).output
+    assert output is not None
+    found = PEERS[name](network, 1, 5)(x)
+    assert found.shape == (5, 20)
+    assert np.allclose(found, output.toarray(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mkl", "torch", "torch dense"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_peers_that_are_installed_answer_like_the_reference(name: str, batch: int) -> None:
+    pytest.importorskip("torch" if "torch" in name else "mkl")
+    network = random_network(SMALL)
+    x = np.random.default_rng(3).random((batch, 30), np.float32)
+    output = sparsednn.infer(network, x, backend="scipy_reference", output=True).output
+    assert output is not None
+    call = PEERS[name](network, 2, batch)
+    for _ in range(2):
+        assert np.allclose(np.asarray(call(x)), output.toarray(), rtol=1e-5, atol=1e-6)
+
+
+def test_wrong_answers_fail_and_long_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "wrong", lambda network, threads, batch: lambda x: np.zeros((5, 20), np.float32))
+    contest = direct_calls._Contest(SMALL, 1, ["wrong"])
+    assert contest.failed == ["wrong differs by more than 0.0001 of the largest value"]
+    assert list(contest.calls) == [OURS]
+    contest.close()
+    monkeypatch.setattr(direct_calls, "LONGEST_S", 0.0)
+    contest = direct_calls._Contest(SMALL, 1, ["scipy"])
+    assert contest.failed == []
+    assert contest.left_out[0].startswith("scipy is left out of mlp, 80 %, 5 instances: a call takes")
+    contest.close()
+
+
+def answer(ours: list[float], peer: list[float]) -> Answer:
+    times: dict[str, Any] = {OURS: {"p50": ours}, "mkl": {"p50": peer}, "numpy dense": {"p50": [9.0] * len(peer)}}
+    return Answer("mlp", 0.9, 8, times)
+
+
+def test_ratios_are_taken_round_by_round_and_slower_is_said() -> None:
+    faster = answer([1.0, 2.0, 1.0], [2.0, 4.0, 3.0])
+    assert faster.best() == faster.best(dense=False) == "mkl"
+    assert faster.best(dense=True) == "numpy dense"
+    assert faster.ratio("mkl")[0] == 2.0
+    assert verdicts([faster]) == ["Nowhere is a library faster than ours."]
+    assert verdicts([answer([2.0] * 5, [1.0] * 5)]) == [
+        "mlp, 90 % zeros, 8 instances: mkl is faster: its time is 0.50 (0.50 to 0.50) of ours"
+    ]
