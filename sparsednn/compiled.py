@@ -97,7 +97,7 @@ def compile(
         As `sparsednn.infer` does.
     """
     asked = Request.checked(network, backend, kernel, scheduler, threads, False, infer_options(flat, options))
-    return CompiledNetwork(network, asked)
+    return CompiledNetwork(network, asked, direct=kernel == "auto" and scheduler == "data")
 
 
 class CompiledNetwork:
@@ -114,10 +114,10 @@ class CompiledNetwork:
             classes = compiled.predict(batch)
     """
 
-    def __init__(self, network: Network, asked: Request) -> None:
+    def __init__(self, network: Network, asked: Request, *, direct: bool) -> None:
         self.network, self._asked = network, asked
         self._session: Session | None = Session(network, asked)
-        self._direct = _direct_network(network, asked)
+        self._direct = _direct_network(network, asked) if direct else None
         self._dies = bool(network.zero_rows_stay_zero().any())
         self._most_directly = DIRECT_MULTIPLY_ADDS // max(network.nnz, 1) if self._dies else None
         self._lock = threading.Lock()
@@ -256,12 +256,9 @@ class CompiledNetwork:
 def _direct_network(network: Network, asked: Request) -> DirectNetwork | None:
     """Return the network for direct calls, if nothing was asked for that they cannot do."""
     backend, options = asked.backend, asked.options
-    ordinary = (
-        asked.kernel.kernel != backend.kernels["auto"]
-        or asked.scheduler != "data"
-        or asked.options != InferOptions(optimize=options.optimize, backend=options.backend, communicator=options.communicator)
-        or not isinstance(options.communicator, LocalCommunicator)
-    )
+    ordinary = asked.options != InferOptions(
+        optimize=options.optimize, backend=options.backend, communicator=options.communicator
+    ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend):
         return None
     return backend.direct(network, asked.kernel, asked.n_threads)
