@@ -42,11 +42,12 @@ from backends.numba_cpu.dense.kernels.lanes import (
     Packed,
     Rows,
     all_finite,
-    block_alone,
+    instances_alone,
     lanes_for,
     layer_part,
     load_block,
     store_block,
+    taken_together,
 )
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.slices import N_INPUTS
@@ -104,13 +105,13 @@ def blocks_alone(shared, member, net):
         block = atomic_add(shared, REMAINING, np.int64(-1)) - 1
         if block >= 0:
             first = block * MOST_LANES
-            if not block_alone(rows_of(shared), first, min(shared[N] - first, MOST_LANES), member, net):
+            if not instances_alone(rows_of(shared), first, min(shared[N], first + MOST_LANES), member, net):
                 atomic_store(shared, OVERFLOWN, np.int64(1))
             atomic_add(shared, BLOCKS_DONE, np.int64(1))
 
 
 @inline
-def with_helpers(shared, latest, rows, n, n_blocks, net):
+def with_helpers(shared, latest, rows, n, net):
     """Take a batch through all layers: as many blocks as the members have equally many of alone, the others together.
 
     shared, latest : int64 (lines * 8,), int64 (8,)
@@ -118,16 +119,19 @@ def with_helpers(shared, latest, rows, n, n_blocks, net):
     net : Packed
     """
     n_members = net.memory.shape[0]
+    n_blocks = (n + MOST_LANES - 1) // MOST_LANES
     alone = n_blocks - n_blocks % n_members
     atomic_store(latest, 0, shared[ID])
     number = announce(shared, n_members, alone)
     blocks_alone(shared, 0, net)
     while atomic_load(shared, BLOCKS_DONE) < alone:
         pause()
-    for block in range(alone, n_blocks):
-        first = block * MOST_LANES
-        if not block_together(shared, rows, number, n_members, first, min(n - first, MOST_LANES), net):
+    first = min(alone * MOST_LANES, n)
+    while first < n:
+        together = taken_together(n - first)
+        if not block_together(shared, rows, number, n_members, first, together, net):
             atomic_store(shared, OVERFLOWN, np.int64(1))
+        first += together
     atomic_store(shared, ENDED, number)
 
 
@@ -146,14 +150,10 @@ def compute(rows, n, n_helped, shared, latest, net):
     if not all_finite(rows, n, net.table[0, N_INPUTS]):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
-    n_blocks = (n + MOST_LANES - 1) // MOST_LANES
     if net.memory.shape[0] > 1 and n >= n_helped:
-        with_helpers(shared, latest, rows, n, n_blocks, net)
-    else:
-        for block in range(n_blocks):
-            first = block * MOST_LANES
-            if not block_alone(rows, first, min(n - first, MOST_LANES), 0, net):
-                shared[OVERFLOWN] = 1
+        with_helpers(shared, latest, rows, n, net)
+    elif not instances_alone(rows, 0, n, 0, net):
+        shared[OVERFLOWN] = 1
     return OVERFLOW if atomic_load(shared, OVERFLOWN) != 0 else RIGHT
 
 
