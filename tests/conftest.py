@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, settings
 
 import sparsednn
-from tests.distribution import turn_of
+from tests.distribution import is_quick, turn_of
 
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
@@ -29,8 +29,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Begin with what takes longest; mark what is for every save."""
     items.sort(key=lambda item: turn_of(item.nodeid))
+    for item in items:
+        if is_quick(item.nodeid) and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(scope="session")

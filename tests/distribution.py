@@ -31,6 +31,29 @@ FIRST = (
 """What takes longest, so that no process is left alone with it at the end."""
 
 
+QUICK = (
+    "tests/unit/",
+    "tests/config/",
+    "tests/docs/",
+    "tests/conformance/test_dying_instances.py",
+    "tests/gpu/test_packing.py",
+)
+"""What ``pytest -m quick`` runs, in a minute, for every save: most of what is not about programs, processes or every kernel."""
+
+NOT_QUICK = (
+    "tests/config/test_resolve.py",
+    "tests/docs/test_commands.py",
+    "tests/docs/test_tutorial.py",
+    "tests/unit/test_every_order.py",
+    "tests/unit/test_kernel_cache.py",
+    "tests/unit/test_packing_at_once.py",
+    "tests/unit/test_shared_memory.py",
+    "tests/unit/test_streaming.py",
+    "tests/unit/test_thread_delays.py",
+)
+"""Files of these folders that take some seconds or more: they start programs, or try many orders of events."""
+
+
 class FilesInTurn(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a process whole files, whose tests share fixtures."""
 
@@ -48,3 +71,8 @@ def turn_of(nodeid: str) -> int:
     """Return when a test's group is to begin: those of `FIRST` in their order, then all others."""
     group = group_of(nodeid)
     return FIRST.index(group) if group in FIRST else len(FIRST)
+
+
+def is_quick(nodeid: str) -> bool:
+    """Return whether a test is among those for every save."""
+    return nodeid.startswith(QUICK) and not nodeid.startswith(NOT_QUICK)

@@ -7,6 +7,7 @@ import functools
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 
 from sparsednn.errors import MemoryShortageError
@@ -17,6 +18,7 @@ KEEP_FREE_BYTES = 256 * 2**20
 UNASKED_BYTES = 2**20
 """What is smaller is left to the reserve: asking the system takes a millisecond or two, as long as a small inference."""
 
+PROPORTIONAL_AGE_S = 0.5
 MACHINE, PROCESS = Path("/proc/meminfo"), Path("/proc/self/statm")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USUAL_CACHE_BYTES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
@@ -137,7 +139,15 @@ def peak_rss_bytes() -> int:
 
 
 def proportional_bytes() -> int | None:
-    """Return the proportional set size of this process: memory that n processes share counts as one n-th (Linux; else None)."""
+    """Return the proportional set size of this process: memory that n processes share counts as one n-th (Linux; else None).
+
+    At most `PROPORTIONAL_AGE_S` old: the system adds up all pages, which takes longer than a small inference.
+    """
+    return _proportional_bytes(os.getpid(), int(time.monotonic() / PROPORTIONAL_AGE_S))
+
+
+@functools.lru_cache(maxsize=1)
+def _proportional_bytes(process: int, moment: int) -> int | None:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

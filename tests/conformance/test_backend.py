@@ -183,7 +183,7 @@ def test_activations_that_overflow_are_refused(backend: str, kernel: str) -> Non
 
 @pytest.mark.skipif(JIT_DISABLED, reason="the whole challenge takes minutes without the JIT")
 @pytest.mark.parametrize(("backend", "kernel"), [k for k in KERNELS if k.values[0] != REFERENCE])
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_challenge_rows_agree_with_the_reference(
     backend: str, kernel: str, threads: int, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
 ) -> None:
@@ -192,14 +192,17 @@ def test_challenge_rows_agree_with_the_reference(
     assert agree(backend, kernel, result.output, challenge_reference(challenge_network, rows))
 
 
-_memo: list[sp.csr_array] = []
+_memo: dict[int, sp.csr_array] = {}
 
 
 def challenge_reference(network: sparsednn.Network, rows: sp.csr_array) -> sp.csr_array:
-    """The reference's output, computed once."""
-    if not _memo:
-        _memo.append(sparsednn.infer(network, rows, backend=REFERENCE, threads=1, output=True).output)
-    return _memo[0]
+    """The reference's output after so many layers, computed once."""
+    n_layers = len(network.layers)
+    if n_layers not in _memo:
+        output = sparsednn.infer(network, rows, backend=REFERENCE, threads=1, output=True).output
+        assert output is not None
+        _memo[n_layers] = output
+    return _memo[n_layers]
 
 
 @pytest.mark.parametrize("name", NAMES)

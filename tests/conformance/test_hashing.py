@@ -56,16 +56,22 @@ def test_every_kernel_gives_the_same_with_every_hashing(
     assert result.record["input_nnz"] == case.inputs.nnz
 
 
+@pytest.fixture(scope="module")
+def challenge(
+    challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+) -> tuple[sparsednn.Network, sp.csr_array, sparsednn.Result]:
+    """Return the layers in which instances die and become saturated, some instances, and the reference's result."""
+    rows, network = challenge_rows[:300], sparsednn.Network.from_layers(challenge_network.layers[:48])
+    return network, rows, sparsednn.infer(network, rows, backend=REFERENCE, threads=1, output=True)
+
+
 @pytest.mark.parametrize(("backend", "kernel"), KERNELS)
 @pytest.mark.parametrize("hashing", ["layer", "both"])
 def test_the_challenge_with_hashed_neurons(
-    backend: str, kernel: str, hashing: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
+    backend: str, kernel: str, hashing: str, challenge: tuple[sparsednn.Network, sp.csr_array, sparsednn.Result]
 ) -> None:
-    rows = challenge_rows[:300]
-    expected = sparsednn.infer(challenge_network, rows, backend=REFERENCE, threads=1, output=True)
-    result = sparsednn.infer(
-        challenge_network, rows, backend=USABLE[backend], kernel=kernel, hashing=hashing, threads=2, output=True
-    )
+    network, rows, expected = challenge
+    result = sparsednn.infer(network, rows, backend=USABLE[backend], kernel=kernel, hashing=hashing, threads=2, output=True)
     check(result, expected, backend, kernel, hashing)
     assert 0 < len(result.categories) < 300
     assert result.record["performed_edges"] == expected.record["performed_edges"] or kernel.startswith(

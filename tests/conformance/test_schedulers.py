@@ -39,7 +39,7 @@ def eager(name: str, **options: object) -> Scheduler:
 
 @pytest.mark.parametrize(("backend", "kernel", "scheduler"), PAIRS)
 @pytest.mark.parametrize("hashing", ["none", "input"])
-@pytest.mark.parametrize("threads", [1, 2, 3, 8, 16])
+@pytest.mark.parametrize("threads", [3] if JIT_DISABLED else [1, 3, 16])
 def test_schedulers_and_hashing_change_no_bit(
     backend: str, kernel: str, scheduler: str, hashing: str, threads: int, small_network: sparsednn.Network,
     rng: np.random.Generator,
@@ -105,11 +105,12 @@ def test_challenge_rows_have_the_same_bits(
     backend: str, kernel: str, scheduler: str, hashing: str, challenge_network: sparsednn.Network,
     challenge_rows: sp.csr_array,
 ) -> None:  # fmt: skip
-    rows = challenge_rows[:700]
-    expected = challenge_reference(challenge_network, rows)
-    for threads in (3,) if backend == ON_HOST else (2, 3, 16):
+    """In the layers in which instances die and become saturated; later ones change nothing that is left."""
+    rows, network = challenge_rows[:700], sparsednn.Network.from_layers(challenge_network.layers[:36])
+    expected = challenge_reference(network, rows)
+    for threads in (3,) if backend == ON_HOST else (2, 16):
         result = sparsednn.infer(
-            challenge_network, rows, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler), hashing=hashing,
+            network, rows, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler), hashing=hashing,
             threads=threads, output=True,
         )  # fmt: skip
         assert agree(backend, kernel, result.output, expected), f"{threads} threads"

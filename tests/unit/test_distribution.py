@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.distribution import FIRST, OF_SMOKE, SMOKE, group_of
+from tests.distribution import FIRST, NOT_QUICK, OF_SMOKE, QUICK, SMOKE, group_of, is_quick
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "tests" / "experiments"
@@ -25,4 +25,11 @@ def test_files_that_use_the_shared_run_are_in_its_group() -> None:
 
 def test_all_other_files_are_groups_of_their_own_and_those_that_come_first_exist() -> None:
     assert group_of("tests/unit/test_house.py::test_files_are_short") == "tests/unit/test_house.py"
-    assert [name for name in FIRST if name != SMOKE and not (ROOT / name).is_file()] == []
+    named = {*FIRST, *QUICK, *NOT_QUICK} - {SMOKE}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_what_is_quick() -> None:
+    assert is_quick("tests/unit/test_house.py::test_files_are_short")
+    assert not is_quick("tests/unit/test_every_order.py::test_every_order_ends_with_every_row_group_through[a]")
+    assert not is_quick("tests/mpi/test_processes.py::test_a")

@@ -7,8 +7,8 @@ each layer boundary, after its first step, and a call may come, or be taken back
 
 from __future__ import annotations
 
-import copy
 import itertools
+import pickle
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,8 +162,9 @@ def _explore(scheduler: Scheduler, n_workers: int, n_layers: int) -> tuple[int, 
             assert world.layers == [n_layers] * n_groups, "nobody can take a step, but row groups are not through"
             assert world.stopped == set(range(n_workers)), "nobody can take a step, but workers have not been stopped"
             n_ends += 1
+        packed = pickle.dumps(world)  # a copy of all that there is, several times as fast as copy.deepcopy
         for worker in movers:
-            following = copy.deepcopy(world)
+            following = pickle.loads(packed)
             following.step(worker)
             key = _key(following)
             if key not in seen:

@@ -106,12 +106,12 @@ def _stress_kernels(name: str, n_runs: int) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_random_delays_lose_no_row_group(name: str) -> None:
-    _stress(name, 100)
+    _stress(name, 60)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_random_delays_change_no_bit(name: str) -> None:
-    _stress_kernels(name, 150)
+    _stress_kernels(name, 80)
 
 
 @pytest.mark.slow
