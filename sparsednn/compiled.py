@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
 from sparsednn.comm import LocalCommunicator
-from sparsednn.engine import Request, Session
+from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import ActivationOverflowError, DataError, OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options
 from sparsednn.network import Network
@@ -27,7 +27,7 @@ SUMMED_AT_ONCE = 2**22
 """Activations that are added up at a time, in double precision."""
 
 
-class Layout(NamedTuple):
+class NetworkLayout(NamedTuple):
     """A layout of the network that calls use.
 
     Attributes
@@ -58,12 +58,12 @@ class Description(NamedTuple):
     ----------
     backend : str
     threads : int
-    layouts : tuple of Layout
+    layouts : tuple of NetworkLayout
     """
 
     backend: str
     threads: int
-    layouts: tuple[Layout, ...]
+    layouts: tuple[NetworkLayout, ...]
 
     def __str__(self) -> str:
         """Say it in a line for each layout."""
@@ -116,7 +116,7 @@ class CompiledNetwork:
 
     def __init__(self, network: Network, asked: Request, *, direct: bool) -> None:
         self.network, self._asked = network, asked
-        self._session: Session | None = Session(network, asked)
+        self._prepared: PreparedNetwork | None = PreparedNetwork(network, asked)
         self._direct = _direct_network(network, asked) if direct else None
         self._dies = bool(network.zero_rows_stay_zero().any())
         self._most_directly = DIRECT_MULTIPLY_ADDS // max(network.nnz, 1) if self._dies else None
@@ -183,21 +183,21 @@ class CompiledNetwork:
     def infer(self, x: Any, *, output: bool = False) -> Result:
         """Run `sparsednn.infer` with the network as it is prepared: categories, and the full record."""
         with self._lock:
-            return self._open_session().infer(x, output=output)
+            return self._opened().infer(x, output=output)
 
     def describe(self) -> Description:
         """Return the layouts with their bytes, which batches each serves, and why."""
-        self._open_session()
+        self._opened()
         layouts = []
         if self._direct is not None:
             most = self._most_directly
             reason = "one compiled call: threads cut the columns of a small batch and share the rows of a large one"
             served = "every batch" if most is None else f"batches of up to {most:,} instances"
-            layouts.append(Layout(self._direct.kernel, self._direct.n_bytes, served, reason))
+            layouts.append(NetworkLayout(self._direct.kernel, self._direct.n_bytes, served, reason))
         if self._direct is None or self._most_directly is not None:
             served = "every batch" if self._direct is None else "larger batches"
             reason = "instances that are zero or saturated are dropped on the way" if self._direct else "as asked for"
-            layouts.append(Layout(self._asked.kernel.kernel, None, f"{served}, and infer()", reason))
+            layouts.append(NetworkLayout(self._asked.kernel.kernel, None, f"{served}, and infer()", reason))
         return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class CompiledNetwork:
         with self._lock:
             if self._direct is not None and self._process == os.getpid():
                 self._direct.close()
-            self._direct, self._session = None, None
+            self._direct, self._prepared = None, None
 
     def __enter__(self) -> Self:
         """Return this."""
@@ -222,12 +222,12 @@ class CompiledNetwork:
     def _takes_directly(self, n: int) -> bool:
         return self._direct is not None and (self._most_directly is None or n <= self._most_directly)
 
-    def _open_session(self) -> Session:
-        if self._session is None:
+    def _opened(self) -> PreparedNetwork:
+        if self._prepared is None:
             raise OptionError("this CompiledNetwork is closed; compile the network again")
         if self._process != os.getpid():
             raise OptionError("this CompiledNetwork was made before the process was forked; compile the network in the child")
-        return self._session
+        return self._prepared
 
     def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         if not self._takes_directly(batch.shape[0]):
@@ -235,7 +235,7 @@ class CompiledNetwork:
             out[:] = 0 if result is None else result.toarray()
             return
         with self._lock:
-            self._open_session()
+            self._opened()
             outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
         if outcome is DirectOutcome.NOT_FINITE:
             instance, feature = np.argwhere(~np.isfinite(batch))[0]
@@ -250,7 +250,7 @@ class CompiledNetwork:
 
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:
-            return self._open_session().infer(batch, output=output)
+            return self._opened().infer(batch, output=output)
 
 
 def _direct_network(network: Network, asked: Request) -> DirectNetwork | None:

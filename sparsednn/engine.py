@@ -103,10 +103,10 @@ def infer(
         If a device fails.
     """
     asked = Request.checked(network, backend, kernel, scheduler, threads, output, infer_options(flat, options))
-    return Session(network, asked).infer(inputs)
+    return PreparedNetwork(network, asked).infer(inputs)
 
 
-class Session:
+class PreparedNetwork:
     """A network that is prepared for a request, and keeps what does not depend on the inputs for the next call.
 
     Parameters

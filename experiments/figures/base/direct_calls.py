@@ -73,7 +73,8 @@ def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]
             name: {percentile: [time for one in settings for time in one["seconds"][name][percentile]] for percentile in times}
             for name, times in settings[0]["seconds"].items()
         }
-        joined.append(Answer(*keys[0][:3], seconds))
+        first = settings[0]
+        joined.append(Answer(first["family"], first["sparsity"], first["batch"], seconds))
     return joined, sorted({line for figures in found for line in figures["left_out"]})
 
 

@@ -39,8 +39,8 @@ from backends.numba_cpu.dense.kernels.helpers import (
     wait_for_call,
 )
 from backends.numba_cpu.dense.kernels.lanes import (
-    Packed,
     Rows,
+    SlicedNet,
     all_finite,
     instances_alone,
     lanes_for,
@@ -70,7 +70,7 @@ def member_of_layer(shared, layer, lanes, position, size, net):
     """Compute one member's slices of a layer, and wait for the others.
 
     shared : int64 (lines * 8,)
-    net : Packed
+    net : SlicedNet
     """
     floats = net.memory.shape[2]
     x_at, y_at = (0, floats) if layer % 2 == 0 else (floats, 0)
@@ -84,7 +84,7 @@ def block_together(shared, rows, number, n_members, first, n, net):
 
     shared : int64 (lines * 8,)
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     lanes, floats, n_layers = lanes_for(n), net.memory.shape[2], net.table.shape[0]
     load_block(rows, first, n, lanes, net, 0)
@@ -99,7 +99,7 @@ def blocks_alone(shared, member, net):
     """Take block after block through all layers, until none is left.
 
     shared : int64 (lines * 8,)
-    net : Packed
+    net : SlicedNet
     """
     while atomic_load(shared, REMAINING) > 0:
         block = atomic_add(shared, REMAINING, np.int64(-1)) - 1
@@ -116,7 +116,7 @@ def with_helpers(shared, latest, rows, n, net):
 
     shared, latest : int64 (lines * 8,), int64 (8,)
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     n_members = net.memory.shape[0]
     n_blocks = (n + MOST_LANES - 1) // MOST_LANES
@@ -143,7 +143,7 @@ def compute(rows, n, n_helped, shared, latest, net):
     n_helped : int              instances from which on helpers are called
     shared : int64 (lines * 8,)
     latest : int64 (8,)         entry 0: the number of the network that was called last in this process
-    net : Packed
+    net : SlicedNet
     """
     shared[X], shared[X_ROW], shared[X_COLUMN], shared[N] = rows.x, rows.x_row, rows.x_column, n
     shared[OUT], shared[OUT_ROW], shared[OUT_COLUMN] = rows.out, rows.out_row, rows.out_column
@@ -167,7 +167,7 @@ def call(
     out : float32 (instances, n_outputs)       result
     shared : int64 (lines * 8,)
     latest : int64 (8,)
-    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.Packed`
+    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.SlicedNet`
     weights : float32 (entries,)
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
@@ -178,7 +178,7 @@ def call(
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = Packed(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
     rows = Rows(x.ctypes.data, x.strides[0], x.strides[1], out.ctypes.data, out.strides[0], out.strides[1])
     return compute(rows, x.shape[0], n_helped, shared, latest, net)
 
@@ -192,7 +192,7 @@ def call_at(
 
     shared : int64 (lines * 8,)
     latest : int64 (8,)
-    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.Packed`
+    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.SlicedNet`
     weights : float32 (entries,)
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
@@ -203,7 +203,7 @@ def call_at(
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = Packed(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
     return compute(Rows(x, x_row, x_column, out, out_row, out_column), n, n_helped, shared, latest, net)
 
 
@@ -224,7 +224,7 @@ def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = Packed(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
     mine, seen, turn = FIRST_MEMBER + member * LINE, np.int64(0), np.int64(0)
     while True:
         seen = wait_for_call(shared, latest, seen)

@@ -15,7 +15,7 @@ from backends.numba_cpu.layout.slices import COLUMNS, N_INPUTS, N_OUTPUTS
 _slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
 
 
-class Packed(NamedTuple):
+class SlicedNet(NamedTuple):
     """A network in slices, and the memory of the threads that compute it.
 
     ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
@@ -61,7 +61,7 @@ def _slices_with(slice_of_columns):
         """Compute the slices first .. last of a layer.
 
         flat : float32 (floats,)
-        net : Packed
+        net : SlicedNet
         """
         low, high = net.clamps[layer, 0], net.clamps[layer, 1]
         ids, weights, ends, order, bias, always = net.ids, net.weights, net.ends, net.order, net.bias, net.always
@@ -98,7 +98,7 @@ def taken_together(n):
 def layer_part(x_at, y_at, lanes, net, layer, first, last):
     """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros for the next layer's padding.
 
-    net : Packed      its memory has the activations before the layer from `x_at` on, and gets those after it from `y_at` on
+    net : SlicedNet      its memory has the activations before the layer from `x_at` on, and gets those after it from `y_at` on
     """
     flat = net.memory.reshape(-1)
     if first == net.table[layer, 2]:
@@ -147,7 +147,7 @@ def load_block(rows, first, n, lanes, net, at):
     """Bring instances first .. first + n of the caller's array into lanes; lanes without one, and the row after, are zero.
 
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     flat, n_inputs = net.memory.reshape(-1), net.table[0, N_INPUTS]
     for lane in range(n):
@@ -165,7 +165,7 @@ def store_block(rows, first, n, lanes, net, at):
     """Bring the outputs of instances from their lanes into the caller's array; False if one is not finite.
 
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     flat, last, total = net.memory.reshape(-1), net.last, np.float32(0)
     for lane in range(n):
@@ -182,7 +182,7 @@ def instances_alone(rows, first, end, member, net):
     """Take instances first .. end through all layers, some at a time; False if an output is not finite.
 
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     right = True
     while first < end:
@@ -197,7 +197,7 @@ def block_alone(rows, first, n, member, net):
     """Take instances first .. first + n through all layers, in the memory of a member; False if an output is not finite.
 
     rows : Rows
-    net : Packed
+    net : SlicedNet
     """
     lanes, floats = lanes_for(n), net.memory.shape[2]
     x_at = member * 2 * floats

@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from backends.common.jit import CPU_FEATURES, JIT_DISABLED, inline
+from backends.common.vectors import finish, splat, zeros
 
 LANES = 8
 """Blocks are padded to a multiple of so many floats: a vector of 256 bits."""
@@ -49,19 +50,6 @@ def tile_width(stride: Any, widest: Any) -> Any:
     return (stride // LANES + n_tiles - 1) // n_tiles * LANES
 
 
-def _zero(lanes: int) -> Any:
-    return ir.Constant(ir.VectorType(_FLOAT, lanes), [0.0] * lanes)
-
-
-def splat(builder: Any, value: Any, lanes: int) -> Any:
-    """A vector with `value` in every lane."""
-    vector = ir.VectorType(_FLOAT, lanes)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_INT32, 0))
-    return builder.shuffle_vector(
-        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
-    )
-
-
 def _vectors(width: int) -> list[tuple[int, int]]:
     """First lane and number of lanes of each vector of a tile: of the widest, and of half of one at the end if need be."""
     whole = [(first, WIDE) for first in range(0, width - WIDE + 1, WIDE)]
@@ -86,7 +74,7 @@ def _accumulate(builder: Any, width: int, x: Any, stride: Any, inputs: Any, weig
             added.append(builder.fadd(total, builder.fmul(found, splat(builder, weight, lanes))))
         return added
 
-    k, sums = ir.Constant(_INT64, 0), [_zero(lanes) for _, lanes in _vectors(width)]
+    k, sums = ir.Constant(_INT64, 0), [zeros(lanes) for _, lanes in _vectors(width)]
     for at_once in (UNROLLED, 1) if len(sums) <= UNROLLED_VECTORS else (1,):
         k, sums = _loop(builder, k, count, at_once, sums, term)
     return sums
@@ -113,13 +101,6 @@ def _loop(
     builder.branch(head)
     builder.position_at_end(after)
     return k, totals
-
-
-def finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:
-    """Add the bias and clamp: `backends.common.kernels.activation.activate`, for a vector of sums."""
-    z = builder.select(builder.fcmp_unordered("!=", z, _zero(z.type.count)), builder.fadd(z, bias), bias_at_zero)
-    z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
-    return builder.select(builder.fcmp_ordered(">", z, high), high, z)
 
 
 def _tile(

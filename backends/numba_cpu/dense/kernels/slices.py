@@ -15,7 +15,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
-from backends.numba_cpu.dense.kernels.simd import WIDE, finish, splat
+from backends.common.vectors import finish, splat
+from backends.numba_cpu.dense.kernels.simd import WIDE
 from backends.numba_cpu.layout.slices import COLUMNS
 
 MOST_LANES = 32
