@@ -59,7 +59,7 @@ def marked(text: str, simulated: bool) -> str:
 
 
 def source(*kept: Kept, briefly: bool = False) -> str:
-    """Say where a table is from: machine, revision, day, rounds and command of each record; a program's flags unless `briefly`."""
+    """Say where a table is from: machine, revision, day, rounds and command; briefly, without a program's flags."""
     by_place: dict[str, list[str]] = {}
     for one in kept:
         how = one.compiler if briefly and isinstance(one, ProgramRecord) else _how(one)
