@@ -58,11 +58,12 @@ def marked(text: str, simulated: bool) -> str:
     return f"{SIMULATED} {text}" if simulated else text
 
 
-def source(*kept: Kept) -> str:
-    """Say where a table is from: machine, revision, day, rounds and command of each record."""
+def source(*kept: Kept, briefly: bool = False) -> str:
+    """Say where a table is from: machine, revision, day, rounds and command; briefly, without a program's flags."""
     by_place: dict[str, list[str]] = {}
     for one in kept:
-        by_place.setdefault(_place(one), []).append(_how(one))
+        how = one.compiler if briefly and isinstance(one, ProgramRecord) else _how(one)
+        by_place.setdefault(_place(one), []).append(how)
     return "\n\n".join(paragraph(f"{place}: {'; '.join(found)}") for place, found in by_place.items())
 
 

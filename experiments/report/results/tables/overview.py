@@ -42,7 +42,7 @@ def overview(records: CommittedRecords) -> str:
         f"{network(first)}, {first.run.instances:,} instances, {first.run.threads} threads, medians (smallest to largest); "
         f"every program finds the same {first.run.categories_count:,} categories."
     )
-    return "\n\n".join([job, table(("program", "seconds"), rows), source(*sources)])
+    return "\n\n".join([job, table(("program", "seconds"), rows), source(*sources, briefly=True)])
 
 
 def _name(point: Point) -> str:
