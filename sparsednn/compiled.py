@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from types import TracebackType
@@ -19,6 +20,7 @@ from sparsednn.errors import ActivationOverflowError, DataError, OptionError, Op
 from sparsednn.execution.options import InferOptions, infer_options
 from sparsednn.network import Network
 from sparsednn.results.result import Result
+from sparsednn.system.memory import require
 
 DIRECT_MULTIPLY_ADDS = 1_000_000_000
 """Where instances may die or be saturated on their way, calls of more multiply-adds take the kernels that drop them."""
@@ -156,6 +158,8 @@ class CompiledNetwork:
         """
         if sparse and out is not None:
             raise OptionError("run: out is dense; give out or sparse=True, not both")
+        if sp.issparse(x):
+            require(4 * math.prod(x.shape), "the batch as a dense array", "give fewer instances at a time, or use infer()")
         batch, single = dense_batch(x, self.network.n_inputs)
         if sparse and not self._takes_directly(batch.shape[0]):
             return self._ordinary(batch, output=True).output

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.errors import DataError, OptionTypeError
-from sparsednn.system.memory import require
 
 
 def dense_batch(x: Any, n_inputs: int) -> tuple[NDArray[np.float32], bool]:
@@ -40,7 +39,6 @@ def _array_of(x: Any, n_inputs: int) -> NDArray[Any]:
     if sp.issparse(x):
         if x.ndim != 2 or x.shape[1] != n_inputs:
             raise DataError(f"x has shape {x.shape}; the network takes (instances, {n_inputs})")
-        require(4 * x.shape[0] * n_inputs, "the batch as a dense array", "give fewer instances at a time, or use infer()")
         dense: NDArray[np.float32] = x.astype(_float32_for(x.dtype, x.data)).toarray()
         return dense
     if isinstance(x, np.ma.MaskedArray):

@@ -14,17 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_ordering import first_inputs
+from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES, TABLE_WIDTH
 from sparsednn.network import AnyLayer, Layer
 from sparsednn.system.memory import require
 
-COLUMNS = 16
-"""Columns of a slice."""
-
 READ_BEYOND = 64
 """Entries after the last one: kernels load a few at a time."""
-
-N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES, TABLE_WIDTH = range(5)
-"""Entries of a row of `Slices.table`."""
 
 
 class Slices(NamedTuple):

@@ -50,7 +50,7 @@ from backends.numba_cpu.dense.kernels.lanes import (
     taken_together,
 )
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
-from backends.numba_cpu.layout.slices import N_INPUTS
+from backends.numba_cpu.layout.kernels.slices import N_INPUTS
 
 RIGHT, NOT_FINITE, OVERFLOW = range(3)
 """What `call` returns."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from backends.common.jit import inline, kernel
 from backends.common.raw_memory import read_float, write_float
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
-from backends.numba_cpu.layout.slices import COLUMNS, N_INPUTS, N_OUTPUTS
+from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
 
 _slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
 
@@ -101,7 +101,7 @@ def layer_part(x_at, y_at, lanes, net, layer, first, last):
     net : SlicedNet      its memory has the activations before the layer from `x_at` on, and gets those after it from `y_at` on
     """
     flat = net.memory.reshape(-1)
-    if first == net.table[layer, 2]:
+    if first == net.table[layer, FIRST_SLICE]:
         zero_row(flat, y_at + net.table[layer, N_OUTPUTS] * lanes, lanes)
     if lanes == 1:
         _layer1(flat, x_at, y_at, net, layer, first, last)

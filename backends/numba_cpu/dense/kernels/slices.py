@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from backends.common.jit import JIT_DISABLED
 from backends.common.vectors import finish, splat
 from backends.numba_cpu.dense.kernels.simd import WIDE
-from backends.numba_cpu.layout.slices import COLUMNS
+from backends.numba_cpu.layout.kernels.slices import COLUMNS
 
 MOST_LANES = 32
 LANES = (1, 2, 4, 8, 16, 32)
