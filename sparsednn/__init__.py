@@ -12,10 +12,9 @@ The public API::
 
 from __future__ import annotations
 
-from sparsednn.compiled import CompiledNetwork, compile
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
-from sparsednn.engine import infer
+from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.results.result import Result

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
 from sparsednn.comm import LocalCommunicator
-from sparsednn.engine import PreparedNetwork, Request
+from sparsednn.engine.inference import PreparedNetwork, Request
 from sparsednn.errors import ActivationOverflowError, DataError, OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options
 from sparsednn.network import Network
