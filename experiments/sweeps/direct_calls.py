@@ -7,7 +7,6 @@ A time is that of a whole call: NumPy array in, array out.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +18,7 @@ import scipy.sparse as sp
 
 import sparsednn
 from experiments.config.resolve import Config
-from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32
+from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32, is_installed
 from sparsednn.engine import default_threads
 
 OURS = "sparsednn"
@@ -96,7 +95,7 @@ def measure(settings: Sequence[Setting], config: Config, toy: bool, progress: Ca
         percentile of the seconds of a call, round by round; ``left_out``, ``failed`` in words.
     """
     threads = config.threads or default_threads()
-    missing = {name for name, package in PACKAGES.items() if importlib.util.find_spec(package) is None}
+    missing = {name for name, package in PACKAGES.items() if not is_installed(package)}
     found: dict[str, Any] = {"rounds": config.repeats, "settings": [], "left_out": [], "failed": []}
     found["left_out"] += [f"{name} is left out: {PACKAGES[name]} is not installed (extra peers)" for name in sorted(missing)]
     for number, setting in enumerate(settings):

@@ -7,7 +7,9 @@ are made. Each contestant returns what it has, transposed as it lies.
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -65,7 +67,10 @@ def torch_csr(network: sparsednn.Network, threads: int, batch: int) -> Call:
     for layer in network.layers:
         transposed = layer.to_scipy().T.tocsr()
         arrays = (transposed.indptr.astype(np.int32), transposed.indices.astype(np.int32), transposed.data)
-        weights = torch.sparse_csr_tensor(*map(torch.from_numpy, arrays), size=transposed.shape, check_invariants=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+            tensors = map(torch.from_numpy, arrays)
+            weights = torch.sparse_csr_tensor(*tensors, size=transposed.shape, check_invariants=False)
         bias = torch.from_numpy(np.array(layer.bias))[:, None].expand(-1, batch).contiguous()
         layers.append((weights, bias, layer.activation.low, layer.activation.high))
 
@@ -139,3 +144,12 @@ PEERS: dict[str, Callable[[sparsednn.Network, int, int], Call]] = {
 
 PACKAGES = {"mkl": "mkl", "torch": "torch", "torch dense": "torch"}
 """Packages of the extra ``peers`` that they need."""
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed; MKL's brings no module that could be looked for."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

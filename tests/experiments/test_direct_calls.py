@@ -15,7 +15,7 @@ from experiments.figures.base.direct_calls import Answer
 from experiments.figures.crossover import verdicts
 from experiments.sweeps import direct_calls
 from experiments.sweeps.direct_calls import OURS, Setting, random_network
-from experiments.sweeps.direct_peers import PEERS
+from experiments.sweeps.direct_peers import PACKAGES, PEERS, is_installed
 from tests.experiments.toys import COMPILED_ONLY, record
 
 SMALL = Setting("mlp", (30, 50, 20), 0.8, 5)
@@ -52,7 +52,8 @@ def test_what_is_always_there_answers_like_the_reference(name: str) -> None:
 @pytest.mark.parametrize("name", ["mkl", "torch", "torch dense"])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_peers_that_are_installed_answer_like_the_reference(name: str, batch: int) -> None:
-    pytest.importorskip("torch" if "torch" in name else "mkl")
+    if not is_installed(PACKAGES[name]):
+        pytest.skip(f"{PACKAGES[name]} is not installed (extra peers)")
     network = random_network(SMALL)
     x = np.random.default_rng(3).random((batch, 30), np.float32)
     output = sparsednn.infer(network, x, backend="scipy_reference", output=True).output
