@@ -44,6 +44,7 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "machines": overview.machines,
     "peers": peers.challenge_network,
     "random_networks": peers.random_networks,
+    "latency": peers.latency,
     "few_instances": peers.few_instances,
     "scheduler_pairs": schedulers.scheduler_pairs,
     "beside_cpp": schedulers.beside_cpp,
