@@ -167,7 +167,7 @@ def test_the_command_redraws_and_says_where(tmp_path: Path, capsys: pytest.Captu
     assert command.main(["linear_cost", str(tmp_path)]) == 0
     assert str(tmp_path / "linear_cost.pdf") in capsys.readouterr().out
     assert command.main(["linear_csot", str(tmp_path)]) == 1
-    assert "figure=linear_csot: did you mean linear_cost? legal: ablation, dataset_table, " in capsys.readouterr().err
+    assert "figure=linear_csot: did you mean linear_cost? legal: ablation, crossover, " in capsys.readouterr().err
     assert command.main(["ablation", str(tmp_path)]) == 1
     assert "with figure ablation. figure=ablation: legal: linear_cost" in capsys.readouterr().err
 

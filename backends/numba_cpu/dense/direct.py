@@ -63,6 +63,7 @@ class SlicedNetwork:
         always = network.bias_on == "all"
         self._arrays: tuple[Any, ...] = (*self._slices, last, self._slices.cuts(n_members), memory, always)
         self.n_bytes = self._slices.n_bytes + memory.nbytes
+        self._given: tuple[Any, ...] = (self.n_helped, self._shared, _LATEST, *self._arrays)
         self._compile(network)
         self._threads = _start(n_members, (self._shared, _LATEST, *self._arrays))
         self._ends = weakref.finalize(self, _stop, self._threads, self._shared)
@@ -70,19 +71,19 @@ class SlicedNetwork:
     def _compile(self, network: Network) -> None:
         """Compile everything, by calls that have nothing to do."""
         x, out = np.zeros((0, network.n_inputs), np.float32), np.zeros((0, network.n_outputs), np.float32)
-        self.run(x, out)
-        self.run(x[:, ::-1], out)
+        kernels.call(x, out, *self._given)
+        batch: tuple[int, ...] = (x.ctypes.data, *x.strides, 0, out.ctypes.data, *out.strides)
+        kernels.call_at(*batch, *self._given)
         nothing = self._shared.copy()
         helpers.dismiss(nothing)
         kernels.serve(0, nothing, _LATEST, *self._arrays)
 
     def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
         """Take a batch of any strides through all layers; see `sparsednn.backend.DirectNetwork`."""
-        arrays = (self.n_helped, self._shared, _LATEST, *self._arrays)
         if x.flags.carray and out.flags.c_contiguous:
-            return OUTCOMES[kernels.call(x, out, *arrays)]
-        given = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
-        return OUTCOMES[kernels.call_at(*given, *arrays)]
+            return OUTCOMES[kernels.call(x, out, *self._given)]
+        batch = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
+        return OUTCOMES[kernels.call_at(*batch, *self._given)]
 
     def close(self) -> None:
         """End the threads."""
