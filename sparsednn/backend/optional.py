@@ -184,6 +184,9 @@ class DirectNetwork(Protocol):
     n_bytes: int
     """Bytes of its layout and of its activations."""
 
+    connections: int
+    """Connections that an instance goes through: fewer than the network's where columns are merged."""
+
     def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
         """Write the last activations of `x` (instances, inputs) into `out` (instances, outputs); both of any strides.
 

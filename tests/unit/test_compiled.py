@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -246,12 +247,26 @@ def test_many_calls_leave_nothing_behind() -> None:
         assert (n_open(), threading.active_count()) == (files, threads)
 
 
-def test_challenge_networks_take_large_batches_in_the_ordinary_way(challenge_network: sparsednn.Network) -> None:
+def test_challenge_networks_take_large_batches_in_the_ordinary_way(
+    challenge_network: sparsednn.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Larger than some hundred instances here, to be quick."""
+    monkeypatch.setattr("sparsednn.engine.compiled.DIRECT_MULTIPLY_ADDS", 30_000_000)
     x = sparsednn.challenge_inputs(1024, instances=300).toarray()
     output = sparsednn.infer(challenge_network, x, output=True).output
     assert output is not None
     with sparsednn.compile(challenge_network) as compiled:
-        assert "batches of up to" in str(compiled.describe())
+        [most] = re.findall(r"batches of up to (\d+) instances", str(compiled.describe()))
+        assert 5 <= int(most) < len(x), "both ways are gone"
         assert np.array_equal(compiled(x), output.toarray())
         assert np.array_equal(compiled(x[:5]), output.toarray()[:5])
         assert compiled.categories(x).tolist() == sparsednn.infer(challenge_network, x).categories.tolist()
+
+
+@pytest.mark.parametrize(("n_layers", "bias_on"), [(3, "nonzero"), (40, "all")])
+def test_other_networks_take_every_batch_directly(n_layers: int, bias_on: Any) -> None:
+    """Where few layers are left when an instance dies, or none can."""
+    network = sparsednn.Network([sp.csr_array(np.eye(4))] * n_layers, bias=0.5 if bias_on == "all" else 0.0, bias_on=bias_on)
+    with sparsednn.compile(network) as compiled:
+        assert "every batch" in str(compiled.describe())
+        assert "adaptive" not in str(compiled.describe())

@@ -59,7 +59,8 @@ class SlicedNetwork:
         memory = _block_memory(n_members, (widest + 2) * MOST_LANES)
         self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
         self._shared[helpers.ID] = next(_NUMBERS)
-        self.n_helped = max(WORTH_WAKING // max(sum(layer.nnz for layer in layers), 1), 1)
+        self.connections = sum(layer.nnz for layer in layers)
+        self.n_helped = max(WORTH_WAKING // max(self.connections, 1), 1)
         always = network.bias_on == "all"
         self._arrays: tuple[Any, ...] = (*self._slices, last, self._slices.cuts(n_members), memory, always)
         self.n_bytes = self._slices.n_bytes + memory.nbytes
