@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel, pause, yield_core
+from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel
 from backends.numba_cpu.dense.kernels.helpers import (
     BLOCKS_DONE,
     ENDED,
@@ -22,7 +22,6 @@ from backends.numba_cpu.dense.kernels.helpers import (
     OUT_COLUMN,
     OUT_ROW,
     OVERFLOWN,
-    PATIENCE,
     POSITION,
     QUIT,
     READY,
@@ -35,6 +34,7 @@ from backends.numba_cpu.dense.kernels.helpers import (
     X,
     announce,
     form_team,
+    looked_again,
     meet,
     wait_for_call,
 )
@@ -124,8 +124,9 @@ def with_helpers(shared, latest, rows, n, net):
     atomic_store(latest, 0, shared[ID])
     number = announce(shared, n_members, alone)
     blocks_alone(shared, 0, net)
+    looks = 0
     while atomic_load(shared, BLOCKS_DONE) < alone:
-        pause()
+        looks = looked_again(looks)
     first = min(alone * MOST_LANES, n)
     while first < n:
         together = taken_together(n - first)
@@ -240,8 +241,4 @@ def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps
                     shared, shared[LAYER], shared[LANES_NOW], shared[mine + POSITION], shared[mine + TEAM_SIZE], net
                 )  # fmt: skip
                 looks = 0
-            looks += 1
-            if looks < PATIENCE:
-                pause()
-            else:
-                yield_core()
+            looks = looked_again(looks)

@@ -34,6 +34,16 @@ PATIENCE = 10_000
 
 
 @inline
+def looked_again(looks):
+    """Pause in a waiting loop that has looked so often; returns how often it has looked then."""
+    if looks < PATIENCE:
+        pause()
+    else:
+        yield_core()
+    return looks + 1
+
+
+@inline
 def meet(shared, n_members):
     """Wait until all members of a team have finished a layer.
 
@@ -48,11 +58,7 @@ def meet(shared, n_members):
         return
     looks = 0
     while atomic_load(shared, MEETINGS) == held:
-        looks += 1
-        if looks < PATIENCE:
-            pause()
-        else:
-            yield_core()
+        looks = looked_again(looks)
 
 
 @inline
