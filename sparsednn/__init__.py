@@ -16,6 +16,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
+from sparsednn.importers import Model
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.results.result import Result
 
@@ -24,6 +25,7 @@ __all__ = [
     "CompiledNetwork",
     "InferOptions",
     "Layer",
+    "Model",
     "Network",
     "Result",
     "challenge_inputs",
