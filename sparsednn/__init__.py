@@ -16,7 +16,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
-from sparsednn.importers import Model
+from sparsednn.importers import Model, from_onnx
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.results.result import Result
 
@@ -31,6 +31,7 @@ __all__ = [
     "challenge_inputs",
     "clipped_relu",
     "compile",
+    "from_onnx",
     "identity",
     "infer",
     "radixnet",

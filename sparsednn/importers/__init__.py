@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsednn.importers.accuracy import Accuracy
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import Provenance
+from sparsednn.importers.from_onnx import from_onnx
 from sparsednn.importers.model import Model
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
@@ -18,4 +19,5 @@ __all__ = [
     "NodeReport",
     "Preprocessing",
     "Provenance",
+    "from_onnx",
 ]
