@@ -35,7 +35,7 @@ class GraphNode:
 
     def __str__(self) -> str:
         """Say which it is, for messages."""
-        return f"node {shown(self.name)} ({self.operator})"
+        return f"node {shown(self.name)} ({shown(self.operator)[1:-1]})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
