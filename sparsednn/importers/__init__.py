@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsednn.importers.accuracy import Accuracy
+from sparsednn.importers.check import ModelCheck
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import Provenance
 from sparsednn.importers.from_onnx import from_onnx
@@ -16,6 +17,7 @@ __all__ = [
     "ImportReport",
     "LayerReport",
     "Model",
+    "ModelCheck",
     "NodeReport",
     "Preprocessing",
     "Provenance",

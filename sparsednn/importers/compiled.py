@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.arguments.arrays import array_of_tensor, is_tensor
-from sparsednn.arguments.batches import dense_batch
 from sparsednn.engine import CompiledNetwork
-from sparsednn.errors import DataError, OptionTypeError
 from sparsednn.importers.accuracy import BEST, Accuracy, among_best, checked_labels, confusion_of
+from sparsednn.importers.batches import instances_of, prepared_batch
+from sparsednn.importers.check import ModelCheck, compare
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.postprocessing import classes_of, finish, n_classes
-from sparsednn.importers.preprocessing import Preprocessing, unscaled_warning
 
 AT_ONCE = 4096
 """Instances that are run at a time for an accuracy, so that scaled copies stay small."""
@@ -83,9 +78,7 @@ class CompiledModel:
         TypeError, ValueError
             As a call does; if labels are no classes, or not as many as images.
         """
-        x = self._array(images)
-        x = x.tocsr() if sp.issparse(x) else x
-        self._shapes(x)
+        x = instances_of(images, self.description)
         postprocess, n_outputs = self.description.postprocess, self.description.network.n_outputs
         classes = n_classes(n_outputs, postprocess)
         right = checked_labels(labels, x.shape[0], classes)
@@ -95,6 +88,10 @@ class CompiledModel:
             confusion += confusion_of(some, classes_of(logits, postprocess), classes)
             best += among_best(logits, some) if n_outputs > BEST else 0
         return Accuracy(int(np.trace(confusion)), len(right), confusion, best if n_outputs > BEST else None)
+
+    def check(self, x: Any, tolerance: float = 5e-5) -> ModelCheck:
+        """Compare all tensors of the graph with onnx.reference: as `Model.check`."""
+        return compare(self.description, x, tolerance)
 
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
@@ -110,28 +107,5 @@ class CompiledModel:
 
     def _run(self, x: Any) -> NDArray[np.float32]:
         """Return the last activations of a batch: float32, shape (n, outputs)."""
-        array = self._array(x)
-        if (line := unscaled_warning(array.data if sp.issparse(array) else array, self.description.preprocessing)) is not None:
-            warnings.warn(line, stacklevel=3)
-        self._shapes(array)
-        n_inputs = self.description.network.n_inputs
-        batch, _ = dense_batch(array if sp.issparse(array) else array.reshape(array.shape[0], n_inputs), n_inputs)
-        if self.description.preprocessing is not None:
-            batch = self.description.preprocessing.apply(batch, self.description.in_shape)
-        logits: NDArray[np.float32] = self.compiled.run(batch)
+        logits: NDArray[np.float32] = self.compiled.run(prepared_batch(x, self.description))
         return logits
-
-    def _array(self, x: Any) -> Any:
-        if sp.issparse(x) or isinstance(x, np.ndarray):
-            return x
-        if is_tensor(x):
-            return array_of_tensor(x, "x")
-        raise OptionTypeError(f"x: a NumPy array, a tensor or a scipy.sparse matrix is needed, not {type(x).__name__}")
-
-    def _shapes(self, x: Any) -> None:
-        """Refuse a batch of another shape than the two legal ones."""
-        shape = (self.description.preprocessing or Preprocessing()).image_shape(self.description.in_shape)
-        flat = (math.prod(shape),)
-        if x.ndim < 1 or x.shape[1:] not in (shape, flat):
-            legal = " or ".join(f"(n, {', '.join(map(str, one))})" for one in dict.fromkeys((shape, flat)))
-            raise DataError(f"x has shape {x.shape}; the model takes {legal}")

@@ -49,6 +49,7 @@ class ModelDescription:
     class_names: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
     report: ImportReport = field(default_factory=ImportReport)
+    source: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check that all goes together."""

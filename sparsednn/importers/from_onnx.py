@@ -87,4 +87,5 @@ def from_onnx(
         postprocess=walked.ending.postprocess,
         provenance=Provenance(None if isinstance(path, bytes) else str(path), graph.sha256, weights, nonzero),
         report=walked.report,
+        source=bytes(path) if isinstance(path, bytes) else None,
     )

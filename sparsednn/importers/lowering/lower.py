@@ -11,12 +11,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from sparsednn.importers.lowering.counts import Counts, StateBlock
 from sparsednn.importers.lowering.layers import Affine, carried_rows, layer_of, picked
 from sparsednn.importers.lowering.linear_maps import LinearMap
 from sparsednn.importers.report import LayerReport
@@ -38,33 +39,6 @@ class Traced:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
-
-
-class Counts(NamedTuple):
-    """What is known of a tensor without its matrix.
-
-    Attributes
-    ----------
-    references : dict of tuples (entries, most of a row)
-        By block of the state: how often rows refer to it, at most.
-    nonnegative : bool
-        Whether no element can be negative.
-    whole : bool
-        Whether it is the state itself, in order.
-    """
-
-    references: dict[int, tuple[int, int]]
-    nonnegative: bool
-    whole: bool = False
-
-
-@dataclass(slots=True)
-class StateBlock:
-    """Neurons of the state that were made together: how many, whether they can be negative, and in how many rows they are."""
-
-    size: int
-    signed: bool
-    rows: int = 1
 
 
 class Lowering:
@@ -115,6 +89,10 @@ class Lowering:
     def nonnegative(self, tensor: Traced) -> bool:
         """Return whether no element can be negative."""
         return self._counts[tensor.serial].nonnegative
+
+    def affine(self, tensor: Traced) -> Affine:
+        """Return what a tensor is of the state, where matrices are made."""
+        return self._affine[tensor.serial]
 
     def carries(self, *others: Traced) -> bool:
         """Return whether a layer that is made now would have to carry values along."""
