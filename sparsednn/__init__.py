@@ -16,7 +16,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
-from sparsednn.importers import Model, from_onnx
+from sparsednn.importers import Model, from_onnx, load_model
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.results.result import Result
 
@@ -34,6 +34,7 @@ __all__ = [
     "from_onnx",
     "identity",
     "infer",
+    "load_model",
     "radixnet",
     "relu",
 ]

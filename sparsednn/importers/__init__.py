@@ -7,7 +7,7 @@ from sparsednn.importers.check import ModelCheck
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import Provenance
 from sparsednn.importers.from_onnx import from_onnx
-from sparsednn.importers.model import Model
+from sparsednn.importers.model import Model, load_model
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 
@@ -22,4 +22,5 @@ __all__ = [
     "Preprocessing",
     "Provenance",
     "from_onnx",
+    "load_model",
 ]

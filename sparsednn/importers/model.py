@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 from sparsednn.engine import compile
@@ -10,6 +11,7 @@ from sparsednn.importers.check import ModelCheck, compare
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.preprocessing import Preprocessing
+from sparsednn.importers.saved import load_fields, save_model
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +48,16 @@ class Model(ModelDescription):
         """Prepare the model once for many calls; options and errors as of `sparsednn.compile`."""
         return CompiledModel(self, compile(self.network, **options))
 
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file (safetensors, with a JSON header), which `sparsednn.load_model` reads to the bit.
+
+        Raises
+        ------
+        OSError, TypeError
+            If the file cannot be written, or is a folder.
+        """
+        save_model(self, path)
+
     def check(self, x: Any, tolerance: float = 5e-5) -> ModelCheck:
         """Run onnx.reference beside the imported layers, and compare what they make of each node.
 
@@ -76,3 +88,14 @@ class Model(ModelDescription):
     def with_preprocessing(self, **preprocessing: Any) -> Self:
         """Return the model with another preprocessing; arguments as of `Preprocessing`, none for: take inputs as they are."""
         return replace(self, preprocessing=Preprocessing(**preprocessing))
+
+
+def load_model(path: str | Path) -> Model:
+    """Load a model that `Model.save` has written: the same bits, names, shapes and processing.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError, MemoryError
+        If there is no such file, it is a folder, damaged, or no saved model; in one line that begins with the path.
+    """
+    return Model(**load_fields(path))
