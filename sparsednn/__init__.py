@@ -22,7 +22,7 @@ from sparsednn.network import Activation, Layer, Network, clipped_relu, identity
 from sparsednn.results.result import Result
 
 if TYPE_CHECKING:
-    from sparsednn.importers import Model, from_onnx, load_model
+    from sparsednn.importers import Model, from_onnx, from_torch, load_model
 
 __all__ = [
     "Activation",
@@ -36,6 +36,7 @@ __all__ = [
     "clipped_relu",
     "compile",
     "from_onnx",
+    "from_torch",
     "identity",
     "infer",
     "load_model",
@@ -48,7 +49,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Return a name of the importers, which are loaded when one is asked for: other inferences have no use for them."""
-    if name not in ("Model", "from_onnx", "importers", "load_model"):
+    if name not in ("Model", "from_onnx", "from_torch", "importers", "load_model"):
         raise AttributeError(f"module 'sparsednn' has no attribute {name!r}")
     import importlib
 

@@ -6,10 +6,11 @@ from sparsednn.importers.accuracy import Accuracy
 from sparsednn.importers.check import ModelCheck
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import Provenance
-from sparsednn.importers.from_onnx import from_onnx
 from sparsednn.importers.model import Model, load_model
+from sparsednn.importers.onnx_files import from_onnx
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
+from sparsednn.importers.torch_modules import from_torch
 
 __all__ = [
     "Accuracy",
@@ -22,5 +23,6 @@ __all__ = [
     "Preprocessing",
     "Provenance",
     "from_onnx",
+    "from_torch",
     "load_model",
 ]
