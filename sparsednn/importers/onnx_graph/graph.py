@@ -66,7 +66,7 @@ class OnnxGraph:
     sha256: str
 
 
-def read_graph(source: str | Path | bytes) -> OnnxGraph:
+def read_graph(source: str | Path | bytes | bytearray) -> OnnxGraph:
     """Read an ONNX file, given by its path or its bytes.
 
     Raises
