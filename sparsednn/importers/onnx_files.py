@@ -1,4 +1,4 @@
-"""Imports ONNX files: a graph becomes plain sparse layers, exactly, or is refused in a line."""
+"""Imports ONNX files: a graph becomes plain sparse layers, rounded once, or is refused in a line."""
 
 from __future__ import annotations
 

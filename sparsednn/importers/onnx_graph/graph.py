@@ -23,7 +23,7 @@ OLDEST_OPSET = 7
 DOMAINS = ("", "ai.onnx")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GraphNode:
     """A node: its name, or that of its output; operator, names of inputs and outputs, attributes as plain values."""
 
