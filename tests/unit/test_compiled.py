@@ -49,6 +49,7 @@ def test_calls_give_what_infer_gives(expected: np.ndarray) -> None:
         assert result.output is not None
         assert np.array_equal(result.output.toarray(), expected)
         assert result.record["instances"] == 3
+        assert (result.record["scheduler"], result.record["kernel"]) == ("model", "sliced")
         assert compiled.infer(X).output is None
 
 
@@ -251,7 +252,7 @@ def test_challenge_networks_take_large_batches_in_the_ordinary_way(
     challenge_network: sparsednn.Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Larger than some hundred instances here, to be quick."""
-    monkeypatch.setattr("sparsednn.engine.compiled.DIRECT_MULTIPLY_ADDS", 30_000_000)
+    monkeypatch.setattr("sparsednn.engine.direct_calls.DIRECT_MULTIPLY_ADDS", 30_000_000)
     x = sparsednn.challenge_inputs(1024, instances=300).toarray()
     output = sparsednn.infer(challenge_network, x, output=True).output
     assert output is not None
