@@ -44,7 +44,12 @@ def direct_network(network: Network, asked: Request) -> DirectNetwork | None:
     ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend):
         return None
-    return backend.direct(network, asked.kernel, asked.n_threads)
+    return backend.direct(network, asked.kernel, threads_of_calls(asked))
+
+
+def threads_of_calls(asked: Request) -> int:
+    """Return how many threads a direct call has: no more than there are cores, since they wait for each other spinning."""
+    return min(asked.n_threads, asked.n_cores)
 
 
 def most_directly(network: Network, direct: DirectNetwork) -> int | None:
@@ -124,14 +129,14 @@ def _record(
         split=options.partition.split,
         rebalance_after=None,
         processes=1,
-        threads=asked.n_threads,
+        threads=threads_of_calls(asked),
         optimizations=Optimizations(rows="none", columns=merged, order="given", structure_aware=merged == "merge"),
         categories_count=len(categories),
         categories_sha256=categories_sha256(categories),
         seconds=seconds,
         **rates(n * network.nnz, multiply_adds, took),
         peak_rss_bytes=process.peak_rss_bytes,
-        imbalance=balance([caller], [1.0], column_imbalance(network, asked.n_threads)),
+        imbalance=balance([caller], [1.0], column_imbalance(network, threads_of_calls(asked))),
         workers=[caller],
         process_records=[process],
     )

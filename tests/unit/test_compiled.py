@@ -7,15 +7,18 @@ import os
 import pickle
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import scipy.sparse as sp
 
 import sparsednn
 from sparsednn.errors import DataError, OptionError, OptionTypeError
+from tests.conftest import JIT_DISABLED
 
 NETWORK = sparsednn.Network(
     [sp.csr_array(np.eye(4, 6) + np.eye(4, 6, 2)), sp.csr_array(np.ones((6, 3)) * [1, -1, 1])], bias=0.5, bias_on="all"
@@ -240,12 +243,38 @@ def test_it_cannot_be_pickled() -> None:
 
 
 def test_many_calls_leave_nothing_behind() -> None:
+    """A hundred bytes a call would be seen."""
     with sparsednn.compile(NETWORK, threads=2) as compiled:
-        compiled(X)
-        files, threads = n_open(), threading.active_count()
-        for _ in range(20_000):
+        for _ in range(1000):
+            compiled(X)
+        files, threads, resident = n_open(), threading.active_count(), psutil.Process().memory_info().rss
+        for _ in range(100_000):
             compiled(X)
         assert (n_open(), threading.active_count()) == (files, threads)
+        assert psutil.Process().memory_info().rss - resident < 8 << 20
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="without the JIT there are no helpers")
+def test_networks_that_are_not_called_cost_no_cpu(rng: np.random.Generator) -> None:
+    """Their helpers sleep; each would be seen to spin for all of the time."""
+    weights = sp.csr_array(np.where(rng.random((400, 400)) < 0.5, 1.0, 0.0))
+    network = sparsednn.Network([weights, weights], bias=0.1, bias_on="all")
+    x = rng.random((4, 400), dtype=np.float32)
+    with sparsednn.compile(network, threads=2) as one, sparsednn.compile(network, threads=2) as other:
+        for _ in range(20):
+            assert np.array_equal(one(x), other(x))
+        time.sleep(0.1)
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.1
+
+
+def test_a_team_has_no_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsednn.engine.inference.default_threads", lambda: 2)
+    before = len(helpers())
+    with sparsednn.compile(NETWORK, threads=7) as compiled:
+        assert len(helpers()) - before <= 1
+        assert compiled.infer(X).record["threads"] == 2
 
 
 def test_challenge_networks_take_large_batches_in_the_ordinary_way(
