@@ -1,8 +1,9 @@
-"""Defines the activations that clamp: relu, clipped relu, identity."""
+"""Defines the activations that clamp, and their names: relu, clipped relu, relu6, hardtanh, identity, clip(low,high)."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,18 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import LARGEST
 from sparsednn.arguments.scalars import instance_of, real_number
-from sparsednn.errors import OptionError
+from sparsednn.errors import OptionError, unknown
 
 Float32 = NDArray[np.float32]
+LIMITS = {
+    "relu": (0.0, math.inf),
+    "relu6": (0.0, 6.0),
+    "hardtanh": (-1.0, 1.0),
+    "identity": (-math.inf, math.inf),
+}
+"""Activations that have a name, with what they clamp to."""
+
+CLIP = re.compile(r"clip\(([^,()]+),([^,()]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +84,22 @@ def clipped_relu(maximum: float) -> Activation:
 def identity() -> Activation:
     """Return the activation that changes nothing."""
     return Activation("identity", -math.inf, math.inf)
+
+
+def activation_named(text: str, option: str = "activation") -> Activation:
+    """Return the activation of a name: "relu", "relu6", "hardtanh", "identity", or "clip(low,high)" with two numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is another name, or the limits are none.
+    """
+    if text in LIMITS:
+        return Activation(text, *LIMITS[text])
+    if given := CLIP.fullmatch(text.replace(" ", "")):
+        try:
+            low, high = (float(number) for number in given.groups())
+        except ValueError:
+            raise OptionError(f"{option}={text}: two numbers are needed, as in clip(0,1) or clip(-inf,6)") from None
+        return Activation("clip", low, high)
+    raise OptionError(unknown(option, text, [*LIMITS, "clip(low,high)"]))
