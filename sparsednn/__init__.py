@@ -16,7 +16,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
-from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
+from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.results.result import Result
 
 __all__ = [
@@ -29,10 +29,14 @@ __all__ = [
     "challenge_inputs",
     "clipped_relu",
     "compile",
+    "gelu",
     "identity",
     "infer",
+    "leaky_relu",
     "radixnet",
     "relu",
+    "sigmoid",
+    "tanh",
 ]
 
 __version__ = "0.1.0"

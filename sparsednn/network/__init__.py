@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsednn.network.activation import Activation, clipped_relu, identity, relu
+from sparsednn.network.activation import Activation, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.network import BiasOn, Challenge, Network
 
@@ -15,6 +15,10 @@ __all__ = [
     "Network",
     "RepeatedLayer",
     "clipped_relu",
+    "gelu",
     "identity",
+    "leaky_relu",
     "relu",
+    "sigmoid",
+    "tanh",
 ]

@@ -48,7 +48,7 @@ class Network:
     bias_on : {"nonzero", "all"}
         Add the bias only where ``Y @ W`` is nonzero (the Graph Challenge's rule) or everywhere (ordinary networks).
     activation : Activation, or a sequence with one for each layer
-        ``relu()``, ``clipped_relu(max)`` or ``identity()``.
+        ``relu()``, ``leaky_relu(slope)``, ``sigmoid()``, ...; ``Activation.per_neuron(...)`` where neurons have their own.
 
     Raises
     ------
@@ -105,6 +105,10 @@ class Network:
                 raise OptionError(
                     f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"
                 )
+        for number, layer in enumerate(layers, start=1):
+            layer.activation.require_outputs(
+                layer.n_outputs, f"layer {number}: activation", same=isinstance(layer, RepeatedLayer)
+            )
         self.layers = tuple(layers)
         self.bias_on = bias_on
         self.challenge = None

@@ -160,7 +160,7 @@ def compute(rows, n, n_helped, shared, latest, net):
 
 @kernel
 def call(
-    x, out, n_helped, shared, latest, ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always
+    x, out, n_helped, shared, latest, ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always
 ):  # fmt: skip
     """Compute a batch whose arrays are in C order; see `compute`.
 
@@ -173,13 +173,14 @@ def call(
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
+    table : int64 (layers, 5)
     clamps : float32 (layers, 2)
+    activations : float32 (4 numbers of each column of layers whose neurons have their own,)
     last : int32 (n_outputs,)
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always)
     rows = Rows(x.ctypes.data, x.strides[0], x.strides[1], out.ctypes.data, out.strides[0], out.strides[1])
     return compute(rows, x.shape[0], n_helped, shared, latest, net)
 
@@ -187,7 +188,7 @@ def call(
 @kernel
 def call_at(
     x, x_row, x_column, n, out, out_row, out_column, n_helped, shared, latest,
-    ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always,
+    ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always,
 ):  # fmt: skip
     """Compute a batch of `n` instances whose arrays have any strides, given by address and bytes; see `compute`.
 
@@ -198,18 +199,19 @@ def call_at(
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
+    table : int64 (layers, 5)
     clamps : float32 (layers, 2)
+    activations : float32 (4 numbers of each column of layers whose neurons have their own,)
     last : int32 (n_outputs,)
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always)
     return compute(Rows(x, x_row, x_column, out, out_row, out_column), n, n_helped, shared, latest, net)
 
 
 @kernel
-def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always):
+def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always):
     """Help with call after call until told to quit, as member `member`; arrays are those of `call`.
 
     shared : int64 (lines * 8,)
@@ -219,13 +221,14 @@ def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
+    table : int64 (layers, 5)
     clamps : float32 (layers, 2)
+    activations : float32 (4 numbers of each column of layers whose neurons have their own,)
     last : int32 (n_outputs,)
     cuts : int64 (layers, members + 1, members + 1)
     memory : float32 (members, 2, floats)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
+    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, activations, last, cuts, memory, always)
     mine, seen, turn = FIRST_MEMBER + member * LINE, np.int64(0), np.int64(0)
     while True:
         seen = wait_for_call(shared, latest, seen)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, kernel
+from backends.common.kernels.activation import PER_NEURON, activate_row
 from backends.common.raw_memory import read_float, write_float
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
-from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
+from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
 
 _slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
 
@@ -23,8 +24,9 @@ class SlicedNet(NamedTuple):
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
+    table : int64 (layers, 5)
     clamps : float32 (layers, 2)
+    activations : float32 (4 numbers of each column of layers whose neurons have their own,)
     last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
     cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
     memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
@@ -38,6 +40,7 @@ class SlicedNet(NamedTuple):
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
     clamps: NDArray[np.float32]
+    activations: NDArray[np.float32]
     last: NDArray[np.int32]
     cuts: NDArray[np.int64]
     memory: NDArray[np.float32]
@@ -115,6 +118,22 @@ def layer_part(x_at, y_at, lanes, net, layer, first, last):
         _layer16(flat, x_at, y_at, net, layer, first, last)
     else:
         _layer32(flat, x_at, y_at, net, layer, first, last)
+    if net.table[layer, ACTIVATIONS_AT] >= 0:
+        activate_slices(flat, y_at, lanes, net, layer, first, last)
+
+
+@inline
+def activate_slices(flat, y_at, lanes, net, layer, first, last):
+    """Make activations of the sums of the slices first .. last of a layer, where each neuron has an activation of its own.
+
+    flat : float32 (floats,)
+    net : SlicedNet
+    """
+    order, activations = net.order, net.activations
+    at = net.table[layer, ACTIVATIONS_AT] - PER_NEURON * COLUMNS * net.table[layer, FIRST_SLICE]
+    for column in range(first * COLUMNS, last * COLUMNS):
+        row = y_at + np.int64(order[column]) * lanes
+        activate_row(flat, row, row + lanes, activations, at + PER_NEURON * column)
 
 
 @inline
