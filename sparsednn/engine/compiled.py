@@ -30,6 +30,10 @@ faster with fewer."""
 SUMMED_AT_ONCE = 2**22
 """Activations that are added up at a time, in double precision."""
 
+_RIGHT = DirectOutcome.RIGHT  # looked up once: small calls take a few microseconds
+_forks = [0]  # how often this process is a child of one that had imported this; cheaper to ask than its id
+os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
+
 
 class NetworkLayout(NamedTuple):
     """A layout of the network that calls use.
@@ -123,8 +127,9 @@ class CompiledNetwork:
         self._prepared: PreparedNetwork | None = PreparedNetwork(network, asked)
         self._direct = _direct_network(network, asked) if direct else None
         self._most_directly = None if self._direct is None else _most_directly(network, self._direct)
+        self._n_inputs, self._n_outputs = network.n_inputs, network.n_outputs
         self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._fork = _forks[0]
 
     def __call__(self, x: Any, *, sparse: bool = False) -> Any:
         """Return the last activations of a batch: as `run`."""
@@ -157,18 +162,28 @@ class CompiledNetwork:
         RuntimeError
             If it is closed, or was made before this process was forked.
         """
-        if sparse and out is not None:
-            raise OptionError("run: out is dense; give out or sparse=True, not both")
-        if sp.issparse(x):
+        if type(x) is not np.ndarray and sp.issparse(x):
             require(4 * math.prod(x.shape), "the batch as a dense array", "give fewer instances at a time, or use infer()")
-        batch, single = dense_batch(x, self.network.n_inputs)
-        if sparse and not self._takes_directly(batch.shape[0]):
-            return self._ordinary(batch, output=True).output
-        dense = output_array(out, batch, self.network.n_outputs)
-        self._compute(batch, dense)
+        batch, single = dense_batch(x, self._n_inputs)
         if sparse:
-            return sp.csr_array(dense)
+            return self._sparse(batch, out)
+        dense = (
+            np.empty((batch.shape[0], self._n_outputs), np.float32)
+            if out is None
+            else output_array(out, batch, self._n_outputs)
+        )
+        self._compute(batch, dense)
         return dense[0] if single and out is None else dense
+
+    def _sparse(self, batch: NDArray[np.float32], out: Any) -> Any:
+        """Return the last activations as a csr_array."""
+        if out is not None:
+            raise OptionError("run: out is dense; give out or sparse=True, not both")
+        if not self._takes_directly(batch.shape[0]):
+            return self._ordinary(batch, output=True).output
+        dense = np.empty((batch.shape[0], self._n_outputs), np.float32)
+        self._compute(batch, dense)
+        return sp.csr_array(dense)
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the class of each instance, from 0: the output with the largest activation, the lowest of equal ones."""
@@ -208,7 +223,7 @@ class CompiledNetwork:
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
         with self._lock:
-            if self._direct is not None and self._process == os.getpid():
+            if self._direct is not None and self._fork == _forks[0]:
                 self._direct.close()
             self._direct, self._prepared = None, None
 
@@ -230,7 +245,7 @@ class CompiledNetwork:
     def _opened(self) -> PreparedNetwork:
         if self._prepared is None:
             raise OptionError("this CompiledNetwork is closed; compile the network again")
-        if self._process != os.getpid():
+        if self._fork != _forks[0]:
             raise OptionError("this CompiledNetwork was made before the process was forked; compile the network in the child")
         return self._prepared
 
@@ -240,18 +255,20 @@ class CompiledNetwork:
             out[:] = 0 if result is None else result.toarray()
             return
         with self._lock:
-            self._opened()
+            if self._prepared is None or self._fork != _forks[0]:
+                self._opened()
             outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
+        if outcome is _RIGHT:
+            return
         if outcome is DirectOutcome.NOT_FINITE:
             instance, feature = np.argwhere(~np.isfinite(batch))[0]
             value = batch[instance, feature]
             raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {value}, which is not finite")
-        if outcome is DirectOutcome.OVERFLOW:
-            bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-            raise ActivationOverflowError(
-                f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
-                "(clipped_relu(max) bounds them)"
-            )
+        bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
+        raise ActivationOverflowError(
+            f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
+            "(clipped_relu(max) bounds them)"
+        )
 
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:
