@@ -25,13 +25,13 @@ def require_in_memory(backend: Backend, options: KernelOptions) -> None:
         raise OptionError(f"residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
 
 
-def require_clamps(network: Network, name: str) -> None:
+def require_clamps(network: Network, name: str, way_out: str = "backend=numba") -> None:
     """Raise ValueError unless each layer's activation is one clamp, for backends and kernels (`name`) that know no other."""
     for number, layer in enumerate(network.layers, start=1):
         if not layer.activation.is_clamp:
             raise OptionError(
                 f"{name}: layer {number} has activation {layer.activation.name!r}, but only limits for a whole layer are known "
-                "there (relu, clipped_relu, identity); use backend=numba"
+                f"there (relu, clipped_relu, identity); use {way_out}"
             )
 
 
