@@ -18,7 +18,7 @@ from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer
 from sparsednn.execution.options import InferOptions
-from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
+from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.results.result import Result
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_torch",
+    "gelu",
     "identity",
     "infer",
+    "leaky_relu",
     "load_model",
     "radixnet",
     "relu",
+    "sigmoid",
+    "tanh",
 ]
 
 __version__ = "0.1.0"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sparsednn.network.activation import Activation, activation_named, clipped_relu, identity, relu
+from sparsednn.network.activation import Activation
+from sparsednn.network.activations import activation_named, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.network import BiasOn, Challenge, Network
 
@@ -16,6 +17,10 @@ __all__ = [
     "RepeatedLayer",
     "activation_named",
     "clipped_relu",
+    "gelu",
     "identity",
+    "leaky_relu",
     "relu",
+    "sigmoid",
+    "tanh",
 ]

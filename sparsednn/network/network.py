@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from sparsednn.arguments.arrays import as_float32, canonical_csc, finite_bias, is_tensor
 from sparsednn.arguments.scalars import instance_of
 from sparsednn.errors import OptionError, OptionTypeError
-from sparsednn.network.activation import Activation, Float32, activation_named, relu
+from sparsednn.network.activation import Activation, Float32
+from sparsednn.network.activations import activation_named, relu
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.orientation import Layout, in_out
 
@@ -50,7 +51,8 @@ class Network:
         Add the bias only where ``Y @ W`` is nonzero (the Graph Challenge's rule) or everywhere (ordinary networks). Default:
         "all" if a layer has an array of biases, else "nonzero".
     activation : Activation or its name, or a sequence with one for each layer
-        ``relu()``, ``clipped_relu(max)``, ``identity()``; "relu", "relu6", "hardtanh", "identity", "clip(low,high)".
+        ``relu()``, ``leaky_relu(slope)``, ``sigmoid()``, ...; ``Activation.per_neuron(...)`` where neurons have their own;
+        "relu", "relu6", "hardtanh", "identity", "clip(low,high)", ...: see `sparsednn.network.activations.activation_named`.
 
     Raises
     ------
@@ -138,6 +140,10 @@ class Network:
                 raise OptionError(
                     f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"
                 )
+        for number, layer in enumerate(layers, start=1):
+            layer.activation.require_outputs(
+                layer.n_outputs, f"layer {number}: activation", same=isinstance(layer, RepeatedLayer)
+            )
         self.layers = tuple(layers)
         self.bias_on = bias_on
         self.challenge = None
