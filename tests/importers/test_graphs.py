@@ -24,7 +24,7 @@ def normal(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("first", ["Relu", "Identity"], ids=["positive", "signed"])
 def test_a_residual_block(first: str) -> None:
-    """conv(relu(conv(x))) + x; where x can be negative it is carried past the relu in two parts."""
+    """conv(relu(conv(x))) + x; what is carried past the relu has no activation where it can be negative."""
     nodes: list[Node] = [
         (first, ["x"], "a", {}),
         ("Conv", ["a", "w1", "b1"], "c1", {"pads": [1, 1, 1, 1]}),
@@ -36,12 +36,13 @@ def test_a_residual_block(first: str) -> None:
     constants = {"w1": normal(4, 4, 3, 3), "b1": normal(4), "w2": normal(4, 4, 3, 3)}
     data = graph(nodes, ["n", 4, 5, 6], constants)
     assert_agrees(data, normal(3, 4, 5, 6))
-    middle = sparsednn.from_onnx(data).report.layers[-2]
-    assert middle.carried == (1 if first == "Relu" else 2) * 4 * 5 * 6
+    model = sparsednn.from_onnx(data)
+    assert model.report.layers[-2].carried == 4 * 5 * 6
+    assert (model.network.layers[-2].activation.neurons is None) == (first == "Relu")
 
 
 def test_a_downsampling_block_with_batch_norms_and_a_clip() -> None:
-    """A clip while others are carried reaches its limits exactly."""
+    """A clip while others are carried, which have limits of their own."""
     norms = {f"{part}{k}": np.abs(normal(6)) + np.float32(0.1) for k in (1, 2) for part in "sbmv"}
     nodes: list[Node] = [
         ("Conv", ["x", "w1"], "c1", {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -166,7 +167,10 @@ def test_weights_of_other_precisions(dtype: Any) -> None:
     assert_agrees(graph(nodes, ["n", 4], {"w": w}), normal(3, 4))
 
 
-UNARY = ("Relu", "LeakyRelu", "Clip", "Abs", "BatchNormalization", "Conv", "Mul", "MaxPool", "AveragePool", "Identity", "Neg")
+UNARY = (
+    "Abs", "AveragePool", "BatchNormalization", "Clip", "Conv", "Identity", "LeakyRelu", "MaxPool", "Mul", "Neg", "Relu",
+    "Sigmoid", "Tanh",
+)  # fmt: skip
 
 
 @st.composite

@@ -28,7 +28,8 @@ def keras() -> Any:
 def sequence(keras: Any) -> Any:
     layers = keras.layers
     return keras.Sequential([
-        keras.Input((12,)), layers.Dense(9, activation="leaky_relu"), layers.BatchNormalization(), layers.Dropout(0.3),
+        keras.Input((12,)), layers.Activation("tanh"), layers.Dense(9, activation="leaky_relu"),
+        layers.BatchNormalization(), layers.Dropout(0.3),
         layers.Dense(8), layers.PReLU(), layers.Dense(7, activation="relu6", use_bias=False), layers.LeakyReLU(0.2),
         layers.Dense(4, activation="softmax"),
     ])  # fmt: skip
@@ -84,7 +85,7 @@ def test_saved_models_predict_the_same(keras: Any, make: Callable[[Any], Any], e
     model = sparsednn.from_keras(tmp_path / f"model{ending}")
     assert model.input_shape == trained.input_shape[1:]
     with model.compile(threads=1) as compiled:
-        np.testing.assert_allclose(compiled(x), expected, rtol=0, atol=2e-6 * float(np.abs(expected).max()))
+        np.testing.assert_allclose(compiled(x), expected, rtol=0, atol=5e-6 * float(np.abs(expected).max()))
     assert model.check(x[:2])
     assert model.provenance.file == str(tmp_path / f"model{ending}")
 
@@ -105,7 +106,7 @@ def test_what_keras_would_run_is_refused(keras: Any, tmp_path: Path) -> None:
         (layers.Lambda(lambda x: x + 1), r"\(Lambda\): runs code of its own"),
         (Mine(), r"\(Mine\): runs code of its own"),
         (Dense(3), r"\(Dense\): runs code of its own"),
-        (layers.Dense(3, activation="tanh"), "its activation is 'tanh'; those that can be had are linear, relu"),
+        (layers.Dense(3, activation="selu"), "its activation is 'selu'; those that can be had are linear, relu"),
         (layers.LayerNormalization(), r"\(LayerNormalization\): there is nothing for this layer; .*Conv2D"),
         (layers.ReLU(threshold=0.5), "has a threshold"),
     ]

@@ -130,6 +130,10 @@ def test_neg_cast_identity_and_dropout() -> None:
 
 ACTIVATIONS: list[tuple[str, list[str], dict[str, Any], dict[str, Any], int]] = [
     ("Relu", ["x"], {}, {}, 21),
+    ("Tanh", ["x"], {}, {}, 21),
+    ("Sigmoid", ["x"], {}, {}, 21),
+    ("HardSigmoid", ["x"], {"alpha": 0.3}, {}, 21),
+    ("Gelu", ["x"], {}, {}, 21),
     ("Abs", ["x"], {}, {}, 21),
     ("Clip", ["x", "lo", "hi"], {}, {"lo": np.float32(-0.5), "hi": np.float32(0.75)}, 21),
     ("Clip", ["x", "", "hi"], {}, {"hi": np.float32(0.25)}, 21),
@@ -275,22 +279,3 @@ def test_shapes(operator: str, attributes: Any, constants: Any) -> None:
         x = random(3, 1, 1, 2, 6)
         data = graph([(operator, ["x", *constants], "y", attributes)], ["n", 1, 2, 6], {"s": np.array([-1, 3, 4])})
     assert_agrees(data, x)
-
-
-@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax", "Sigmoid", "ArgMax"])
-@pytest.mark.parametrize("opset", [11, 13, 21])
-def test_ends(operator: str, opset: int) -> None:
-    attributes: dict[str, Any] = {"axis": 1} if operator != "Sigmoid" else {}
-    nodes: list[Any] = [("Gemm", ["x", "w"], "z", {}), (operator, ["z"], "y", attributes)]
-    assert_agrees(graph(nodes, ["n", 5], {"w": random(8, 5, 7)}, opset), random(9, 6, 5))
-
-
-def test_an_argmax_after_a_softmax_and_shapes_between() -> None:
-    nodes: list[Any] = [
-        ("Conv", ["x", "w"], "z", {}),
-        ("Softmax", ["z"], "p", {"axis": 1}),
-        ("Squeeze", ["p", "axes"], "q", {}),
-        ("ArgMax", ["q"], "y", {"axis": 1, "keepdims": 0}),
-    ]
-    constants = {"w": random(8, 5, 2, 3, 3), "axes": np.array([2, 3])}
-    assert_agrees(graph(nodes, ["n", 2, 3, 3], constants), random(9, 6, 2, 3, 3))

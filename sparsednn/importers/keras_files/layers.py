@@ -13,7 +13,7 @@ from sparsednn.importers.keras_files.images import IMAGES, Activate
 LayerMaker = Callable[[GraphBuilder, KerasLayer, list[str]], str]
 """Adds a layer's nodes; takes the names of its inputs, returns that of its output."""
 
-PLAIN = {"relu": "Relu", "sigmoid": "Sigmoid"}
+PLAIN = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
 LIMITS = {"relu6": (0.0, 6.0), "hard_tanh": (-1.0, 1.0)}
 ALONG_LAST = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
 NAMES = ("linear", *PLAIN, *LIMITS, *ALONG_LAST, "leaky_relu")

@@ -24,10 +24,8 @@ class Counts(NamedTuple):
     whole: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StateBlock:
-    """Neurons of the state that were made together: how many, whether they can be negative, and in how many rows they are."""
+    """Neurons of the state that were made together: how many."""
 
     size: int
-    signed: bool
-    rows: int = 1

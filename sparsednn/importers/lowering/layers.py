@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.errors import DataError
-from sparsednn.network import Activation, Layer
+from sparsednn.network import Activation, Layer, activation_named
+from sparsednn.network.activation import FUNCTION, FUNCTIONS, HIGH, LOW, SLOPE
 
 
 class Affine(NamedTuple):
@@ -43,7 +45,7 @@ def picked(affine: Affine, index: NDArray[np.int64], fill: float) -> Affine:
 
 
 def carried_rows(
-    needed: Sequence[Any], signed: NDArray[np.bool_], clamps: bool, first: int
+    needed: Sequence[Any], signed: NDArray[np.bool_], first: int
 ) -> tuple[Affine, NDArray[np.bool_], sp.csr_array]:
     """Return the rows that carry through a layer what tensors refer to.
 
@@ -52,8 +54,6 @@ def carried_rows(
     needed : csr_arrays, shape (n, n_state)
     signed : bool, shape (n_state,)
         Which neurons of the state can be negative.
-    clamps : bool
-        Whether the layer cuts off what is negative: such neurons are carried in two rows then.
     first : int
         Number of the layer's outputs before these.
 
@@ -61,22 +61,38 @@ def carried_rows(
     -------
     rows : Affine
     signed : bool, shape (n_carried,)
-        Which of them can be negative after the layer.
+        Which of them can be negative.
     after : csr_array, shape (n_state, first + n_carried)
         The state in terms of the layer's outputs.
     """
-    n_state = len(signed)
-    carry = np.zeros(n_state, np.bool_)
+    carry = np.zeros(len(signed), np.bool_)
     for matrix in needed:
         carry[matrix.indices] = True
-    one = np.flatnonzero(carry)
-    two = one[signed[one]] if clamps else one[:0]
-    n = len(one) + len(two)
-    values, neurons = np.concatenate([np.ones(len(one)), -np.ones(len(two))]), np.concatenate([one, two])
-    rows = sp.csr_array((values, neurons, np.arange(n + 1)), shape=(n, n_state))
-    after = sp.csr_array((values, (neurons, first + np.arange(n))), shape=(n_state, first + n))
-    still = np.zeros(n, np.bool_) if clamps else signed[one]
-    return Affine(rows, np.zeros(n)), still, after
+    neurons = np.flatnonzero(carry)
+    n = len(neurons)
+    rows = sp.csr_array((np.ones(n), neurons, np.arange(n + 1)), shape=(n, len(signed)))
+    after = sp.csr_array((np.ones(n), (neurons, first + np.arange(n))), shape=(len(signed), first + n))
+    return Affine(rows, np.zeros(n)), signed[neurons], after
+
+
+def joined(parts: Sequence[tuple[Activation, int]], signed: NDArray[np.bool_]) -> Activation:
+    """Return the activation of a layer: those of its parts, and for what is carried one that changes nothing.
+
+    parts : activations, and how many outputs have each; signed : bool (n_carried,), which carried outputs can be negative
+    """
+    first = parts[0][0]
+    harmless = first.is_clamp and first.high == math.inf and (first.low == -math.inf or (first.low <= 0 and not signed.any()))
+    if all(one == first for one, _ in parts) and (not len(signed) or harmless):
+        return first
+    table = np.concatenate([one.table(n) for one, n in [*parts, (activation_named("identity"), len(signed))]])
+    names = np.array(FUNCTIONS)[table[:, FUNCTION].astype(np.int64)]
+    return Activation.per_neuron(table[:, LOW], table[:, HIGH], table[:, SLOPE], names, first.name)
+
+
+def keeps_nonnegative(activation: Activation, nonnegative: bool) -> bool:
+    """Return whether an activation's outputs cannot be negative, of sums that cannot, or can."""
+    turns = activation.neurons is None and activation.function == "none" and activation.slope <= 0
+    return activation.low >= 0 or (activation.high >= 0 and (nonnegative or turns))
 
 
 def layer_of(parts: Sequence[Affine], activation: Activation, where: str) -> Layer:

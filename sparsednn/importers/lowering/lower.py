@@ -1,8 +1,8 @@
 """Makes layers of tensors, each of which is an affine function ``M @ state + c`` of the activations of the last layer so far.
 
 Linear operators multiply M and change c, in float64; only an activation makes a layer, in which all is rounded to float32 once.
-What later operators still need of the state before is carried through the layer by rows of its own: as it is where it cannot be
-negative, else in two parts, ``x = relu(x) - relu(-x)``. In a dry run entries are counted, and no matrix is made.
+What later operators still need of the state before is carried through the layer by rows of its own, whose activation changes
+nothing. In a dry run entries are counted, and no matrix is made.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from sparsednn.importers.lowering.counts import Counts, StateBlock
-from sparsednn.importers.lowering.layers import Affine, carried_rows, layer_of, picked
+from sparsednn.importers.lowering.layers import Affine, carried_rows, joined, keeps_nonnegative, layer_of, picked
 from sparsednn.importers.lowering.linear_maps import LinearMap
 from sparsednn.importers.report import LayerReport
 from sparsednn.network import Activation, Layer, activation_named
@@ -76,7 +76,7 @@ class Lowering:
         if not self._dry:
             self._signed = np.ones(self._n_state, np.bool_)
         block = next(self._block_numbers)
-        self._blocks = {block: StateBlock(self._n_state, signed=True)}
+        self._blocks = {block: StateBlock(self._n_state)}
         affine = None if self._dry else Affine(sp.eye_array(self._n_state, format="csr"), np.zeros(self._n_state))
         return self._new(shape, Counts({block: (self._n_state, 1)}, False), affine)
 
@@ -86,6 +86,11 @@ class Lowering:
         self._counts = {serial: counts for serial, counts in self._counts.items() if serial in serials}
         self._affine = {serial: affine for serial, affine in self._affine.items() if serial in serials}
 
+    @property
+    def dry(self) -> bool:
+        """Whether entries are only counted."""
+        return self._dry
+
     def nonnegative(self, tensor: Traced) -> bool:
         """Return whether no element can be negative."""
         return self._counts[tensor.serial].nonnegative
@@ -93,10 +98,6 @@ class Lowering:
     def affine(self, tensor: Traced) -> Affine:
         """Return what a tensor is of the state, where matrices are made."""
         return self._affine[tensor.serial]
-
-    def carries(self, *others: Traced) -> bool:
-        """Return whether a layer that is made now would have to carry values along."""
-        return bool(self._needed([*self.live, *others]))
 
     def select(
         self, tensor: Traced, shape: tuple[int, ...], index: Index, copies: int = 1, fill: float | None = None
@@ -175,22 +176,25 @@ class Lowering:
             affine = Affine(product, by @ constant + np.broadcast_to(np.asarray(bias, np.float64), shape).reshape(-1))
         return self._new(shape, Counts(references, positive), affine)
 
-    def activate(self, tensors: Sequence[Traced], activation: Activation, carry: Sequence[Traced] = ()) -> list[Traced]:
-        """Make a layer whose outputs are the tensors after an activation, and those of the state that are needed later.
+    def activate(
+        self, tensors: Sequence[Traced], activations: Activation | Sequence[Activation], carry: Sequence[Traced] = ()
+    ) -> list[Traced]:
+        """Make a layer whose outputs are tensors after their activations, and what of the state is needed later.
 
-        activation : the identity or relu, or any other where nothing is carried; carry : needed beside `live`.
+        activations : one for all tensors, or one for each; carry : what is needed beside `live`.
         """
+        each = [activations] * len(tensors) if isinstance(activations, Activation) else list(activations)
         needed = [tensor for tensor in [*self.live, *carry] if tensor.serial in self._counts]
         n_outputs, entries = sum(tensor.size for tensor in tensors), sum(map(self._entries, tensors))
-        clamps = activation.low > -math.inf or activation.high < math.inf
-        signs = [activation.low < 0 and not (not clamps and self.nonnegative(tensor)) for tensor in tensors]
-        n_carried = self._carry_blocks(self._needed(needed), clamps)
+        signs = [not keeps_nonnegative(one, self.nonnegative(tensor)) for tensor, one in zip(tensors, each, strict=True)]
+        self._blocks = {block: self._blocks[block] for block in self._needed(needed)}
+        n_carried = sum(block.size for block in self._blocks.values())
         if self._dry:
             n_state = n_outputs + n_carried
             entries += n_carried
         else:
-            n_carried, n_state, entries = self._make_layer(tensors, activation, needed, signs)
-        about = (self._n_state, n_state, entries, n_carried, activation.name)
+            n_carried, n_state, entries = self._make_layer(tensors, each, needed, signs)
+        about = (self._n_state, n_state, entries, n_carried, each[0].name)
         self.reports.append(LayerReport(len(self.reports) + 1, self.node, self.operator, *about))
         self._n_state = n_state
         self.keep(needed)
@@ -198,7 +202,7 @@ class Lowering:
         whole, made, first = len(tensors) == 1 and n_carried == 0, [], 0
         for tensor, signed in zip(tensors, signs, strict=True):
             block = next(self._block_numbers)
-            self._blocks[block] = StateBlock(tensor.size, signed)
+            self._blocks[block] = StateBlock(tensor.size)
             affine = None if self._dry else Affine.part_of_state(first, tensor.size, n_state)
             made.append(self._new(tensor.shape, Counts({block: (tensor.size, 1)}, not signed, whole), affine))
             first += tensor.size
@@ -225,16 +229,16 @@ class Lowering:
         return ordered and bool((matrix.data == 1).all())
 
     def _entries(self, tensor: Traced) -> int:
-        return sum(k * self._blocks[block].rows for block, (k, _) in self._counts[tensor.serial].references.items())
+        return sum(k for k, _ in self._counts[tensor.serial].references.values())
 
     def _row(self, tensor: Traced) -> int:
         """Return how many entries a row of a tensor has at most."""
-        return sum(most * self._blocks[block].rows for block, (_, most) in self._counts[tensor.serial].references.items())
+        return sum(most for _, most in self._counts[tensor.serial].references.values())
 
     def _composed(self, tensor: Traced, operator: LinearMap) -> int:
         """Return how many entries an operator after a tensor has at most."""
         return sum(
-            self._blocks[block].rows * min(operator.entries * most, operator.n_rows * self._blocks[block].size)
+            min(operator.entries * most, operator.n_rows * self._blocks[block].size)
             for block, (_, most) in self._counts[tensor.serial].references.items()
         )
 
@@ -252,24 +256,15 @@ class Lowering:
         """Return the blocks of the state that tensors refer to."""
         return {b for t in tensors if t.serial in self._counts for b in self._counts[t.serial].references}
 
-    def _carry_blocks(self, needed: set[int], clamps: bool) -> int:
-        """Carry blocks of the state through a layer; return in how many rows they are then."""
-        self._blocks = {block: replace(self._blocks[block]) for block in needed}
-        for block in self._blocks.values():
-            if block.signed and clamps:
-                block.rows, block.signed = 2, False
-        return sum(block.size * block.rows for block in self._blocks.values())
-
     def _make_layer(
-        self, tensors: Sequence[Traced], activation: Activation, needed: Sequence[Traced], signs: Sequence[bool]
+        self, tensors: Sequence[Traced], activations: Sequence[Activation], needed: Sequence[Traced], signs: Sequence[bool]
     ) -> tuple[int, int, int]:
         """Make the layer; return how many neurons it carries, how many it has, and its entries."""
         serials = dict.fromkeys(tensor.serial for tensor in needed)
         parts = [self._affine[tensor.serial] for tensor in tensors]
-        clamps = activation.low > -math.inf or activation.high < math.inf
-        rows, signed, after = carried_rows(
-            [self._affine[serial].matrix for serial in serials], self._signed, clamps, sum(len(part.constant) for part in parts)
-        )
+        n_outputs = sum(len(part.constant) for part in parts)
+        rows, signed, after = carried_rows([self._affine[serial].matrix for serial in serials], self._signed, n_outputs)
+        activation = joined([(one, tensor.size) for one, tensor in zip(activations, tensors, strict=True)], signed)
         self.layers.append(layer_of([*parts, rows], activation, f"node {self.node!r} ({self.operator})"))
         for serial in serials:
             self._affine[serial] = Affine(sp.csr_array(self._affine[serial].matrix @ after), self._affine[serial].constant)

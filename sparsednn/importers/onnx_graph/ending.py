@@ -23,7 +23,10 @@ class Ending(NamedTuple):
 
 
 def ending_nodes(graph: OnnxGraph) -> list[GraphNode]:
-    """Return the nodes from the first of a post-processing on: a chain to the output, in order; none if there is none."""
+    """Return the nodes from the post-processing on: a chain to the output, in order; none if there is none.
+
+    It is the last of its kind, and the one before if that is an ArgMax; what is before these is part of the network.
+    """
     makers = {name: node for node in graph.nodes for name in node.outputs}
     uses = [name for node in graph.nodes for name in node.inputs]
     chain, name = [], graph.output_name
@@ -33,8 +36,11 @@ def ending_nodes(graph: OnnxGraph) -> list[GraphNode]:
         chain.append(makers[name])
         name = makers[name].inputs[0]
     chain.reverse()
-    first = next((number for number, node in enumerate(chain) if node.operator in KINDS), len(chain))
-    return chain[first:]
+    places = [number for number, node in enumerate(chain) if node.operator in KINDS]
+    if not places:
+        return []
+    n_kept = 2 if chain[places[-1]].operator == "ArgMax" else 1
+    return chain[places[-n_kept:][0] :]
 
 
 def ending_of(nodes: Sequence[GraphNode], shape: tuple[int, ...], call_of: Callable[[GraphNode], NodeCall]) -> Ending:

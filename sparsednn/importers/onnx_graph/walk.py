@@ -144,7 +144,7 @@ class _Walk:
         """Say for each node in which layers it ended: those that were made for it, and the next, unless it is an activation."""
         reports, total = self._lowering.reports, len(self._lowering.reports)
         nodes = []
-        ends = [before for _, before in self._layers_before[1:]] + [total]
+        ends = [*(before for _, before in self._layers_before), total][1:]
         for (node, before), after in zip(self._layers_before, ends, strict=True):
             linear = all(layer.activation == "identity" for layer in reports[before:after])
             last = min(after + linear, total)
@@ -186,9 +186,9 @@ def way_out(operator: str) -> str:
         return "a layer cannot depend on a condition; export the model traced, without control flow"
     if operator in QUANTISED:
         return "quantises activations, which no layer does; export with quantised weights only, or in float32"
-    if operator in ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax"):
-        return "can stand at the end of a graph only; inside, there is no layer for it: use Relu or Clip there"
+    if operator in ("Softmax", "LogSoftmax", "ArgMax"):
+        return "can stand at the end of a graph only; inside, there is no layer for it: use Relu, Clip or Sigmoid there"
     return (
         f"there is no layer for this operator; those that can be had are {', '.join(sorted(OPERATORS))}, and at the end "
-        "Softmax, LogSoftmax, Sigmoid, ArgMax"
+        "Softmax, LogSoftmax, ArgMax"
     )

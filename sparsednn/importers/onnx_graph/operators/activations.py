@@ -1,20 +1,27 @@
-"""Makes layers of activations: Relu, Clip, LeakyRelu, PRelu, Abs. Here a layer gets its limits; nowhere else."""
+"""Makes layers of activations: those that clamp, those with a slope, and smooth ones. Here layers get theirs; nowhere else."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from sparsednn.errors import OptionError
 from sparsednn.importers.lowering import RELU, Traced
 from sparsednn.importers.onnx_graph.operators.call import NodeCall, Operator
-from sparsednn.network import Activation
+from sparsednn.network import Activation, activation_named
+
+
+def activated(call: NodeCall, activation: Activation) -> Traced:
+    """Make a layer whose outputs are the input after an activation."""
+    [made] = call.lowering.activate([call.tensor(0)], activation)
+    return made
 
 
 def relu(call: NodeCall) -> Traced:
     """Make a layer."""
-    return clamp(call, call.tensor(0), 0.0, math.inf)
+    return activated(call, RELU)
 
 
 def clip(call: NodeCall) -> Traced:
@@ -33,59 +40,73 @@ def clip(call: NodeCall) -> Traced:
         raise call.error(f"nothing lies between its limits {low} and {high}")
     if low == -math.inf and high == math.inf:
         return call.tensor(0)
-    return clamp(call, call.tensor(0), low, high)
-
-
-def clamp(call: NodeCall, tensor: Traced, low: float, high: float) -> Traced:
-    """Return ``min(max(tensor, low), high)``, the one place where an activation becomes a layer's limits.
-
-    A layer's limits are those of all its neurons. Where values are carried beside, one relu cuts at each end:
-    ``low + relu(x - low)``, then ``high - relu(high - x)``, which reach the limits exactly and round between them.
-    """
-    lowering = call.lowering
-    if (low, high) == (0.0, math.inf) or not lowering.carries():
-        activation = RELU if (low, high) == (0.0, math.inf) else Activation("clip", low, high)
-        return lowering.activate([tensor], activation)[0]
-    if low > -math.inf:
-        [above] = lowering.activate([tensor if low == 0 else lowering.shift(tensor, -low)], RELU)
-        tensor = above if low == 0 else lowering.shift(above, low)
-    if high < math.inf:
-        [below] = lowering.activate([lowering.shift(lowering.scale(tensor, -1.0), high)], RELU)
-        tensor = lowering.shift(lowering.scale(below, -1.0), high)
-    return tensor
+    return activated(call, Activation("clip", low, high))
 
 
 def leaky_relu(call: NodeCall) -> Traced:
-    """Make a layer of two rows for each element."""
-    return two_slopes(call, call.number("alpha", 0.01))
+    """Make a layer with a slope below zero."""
+    return activated(call, _made(call, "leaky_relu", slope=call.number("alpha", 0.01)))
 
 
 def prelu(call: NodeCall) -> Traced:
-    """Make a layer of two rows for each element, with slopes of their own below zero."""
+    """Make a layer whose neurons have slopes of their own below zero."""
     slopes, shape = call.finite(1, "the slope"), call.tensor(0).shape
     try:
-        np.broadcast_to(slopes, shape)
+        each = np.broadcast_to(slopes, shape)
     except ValueError:
         raise call.error(f"the slope has the shape {slopes.shape}, which does not fit {shape}") from None
-    return two_slopes(call, slopes)
+    if slopes.size == 1 or call.lowering.dry:
+        return activated(call, _made(call, "prelu", slope=float(slopes.reshape(-1)[0])))
+    try:
+        return activated(call, Activation.per_neuron(slope=each.reshape(-1), name="prelu"))
+    except OptionError as error:
+        raise call.error(str(error)) from None
 
 
 def absolute(call: NodeCall) -> Traced:
-    """Make a layer of two rows for each element."""
-    return two_slopes(call, -1.0)
+    """Make a layer whose slope below zero is -1."""
+    return activated(call, Activation("abs", 0.0, math.inf, -1.0))
 
 
-def two_slopes(call: NodeCall, slopes: ArrayLike) -> Traced:
-    """Return x above zero and ``slopes * x`` below: ``relu(x) - slopes * relu(-x)``, the one place where a slope is made."""
-    lowering, tensor = call.lowering, call.tensor(0)
-    above, below = lowering.activate([tensor, lowering.scale(tensor, -1.0)], RELU)
-    return lowering.add(above, lowering.scale(below, -np.asarray(slopes, np.float64)))
+def sigmoid(call: NodeCall) -> Traced:
+    """Make a layer of the logistic function."""
+    return activated(call, activation_named("sigmoid"))
+
+
+def hard_sigmoid(call: NodeCall) -> Traced:
+    """Make a layer that clamps a straight line to 0..1."""
+    scaled = call.lowering.scale(call.tensor(0), call.number("alpha", 0.2))
+    line = call.lowering.shift(scaled, call.number("beta", 0.5))
+    return call.lowering.activate([line], Activation("hard_sigmoid", 0.0, 1.0))[0]
+
+
+def tanh(call: NodeCall) -> Traced:
+    """Make a layer of the hyperbolic tangent."""
+    return activated(call, activation_named("tanh"))
+
+
+def gelu(call: NodeCall) -> Traced:
+    """Make a layer of the Gaussian error linear unit, the exact one."""
+    if call.text("approximate", "none") != "none":
+        raise call.error("is approximated by tanh; only the exact gelu can be had: export with approximate='none'")
+    return activated(call, activation_named("gelu"))
+
+
+def _made(call: NodeCall, name: str, **numbers: Any) -> Activation:
+    try:
+        return Activation(name, -math.inf, math.inf, **numbers)
+    except OptionError as error:
+        raise call.error(str(error)) from None
 
 
 ACTIVATIONS: dict[str, Operator] = {
     "Abs": absolute,
     "Clip": clip,
+    "Gelu": gelu,
+    "HardSigmoid": hard_sigmoid,
     "LeakyRelu": leaky_relu,
     "PRelu": prelu,
     "Relu": relu,
+    "Sigmoid": sigmoid,
+    "Tanh": tanh,
 }

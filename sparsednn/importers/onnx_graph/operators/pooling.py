@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.importers.lowering import RELU, Lowering, MeanMap, PoolMap, Traced, window_index
+from sparsednn.importers.lowering import IDENTITY, RELU, Lowering, MeanMap, PoolMap, Traced, window_index
 from sparsednn.importers.onnx_graph.operators.call import NodeCall, Operator
 from sparsednn.importers.onnx_graph.operators.windows import window_axes
+from sparsednn.network import Activation
 
 
 def average_pool(call: NodeCall) -> Traced:
@@ -75,21 +76,20 @@ def _filled(index: NDArray[np.int64]) -> NDArray[np.int64]:
 def _largest(lowering: Lowering, values: list[Traced]) -> Traced:
     """Return the largest of tensors, element by element."""
     while len(values) > 1:
-        rows: list[Traced] = []
-        parts: list[tuple[int, bool]] = []  # how many rows a value has, and whether it is a pair
-        for one, other in zip(values[::2], [*values[1::2], None][: (len(values) + 1) // 2], strict=True):
-            base = one if other is None else other
-            signed = [] if lowering.nonnegative(base) else [lowering.scale(base, -1.0)]
-            difference = [] if other is None else [lowering.add(one, other, -1)]
-            rows += [*difference, base, *signed]
-            parts.append((len(difference) + 1 + len(signed), bool(difference)))
-        made = iter(lowering.activate(rows, RELU))
-        values = []
-        for n_rows, pair in parts:
-            some = [next(made) for _ in range(n_rows)]
-            total = some[0] if not pair else lowering.add(some[0], some[1])
-            values.append(lowering.add(total, some[-1], -1) if n_rows > 1 + pair else total)
+        rows: list[tuple[Traced, Activation]] = []
+        for one, other in zip(values[::2], values[1::2], strict=False):
+            rows += [(lowering.add(one, other, -1), RELU), (other, _kept(lowering, other))]
+        if len(values) % 2:
+            rows.append((values[-1], _kept(lowering, values[-1])))
+        made = lowering.activate([row for row, _ in rows], [activation for _, activation in rows])
+        pairs = [lowering.add(one, other) for one, other in zip(made[::2], made[1::2], strict=False)]
+        values = [*pairs, *made[2 * len(pairs) :]]
     return values[0]
+
+
+def _kept(lowering: Lowering, tensor: Traced) -> Activation:
+    """Return an activation that changes nothing, relu where it can be: a layer that has but one is faster."""
+    return RELU if lowering.nonnegative(tensor) else IDENTITY
 
 
 def _images(call: NodeCall) -> Traced:
