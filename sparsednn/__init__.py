@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
-from sparsednn.engine import CompiledNetwork, compile, infer
+from sparsednn.engine import CompiledNetwork, compile, infer, load
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, identity, relu
 from sparsednn.results.result import Result
@@ -31,6 +31,7 @@ __all__ = [
     "compile",
     "identity",
     "infer",
+    "load",
     "radixnet",
     "relu",
 ]

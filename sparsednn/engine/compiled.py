@@ -5,73 +5,33 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
+from sparsednn.arguments.scalars import whole_number
 from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
 from sparsednn.comm import LocalCommunicator
-from sparsednn.engine.inference import PreparedNetwork, Request
-from sparsednn.errors import ActivationOverflowError, DataError, OptionError, OptionTypeError
-from sparsednn.execution.options import InferOptions, infer_options
+from sparsednn.engine.layouts import DEEP_LAYERS, Description, DirectLayout
+from sparsednn.engine.prepared import PreparedNetwork
+from sparsednn.engine.request import Request
+from sparsednn.engine.saved import save
+from sparsednn.errors import ActivationOverflowError, DataError, MemoryShortageError, OptionError, OptionTypeError
+from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
 from sparsednn.results.result import Result
 from sparsednn.system.memory import require
 
-DIRECT_MULTIPLY_ADDS, DEEP_LAYERS = 4_000_000_000, 30
-"""Calls of more multiply-adds take the kernels that drop instances which die or are saturated on their way, in networks where
-they may, and which are so deep that it pays: at 1024 x 120 both are about level at 16,000 instances, and direct calls are
-faster with fewer."""
-
 SUMMED_AT_ONCE = 2**22
 """Activations that are added up at a time, in double precision."""
 
-
-class NetworkLayout(NamedTuple):
-    """A layout of the network that calls use.
-
-    Attributes
-    ----------
-    kernel : str
-    n_bytes : int, or None
-        Of the layers and the activations; None where the backend keeps it to itself.
-    instances : str
-        Which batches it serves.
-    reason : str
-    """
-
-    kernel: str
-    n_bytes: int | None
-    instances: str
-    reason: str
-
-    def __str__(self) -> str:
-        """Say it in a line."""
-        size = "" if self.n_bytes is None else f" ({self.n_bytes:,} bytes)"
-        return f"{self.kernel}{size}: {self.instances}; {self.reason}"
-
-
-class Description(NamedTuple):
-    """What a compiled network is made of.
-
-    Attributes
-    ----------
-    backend : str
-    threads : int
-    layouts : tuple of NetworkLayout
-    """
-
-    backend: str
-    threads: int
-    layouts: tuple[NetworkLayout, ...]
-
-    def __str__(self) -> str:
-        """Say it in a line for each layout."""
-        return "\n".join([f"{self.backend}, {self.threads} threads", *(f"  {layout}" for layout in self.layouts)])
+WAY_OUT = "other kernels are taken, with the layers packed as infer() has them"
 
 
 def compile(
@@ -81,14 +41,17 @@ def compile(
     scheduler: str = "data",
     threads: int | None = None,
     options: InferOptions | None = None,
+    batch_sizes: Sequence[int] = (),
     **flat: Any,
 ) -> CompiledNetwork:
-    """Prepare a network once for many calls: layers are packed, kernels compiled, threads started.
+    """Prepare a network once for many calls: kernels are compiled; layers are packed and threads started when first needed.
 
     Parameters
     ----------
     network, backend, kernel, scheduler, threads, options, **flat
         As of `sparsednn.infer`.
+    batch_sizes : sequence of int
+        The layouts that calls with so many instances need are packed at once.
 
     Returns
     -------
@@ -100,8 +63,14 @@ def compile(
     TypeError, ValueError, MemoryError, DeviceError
         As `sparsednn.infer` does.
     """
-    asked = Request.checked(network, backend, kernel, scheduler, threads, False, infer_options(flat, options))
-    return CompiledNetwork(network, asked, direct=kernel == "auto" and scheduler == "data")
+    opts = infer_options(flat, options)
+    require_types(network, backend, kernel, scheduler)
+    sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
+    asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
+    direct = _direct_layout(network, asked) if kernel == "auto" and scheduler == "data" else None
+    compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
+    compiled.pack(sizes)
+    return compiled
 
 
 class CompiledNetwork:
@@ -118,11 +87,10 @@ class CompiledNetwork:
             classes = compiled.predict(batch)
     """
 
-    def __init__(self, network: Network, asked: Request, *, direct: bool) -> None:
-        self.network, self._asked = network, asked
-        self._prepared: PreparedNetwork | None = PreparedNetwork(network, asked)
-        self._direct = _direct_network(network, asked) if direct else None
-        self._most_directly = None if self._direct is None else _most_directly(network, self._direct)
+    def __init__(self, prepared: PreparedNetwork, direct: DirectLayout | None) -> None:
+        self.outline, self._asked = prepared.outline, prepared.asked
+        self._prepared: PreparedNetwork | None = prepared
+        self._direct = direct
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -161,10 +129,10 @@ class CompiledNetwork:
             raise OptionError("run: out is dense; give out or sparse=True, not both")
         if sp.issparse(x):
             require(4 * math.prod(x.shape), "the batch as a dense array", "give fewer instances at a time, or use infer()")
-        batch, single = dense_batch(x, self.network.n_inputs)
+        batch, single = dense_batch(x, self.outline.n_inputs)
         if sparse and not self._takes_directly(batch.shape[0]):
             return self._ordinary(batch, output=True).output
-        dense = output_array(out, batch, self.network.n_outputs)
+        dense = output_array(out, batch, self.outline.n_outputs)
         self._compute(batch, dense)
         if sparse:
             return sp.csr_array(dense)
@@ -192,18 +160,39 @@ class CompiledNetwork:
 
     def describe(self) -> Description:
         """Return the layouts with their bytes, which batches each serves, and why."""
-        self._opened()
-        layouts = []
-        if self._direct is not None:
-            most = self._most_directly
-            reason = "one compiled call: threads cut the columns of a small batch and share the rows of a large one"
-            served = "every batch" if most is None else f"batches of up to {most:,} instances"
-            layouts.append(NetworkLayout(self._direct.kernel, self._direct.n_bytes, served, reason))
-        if self._direct is None or self._most_directly is not None:
-            served = "every batch" if self._direct is None else "larger batches"
-            reason = "instances that are zero or saturated are dropped on the way" if self._direct else "as asked for"
-            layouts.append(NetworkLayout(self._asked.kernel.kernel, None, f"{served}, and infer()", reason))
+        prepared = self._opened()
+        layouts = [] if self._direct is None else [self._direct.describe()]
+        if self._direct is None or not self._direct.serves_all:
+            served = "every batch" if self._direct is None or self._direct.refusal else "larger batches"
+            dropped = "instances that are zero or saturated are dropped on the way"
+            served, reason = f"{served}, and infer()", dropped if self._direct else "as asked for"
+        else:
+            served, reason = "infer()", "the full record"
+        layouts.append(prepared.describe(served, reason))
         return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
+
+    def pack(self, batch_sizes: Iterable[int]) -> None:
+        """Pack the layouts that calls with so many instances need, as far as they are not packed yet."""
+        with self._lock:
+            prepared = self._opened()
+            for size in batch_sizes:
+                if not self._takes_directly(size) or self._direct.packed() is None:  # type: ignore[union-attr]
+                    prepared.pack()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the packed layers into a new folder, whole or not at all, for `sparsednn.load`.
+
+        What is not packed yet is packed for it. A compiled network that is in the folder already is replaced.
+
+        Raises
+        ------
+        ValueError
+            If it has something that cannot be saved: another backend than Numba's, several processes, a scheduler object.
+        OSError
+            If the path has something else, or cannot be written.
+        """
+        with self._lock:
+            save(Path(path), self._opened(), self._direct)
 
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
@@ -225,7 +214,7 @@ class CompiledNetwork:
         raise OptionTypeError("a CompiledNetwork cannot be pickled; pickle the Network, and compile it where it is used")
 
     def _takes_directly(self, n: int) -> bool:
-        return self._direct is not None and (self._most_directly is None or n <= self._most_directly)
+        return self._direct is not None and self._direct.takes(n)
 
     def _opened(self) -> PreparedNetwork:
         if self._prepared is None:
@@ -235,13 +224,9 @@ class CompiledNetwork:
         return self._prepared
 
     def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        if not self._takes_directly(batch.shape[0]):
-            result = self._ordinary(batch, output=True).output
-            out[:] = 0 if result is None else result.toarray()
-            return
-        with self._lock:
-            self._opened()
-            outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
+        outcome = self._compute_directly(batch, out) if self._takes_directly(batch.shape[0]) else None
+        if outcome is None:
+            outcome = self._compute_otherwise(batch, out)
         if outcome is DirectOutcome.NOT_FINITE:
             instance, feature = np.argwhere(~np.isfinite(batch))[0]
             value = batch[instance, feature]
@@ -253,24 +238,46 @@ class CompiledNetwork:
                 "(clipped_relu(max) bounds them)"
             )
 
+    def _compute_directly(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome | None:
+        """Call the compiled code; None: its layout is left out."""
+        with self._lock:
+            self._opened()
+            direct: DirectLayout = self._direct  # type: ignore[assignment]
+            network = direct.network or direct.packed()
+            return None if network is None else network.run(batch, out)
+
+    def _compute_otherwise(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
+        """Take other kernels than the direct ones; or these after all, if only theirs is a layout that fits."""
+        try:
+            output = self._ordinary(batch, output=True).output
+        except MemoryShortageError as error:
+            outcome = None if self._direct is None else self._compute_directly(batch, out)
+            if outcome is None:
+                raise
+            self._direct.take_all(str(error))  # type: ignore[union-attr]
+            return outcome
+        out[:] = 0 if output is None else output.toarray()
+        return DirectOutcome.RIGHT
+
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:
             return self._opened().infer(batch, output=output)
 
 
-def _direct_network(network: Network, asked: Request) -> DirectNetwork | None:
-    """Return the network for direct calls, if nothing was asked for that they cannot do."""
+def _direct_layout(network: Network, asked: Request) -> DirectLayout | None:
+    """Return the layout for direct calls, if nothing was asked for that they cannot do; with everything compiled."""
     backend, options = asked.backend, asked.options
     ordinary = asked.options != InferOptions(
         optimize=options.optimize, backend=options.backend, communicator=options.communicator
     ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend):
         return None
-    return backend.direct(network, asked.kernel, asked.n_threads)
+    backend.warm_up_direct(network.outline())
+    size = backend.direct_size(network, asked.kernel)
 
+    def make() -> DirectNetwork:
+        require(2 * size.n_bytes, f"packing {size.connections:,} connections for direct calls", WAY_OUT)
+        return backend.direct(network, asked.kernel, asked.n_threads)
 
-def _most_directly(network: Network, direct: DirectNetwork) -> int | None:
-    """Return how many instances a direct call takes at most; None: any number."""
-    if len(network.layers) < DEEP_LAYERS or not network.zero_rows_stay_zero().any():
-        return None
-    return DIRECT_MULTIPLY_ADDS // max(direct.connections, 1)
+    drops = len(network.layers) >= DEEP_LAYERS and bool(network.zero_rows_stay_zero().any())
+    return DirectLayout(size, make, drops=drops)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sparsednn.network.activation import Activation, clipped_relu, identity, relu
+from sparsednn.network.challenge import Challenge
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
-from sparsednn.network.network import BiasOn, Challenge, Network
+from sparsednn.network.network import BiasOn, Network
+from sparsednn.network.outline import NetworkOutline
 
 __all__ = [
     "Activation",
@@ -13,6 +15,7 @@ __all__ = [
     "Challenge",
     "Layer",
     "Network",
+    "NetworkOutline",
     "RepeatedLayer",
     "clipped_relu",
     "identity",
