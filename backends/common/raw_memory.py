@@ -1,22 +1,26 @@
-"""Lets compiled kernels read and write float32 by address: memory that another thread was handed in a call."""
+"""Lets compiled kernels read and write memory by its address: what another thread was handed, or what a table names."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
-from backends.common.jit import JIT_DISABLED
+from backends.common.jit import JIT_DISABLED, inline
 
 if JIT_DISABLED:
 
+    def pointer(address: int) -> Any:
+        """Return an address as a pointer."""
+        return ctypes.c_void_p(int(address))
+
     def read_float(address: int) -> Any:
         """Read one float32."""
-        import numpy as np
-
         return np.float32(ctypes.c_float.from_address(int(address)).value)
 
     def write_float(address: int, value: Any) -> None:
@@ -24,6 +28,15 @@ if JIT_DISABLED:
         ctypes.c_float.from_address(int(address)).value = float(value)
 
 else:
+
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:
+        """Return an address as a pointer."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+        return types.voidptr(types.int64), codegen
 
     def _pointer(builder: Any, address: Any) -> Any:
         return builder.inttoptr(address, ir.FloatType().as_pointer())
@@ -46,3 +59,21 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64, types.float32), codegen
+
+
+@inline
+def floats_at(address: int, n: int) -> Any:
+    """The float32 array of `n` entries at an address; it does not keep its memory."""
+    return carray(pointer(address), n, np.float32)
+
+
+@inline
+def int32s_at(address: int, n: int) -> Any:
+    """The int32 array of `n` entries at an address; it does not keep its memory."""
+    return carray(pointer(address), n, np.int32)
+
+
+@inline
+def int64s_at(address: int, n: int) -> Any:
+    """The int64 array of `n` entries at an address; it does not keep its memory."""
+    return carray(pointer(address), n, np.int64)

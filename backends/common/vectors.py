@@ -1,4 +1,4 @@
-"""Writes LLVM code for vectors of float32: constants, and the end of a sum."""
+"""Writes LLVM code that several kernels share: vectors of float32, the end of a sum, small ids that are loaded together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-_FLOAT, _INT32 = ir.FloatType(), ir.IntType(32)
+_FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def zeros(lanes: int) -> Any:
@@ -28,3 +28,12 @@ def finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: A
     z = builder.select(builder.fcmp_unordered("!=", z, zeros(z.type.count)), builder.fadd(z, bias), bias_at_zero)
     z = builder.select(builder.fcmp_ordered("<", z, low), low, z)
     return builder.select(builder.fcmp_ordered(">", z, high), high, z)
+
+
+def loaded_ids(builder: Any, address: Any, n: int, bits: int) -> list[Any]:
+    """Emit the loads of `n` unsigned ids of 16 or 32 bits: words of 64 bits, out of which the ids are cut."""
+    a_word = 64 // bits
+    words = builder.bitcast(address, _INT64.as_pointer())
+    loaded = [builder.load(builder.gep(words, [_INT64(number)]), align=2) for number in range(-(-n // a_word))]
+    shifts = [(loaded[number // a_word], bits * (number % a_word)) for number in range(n)]
+    return [builder.and_(builder.lshr(word, _INT64(shift)), _INT64(2**bits - 1)) for word, shift in shifts]

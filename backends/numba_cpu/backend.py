@@ -144,13 +144,14 @@ class NumbaBackend:
 
     def direct(self, network: Network, options: KernelOptions, n_threads: int) -> SlicedNetwork:
         """Pack the network in slices, and start the threads."""
-        from backends.numba_cpu.dense.direct import SlicedNetwork, packed
+        from backends.numba_cpu.dense.direct import SlicedNetwork
+        from backends.numba_cpu.layout.sliced_network import packed
 
         return SlicedNetwork(packed(network, options), n_threads)
 
     def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
         """Count the columns that differ; padding is not counted."""
-        from backends.numba_cpu.dense.direct import direct_size
+        from backends.numba_cpu.layout.sliced_network import direct_size
 
         return direct_size(network, options)
 
@@ -174,7 +175,8 @@ class NumbaBackend:
 
     def restore_direct(self, stored: StoredLayout, n_threads: int) -> SlicedNetwork:
         """Start threads for a network in slices."""
-        from backends.numba_cpu.dense.direct import SlicedNetwork, restored
+        from backends.numba_cpu.dense.direct import SlicedNetwork
+        from backends.numba_cpu.layout.sliced_network import restored
 
         return SlicedNetwork(restored(stored), n_threads)
 

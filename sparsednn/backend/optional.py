@@ -181,8 +181,16 @@ class DirectNetwork(Protocol):
     kernel: str
     """The kernel's own name."""
 
-    n_bytes: int
-    """Bytes of its layout and of its activations."""
+    columns: str
+    """What was done about columns of a layer that are the same: none or merge."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its layout, as it is packed by now, and of its activations."""
+
+    @property
+    def saved(self) -> int:
+        """Connections that the last call did not touch, since their inputs were zero."""
 
     connections: int
     """Connections that an instance goes through: fewer than the network's where columns are merged."""

@@ -16,22 +16,24 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
-from sparsednn.comm import LocalCommunicator
-from sparsednn.engine.layouts import DEEP_LAYERS, Description, DirectLayout
+from sparsednn.backend import Backend, DirectNetwork, DirectOutcome
+from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for
+from sparsednn.engine.layouts import Description, DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
 from sparsednn.engine.saved import save
-from sparsednn.errors import ActivationOverflowError, DataError, MemoryShortageError, OptionError, OptionTypeError
+from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
 from sparsednn.results.result import Result
 from sparsednn.system.memory import require
 
-SUMMED_AT_ONCE = 2**22
-"""Activations that are added up at a time, in double precision."""
+SMALL = 64
+"""Instances up to which `CompiledNetwork.infer` goes directly too: of more, the record has what each thread did."""
 
-WAY_OUT = "other kernels are taken, with the layers packed as infer() has them"
+_RIGHT, _LEFT_OUT = DirectOutcome.RIGHT, None  # looked up once: small calls take a few microseconds
+_forks = [0]  # how often this process is a child of one that had imported this; cheaper to ask than its id
+os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
 
 
 def compile(
@@ -67,7 +69,7 @@ def compile(
     require_types(network, backend, kernel, scheduler)
     sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
     asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
-    direct = _direct_layout(network, asked) if kernel == "auto" and scheduler == "data" else None
+    direct = direct_layout(network, asked) if kernel == "auto" and scheduler == "data" else None
     compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
     compiled.pack(sizes)
     return compiled
@@ -91,8 +93,9 @@ class CompiledNetwork:
         self.outline, self._asked = prepared.outline, prepared.asked
         self._prepared: PreparedNetwork | None = prepared
         self._direct = direct
+        self._n_inputs, self._n_outputs = self.outline.n_inputs, self.outline.n_outputs
         self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._fork = _forks[0]
 
     def __call__(self, x: Any, *, sparse: bool = False) -> Any:
         """Return the last activations of a batch: as `run`."""
@@ -125,18 +128,28 @@ class CompiledNetwork:
         RuntimeError
             If it is closed, or was made before this process was forked.
         """
-        if sparse and out is not None:
-            raise OptionError("run: out is dense; give out or sparse=True, not both")
-        if sp.issparse(x):
+        if type(x) is not np.ndarray and sp.issparse(x):
             require(4 * math.prod(x.shape), "the batch as a dense array", "give fewer instances at a time, or use infer()")
-        batch, single = dense_batch(x, self.outline.n_inputs)
-        if sparse and not self._takes_directly(batch.shape[0]):
-            return self._ordinary(batch, output=True).output
-        dense = output_array(out, batch, self.outline.n_outputs)
-        self._compute(batch, dense)
+        batch, single = dense_batch(x, self._n_inputs)
         if sparse:
-            return sp.csr_array(dense)
+            return self._sparse(batch, out)
+        dense = (
+            np.empty((batch.shape[0], self._n_outputs), np.float32)
+            if out is None
+            else output_array(out, batch, self._n_outputs)
+        )
+        self._compute(batch, dense)
         return dense[0] if single and out is None else dense
+
+    def _sparse(self, batch: NDArray[np.float32], out: Any) -> Any:
+        """Return the last activations as a csr_array."""
+        if out is not None:
+            raise OptionError("run: out is dense; give out or sparse=True, not both")
+        if not self._takes_directly(batch.shape[0]):
+            return self._ordinary(batch, output=True).output
+        dense = np.empty((batch.shape[0], self._n_outputs), np.float32)
+        self._compute(batch, dense)
+        return sp.csr_array(dense)
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the class of each instance, from 0: the output with the largest activation, the lowest of equal ones."""
@@ -145,18 +158,30 @@ class CompiledNetwork:
 
     def categories(self, x: Any) -> NDArray[np.int64]:
         """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero."""
-        activations = np.atleast_2d(self.run(x))
-        at_once = max(SUMMED_AT_ONCE // max(activations.shape[1], 1), 1)
-        alive = [
-            np.add.accumulate(activations[first : first + at_once], axis=1, dtype=np.float64)[:, -1] > 0
-            for first in range(0, len(activations), at_once)
-        ]
-        return np.flatnonzero(np.concatenate([np.zeros(0, np.bool_), *alive])) + 1
+        return categories_of(np.atleast_2d(self.run(x)))
 
     def infer(self, x: Any, *, output: bool = False) -> Result:
-        """Run `sparsednn.infer` with the network as it is prepared: categories, and the full record."""
+        """Run inference with the network as it is prepared: categories, and the full record.
+
+        Parameters
+        ----------
+        x : scipy.sparse matrix or array, shape (instances, inputs)
+            As of `sparsednn.infer`. A small batch goes directly; its record says ``scheduler: model`` and the kernel's name.
+        output : bool
+            Also return the last activations.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError, FloatingPointError, DeviceError, RuntimeError
+            As `sparsednn.infer` and `run` do.
+        """
         with self._lock:
-            return self._opened().infer(x, output=output)
+            prepared = self._opened()
+            shape = np.shape(x)
+            small = len(shape) == 2 and shape[0] <= SMALL
+            if small and self._takes_directly(shape[0]) and (direct := self._ready()) is not None:
+                return infer_directly(self.outline, direct, self._asked, x, output=output)
+            return prepared.infer(x, output=output)
 
     def describe(self) -> Description:
         """Return the layouts with their bytes, which batches each serves, and why."""
@@ -167,7 +192,7 @@ class CompiledNetwork:
             dropped = "instances that are zero or saturated are dropped on the way"
             served, reason = f"{served}, and infer()", dropped if self._direct else "as asked for"
         else:
-            served, reason = "infer()", "the full record"
+            served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
         layouts.append(prepared.describe(served, reason))
         return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
 
@@ -197,7 +222,7 @@ class CompiledNetwork:
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
         with self._lock:
-            if self._direct is not None and self._process == os.getpid():
+            if self._direct is not None and self._fork == _forks[0]:
                 self._direct.close()
             self._direct, self._prepared = None, None
 
@@ -219,65 +244,42 @@ class CompiledNetwork:
     def _opened(self) -> PreparedNetwork:
         if self._prepared is None:
             raise OptionError("this CompiledNetwork is closed; compile the network again")
-        if self._process != os.getpid():
+        if self._fork != _forks[0]:
             raise OptionError("this CompiledNetwork was made before the process was forked; compile the network in the child")
         return self._prepared
 
     def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        outcome = self._compute_directly(batch, out) if self._takes_directly(batch.shape[0]) else None
-        if outcome is None:
-            outcome = self._compute_otherwise(batch, out)
-        if outcome is DirectOutcome.NOT_FINITE:
-            instance, feature = np.argwhere(~np.isfinite(batch))[0]
-            value = batch[instance, feature]
-            raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {value}, which is not finite")
-        if outcome is DirectOutcome.OVERFLOW:
-            bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-            raise ActivationOverflowError(
-                f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
-                "(clipped_relu(max) bounds them)"
-            )
-
-    def _compute_directly(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome | None:
-        """Call the compiled code; None: its layout is left out."""
+        if not self._takes_directly(batch.shape[0]):
+            self._compute_otherwise(batch, out)
+            return
         with self._lock:
-            self._opened()
-            direct: DirectLayout = self._direct  # type: ignore[assignment]
-            network = direct.network or direct.packed()
-            return None if network is None else network.run(batch, out)
+            network = self._ready()
+            outcome = _LEFT_OUT if network is None else network.run(batch, out)
+        if outcome is _LEFT_OUT:
+            self._compute_otherwise(batch, out)
+        elif outcome is not _RIGHT:
+            raise_for(outcome, batch, out)
 
-    def _compute_otherwise(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
-        """Take other kernels than the direct ones; or these after all, if only theirs is a layout that fits."""
+    def _ready(self) -> DirectNetwork | None:
+        """Return the network for direct calls, which is packed now if it was not before; None: it is left out."""
+        if self._prepared is None or self._fork != _forks[0]:
+            self._opened()
+        direct: DirectLayout = self._direct  # type: ignore[assignment]
+        return direct.network or direct.packed()
+
+    def _compute_otherwise(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Take other kernels than the direct ones; or these after all, if theirs is the only layout that fits."""
         try:
             output = self._ordinary(batch, output=True).output
         except MemoryShortageError as error:
-            outcome = None if self._direct is None else self._compute_directly(batch, out)
-            if outcome is None:
-                raise
-            self._direct.take_all(str(error))  # type: ignore[union-attr]
-            return outcome
-        out[:] = 0 if output is None else output.toarray()
-        return DirectOutcome.RIGHT
+            with self._lock:
+                if self._direct is None or self._ready() is None:
+                    raise
+                self._direct.take_all(str(error))
+            self._compute(batch, out)
+        else:
+            out[:] = 0 if output is None else output.toarray()
 
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:
             return self._opened().infer(batch, output=output)
-
-
-def _direct_layout(network: Network, asked: Request) -> DirectLayout | None:
-    """Return the layout for direct calls, if nothing was asked for that they cannot do; with everything compiled."""
-    backend, options = asked.backend, asked.options
-    ordinary = asked.options != InferOptions(
-        optimize=options.optimize, backend=options.backend, communicator=options.communicator
-    ) or not isinstance(options.communicator, LocalCommunicator)
-    if ordinary or not isinstance(backend, DirectBackend):
-        return None
-    backend.warm_up_direct(network.outline())
-    size = backend.direct_size(network, asked.kernel)
-
-    def make() -> DirectNetwork:
-        require(2 * size.n_bytes, f"packing {size.connections:,} connections for direct calls", WAY_OUT)
-        return backend.direct(network, asked.kernel, asked.n_threads)
-
-    drops = len(network.layers) >= DEEP_LAYERS and bool(network.zero_rows_stay_zero().any())
-    return DirectLayout(size, make, drops=drops)

@@ -143,14 +143,14 @@ class SavedNetwork:
         return self._files[name].n_bytes
 
     def layout(self, name: str) -> StoredLayout:
-        """Return a layout, all of which is read and checked the first time.
+        """Return a layout, all of which is read and checked the first time, and the outline too.
 
         Raises
         ------
         OSError
             If a layer is not as it was written.
         """
-        self.check(name)
+        self.check(OUTLINE, name)
         return StoredLayout(self._files[name].arrays, {}, self.header["layouts"][name]["values"])
 
     def check(self, *names: str) -> None:
@@ -220,7 +220,6 @@ def packed_network(saved: SavedNetwork) -> PackedNetwork:
 
     def restore(asked: Request) -> Any:
         backend = require_layouts_of(saved, asked.backend)
-        saved.check(OUTLINE)
         return backend.restore_plan(saved.layout(PLAN), asked.kernel, asked.n_workers)
 
     return PackedNetwork(saved.outline, saved.n_bytes_of(PLAN), restore)

@@ -49,6 +49,7 @@ def test_calls_give_what_infer_gives(expected: np.ndarray) -> None:
         assert result.output is not None
         assert np.array_equal(result.output.toarray(), expected)
         assert result.record["instances"] == 3
+        assert (result.record["scheduler"], result.record["kernel"]) == ("model", "sliced")
         assert compiled.infer(X).output is None
 
 
@@ -268,4 +269,7 @@ def test_other_networks_take_every_batch_directly(n_layers: int, bias_on: Any) -
     """Where few layers are left when an instance dies, or none can."""
     network = sparsednn.Network([sp.csr_array(np.eye(4))] * n_layers, bias=0.5 if bias_on == "all" else 0.0, bias_on=bias_on)
     with sparsednn.compile(network) as compiled:
-        assert [layout.instances for layout in compiled.describe().layouts] == ["every batch", "infer()"]
+        assert [layout.instances for layout in compiled.describe().layouts] == [
+            "every batch",
+            "infer() of more than 64 instances",
+        ]

@@ -5,23 +5,25 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.common.column_merging import MergedColumns
 from backends.common.jit import JIT_DISABLED
 from backends.numba_cpu.dense.kernels import direct as kernels
-from backends.numba_cpu.dense.kernels import helpers
+from backends.numba_cpu.dense.kernels import helpers, sliced_net
+from backends.numba_cpu.dense.kernels.event_driven import SAVED
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
-from backends.numba_cpu.layout.arrays import join, split
-from backends.numba_cpu.layout.kernels.slices import N_INPUTS, N_OUTPUTS
-from backends.numba_cpu.layout.slices import Slices, pack_slices, slice_ids
+from backends.numba_cpu.layout.event_rows import are_ascending, no_rows, pack_rows
+from backends.numba_cpu.layout.sliced_network import KERNEL, PackedNetwork, packed
+from backends.numba_cpu.layout.slices import slice_ids
 from backends.numba_cpu.plan import CACHE_LINE_BYTES, aligned_floats
-from sparsednn.backend import DirectOutcome, DirectSize, KernelOptions, StoredLayout
-from sparsednn.network import Network, NetworkOutline, RepeatedLayer
+from sparsednn.backend import DirectOutcome, KernelOptions, StoredLayout
+from sparsednn.errors import MemoryShortageError
+from sparsednn.network import Network, NetworkOutline
 
 WORTH_WAKING = 50_000
 """Multiply-adds of a call below which the helpers are not called: they would come too late."""
@@ -30,61 +32,15 @@ OUTCOMES = {
     kernels.RIGHT: DirectOutcome.RIGHT,
     kernels.NOT_FINITE: DirectOutcome.NOT_FINITE,
     kernels.OVERFLOW: DirectOutcome.OVERFLOW,
+    kernels.FEW_ALIVE: DirectOutcome.RIGHT,
 }
+
+MISSED_OFTEN = 8
+"""Calls of one instance with so few living activations that the network is packed by rows after them: packing costs as much as
+some hundred calls, and as much memory as the slices."""
 
 _LATEST = np.zeros(8, np.int64)
 _NUMBERS = itertools.count(1)
-
-
-class PackedNetwork(NamedTuple):
-    """A network packed for direct calls.
-
-    slices : Slices
-    last : int32 (n_outputs,)     for each of the network's outputs, the last layer's output that stands for it
-    connections : int             that an instance goes through
-    always : bool                 the bias is added to a sum of zero too
-    """
-
-    slices: Slices
-    last: NDArray[np.int32]
-    connections: int
-    always: bool
-
-    @property
-    def widest(self) -> int:
-        """Neurons of the input, or of the layer that has the most."""
-        return int(self.slices.table[:, [N_INPUTS, N_OUTPUTS]].max())
-
-
-def packed(network: Network, options: KernelOptions) -> PackedNetwork:
-    """Pack a network; of the options, `columns` and `order` are used.
-
-    Raises
-    ------
-    MemoryShortageError
-        If it does not fit.
-    """
-    layers, last = list(network.layers), np.arange(network.n_outputs, dtype=np.int32)
-    if options.columns == "merge":
-        merged = MergedColumns(network)
-        layers = list(merged.layers())
-        last = merged.last
-    widest = max(network.n_inputs, *(layer.n_outputs for layer in layers))
-    slices = pack_slices(layers, widest)
-    return PackedNetwork(slices, last, sum(layer.nnz for layer in layers), network.bias_on == "all")
-
-
-def restored(stored: StoredLayout) -> PackedNetwork:
-    """Return a packed network that was stored."""
-    return join("network", PackedNetwork, stored, slices=join("slices", Slices, stored))
-
-
-def direct_size(network: Network, options: KernelOptions) -> DirectSize:
-    """Return how large the network will be, from its layers' sizes."""
-    merges = options.columns == "merge"
-    sizes = [layer.columns.size if merges and isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers]
-    widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
-    return DirectSize(SlicedNetwork.kernel, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(sizes))
 
 
 def warm_up(outline: NetworkOutline) -> None:
@@ -108,28 +64,53 @@ class SlicedNetwork:
         Threads of a call; the caller's is one of them.
     """
 
-    kernel = "sliced"
+    kernel = KERNEL
 
     def __init__(self, network: PackedNetwork, n_threads: int) -> None:
-        self._network, slices = network, network.slices
+        self._network, self._slices = network, network.slices
+        self.columns, self.connections = network.columns, network.connections
+        self._rows, self._calls_of_few = no_rows(self._slices), 0
         n_members = 1 if JIT_DISABLED else n_threads
-        memory = _block_memory(n_members, (network.widest + 2) * MOST_LANES)
+        self._memory = _block_memory(n_members, (network.widest + 2) * MOST_LANES)
+        self._alive = np.zeros((n_members, network.widest + 1), np.int32)  # one is written beyond those that are alive
+        self._counts = _lines(n_members).reshape(n_members, -1)
+        self._cuts = self._slices.cuts(n_members)
         self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
         self._shared[helpers.ID] = next(_NUMBERS)
-        self.connections = network.connections
-        self.n_helped = max(WORTH_WAKING // max(self.connections, 1), 1)
-        self._arrays: tuple[Any, ...] = (*slices, network.last, slices.cuts(n_members), memory, network.always)
-        self.n_bytes = slices.n_bytes + memory.nbytes
-        self._given: tuple[Any, ...] = (self.n_helped, self._shared, _LATEST, *self._arrays)
-        self._compile(slices.table[0, N_INPUTS], len(network.last))
-        self._threads = _start(n_members, (self._shared, _LATEST, *self._arrays))
+        self._fill_table()
+        self._given: tuple[Any, ...] = (self._shared, self._slices.ids[:0])
+        self._compile(network.n_inputs, len(network.last))
+        self._threads = _start(n_members, self._given)
         self._ends = weakref.finalize(self, _stop, self._threads, self._shared)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the layers, as they are packed by now, and of the activations."""
+        return self._slices.n_bytes + self._rows.n_bytes + self._memory.nbytes + self._alive.nbytes
+
+    @property
+    def saved(self) -> int:
+        """Connections that the last call did not touch, since their inputs were zero."""
+        return int(self._counts[:, SAVED].sum())
+
+    def _fill_table(self) -> None:
+        """Write down where the arrays are, for the threads; none of them may be in a call."""
+        rows = self._rows
+        arrays = {
+            **self._slices._asdict(), "last": self._network.last, "cuts": self._cuts, "memory": self._memory,
+            "alive": self._alive, "counts": self._counts, "targets": rows.targets, "row_weights": rows.weights,
+            "starts": rows.starts, "starts_at": rows.starts_at,
+        }  # fmt: skip
+        for number, name in enumerate(sliced_net.ARRAYS):
+            at = helpers.OF_NET + 2 * number
+            self._shared[at : at + 2] = arrays[name].ctypes.data, arrays[name].size
+        self._shared[sliced_net.ALWAYS], self._shared[sliced_net.MEMBERS] = self._network.always, len(self._memory)
+        self._shared[sliced_net.N_HELPED] = max(WORTH_WAKING // max(self.connections, 1), 1)
+        self._shared[sliced_net.LATEST] = _LATEST.ctypes.data
 
     def store(self) -> StoredLayout:
         """Return what the packed network is made of."""
-        slices = self._network.slices
-        starts = {f"slices.{name}": at for name, at in slices.starts().items()}
-        return split(network=self._network, slices=slices)._replace(starts=starts)
+        return self._network.store()
 
     def _compile(self, n_inputs: int, n_outputs: int) -> None:
         """Compile everything, by calls that have nothing to do."""
@@ -139,24 +120,50 @@ class SlicedNetwork:
         kernels.call_at(*batch, *self._given)
         nothing = self._shared.copy()
         helpers.dismiss(nothing)
-        kernels.serve(0, nothing, _LATEST, *self._arrays)
+        kernels.serve(0, nothing, self._slices.ids[:0])
 
     def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
         """Take a batch of any strides through all layers; see `sparsednn.backend.DirectNetwork`."""
         if x.flags.carray and out.flags.c_contiguous:
-            return OUTCOMES[kernels.call(x, out, *self._given)]
-        batch = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
-        return OUTCOMES[kernels.call_at(*batch, *self._given)]
+            code = kernels.call(x, out, *self._given)
+        else:
+            batch: tuple[int, ...] = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
+            code = kernels.call_at(*batch, *self._given)
+        if code == kernels.FEW_ALIVE:
+            self._few_were_alive()
+        return OUTCOMES[code]
+
+    def _few_were_alive(self) -> None:
+        """Pack the network by rows too, once that has been missed often enough and if there is memory for it."""
+        self._calls_of_few += 1
+        if self._calls_of_few == MISSED_OFTEN:
+            with suppress(MemoryShortageError):
+                self.pack_rows()
+
+    def pack_rows(self) -> bool:
+        """Pack the network by rows too, for single instances of which few activations are alive; False if it cannot be.
+
+        Raises
+        ------
+        MemoryShortageError
+            If the rows do not fit.
+        """
+        layers = self._network.layers()
+        if not are_ascending(layers):
+            return False
+        self._rows = pack_rows(layers, self._slices, len(self._memory))
+        self._fill_table()
+        return True
 
     def close(self) -> None:
         """End the threads."""
         self._ends()
 
 
-def _start(n_members: int, arrays: tuple[Any, ...]) -> list[threading.Thread]:
+def _start(n_members: int, given: tuple[Any, ...]) -> list[threading.Thread]:
     """Start the helpers: daemons, since they would keep a program from ending that has forgotten to close."""
     threads = [
-        threading.Thread(target=kernels.serve, args=(member, *arrays), name=f"sparsednn-{member}", daemon=True)
+        threading.Thread(target=kernels.serve, args=(member, *given), name=f"sparsednn-{member}", daemon=True)
         for member in range(1, n_members)
     ]
     for thread in threads:

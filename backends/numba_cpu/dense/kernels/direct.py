@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel
+from backends.common.raw_memory import int64s_at
+from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, LEFT, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.helpers import (
     BLOCKS_DONE,
     ENDED,
@@ -40,7 +42,6 @@ from backends.numba_cpu.dense.kernels.helpers import (
 )
 from backends.numba_cpu.dense.kernels.lanes import (
     Rows,
-    SlicedNet,
     all_finite,
     instances_alone,
     lanes_for,
@@ -49,11 +50,15 @@ from backends.numba_cpu.dense.kernels.lanes import (
     store_block,
     taken_together,
 )
+from backends.numba_cpu.dense.kernels.sliced_net import LATEST, N_HELPED, net_of
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
-from backends.numba_cpu.layout.kernels.slices import N_INPUTS
+from backends.numba_cpu.layout.kernels.slices import COLUMNS, N_INPUTS
 
-RIGHT, NOT_FINITE, OVERFLOW = range(3)
-"""What `call` returns."""
+RIGHT, NOT_FINITE, OVERFLOW, FEW_ALIVE = range(4)
+"""What `call` returns. FEW_ALIVE: it is right, and would have been faster with the network packed by rows."""
+
+WORTH_PACKING = 4
+"""A call that could take a share of the connections by rows, one in so many, is worth packing them."""
 
 
 @inline
@@ -66,15 +71,18 @@ def rows_of(shared):
 
 
 @inline
-def member_of_layer(shared, layer, lanes, position, size, net):
-    """Compute one member's slices of a layer, and wait for the others.
+def member_of_layer(shared, layer, lanes, member, position, size, net):
+    """Compute one member's slices of a layer, or its parts of the rows, and wait for the others.
 
     shared : int64 (lines * 8,)
     net : SlicedNet
     """
     floats = net.memory.shape[2]
     x_at, y_at = (0, floats) if layer % 2 == 0 else (floats, 0)
-    layer_part(x_at, y_at, lanes, net, layer, net.cuts[layer, size, position], net.cuts[layer, size, position + 1])
+    if lanes == BY_ROWS:
+        layer_part_by_rows(x_at, y_at, net, layer, member, position, size)
+    else:
+        layer_part(x_at, y_at, lanes, net, layer, net.cuts[layer, size, position], net.cuts[layer, size, position + 1])
     meet(shared, size)
 
 
@@ -89,8 +97,9 @@ def block_together(shared, rows, number, n_members, first, n, net):
     lanes, floats, n_layers = lanes_for(n), net.memory.shape[2], net.table.shape[0]
     load_block(rows, first, n, lanes, net, 0)
     for layer in range(n_layers):
-        size = form_team(shared, number, n_members, layer, lanes)
-        member_of_layer(shared, layer, lanes, 0, size, net)
+        way = way_of_layer(0 if layer % 2 == 0 else floats, lanes, net, layer, 0)
+        size = form_team(shared, number, n_members, layer, way)
+        member_of_layer(shared, layer, way, 0, 0, size, net)
     return store_block(rows, first, n, lanes, net, n_layers % 2 * floats)
 
 
@@ -114,7 +123,7 @@ def blocks_alone(shared, member, net):
 def with_helpers(shared, latest, rows, n, net):
     """Take a batch through all layers: as many blocks as the members have equally many of alone, the others together.
 
-    shared, latest : int64 (lines * 8,), int64 (8,)
+    shared, latest : int64 (lines * 8,), int64 (1,)
     rows : Rows
     net : SlicedNet
     """
@@ -137,100 +146,66 @@ def with_helpers(shared, latest, rows, n, net):
 
 
 @kernel
-def compute(rows, n, n_helped, shared, latest, net):
-    """Take `n` instances through all layers; returns RIGHT, NOT_FINITE (nothing has been done) or OVERFLOW.
+def compute(rows, n, shared, ids_like):
+    """Take `n` instances through all layers; returns RIGHT, NOT_FINITE (nothing has been done), OVERFLOW or FEW_ALIVE.
 
     rows : Rows
-    n_helped : int              instances from which on helpers are called
-    shared : int64 (lines * 8,)
-    latest : int64 (8,)         entry 0: the number of the network that was called last in this process
-    net : SlicedNet
+    shared : int64 (lines * 8,)           has the network's table; see `backends.numba_cpu.dense.kernels.sliced_net`
+    ids_like : uint16 or uint32 (0,)
     """
+    net = net_of(shared, ids_like)
     shared[X], shared[X_ROW], shared[X_COLUMN], shared[N] = rows.x, rows.x_row, rows.x_column, n
     shared[OUT], shared[OUT_ROW], shared[OUT_COLUMN] = rows.out, rows.out_row, rows.out_column
     if not all_finite(rows, n, net.table[0, N_INPUTS]):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
-    if net.memory.shape[0] > 1 and n >= n_helped:
-        with_helpers(shared, latest, rows, n, net)
+    net.counts[:] = 0
+    if net.memory.shape[0] > 1 and n >= shared[N_HELPED]:
+        with_helpers(shared, int64s_at(shared[LATEST], 1), rows, n, net)
     elif not instances_alone(rows, 0, n, 0, net):
         shared[OVERFLOWN] = 1
-    return OVERFLOW if atomic_load(shared, OVERFLOWN) != 0 else RIGHT
+    if atomic_load(shared, OVERFLOWN) != 0:
+        return OVERFLOW
+    return FEW_ALIVE if net.counts[0, LEFT] * WORTH_PACKING * COLUMNS > net.weights.shape[0] else RIGHT
 
 
 @kernel
-def call(
-    x, out, n_helped, shared, latest, ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always
-):  # fmt: skip
+def call(x, out, shared, ids_like):
     """Compute a batch whose arrays are in C order; see `compute`.
 
     x : float32 (instances, n_inputs)
     out : float32 (instances, n_outputs)       result
     shared : int64 (lines * 8,)
-    latest : int64 (8,)
-    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.SlicedNet`
-    weights : float32 (entries,)
-    ends : int64 (slices + 1,)
-    order : int32 (slices * 16,)
-    bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
-    clamps : float32 (layers, 2)
-    last : int32 (n_outputs,)
-    cuts : int64 (layers, members + 1, members + 1)
-    memory : float32 (members, 2, floats)
+    ids_like : uint16 or uint32 (0,)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
     rows = Rows(x.ctypes.data, x.strides[0], x.strides[1], out.ctypes.data, out.strides[0], out.strides[1])
-    return compute(rows, x.shape[0], n_helped, shared, latest, net)
+    return compute(rows, x.shape[0], shared, ids_like)
 
 
 @kernel
-def call_at(
-    x, x_row, x_column, n, out, out_row, out_column, n_helped, shared, latest,
-    ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always,
-):  # fmt: skip
+def call_at(x, x_row, x_column, n, out, out_row, out_column, shared, ids_like):
     """Compute a batch of `n` instances whose arrays have any strides, given by address and bytes; see `compute`.
 
     shared : int64 (lines * 8,)
-    latest : int64 (8,)
-    ids : uint16 or uint32 (entries,)          this and the others: see `backends.numba_cpu.dense.kernels.lanes.SlicedNet`
-    weights : float32 (entries,)
-    ends : int64 (slices + 1,)
-    order : int32 (slices * 16,)
-    bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
-    clamps : float32 (layers, 2)
-    last : int32 (n_outputs,)
-    cuts : int64 (layers, members + 1, members + 1)
-    memory : float32 (members, 2, floats)
+    ids_like : uint16 or uint32 (0,)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
-    return compute(Rows(x, x_row, x_column, out, out_row, out_column), n, n_helped, shared, latest, net)
+    return compute(Rows(x, x_row, x_column, out, out_row, out_column), n, shared, ids_like)
 
 
 @kernel
-def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always):
+def serve(member, shared, ids_like):
     """Help with call after call until told to quit, as member `member`; arrays are those of `call`.
 
     shared : int64 (lines * 8,)
-    latest : int64 (8,)
-    ids : uint16 or uint32 (entries,)
-    weights : float32 (entries,)
-    ends : int64 (slices + 1,)
-    order : int32 (slices * 16,)
-    bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
-    clamps : float32 (layers, 2)
-    last : int32 (n_outputs,)
-    cuts : int64 (layers, members + 1, members + 1)
-    memory : float32 (members, 2, floats)
+    ids_like : uint16 or uint32 (0,)
     """
-    net = SlicedNet(ids, weights, ends, order, bias, table, clamps, last, cuts, memory, always)
     mine, seen, turn = FIRST_MEMBER + member * LINE, np.int64(0), np.int64(0)
+    latest = int64s_at(shared[LATEST], 1)
     while True:
         seen = wait_for_call(shared, latest, seen)
         if atomic_load(shared, QUIT) != 0:
             return
+        net = net_of(shared, ids_like)
         blocks_alone(shared, member, net)
         atomic_store(shared, mine + READY, seen)
         looks = 0
@@ -238,7 +213,7 @@ def serve(member, shared, latest, ids, weights, ends, order, bias, table, clamps
             if atomic_load(shared, mine + TURN) != turn:
                 turn += 1
                 member_of_layer(
-                    shared, shared[LAYER], shared[LANES_NOW], shared[mine + POSITION], shared[mine + TEAM_SIZE], net
+                    shared, shared[LAYER], shared[LANES_NOW], member, shared[mine + POSITION], shared[mine + TEAM_SIZE], net
                 )  # fmt: skip
                 looks = 0
             looks = looked_again(looks)

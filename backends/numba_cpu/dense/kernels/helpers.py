@@ -16,7 +16,11 @@ LINE = 8
 CALL, SLEEPERS, QUIT, REMAINING, BLOCKS_DONE, ARRIVED, MEETINGS, ENDED, OVERFLOWN, OF_CALL, OF_LAYER = range(0, 11 * LINE, LINE)
 X, X_ROW, X_COLUMN, N, OUT, OUT_ROW, OUT_COLUMN, ID = range(OF_CALL, OF_CALL + 8)
 LAYER, LANES_NOW = OF_LAYER, OF_LAYER + 1
-FIRST_MEMBER = OF_LAYER + LINE
+OF_NET = OF_LAYER + LINE
+"""From here on `backends.numba_cpu.dense.kernels.sliced_net` has the network's table."""
+
+NET_LINES = 5
+FIRST_MEMBER = OF_NET + NET_LINES * LINE
 """From here on each member has a line."""
 
 READY, TURN, POSITION, TEAM_SIZE = range(4)
@@ -107,7 +111,7 @@ def announce(shared, n_members, n_blocks):
 def wait_for_call(shared, latest, seen):
     """Spin, then sleep, until there is a call after `seen`; returns the latest.
 
-    shared, latest : int64 (lines * 8,), int64 (8,)
+    shared, latest : int64 (lines * 8,), int64 (1,)
     """
     came_at, looks = clock_ns(), 0
     while True:

@@ -5,43 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backends.common.jit import inline, kernel
-from backends.common.raw_memory import read_float, write_float
+from backends.common.raw_memory import floats_at, int32s_at, read_float, write_float
+from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
 from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
 
+_EXPONENT = np.int32(0x7F800000)
 _slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
-
-
-class SlicedNet(NamedTuple):
-    """A network in slices, and the memory of the threads that compute it.
-
-    ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
-    weights : float32 (entries,)
-    ends : int64 (slices + 1,)
-    order : int32 (slices * 16,)
-    bias : float32 (slices * 16,)
-    table : int64 (layers, 4)
-    clamps : float32 (layers, 2)
-    last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
-    cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
-    memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
-    always : bool                                    the bias is added to a sum of zero too
-    """
-
-    ids: NDArray[np.uint16] | NDArray[np.uint32]
-    weights: NDArray[np.float32]
-    ends: NDArray[np.int64]
-    order: NDArray[np.int32]
-    bias: NDArray[np.float32]
-    table: NDArray[np.int64]
-    clamps: NDArray[np.float32]
-    last: NDArray[np.int32]
-    cuts: NDArray[np.int64]
-    memory: NDArray[np.float32]
-    always: bool
 
 
 class Rows(NamedTuple):
@@ -128,18 +100,28 @@ def zero_row(flat, at, lanes):
 
 
 @inline
+def is_not_finite(bits):
+    """Whether the bits of a float32, as int32, are those of NaN or of an infinity."""
+    return (bits & _EXPONENT) == _EXPONENT
+
+
+@inline
 def all_finite(rows, n, n_inputs):
     """Whether all numbers of the caller's array are finite.
 
     rows : Rows
     """
-    total = np.float32(0)
+    wrong = np.int32(0)
     for instance in range(n):
         row = rows.x + instance * rows.x_row
-        for j in range(n_inputs):
-            value = read_float(row + j * rows.x_column)
-            total += value - value
-    return total == 0
+        if rows.x_column == 4:
+            for bits in int32s_at(row, n_inputs):
+                wrong |= is_not_finite(bits)
+        else:
+            for j in range(n_inputs):
+                value = np.float32(read_float(row + j * rows.x_column))
+                wrong |= value - value != 0
+    return wrong == 0
 
 
 @kernel
@@ -152,8 +134,13 @@ def load_block(rows, first, n, lanes, net, at):
     flat, n_inputs = net.memory.reshape(-1), net.table[0, N_INPUTS]
     for lane in range(n):
         row = rows.x + (first + lane) * rows.x_row
-        for j in range(n_inputs):
-            flat[at + j * lanes + lane] = read_float(row + j * rows.x_column)
+        if rows.x_column == 4:
+            values = floats_at(row, n_inputs)
+            for j in range(n_inputs):
+                flat[at + j * lanes + lane] = values[j]
+        else:
+            for j in range(n_inputs):
+                flat[at + j * lanes + lane] = read_float(row + j * rows.x_column)
     for lane in range(n, lanes):
         for j in range(n_inputs):
             flat[at + j * lanes + lane] = np.float32(0)
@@ -167,14 +154,21 @@ def store_block(rows, first, n, lanes, net, at):
     rows : Rows
     net : SlicedNet
     """
-    flat, last, total = net.memory.reshape(-1), net.last, np.float32(0)
+    flat, last, wrong = net.memory.reshape(-1), net.last, np.int32(0)
     for lane in range(n):
         row = rows.out + (first + lane) * rows.out_row
-        for j in range(last.shape[0]):
-            value = flat[at + np.int64(last[j]) * lanes + lane]
-            total += value - value
-            write_float(row + j * rows.out_column, value)
-    return total == 0
+        if rows.out_column == 4:
+            values, bits = floats_at(row, last.shape[0]), int32s_at(row, last.shape[0])
+            for j in range(last.shape[0]):
+                values[j] = flat[at + np.int64(last[j]) * lanes + lane]
+            for j in range(last.shape[0]):
+                wrong |= is_not_finite(bits[j])
+        else:
+            for j in range(last.shape[0]):
+                value = flat[at + np.int64(last[j]) * lanes + lane]
+                wrong |= value - value != 0
+                write_float(row + j * rows.out_column, value)
+    return wrong == 0
 
 
 @kernel
@@ -204,6 +198,9 @@ def block_alone(rows, first, n, member, net):
     y_at = x_at + floats
     load_block(rows, first, n, lanes, net, x_at)
     for layer in range(net.table.shape[0]):
-        layer_part(x_at, y_at, lanes, net, layer, net.cuts[layer, 1, 0], net.cuts[layer, 1, 1])
+        if way_of_layer(x_at, lanes, net, layer, member) == BY_ROWS:
+            layer_part_by_rows(x_at, y_at, net, layer, member, 0, 1)
+        else:
+            layer_part(x_at, y_at, lanes, net, layer, net.cuts[layer, 1, 0], net.cuts[layer, 1, 1])
         x_at, y_at = y_at, x_at
     return store_block(rows, first, n, lanes, net, x_at)

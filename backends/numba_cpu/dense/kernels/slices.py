@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
-from backends.common.vectors import finish, splat
+from backends.common.vectors import finish, loaded_ids, splat
 from backends.numba_cpu.dense.kernels.simd import WIDE
 from backends.numba_cpu.layout.kernels.slices import COLUMNS
 
@@ -70,7 +70,7 @@ class _SliceCode:
 
     def _terms(self, builder: Any, at: Any, x: Any, ids: Any, weights: Any, sums: list[Any]) -> list[Any]:
         """Emit one term of each column: entries from `at` on."""
-        found = self._neurons(builder, builder.gep(ids, [at]))
+        found = loaded_ids(builder, builder.gep(ids, [at]), self.at_once, self.id_bits)
         kind = ir.VectorType(_FLOAT, self.at_once)
         weight = builder.load(builder.bitcast(builder.gep(weights, [at]), kind.as_pointer()), align=4)
         rows = [builder.gep(x, [builder.mul(neuron, _INT64(self.lanes))]) for neuron in found]
@@ -82,17 +82,6 @@ class _SliceCode:
                 values = self._gathered(builder, [rows[column] for column in columns], vector)
                 added.append(builder.fadd(sums[len(added)], builder.fmul(values, factor)))
         return added
-
-    def _neurons(self, builder: Any, address: Any) -> list[Any]:
-        """Emit the loads of the columns' ids: words of 64 bits, out of which the ids are cut."""
-        a_word = 64 // self.id_bits
-        words = builder.bitcast(address, _INT64.as_pointer())
-        loaded = [builder.load(builder.gep(words, [_INT64(n)]), align=2) for n in range(-(-self.at_once // a_word))]
-        mask = _INT64(2**self.id_bits - 1)
-        shifts = [self.id_bits * (column % a_word) for column in range(self.at_once)]
-        return [
-            builder.and_(builder.lshr(loaded[column // a_word], _INT64(shift)), mask) for column, shift in enumerate(shifts)
-        ]
 
     def _spread(self, builder: Any, values: Any, columns: range) -> Any:
         """Emit a vector that has the value of each column in all of its lanes."""

@@ -1,0 +1,101 @@
+"""The network as kernels of direct calls see it: arrays that a table in the threads' shared memory names by address.
+
+A call passes the table instead of twenty arrays, each of which would cost it 70 ns; and the table may be filled anew between
+calls, when a layout is packed later.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.np.numpy_support import carray
+from numpy.typing import NDArray
+
+from backends.common.jit import inline
+from backends.common.raw_memory import floats_at, int32s_at, int64s_at, pointer
+from backends.numba_cpu.dense.kernels.helpers import FIRST_MEMBER, NET_LINES, OF_NET
+from backends.numba_cpu.layout.kernels.slices import TABLE_WIDTH
+
+
+class SlicedNet(NamedTuple):
+    """A network in slices, and the memory of the threads that compute it.
+
+    ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
+    weights : float32 (entries,)
+    ends : int64 (slices + 1,)
+    order : int32 (slices * 16,)
+    bias : float32 (slices * 16,)
+    table : int64 (layers, 4)
+    clamps : float32 (layers, 2)
+    last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
+    cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
+    memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
+    alive : int32 (members, neurons)                 each member's list of inputs that are not zero
+    counts : int64 (members, 8)                      of this call: see `backends.numba_cpu.dense.kernels.event_driven`
+    targets : uint16 or uint32 (connections,)        see `backends.numba_cpu.layout.event_rows.EventRows`
+    row_weights : float32 (connections,)
+    starts : int64 (entries,)
+    starts_at : int64 (layers,)                      empty where the network is not packed by rows
+    always : bool                                    the bias is added to a sum of zero too
+    """
+
+    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    weights: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    order: NDArray[np.int32]
+    bias: NDArray[np.float32]
+    table: NDArray[np.int64]
+    clamps: NDArray[np.float32]
+    last: NDArray[np.int32]
+    cuts: NDArray[np.int64]
+    memory: NDArray[np.float32]
+    alive: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    targets: NDArray[np.uint16] | NDArray[np.uint32]
+    row_weights: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    starts_at: NDArray[np.int64]
+    always: bool
+
+
+ARRAYS = SlicedNet._fields[:-1]
+"""Each has two entries of the table: address and size; then come the numbers."""
+
+(
+    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS, STARTS, STARTS_AT,
+) = range(OF_NET, OF_NET + 2 * len(ARRAYS), 2)  # fmt: skip
+ALWAYS, N_HELPED, MEMBERS, LATEST = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 4)
+"""The rule of the bias; instances from which on helpers are called; threads; the address of the number of the network that was
+called last in this process."""
+
+assert LATEST < FIRST_MEMBER, NET_LINES
+
+
+@inline
+def net_of(shared, ids_like):
+    """The network that the table names.
+
+    shared : int64 (lines * 8,)
+    ids_like : uint16 or uint32 (0,)      of the type of the ids
+    """
+    members, n_layers = shared[MEMBERS], shared[TABLE + 1] // TABLE_WIDTH
+    return SlicedNet(
+        carray(pointer(shared[IDS]), shared[IDS + 1], ids_like.dtype),
+        floats_at(shared[WEIGHTS], shared[WEIGHTS + 1]),
+        int64s_at(shared[ENDS], shared[ENDS + 1]),
+        int32s_at(shared[ORDER], shared[ORDER + 1]),
+        floats_at(shared[BIAS], shared[BIAS + 1]),
+        int64s_at(shared[TABLE], (n_layers, TABLE_WIDTH)),
+        floats_at(shared[CLAMPS], (n_layers, 2)),
+        int32s_at(shared[LAST], shared[LAST + 1]),
+        int64s_at(shared[CUTS], (n_layers, members + 1, members + 1)),
+        floats_at(shared[MEMORY], (members, 2, shared[MEMORY + 1] // (2 * members))),
+        int32s_at(shared[ALIVE], (members, shared[ALIVE + 1] // members)),
+        int64s_at(shared[COUNTS], (members, shared[COUNTS + 1] // members)),
+        carray(pointer(shared[TARGETS]), shared[TARGETS + 1], ids_like.dtype),
+        floats_at(shared[ROW_WEIGHTS], shared[ROW_WEIGHTS + 1]),
+        int64s_at(shared[STARTS], shared[STARTS + 1]),
+        int64s_at(shared[STARTS_AT], shared[STARTS_AT + 1]),
+        shared[ALWAYS] != 0,
+    )
