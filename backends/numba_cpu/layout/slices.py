@@ -59,6 +59,12 @@ class Slices(NamedTuple):
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self)
 
+    def starts(self) -> dict[str, NDArray[np.int64]]:
+        """Return where each layer's part of the arrays starts that have one: int64 (n_layers,)."""
+        first = self.table[:, FIRST_SLICE]
+        by_entry, by_column = self.ends[first], first * COLUMNS
+        return {"ids": by_entry, "weights": by_entry, "order": by_column, "bias": by_column}
+
     def cuts(self, n_members: int) -> NDArray[np.int64]:
         """Return where the slices of a layer are cut for teams of 1 to `n_members`: each member has equally many entries.
 
@@ -74,6 +80,11 @@ class Slices(NamedTuple):
         return cuts
 
 
+def slice_ids(widest: int) -> type[np.uint16] | type[np.uint32]:
+    """Return the type of ids in layers of at most `widest` neurons; one more id is that of padding."""
+    return np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
+
+
 def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     """Pack layers of at most `widest` neurons before and after.
 
@@ -82,7 +93,7 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     MemoryShortageError
         If they do not fit.
     """
-    id_type = np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
+    id_type = slice_ids(widest)
     parts = [_pack_layer(layer.expanded(), id_type) for layer in layers]
     n_slices = np.array([len(part.lengths) for part in parts])
     lengths = np.concatenate([part.lengths for part in parts])
