@@ -17,7 +17,7 @@ from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
 from sparsednn.data.radixnet import challenge_bias, radixnet
-from sparsednn.engine import PackedNetwork
+from sparsednn.engine import RestoredNetwork
 from sparsednn.errors import OptionError
 from sparsednn.network import Activation, Network, NetworkOutline, clipped_relu, identity, relu
 from sparsednn.rows.distribution import hashes_rows, initial_rows
@@ -29,7 +29,7 @@ class Data:
 
     Attributes
     ----------
-    network : Network or PackedNetwork
+    network : Network or RestoredNetwork
     outline : NetworkOutline
     inputs : csr_array
         This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
@@ -39,7 +39,7 @@ class Data:
         That loading took.
     """
 
-    network: Network | PackedNetwork
+    network: Network | RestoredNetwork
     outline: NetworkOutline
     inputs: sp.csr_array
     row_ids: NDArray[np.int64]
@@ -50,7 +50,9 @@ class Data:
 # `sparsednn.data.files` is imported where files are read: with it comes pandas, for which other runs need not wait.
 
 
-def load(config: Config, display: Display, comm: Communicator, take: Callable[[], PackedNetwork | None] = lambda: None) -> Data:
+def load(
+    config: Config, display: Display, comm: Communicator, take: Callable[[], RestoredNetwork | None] = lambda: None
+) -> Data:
     """Load or generate network, inputs and truth; each process its own instances, and on each node one network. Collective.
 
     If `take` returns a network, which is packed already, that is the one.

@@ -13,7 +13,7 @@ from experiments.run.arguments import options_of
 from sparsednn.backend import StoringBackend, kernel_name, load_backend
 from sparsednn.comm import Communicator
 from sparsednn.data import radixnet
-from sparsednn.engine import PackedNetwork, PreparedNetwork
+from sparsednn.engine import PreparedNetwork, RestoredNetwork
 from sparsednn.engine.network_cache import NetworkCache, key_of
 from sparsednn.system.cache import cache_folder
 from sparsednn.system.memory import GB, MB
@@ -45,7 +45,7 @@ class PointCache:
             display.say(f"network cache: not used with {reason}")
         self._is_used = wanted and reason is None
 
-    def take(self) -> PackedNetwork | None:
+    def take(self) -> RestoredNetwork | None:
         """Return the network if all processes find it in the cache."""
         if not self._is_used:
             return None
@@ -60,7 +60,7 @@ class PointCache:
 
     def put(self, prepared: PreparedNetwork) -> None:
         """Keep the network, unless it was taken from the cache; the first process of each node does so for all."""
-        if self._key is None or isinstance(prepared.network, PackedNetwork) or prepared.plan is None:
+        if self._key is None or isinstance(prepared.network, RestoredNetwork) or prepared.plan is None:
             return
         kept = self._cache.put(self._key, prepared) if self._comm.node_rank == 0 else None
         if kept is not None and self._comm.rank == 0:

@@ -6,16 +6,16 @@ from sparsednn.engine.compiled import CompiledNetwork, compile
 from sparsednn.engine.inference import infer
 from sparsednn.engine.layouts import Description, NetworkLayout
 from sparsednn.engine.loading import load
-from sparsednn.engine.prepared import PackedNetwork, PreparedNetwork
+from sparsednn.engine.prepared import PreparedNetwork, RestoredNetwork
 from sparsednn.engine.request import Request, default_threads, make_scheduler
 
 __all__ = [
     "CompiledNetwork",
     "Description",
     "NetworkLayout",
-    "PackedNetwork",
     "PreparedNetwork",
     "Request",
+    "RestoredNetwork",
     "compile",
     "default_threads",
     "infer",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sparsednn.backend import KernelOptions, StoringBackend
-from sparsednn.engine.prepared import PackedNetwork, PreparedNetwork
+from sparsednn.engine.prepared import PreparedNetwork, RestoredNetwork
 from sparsednn.engine.saved import HEADER, PLAN, VERSION, SavedNetwork, header_of, packed_network, require_layouts_of, write
 from sparsednn.errors import SparseDnnError
 from sparsednn.system.cache import CACHE_VARIABLE
@@ -40,7 +40,7 @@ class NetworkCache:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder, self.limit_bytes = folder, limit_bytes
 
-    def take(self, key: str, backend: StoringBackend) -> PackedNetwork | None:
+    def take(self, key: str, backend: StoringBackend) -> RestoredNetwork | None:
         """Return a network with all its checksums compared; None: it is not there or, with a warning, was not usable."""
         path = self.folder / f"{PREFIX}{key}"
         remove_abandoned(self.folder, REMOVED)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sparsednn.simulator.tuning import Choice
 
 
-class PackedNetwork(NamedTuple):
+class RestoredNetwork(NamedTuple):
     """A network of which only the packed layers are there.
 
     Attributes
@@ -53,14 +53,14 @@ class PreparedNetwork:
 
     Parameters
     ----------
-    network : Network or PackedNetwork
-        With a `PackedNetwork`, the request must keep its stages (`keeps_stages`).
+    network : Network or RestoredNetwork
+        With a `RestoredNetwork`, the request must keep its stages (`keeps_stages`).
     asked : Request
     """
 
-    def __init__(self, network: Network | PackedNetwork, asked: Request) -> None:
+    def __init__(self, network: Network | RestoredNetwork, asked: Request) -> None:
         self.network, self.asked = network, asked
-        self.outline = network.outline if isinstance(network, PackedNetwork) else network.outline()
+        self.outline = network.outline if isinstance(network, RestoredNetwork) else network.outline()
         self._stages: list[LayerRange] | None = None
 
     @property
@@ -81,7 +81,7 @@ class PreparedNetwork:
     def describe(self, instances: str, reason: str) -> NetworkLayout:
         """Say what the layout is, that serves some instances for a reason."""
         backend, plan, n_bytes, state = self.asked.backend, self.plan, None, "not packed yet"
-        if isinstance(self.network, PackedNetwork):
+        if isinstance(self.network, RestoredNetwork):
             n_bytes, state = self.network.n_bytes, "in files"
         elif plan is not None and isinstance(backend, StoringBackend) and self.asked.options.network.residency == "memory":
             n_bytes = sum(array.nbytes for array in backend.store_plan(plan).arrays.values())
@@ -119,11 +119,11 @@ class PreparedNetwork:
         }
         return _result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
 
-    def _prepared(self, as_run: Network | PackedNetwork, options: InferOptions, plan: Any) -> list[LayerRange]:
+    def _prepared(self, as_run: Network | RestoredNetwork, options: InferOptions, plan: Any) -> list[LayerRange]:
         """Prepare the layers, unless that was done in an earlier call."""
         if self._stages is not None:
             return self._stages
-        if isinstance(as_run, PackedNetwork):
+        if isinstance(as_run, RestoredNetwork):
             stages = [LayerRange(as_run.outline.n_layers, as_run.restore(self.asked), zeros_stay=True)]
         else:
             stages = layer_ranges_of(as_run, options.run.rebalance_after, partial(self.asked.prepare, made=plan))

@@ -17,7 +17,7 @@ import numpy as np
 from sparsednn.backend import DirectSize, StoredLayout, StoringBackend
 from sparsednn.comm import LocalCommunicator
 from sparsednn.engine.layouts import DirectLayout
-from sparsednn.engine.prepared import PackedNetwork, PreparedNetwork
+from sparsednn.engine.prepared import PreparedNetwork, RestoredNetwork
 from sparsednn.engine.request import Request
 from sparsednn.errors import MissingFileError, OptionError, StorageError
 from sparsednn.execution.options import GROUPS, InferOptions
@@ -215,14 +215,14 @@ def require_layouts_of(saved: SavedNetwork, backend: Any) -> StoringBackend:
     return backend
 
 
-def packed_network(saved: SavedNetwork) -> PackedNetwork:
+def packed_network(saved: SavedNetwork) -> RestoredNetwork:
     """Return a network whose plan is made of a folder's files."""
 
     def restore(asked: Request) -> Any:
         backend = require_layouts_of(saved, asked.backend)
         return backend.restore_plan(saved.layout(PLAN), asked.kernel, asked.n_workers)
 
-    return PackedNetwork(saved.outline, saved.n_bytes_of(PLAN), restore)
+    return RestoredNetwork(saved.outline, saved.n_bytes_of(PLAN), restore)
 
 
 def _require_free(path: Path) -> None:

@@ -18,7 +18,7 @@ from backends.numba_cpu.dense.kernels import helpers, sliced_net
 from backends.numba_cpu.dense.kernels.event_driven import SAVED
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.event_rows import are_ascending, no_rows, pack_rows
-from backends.numba_cpu.layout.sliced_network import KERNEL, PackedNetwork, packed
+from backends.numba_cpu.layout.sliced_network import KERNEL, SlicedLayers, packed
 from backends.numba_cpu.layout.slices import slice_ids
 from backends.numba_cpu.plan import CACHE_LINE_BYTES, aligned_floats
 from sparsednn.backend import DirectOutcome, KernelOptions, StoredLayout
@@ -59,14 +59,14 @@ class SlicedNetwork:
 
     Parameters
     ----------
-    network : PackedNetwork
+    network : SlicedLayers
     n_threads : int
         Threads of a call; the caller's is one of them.
     """
 
     kernel = KERNEL
 
-    def __init__(self, network: PackedNetwork, n_threads: int) -> None:
+    def __init__(self, network: SlicedLayers, n_threads: int) -> None:
         self._network, self._slices = network, network.slices
         self.columns, self.connections = network.columns, network.connections
         self._rows, self._calls_of_few = no_rows(self._slices), 0

@@ -19,7 +19,7 @@ KERNEL = "sliced"
 """The name of what takes such networks."""
 
 
-class PackedNetwork(NamedTuple):
+class SlicedLayers(NamedTuple):
     """A network packed for direct calls.
 
     slices : Slices
@@ -62,12 +62,12 @@ class PackedNetwork(NamedTuple):
         return split(network=self, slices=self.slices)._replace(starts=starts)
 
 
-def restored(stored: StoredLayout) -> PackedNetwork:
+def restored(stored: StoredLayout) -> SlicedLayers:
     """Return a packed network that was stored."""
-    return join("network", PackedNetwork, stored, slices=join("slices", Slices, stored))
+    return join("network", SlicedLayers, stored, slices=join("slices", Slices, stored))
 
 
-def packed(network: Network, options: KernelOptions) -> PackedNetwork:
+def packed(network: Network, options: KernelOptions) -> SlicedLayers:
     """Pack a network; of the options, `columns` is used.
 
     Raises
@@ -82,7 +82,7 @@ def packed(network: Network, options: KernelOptions) -> PackedNetwork:
         last = merged.last
     widest = max(network.n_inputs, *(layer.n_outputs for layer in layers))
     slices, connections = pack_slices(layers, widest), sum(layer.nnz for layer in layers)
-    return PackedNetwork(slices, last, connections, network.bias_on == "all", options.columns)
+    return SlicedLayers(slices, last, connections, network.bias_on == "all", options.columns)
 
 
 def direct_size(network: Network, options: KernelOptions) -> DirectSize:
