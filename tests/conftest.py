@@ -21,6 +21,7 @@ settings.register_profile("without_jit", max_examples=2, derandomize=True, **_co
 settings.load_profile("without_jit" if JIT_DISABLED else "default")
 
 
+@pytest.hookimpl(optionalhook=True)  # there is none with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each process whole files, and all that shares a run of all experiments to one."""
     from tests.distribution import FilesInTurn

@@ -5,9 +5,8 @@ They count the work of rows, say what costs depend on and how much memory a run 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,8 +16,7 @@ from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.network import Network
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerSizes:
+class LayerSizes(NamedTuple):
     """The sizes of a plan's layers as they are run: smaller than in the network where columns are merged.
 
     Attributes
@@ -49,8 +47,7 @@ class ProfilingBackend(Backend, Protocol):
         """Return how large the layers are as they are run."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostKind:
+class CostKind(NamedTuple):
     """The properties of a kernel with its options that its seconds depend on, for cost models.
 
     Attributes
@@ -86,8 +83,7 @@ class CostedBackend(ProfilingBackend, Protocol):
         """Return what the seconds of a kernel depend on; `options` has its full name."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSize:
+class RunSize(NamedTuple):
     """The size of a run, as far as it is known before anything is loaded.
 
     Attributes
@@ -123,8 +119,7 @@ PLAIN_ENTRY_BYTES = 8
 """What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryBytes:
+class MemoryBytes(NamedTuple):
     """Bytes of host memory that a run takes besides the network and the inputs.
 
     Attributes
@@ -181,8 +176,16 @@ class DirectNetwork(Protocol):
     kernel: str
     """The kernel's own name."""
 
-    n_bytes: int
-    """Bytes of its layout and of its activations."""
+    columns: str
+    """What was done about columns of a layer that are the same: none or merge."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its layout, as it is packed by now, and of its activations."""
+
+    @property
+    def saved(self) -> int:
+        """Connections that the last call did not touch, since their inputs were zero."""
 
     connections: int
     """Connections that an instance goes through: fewer than the network's where columns are merged."""

@@ -13,22 +13,17 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
-from sparsednn.backend import Backend, DirectBackend, DirectNetwork, DirectOutcome
-from sparsednn.comm import LocalCommunicator
+from sparsednn.backend import Backend, DirectOutcome
+from sparsednn.engine.direct_calls import categories_of, direct_network, infer_directly, most_directly, raise_for
 from sparsednn.engine.inference import PreparedNetwork, Request
-from sparsednn.errors import ActivationOverflowError, DataError, OptionError, OptionTypeError
+from sparsednn.errors import OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options
 from sparsednn.network import Network
 from sparsednn.results.result import Result
 from sparsednn.system.memory import require
 
-DIRECT_MULTIPLY_ADDS, DEEP_LAYERS = 4_000_000_000, 30
-"""Calls of more multiply-adds take the kernels that drop instances which die or are saturated on their way, in networks where
-they may, and which are so deep that it pays: at 1024 x 120 both are about level at 16,000 instances, and direct calls are
-faster with fewer."""
-
-SUMMED_AT_ONCE = 2**22
-"""Activations that are added up at a time, in double precision."""
+SMALL = 64
+"""Instances up to which `CompiledNetwork.infer` goes directly too: of more, the record has what each thread did."""
 
 _RIGHT = DirectOutcome.RIGHT  # looked up once: small calls take a few microseconds
 _forks = [0]  # how often this process is a child of one that had imported this; cheaper to ask than its id
@@ -125,8 +120,8 @@ class CompiledNetwork:
     def __init__(self, network: Network, asked: Request, *, direct: bool) -> None:
         self.network, self._asked = network, asked
         self._prepared: PreparedNetwork | None = PreparedNetwork(network, asked)
-        self._direct = _direct_network(network, asked) if direct else None
-        self._most_directly = None if self._direct is None else _most_directly(network, self._direct)
+        self._direct = direct_network(network, asked) if direct else None
+        self._most_directly = None if self._direct is None else most_directly(network, self._direct)
         self._n_inputs, self._n_outputs = network.n_inputs, network.n_outputs
         self._lock = threading.Lock()
         self._fork = _forks[0]
@@ -192,18 +187,29 @@ class CompiledNetwork:
 
     def categories(self, x: Any) -> NDArray[np.int64]:
         """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero."""
-        activations = np.atleast_2d(self.run(x))
-        at_once = max(SUMMED_AT_ONCE // max(activations.shape[1], 1), 1)
-        alive = [
-            np.add.accumulate(activations[first : first + at_once], axis=1, dtype=np.float64)[:, -1] > 0
-            for first in range(0, len(activations), at_once)
-        ]
-        return np.flatnonzero(np.concatenate([np.zeros(0, np.bool_), *alive])) + 1
+        return categories_of(np.atleast_2d(self.run(x)))
 
     def infer(self, x: Any, *, output: bool = False) -> Result:
-        """Run `sparsednn.infer` with the network as it is prepared: categories, and the full record."""
+        """Run inference with the network as it is prepared: categories, and the full record.
+
+        Parameters
+        ----------
+        x : scipy.sparse matrix or array, shape (instances, inputs)
+            As of `sparsednn.infer`. A small batch goes directly; its record says ``scheduler: model`` and the kernel's name.
+        output : bool
+            Also return the last activations.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError, FloatingPointError, DeviceError, RuntimeError
+            As `sparsednn.infer` and `run` do.
+        """
         with self._lock:
-            return self._opened().infer(x, output=output)
+            prepared = self._opened()
+            shape = np.shape(x)
+            if self._direct is not None and len(shape) == 2 and shape[0] <= SMALL and self._takes_directly(shape[0]):
+                return infer_directly(self.network, self._direct, self._asked, x, output=output)
+            return prepared.infer(x, output=output)
 
     def describe(self) -> Description:
         """Return the layouts with their bytes, which batches each serves, and why."""
@@ -258,36 +264,9 @@ class CompiledNetwork:
             if self._prepared is None or self._fork != _forks[0]:
                 self._opened()
             outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
-        if outcome is _RIGHT:
-            return
-        if outcome is DirectOutcome.NOT_FINITE:
-            instance, feature = np.argwhere(~np.isfinite(batch))[0]
-            value = batch[instance, feature]
-            raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {value}, which is not finite")
-        bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-        raise ActivationOverflowError(
-            f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
-            "(clipped_relu(max) bounds them)"
-        )
+        if outcome is not _RIGHT:
+            raise_for(outcome, batch, out)
 
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:
             return self._opened().infer(batch, output=output)
-
-
-def _direct_network(network: Network, asked: Request) -> DirectNetwork | None:
-    """Return the network for direct calls, if nothing was asked for that they cannot do."""
-    backend, options = asked.backend, asked.options
-    ordinary = asked.options != InferOptions(
-        optimize=options.optimize, backend=options.backend, communicator=options.communicator
-    ) or not isinstance(options.communicator, LocalCommunicator)
-    if ordinary or not isinstance(backend, DirectBackend):
-        return None
-    return backend.direct(network, asked.kernel, asked.n_threads)
-
-
-def _most_directly(network: Network, direct: DirectNetwork) -> int | None:
-    """Return how many instances a direct call takes at most; None: any number."""
-    if len(network.layers) < DEEP_LAYERS or not network.zero_rows_stay_zero().any():
-        return None
-    return DIRECT_MULTIPLY_ADDS // max(direct.connections, 1)

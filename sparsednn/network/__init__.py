@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sparsednn.network.activation import Activation, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
+from sparsednn.network.activation import (
+    Activation,
+    activation_named,
+    clipped_relu,
+    gelu,
+    identity,
+    leaky_relu,
+    relu,
+    sigmoid,
+    tanh,
+)
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.network import BiasOn, Challenge, Network
 
@@ -14,6 +24,7 @@ __all__ = [
     "Layer",
     "Network",
     "RepeatedLayer",
+    "activation_named",
     "clipped_relu",
     "gelu",
     "identity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsednn.arguments.arrays import LARGEST, as_float32
 from sparsednn.arguments.scalars import instance_of, one_of, real_number
-from sparsednn.errors import OptionError
+from sparsednn.errors import OptionError, unknown
 from sparsednn.network.smooth import SMOOTH
 
 Float32 = NDArray[np.float32]
+LIMITS = {
+    "relu": (0.0, math.inf),
+    "relu6": (0.0, 6.0),
+    "hardtanh": (-1.0, 1.0),
+    "identity": (-math.inf, math.inf),
+}
+"""Activations that have a name, with what they clamp to."""
+
+CLIP = re.compile(r"clip\(([^,()]+),([^,()]+)\)")
 
 FUNCTIONS = ("none", *SMOOTH)
 """What is applied before the clamp, by the number that a table has for it."""
@@ -262,3 +272,22 @@ def tanh() -> Activation:
 def gelu() -> Activation:
     """Return the Gaussian error linear unit ``z * (1 + erf(z / sqrt(2))) / 2`` (Hendrycks, Gimpel, arXiv:1606.08415, 2016)."""
     return Activation("gelu", -math.inf, math.inf, function="gelu")
+
+
+def activation_named(text: str, option: str = "activation") -> Activation:
+    """Return the activation of a name: "relu", "relu6", "hardtanh", "identity", or "clip(low,high)" with two numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is another name, or the limits are none.
+    """
+    if text in LIMITS:
+        return Activation(text, *LIMITS[text])
+    if given := CLIP.fullmatch(text.replace(" ", "")):
+        try:
+            low, high = (float(number) for number in given.groups())
+        except ValueError:
+            raise OptionError(f"{option}={text}: two numbers are needed, as in clip(0,1) or clip(-inf,6)") from None
+        return Activation("clip", low, high)
+    raise OptionError(unknown(option, text, [*LIMITS, "clip(low,high)"]))

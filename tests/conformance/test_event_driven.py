@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 import sparsednn
 from backends.numba_cpu.dense import direct as direct_networks
 from backends.numba_cpu.dense.direct import SlicedNetwork
-from backends.numba_cpu.dense.kernels import direct
+from backends.numba_cpu.dense.kernels import direct, event_driven
 from sparsednn.backend import DirectOutcome, KernelOptions
 from sparsednn.errors import MemoryShortageError
 from tests.conformance.test_direct import THREADS, bits, expected, random_network
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
+
+pytestmark = pytest.mark.usefixtures("four_cores")
 
 
 def quiet_network(rng: np.random.Generator, widths: list[int], bias_on: str = "all") -> sparsednn.Network:
@@ -142,3 +144,25 @@ def test_ids_of_more_than_sixteen_bits(rng: np.random.Generator) -> None:
     with sparsednn.compile(network, threads=2) as compiled:
         for _ in range(direct_networks.MISSED_OFTEN + 2):
             assert bits(compiled(x)) == bits(expected(network, x))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="too many calls for plain Python")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_record_counts_connections_that_were_touched(threads: int, rng: np.random.Generator) -> None:
+    network = quiet_network(rng, [300, 400, 200, 50])
+    x = np.where(rng.random((1, 300)) < 0.1, rng.random((1, 300)), 0).astype(np.float32)
+    touched, y = 0, x[0]
+    for layer in network.layers:
+        weights = layer.to_scipy().tocsr()
+        few = np.count_nonzero(y) * 100 < len(y) * event_driven.PERCENT_ALIVE
+        touched += int(np.diff(weights.indptr)[y != 0].sum()) if few else layer.nnz
+        y = np.maximum(y @ weights.toarray() + layer.bias, 0)
+    assert touched < network.nnz / 4
+    with sparsednn.compile(network, threads=threads) as compiled:
+        assert compiled.infer(x).record["performed_edges"] == network.nnz
+        for _ in range(direct_networks.MISSED_OFTEN):
+            compiled(x)
+        record = compiled.infer(x, output=True).record
+        assert record["performed_edges"] == touched
+        assert (record["scheduler"], record["kernel"], record["threads"]) == ("model", "sliced", threads)
+        assert compiled.infer(x.repeat(65, axis=0)).record["scheduler"] == "data"

@@ -15,6 +15,7 @@ from backends.common.column_merging import MergedColumns
 from backends.common.jit import JIT_DISABLED
 from backends.numba_cpu.dense.kernels import direct as kernels
 from backends.numba_cpu.dense.kernels import helpers, sliced_net
+from backends.numba_cpu.dense.kernels.event_driven import SAVED
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.event_rows import are_ascending, no_rows, pack_rows
 from backends.numba_cpu.layout.slices import pack_slices
@@ -56,6 +57,7 @@ class SlicedNetwork:
     kernel = "sliced"
 
     def __init__(self, network: Network, options: KernelOptions, n_threads: int) -> None:
+        self.columns = options.columns
         layers, last = list(network.layers), np.arange(network.n_outputs, dtype=np.int32)
         if options.columns == "merge":
             merged = MergedColumns(network)
@@ -68,7 +70,8 @@ class SlicedNetwork:
         self._calls_of_few, self._always = 0, network.bias_on == "all"
         n_members = 1 if JIT_DISABLED else n_threads
         self._memory = _block_memory(n_members, (widest + 2) * MOST_LANES)
-        self._alive = np.zeros((n_members, widest + 2), np.int32)
+        self._alive = np.zeros((n_members, widest + 1), np.int32)  # one is written beyond those that are alive
+        self._counts = _lines(n_members).reshape(n_members, -1)
         self._cuts = self._slices.cuts(n_members)
         self.connections = sum(layer.nnz for layer in layers)
         self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
@@ -84,12 +87,18 @@ class SlicedNetwork:
         """Bytes of the layers, as they are packed by now, and of the activations."""
         return self._slices.n_bytes + self._rows.n_bytes + self._memory.nbytes + self._alive.nbytes
 
+    @property
+    def saved(self) -> int:
+        """Connections that the last call did not touch, since their inputs were zero."""
+        return int(self._counts[:, SAVED].sum())
+
     def _fill_table(self) -> None:
         """Write down where the arrays are, for the threads; none of them may be in a call."""
         rows = self._rows
         arrays = {
             **self._slices._asdict(), "last": self._last, "cuts": self._cuts, "memory": self._memory, "alive": self._alive,
-            "targets": rows.targets, "row_weights": rows.weights, "starts": rows.starts, "starts_at": rows.starts_at,
+            "counts": self._counts, "targets": rows.targets, "row_weights": rows.weights, "starts": rows.starts,
+            "starts_at": rows.starts_at,
         }  # fmt: skip
         for number, name in enumerate(sliced_net.ARRAYS):
             at = helpers.OF_NET + 2 * number

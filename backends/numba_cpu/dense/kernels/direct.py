@@ -11,13 +11,7 @@ import numpy as np
 
 from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel
 from backends.common.raw_memory import int64s_at
-from backends.numba_cpu.dense.kernels.event_driven import (
-    BY_ROWS,
-    forget_left,
-    layer_part_by_rows,
-    left_to_columns,
-    way_of_layer,
-)
+from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, LEFT, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.helpers import (
     BLOCKS_DONE,
     ENDED,
@@ -165,14 +159,14 @@ def compute(rows, n, shared, ids_like):
     if not all_finite(rows, n, net.table[0, N_INPUTS]):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
-    forget_left(net)
+    net.counts[:] = 0
     if net.memory.shape[0] > 1 and n >= shared[N_HELPED]:
         with_helpers(shared, int64s_at(shared[LATEST], 1), rows, n, net)
     elif not instances_alone(rows, 0, n, 0, net):
         shared[OVERFLOWN] = 1
     if atomic_load(shared, OVERFLOWN) != 0:
         return OVERFLOW
-    return FEW_ALIVE if left_to_columns(net) * WORTH_PACKING * COLUMNS > net.weights.shape[0] else RIGHT
+    return FEW_ALIVE if net.counts[0, LEFT] * WORTH_PACKING * COLUMNS > net.weights.shape[0] else RIGHT
 
 
 @kernel

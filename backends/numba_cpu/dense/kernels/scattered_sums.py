@@ -35,8 +35,8 @@ else:
         """Add an input's products to the sums at its other ends, which are all different."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            bases = [context.make_array(signature.args[k])(context, builder, args[k]).data for k in range(3)]
-            _emit(builder, *bases, *args[3:], signature.args[1].dtype.bitwidth)
+            s, t, w = (context.make_array(signature.args[k])(context, builder, args[k]).data for k in range(3))
+            _emit(builder, s, t, w, args[3], args[4], args[5], signature.args[1].dtype.bitwidth)
             return context.get_dummy_value()
 
         return types.void(sums, targets, weights, types.int64, types.int64, types.float32), codegen

@@ -32,7 +32,8 @@ class SlicedNet(NamedTuple):
     last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
     cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
     memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
-    alive : int32 (members, neurons + 2)             each member's list of inputs that are not zero; the last entry is a count
+    alive : int32 (members, neurons)                 each member's list of inputs that are not zero
+    counts : int64 (members, 8)                      of this call: see `backends.numba_cpu.dense.kernels.event_driven`
     targets : uint16 or uint32 (connections,)        see `backends.numba_cpu.layout.event_rows.EventRows`
     row_weights : float32 (connections,)
     starts : int64 (entries,)
@@ -52,6 +53,7 @@ class SlicedNet(NamedTuple):
     cuts: NDArray[np.int64]
     memory: NDArray[np.float32]
     alive: NDArray[np.int32]
+    counts: NDArray[np.int64]
     targets: NDArray[np.uint16] | NDArray[np.uint32]
     row_weights: NDArray[np.float32]
     starts: NDArray[np.int64]
@@ -63,8 +65,8 @@ ARRAYS = SlicedNet._fields[:-1]
 """Each has two entries of the table: address and size; then come the numbers."""
 
 (
-    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, ACTIVATIONS, LAST, CUTS, MEMORY, ALIVE, TARGETS, ROW_WEIGHTS, STARTS,
-    STARTS_AT,
+    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, ACTIVATIONS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS,
+    STARTS, STARTS_AT,
 ) = range(OF_NET, OF_NET + 2 * len(ARRAYS), 2)  # fmt: skip
 ALWAYS, N_HELPED, MEMBERS, LATEST = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 4)
 """The rule of the bias; instances from which on helpers are called; threads; the address of the number of the network that was
@@ -94,6 +96,7 @@ def net_of(shared, ids_like):
         int64s_at(shared[CUTS], (n_layers, members + 1, members + 1)),
         floats_at(shared[MEMORY], (members, 2, shared[MEMORY + 1] // (2 * members))),
         int32s_at(shared[ALIVE], (members, shared[ALIVE + 1] // members)),
+        int64s_at(shared[COUNTS], (members, shared[COUNTS + 1] // members)),
         carray(pointer(shared[TARGETS]), shared[TARGETS + 1], ids_like.dtype),
         floats_at(shared[ROW_WEIGHTS], shared[ROW_WEIGHTS + 1]),
         int64s_at(shared[STARTS], shared[STARTS + 1]),
