@@ -22,7 +22,7 @@ from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, id
 from sparsednn.results.result import Result
 
 if TYPE_CHECKING:
-    from sparsednn.importers import Model, from_onnx, from_torch, load_model
+    from sparsednn.importers import Model, from_keras, from_onnx, from_torch, load_model
 
 __all__ = [
     "Activation",
@@ -35,6 +35,7 @@ __all__ = [
     "challenge_inputs",
     "clipped_relu",
     "compile",
+    "from_keras",
     "from_onnx",
     "from_torch",
     "gelu",
@@ -54,7 +55,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """Return a name of the importers, which are loaded when one is asked for: other inferences have no use for them."""
-    if name not in ("Model", "from_onnx", "from_torch", "importers", "load_model"):
+    if name not in ("Model", "from_keras", "from_onnx", "from_torch", "importers", "load_model"):
         raise AttributeError(f"module 'sparsednn' has no attribute {name!r}")
     import importlib
 

@@ -6,6 +6,7 @@ from sparsednn.importers.accuracy import Accuracy
 from sparsednn.importers.check import ModelCheck
 from sparsednn.importers.compiled import CompiledModel
 from sparsednn.importers.description import Provenance
+from sparsednn.importers.keras_files import from_keras
 from sparsednn.importers.model import Model, load_model
 from sparsednn.importers.onnx_files import from_onnx
 from sparsednn.importers.preprocessing import Preprocessing
@@ -22,6 +23,7 @@ __all__ = [
     "NodeReport",
     "Preprocessing",
     "Provenance",
+    "from_keras",
     "from_onnx",
     "from_torch",
     "load_model",

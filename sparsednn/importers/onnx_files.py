@@ -1,4 +1,4 @@
-"""Imports ONNX files: a graph becomes plain sparse layers, exactly, or is refused in a line."""
+"""Imports ONNX files: a graph becomes plain sparse layers, rounded once, or is refused in a line."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WORKING_BYTES = 64
 
 @overload
 def from_onnx(
-    path: str | Path | bytes, input_shape: Sequence[int] | None = None, *, explain: Literal[False] = False
+    path: str | Path | bytes | bytearray, input_shape: Sequence[int] | None = None, *, explain: Literal[False] = False
 ) -> Model: ...
 
 
 @overload
 def from_onnx(
-    path: str | Path | bytes, input_shape: Sequence[int] | None = None, *, explain: Literal[True]
+    path: str | Path | bytes | bytearray, input_shape: Sequence[int] | None = None, *, explain: Literal[True]
 ) -> ImportReport: ...
 
 
 def from_onnx(
-    path: str | Path | bytes, input_shape: Sequence[int] | None = None, *, explain: bool = False
+    path: str | Path | bytes | bytearray, input_shape: Sequence[int] | None = None, *, explain: bool = False
 ) -> Model | ImportReport:
     """Import a feed-forward network from an ONNX file.
 
@@ -78,6 +78,7 @@ def from_onnx(
     if not walked.lowering.layers:
         raise DataError(f"{graph.name}: has no layers")
     weights, nonzero = sizes(graph.constants.values())
+    source = None if isinstance(path, str | Path) else bytes(path)
     return Model(
         network=Network.from_layers(walked.lowering.layers, bias_on="all"),
         input_shape=walked.input_shape,
@@ -85,7 +86,7 @@ def from_onnx(
         input_name=graph.input_name,
         output_name=graph.output_name,
         postprocess=walked.ending.postprocess,
-        provenance=Provenance(None if isinstance(path, bytes) else str(path), graph.sha256, weights, nonzero),
+        provenance=Provenance(None if source else str(path), graph.sha256, weights, nonzero),
         report=walked.report,
-        source=bytes(path) if isinstance(path, bytes) else None,
+        source=source,
     )

@@ -129,6 +129,21 @@ def test_nodes_that_make_no_sense_are_named(nodes: list[Node], constants: Any, m
     refused(data, f"the model: node 'the_.*{message}")
 
 
+def test_second_outputs_are_refused_where_they_are_used() -> None:
+    drop = helper.make_node("Dropout", ["x"], ["d", "mask"], name="the_drop")
+    cast = helper.make_node("Cast", ["mask"], ["y"], name="the_y", to=1)
+    refused(graph([drop, cast], ["n", 4]), r"node 'the_y' \(Cast\): needs 'mask', a second output, which cannot be had")
+    pool = helper.make_node("MaxPool", ["x"], ["y", "places"], name="the_y", kernel_shape=[2])
+    refused(graph([pool], ["n", 1, 4]), r"node 'the_y' \(MaxPool\): gives indices too")
+
+
+def test_a_thousand_nodes_are_walked_in_moments() -> None:
+    nodes: list[Node] = [("Add", [f"t{k}", "one"], f"t{k + 1}", {}) for k in range(1000)]
+    nodes[0], nodes[-1] = ("Add", ["x", "one"], "t1", {}), ("Add", ["t999", "one"], "y", {})
+    model = sparsednn.from_onnx(graph(nodes, ["n", 4], {"one": np.float32(1)}))
+    np.testing.assert_array_equal(model.network.layers[0].bias, np.full(4, 1000, np.float32))
+
+
 def test_constants_that_would_fill_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 4 * 10**9)
     tall: list[Node] = [("ConstantOfShape", ["s"], "c", {}), ("Add", ["x", "c"], "y", {})]

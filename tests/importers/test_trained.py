@@ -41,7 +41,7 @@ def test_a_dry_run_knows_the_layers_and_entries_of_the_digits_networks(name: str
 
 def test_bytes_and_files_are_read_alike() -> None:
     path = labelled.digits_network("cnn_80")
-    by_path, by_bytes = sparsednn.from_onnx(str(path)), sparsednn.from_onnx(path.read_bytes())
+    by_path, by_bytes = sparsednn.from_onnx(str(path)), sparsednn.from_onnx(bytearray(path.read_bytes()))
     assert by_path.network.fingerprint() == by_bytes.network.fingerprint()
     assert by_path.provenance.sha256 == by_bytes.provenance.sha256
     assert (by_path.provenance.file, by_bytes.provenance.file) == (str(path), None)

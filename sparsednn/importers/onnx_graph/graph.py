@@ -23,7 +23,7 @@ OLDEST_OPSET = 7
 DOMAINS = ("", "ai.onnx")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GraphNode:
     """A node: its name, or that of its output; operator, names of inputs and outputs, attributes as plain values."""
 
@@ -66,7 +66,7 @@ class OnnxGraph:
     sha256: str
 
 
-def read_graph(source: str | Path | bytes) -> OnnxGraph:
+def read_graph(source: str | Path | bytes | bytearray) -> OnnxGraph:
     """Read an ONNX file, given by its path or its bytes.
 
     Raises

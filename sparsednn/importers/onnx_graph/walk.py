@@ -84,13 +84,15 @@ class _Walk:
     def run(self) -> Walked:
         graph, lowering = self._graph, self._lowering
         end = ending_nodes(graph)
+        last_part = set(end)
         network_output = end[0].inputs[0] if end else graph.output_name
         self._set(graph.input_name, lowering.input(self._feed_shape))
         last_use = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
         last_use[network_output] = len(graph.nodes)
         for number, node in enumerate(graph.nodes):
-            if node not in end:
+            if node not in last_part:
                 self._node(number, node, last_use)
+                self._tensors = {name: one for name, one in self._tensors.items() if last_use.get(name, -1) > number}
         if network_output not in self._tensors:
             raise DataError(f"{graph.name}: the output {shown(graph.output_name)} does not depend on the input")
         output = self._tensors[network_output]
@@ -99,10 +101,11 @@ class _Walk:
         return Walked(lowering, self._feed_shape, self._batched, ending, self._report())
 
     def _node(self, number: int, node: GraphNode, last_use: dict[str, int]) -> None:
-        inputs = [self._input(name) for name in node.inputs]
-        if node.operator == "Shape" and node.inputs and node.inputs[0] in self._tensors:
-            first, last = node.attributes.get("start", 0), node.attributes.get("end")
-            self._constants[node.outputs[0]] = np.array(self._tensors[node.inputs[0]].shape[first:last], np.int64)
+        inputs = [self._input(name, node) for name in node.inputs]
+        if node.operator == "Shape" and inputs and isinstance(inputs[0], Traced):
+            call, shape = self._call(node, tuple(inputs)), inputs[0].shape
+            part = shape[call.integer("start", 0) : call.integer("end", len(shape))]
+            self._constants[node.outputs[0]] = np.array(part, np.int64)
             return
         if not any(isinstance(value, Traced) for value in inputs):
             arrays = [value for value in inputs if not isinstance(value, Traced)]
@@ -123,9 +126,11 @@ class _Walk:
         if self._observe is not None:
             self._observe(name, self._lowering, tensor)
 
-    def _input(self, name: str) -> Traced | NDArray[Any] | None:
+    def _input(self, name: str, node: GraphNode) -> Traced | NDArray[Any] | None:
         if not name:
             return None
+        if name not in self._tensors and name not in self._constants:
+            raise DataError(f"{self._graph.name}: {node}: needs {shown(name)}, a second output, which cannot be had")
         return self._tensors[name] if name in self._tensors else self._constants[name]
 
     def _call(self, node: GraphNode, inputs: tuple[Traced | NDArray[Any] | None, ...]) -> NodeCall:
