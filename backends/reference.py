@@ -149,11 +149,11 @@ def next_activations(
     z = y @ weights
     if bias_on == "all":
         return sp.csr_array(activation(z.toarray() + bias))
-    if activation(np.zeros(1, np.float32)).any():  # a sum of zero, which has no entry, becomes something else
+    if activation(np.zeros_like(bias)).any():  # a sum of zero, which has no entry, becomes something else
         sums = z.toarray()
         return sp.csr_array(activation(np.where(sums != 0, sums + bias, sums)))
     z.eliminate_zeros()
-    z.data = activation(z.data + bias[z.indices])
+    z.data = activation.taken(z.indices)(z.data + bias[z.indices])
     z.eliminate_zeros()
     z.sort_indices()
     return z

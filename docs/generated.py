@@ -15,7 +15,8 @@ from experiments.config.resolve import GROUPS, as_record, register, resolve
 from experiments.config.schema import Config, own_first
 from experiments.records.point import BenchmarkRun, PointRecord, RunningMark, SubmittedJob, TakenNote
 from sparsednn.options.fields import choice_of, group_of, rule_of
-from sparsednn.results.record import MeasuredRun, RunRecord, SimulatedRun
+from sparsednn.results.record import MeasuredRun, RunRecord
+from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.system.json_fields import JsonPart, entries
 
 HELP = Path("hydra", "help", "sparsednn.yaml")

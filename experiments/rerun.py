@@ -24,7 +24,8 @@ from experiments.records.display import Display
 from experiments.records.files import read_all
 from experiments.records.point import COMPLETE, PointRecord
 from experiments.records.statistics import WIDTH
-from sparsednn.results.record import RunRecord, SimulatedRun, SimulatedSeconds
+from sparsednn.results.record import RunRecord
+from sparsednn.results.simulated_record import SimulatedRun, SimulatedSeconds
 from sparsednn.system.console import run_program
 from sparsednn.system.json_fields import JsonPart, named
 

@@ -23,7 +23,7 @@ class Case:
     inputs: sp.csr_array
     weights: list[np.ndarray]
     bias: list[Any]
-    limits: list[tuple[float, float]]
+    limits: list[tuple[Any, ...]]
 
 
 ACTIVATIONS = st.sampled_from([sparsednn.relu(), sparsednn.clipped_relu(2.5), sparsednn.clipped_relu(32), sparsednn.identity()])
@@ -61,6 +61,44 @@ def cases(
     activations = [draw(kinds) for _ in weights]
     network = sparsednn.Network([sp.csr_array(w) for w in weights], bias=bias, bias_on=bias_on, activation=activations)
     return Case(network, sp.csr_array(inputs), weights, bias, [(a.low, a.high) for a in activations])
+
+
+@st.composite
+def own_activations(draw: st.DrawFn, smooth: bool, **sizes: Any) -> Case:
+    """The same with slopes, and with limits and slopes (and `smooth` functions) of each neuron; instances and layers die."""
+    case = draw(cases(**sizes))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    limits: list[tuple[Any, ...]] = []
+    activations = []
+    for layer in case.network.layers:
+        activation, (low, high, slope) = _own_activation(
+            rng, layer.n_outputs, draw(st.sampled_from(KINDS[: 5 if smooth else 3]))
+        )
+        activations.append(activation)
+        limits.append((low, high, slope))
+    weights = [sp.csr_array(w) for w in case.weights]
+    network = sparsednn.Network(weights, bias=case.bias, bias_on=case.network.bias_on, activation=activations)
+    return Case(network, case.inputs, case.weights, case.bias, limits)
+
+
+KINDS = ("clamp", "leaky", "neurons", "smooth", "mixed")
+SMOOTH = (sparsednn.sigmoid, sparsednn.tanh, sparsednn.gelu)
+
+
+def _own_activation(rng: np.random.Generator, n: int, kind: str) -> tuple[sparsednn.Activation, tuple[Any, Any, Any]]:
+    """An activation, and its limits and slopes; few different ones, so that columns may still be the same."""
+    if kind == "clamp":
+        return sparsednn.clipped_relu(2.5), (0, 2.5, 1)
+    if kind == "leaky":
+        slope = float(rng.choice([0.01, 0.25, 0.0, -1.0, 3.0]))
+        return sparsednn.leaky_relu(slope), (-math.inf, math.inf, slope)
+    if kind == "smooth":
+        return SMOOTH[rng.integers(3)](), (-math.inf, math.inf, 1)
+    lows = [-math.inf, 0.0, 0.0, -0.5] if rng.random() < 0.7 else [0.1, 0.0, -0.5]
+    low, high, slope = (rng.choice(values, n) for values in (lows, [math.inf, 2.0, 0.75], [1.0, 0.1, 0.0]))
+    function = rng.choice(["none", "sigmoid", "tanh", "gelu"], n) if kind == "mixed" else np.full(n, "none")
+    slope = np.where(function == "none", slope, 1.0)
+    return sparsednn.Activation.per_neuron(low, high, slope, function), (low, high, slope)
 
 
 def _pairs(widths: list[int]) -> list[tuple[int, int]]:

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 
 
-def infer(weights: list[Any], bias: list[Any], bias_on: str, limits: list[tuple[float, float]], inputs: Any) -> np.ndarray:
+def infer(weights: list[Any], bias: list[Any], bias_on: str, limits: list[tuple[Any, ...]], inputs: Any) -> np.ndarray:
     """Return the last activations as a dense float32 array.
 
     Every output adds its terms in ascending input order, multiply and add rounded to float32 separately; terms of a zero
-    activation are left out.
+    activation are left out. `limits` has low and high of each layer, one of all outputs or one of each, and perhaps the slope.
     """
     y = np.array(inputs, np.float32)
-    for w, b, (low, high) in zip(weights, bias, limits, strict=True):
+    for w, b, (low, high, *slope) in zip(weights, bias, limits, strict=True):
         w = np.array(w, np.float32)
         b = np.broadcast_to(np.float32(b), w.shape[1])
         z = np.zeros((len(y), w.shape[1]), np.float32)
         for i in range(len(y)):
             for j in range(w.shape[1]):
                 z[i, j] = _output(y[i], w[:, j], b[j], bias_on)
+        if slope:
+            z = np.where(z < 0, np.float32(slope[0]) * z, z)
         y = np.minimum(np.maximum(z, np.float32(low)), np.float32(high))
     return y
 

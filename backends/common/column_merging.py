@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from backends.common.kernels import column_merging as kernels
 from backends.common.positions import entries_at
-from sparsednn.network import AnyLayer, Layer, Network
+from sparsednn.network import AnyLayer, Layer, Network, identity
 
 
 class MergedColumns:
     """A network's layers with one of each set of columns that are the same; the next layer's connections come from it.
 
-    Columns that have the same terms in the same order, and the same bias, give the same output to the last bit. A merged
-    layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
+    Columns that have the same terms in the same order, the same bias and activation give the same output to the last bit. A
+    merged layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
 
     Attributes
     ----------
@@ -47,13 +47,14 @@ def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
     """Say for each layer whether a row with every neuron at its activation's maximum before it stays so to the end.
 
     "Its activation's maximum" is that of the layer before; so the first is False. Shape (n_layers + 1,), the last one True
-    if the last layer's activation has a maximum.
+    if the last layer's activation has a maximum. Only clamps have one, and only they are known to keep rows saturated.
     """
-    highs = [np.float32(layer.activation.high) for layer in network.layers]
+    clamps = [layer.activation if layer.activation.is_clamp else identity() for layer in network.layers]
+    highs = [np.float32(clamp.high) for clamp in clamps]
     keeps = np.zeros(len(network.layers) + 1, np.bool_)
     keeps[-1] = np.isfinite(highs[-1])
     for number in range(len(network.layers) - 1, 0, -1):
-        if not keeps[number + 1] or not np.isfinite(highs[number - 1]):
+        if not keeps[number + 1] or not np.isfinite(highs[number - 1]) or not network.layers[number].activation.is_clamp:
             break
         keeps[number] = _keeps_saturated(network, number, highs[number - 1])
     return keeps
@@ -81,7 +82,7 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     table = np.full(1 << int(2 * n).bit_length(), -1, np.int32)
     merged, kept = np.empty(n, np.int32), np.empty(n, np.int32)
     n_kept = kernels.merge_columns(
-        layer.indptr, layer.indices, values.view(np.int32), step, bias.view(np.int32), representative, table, merged, kept
+        layer.indptr, layer.indices, values.view(np.int32), step, _ends(layer, bias), representative, table, merged, kept
     )
     n_inputs = int(representative.max(initial=-1)) + 1
     kept = kept[:n_kept]
@@ -90,4 +91,13 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
     indices = representative[layer.indices[at]]
     small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])
-    return small, merged
+    return replace(small, activation=layer.activation.taken(kept)), merged
+
+
+def _ends(layer: Layer, bias: NDArray[np.float32]) -> NDArray[np.int32]:
+    """What ends each column, as a number: the bits of its bias, or the number of its bias and activation together."""
+    if layer.activation.neurons is None:
+        return bias.view(np.int32)
+    together = np.column_stack([bias, layer.activation.neurons]).view(np.int32)
+    _, numbers = np.unique(together, axis=0, return_inverse=True)
+    return numbers.reshape(-1).astype(np.int32)

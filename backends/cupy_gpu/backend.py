@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -121,7 +120,7 @@ class CupyBackend:
         """The layers in host memory, and once more while they are joined; what is on the devices is refused there."""
         kept = size.distinct_connections if options.columns == "merge" else size.connections
         entry_bytes = size.id_bytes if options.kernel == "fused" else PLAIN_ENTRY_BYTES
-        return replace(MemoryBytes.plain(size), plan=2 * entry_bytes * kept)
+        return MemoryBytes.plain(size)._replace(plan=2 * entry_bytes * kept)
 
     def describe(self, plan: GpuPlan) -> PlanDescription:
         """Name the kernel, the optimisations that are on, and the devices."""

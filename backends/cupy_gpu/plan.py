@@ -17,7 +17,7 @@ from backends.cupy_gpu.kernels.source import TILE
 from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.layout.residency import ResidentNetwork, StreamedLayers
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice
+from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice, require_clamps
 from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network
 from sparsednn.system.json_fields import from_json
@@ -41,6 +41,8 @@ class GpuPlan:
     def __init__(self, network: Network, name: str, options: KernelOptions, n_workers: int) -> None:
         self.name, self.options, self.n_workers = name, options, n_workers
         self.streams = options.stream_from is not None
+        if name == "cusparse_spgemm":
+            require_clamps(network, f"kernel={name}", "kernel=fused")
         self.network: PackedNetwork = pack_network(network, options, fused=self.kernel.fused)
         n_layers, dense = len(self.network.layers), name != "cusparse_spgemm"
         self.prunes = options.rows != "none"

@@ -32,6 +32,7 @@ from sparsednn.backend import (
     RunSize,
     Team,
     kernel_name,
+    require_clamps,
     require_in_memory,
 )
 from sparsednn.errors import MissingPackageError, OptionError
@@ -144,6 +145,7 @@ class PeerBackend(ABC):
         """Hand the layers to the library, which is to use `n_workers` threads."""
         kernel_name(self, options.kernel)
         require_in_memory(self, options)
+        require_clamps(network, f"backend={self.name}")
         n_bytes = self.entry_bytes * sum(layer.nnz + layer.n_outputs for layer in network.layers)
         require(n_bytes, f"backend={self.name}: a network of {network.nnz:,} connections", "use fewer neurons or layers")
         before = self.set_threads(n_workers)

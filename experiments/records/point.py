@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparsednn.results.record import SCHEMA_VERSION, SIMULATED, MeasuredRun, RunRecord, SimulatedRun
+from sparsednn.results.record import SCHEMA_VERSION, SIMULATED, MeasuredRun, RunRecord
+from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.system.json_fields import JsonPart, declared, doc, from_json, to_json, undeclared
 
 COMPLETE, FAILED, SUBMITTED, DRY_RUN = "complete", "failed", "submitted", "dry_run"

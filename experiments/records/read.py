@@ -16,7 +16,8 @@ from experiments.records.files import NOTE, RESULT, RUNNING, NotARecordError, Sa
 from experiments.records.job import JOB
 from experiments.records.point import COMPLETE, SUBMITTED, PointRecord, about_of, record_to_json
 from sparsednn.errors import unknown
-from sparsednn.results.record import SIMULATED, RunRecord, SimulatedRun, TrafficEstimate
+from sparsednn.results.record import SIMULATED, RunRecord
+from sparsednn.results.simulated_record import SimulatedRun, TrafficEstimate
 from sparsednn.results.trace import Trace
 from sparsednn.system.json_fields import named
 

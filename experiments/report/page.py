@@ -22,7 +22,7 @@ from experiments.report.claim import HOLDS, NOT, PARTLY, UNTESTED
 from experiments.report.claims import all_claims
 from experiments.report.collect import NewestRun
 from experiments.report.timeline import timeline
-from sparsednn.results.record import SimulatedRun
+from sparsednn.results.simulated_record import SimulatedRun
 
 CLASSES = {HOLDS: "holds", PARTLY: "part", NOT: "not", UNTESTED: "untested"}
 TIMELINE_OF = "straggler_timeline"

@@ -10,7 +10,7 @@ from experiments.figures.base.scaling import cores
 from experiments.figures.base.style import time_text
 from experiments.records.read import Point, Points
 from experiments.report.claim import HOLDS, NONE, NOT, PARTLY, UNTESTED, Claim, Runs, named, points_of, untested, within
-from sparsednn.results.record import SimulatedRun
+from sparsednn.results.simulated_record import SimulatedRun
 
 
 def faster_on_average(runs: Runs) -> Claim:

@@ -60,7 +60,7 @@ TOY_WIDTHS = {"mlp": (78, 120, 40), "ffn": (48, *(64, 48) * 2)}
 def crossover_settings(toy: bool) -> list[Setting]:
     """Return those of the figure "where does pruning pay": sparsity against batch."""
     widths = (TOY_WIDTHS if toy else WIDTHS)["mlp"]
-    sparsities, batches = ((0.5, 0.9), (1, 40)) if toy else ((0.5, 0.8, 0.9, 0.95, 0.99), (1, 2, 8, 32, 64, 256, 1024))
+    sparsities, batches = ((0.5, 0.9), (1, 40)) if toy else ((0.5, 0.8, 0.9, 0.95, 0.99), (1, 2, 8, 32, 64, 256, 1024, 8192))
     return [Setting("mlp", widths, sparsity, batch) for sparsity in sparsities for batch in batches]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import sparsednn
 from backends.peers.base import peer_package
 from backends.peers.blocks import with_bias
+from backends.peers.graphblas import GraphblasBackend
 from backends.peers.mkl import GENERAL_MATRIX, NON_TRANSPOSE, ROW_MAJOR, MklBackend, MklMatrix
 
 Float32 = NDArray[np.float32]
@@ -133,16 +134,86 @@ def scipy_csr(network: sparsednn.Network, threads: int, batch: int) -> Call:
     return call
 
 
+def graphblas_csr(network: sparsednn.Network, threads: int, batch: int) -> Call:
+    """Return calls of SuiteSparse:GraphBLAS on sparse layers and full blocks, over the semiring plus_times.
+
+    The bias is one more input that is always 1; the clamp is a pass of NumPy's in place. Blocks change hands without a copy.
+    """
+    backend = GraphblasBackend()
+    backend.set_threads(threads)
+    layers = [with_bias(layer, np.ascontiguousarray(layer.bias)) for layer in network.layers]
+    weights = [backend.weights(matrix) for matrix in layers]
+    blocks = [np.ones((size, batch), np.float32) for size in (network.n_inputs + 1, *(matrix.shape[0] for matrix in layers))]
+    limits = [(np.float32(layer.activation.low), np.float32(layer.activation.high)) for layer in network.layers]
+
+    def call(x: Float32) -> Float32:
+        np.copyto(blocks[0][:-1], x.T)
+        for number, (matrix, (low, high)) in enumerate(zip(weights, limits, strict=True)):
+            blocks[number], out = backend.multiply(matrix, blocks[number], blocks[number + 1])
+            np.clip(out, low, high, out=out)
+            out[-1] = 1
+            blocks[number + 1] = out
+        return blocks[-1][:-1].T
+
+    return call
+
+
+def onnxruntime_dense(network: sparsednn.Network, threads: int, batch: int) -> Call:
+    """Return calls of ONNX Runtime on a graph of Gemm and Clip: sequential, with all of its optimisations, and our threads."""
+    runtime, onnx = peer_package("onnxruntime"), peer_package("onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    graph = onnx_graph(network, onnx).SerializeToString()
+    session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def call(x: Float32) -> Any:
+        return session.run(None, {"x": x})[0]
+
+    return call
+
+
+def onnx_graph(network: sparsednn.Network, onnx: Any) -> Any:
+    """Return a network as an ONNX model of dense layers; a relu is a Relu, any other clamp a Clip."""
+    helper, tensor = onnx.helper, onnx.numpy_helper.from_array
+    nodes, values, name = [], [], "x"
+    for number, layer in enumerate(network.layers):
+        values += [tensor(layer.to_scipy().toarray(), f"w{number}"), tensor(np.array(layer.bias), f"b{number}")]
+        nodes.append(helper.make_node("Gemm", [name, f"w{number}", f"b{number}"], [f"z{number}"]))
+        low, high, name = layer.activation.low, layer.activation.high, f"y{number}"
+        if (low, high) == (0, np.inf):
+            nodes.append(helper.make_node("Relu", [f"z{number}"], [name]))
+        else:
+            values += [tensor(np.float32(low), f"low{number}"), tensor(np.float32(high), f"high{number}")]
+            nodes.append(helper.make_node("Clip", [f"z{number}", f"low{number}", f"high{number}"], [name]))
+    ends = [
+        helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, [None, size])
+        for end, size in (("x", network.n_inputs), (name, network.n_outputs))
+    ]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], values)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
 PEERS: dict[str, Callable[[sparsednn.Network, int, int], Call]] = {
     "mkl": mkl,
     "torch": torch_csr,
+    "graphblas": graphblas_csr,
     "scipy": scipy_csr,
+    "onnxruntime dense": onnxruntime_dense,
     "torch dense": torch_dense,
     "numpy dense": numpy_dense,
 }
 """What makes the calls of each, given a network whose biases are added everywhere, threads, and instances of a call."""
 
-PACKAGES = {"mkl": "mkl", "torch": "torch", "torch dense": "torch"}
+PACKAGES = {
+    "mkl": "mkl",
+    "torch": "torch",
+    "graphblas": "python-graphblas",
+    "onnxruntime dense": "onnxruntime",
+    "torch dense": "torch",
+}
 """Packages of the extra ``peers`` that they need."""
 
 

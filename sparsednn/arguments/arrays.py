@@ -23,7 +23,8 @@ def as_float32(values: Any, name: str) -> Any:
 
     Parameters
     ----------
-    values : number, sequence of numbers, NumPy array or scipy.sparse matrix; of booleans, integers or floats of any size
+    values : number, sequence of numbers, NumPy array, tensor on the CPU or scipy.sparse matrix
+        Of booleans, integers or floats of any size.
     name : str
         What the values are, for messages.
 
@@ -39,6 +40,8 @@ def as_float32(values: Any, name: str) -> Any:
     if not sp.issparse(values):
         if isinstance(values, Mapping | Set | str | bytes) or values is None:
             raise OptionTypeError(f"{name}: numbers are needed, not {type(values).__name__}")
+        if is_tensor(values):
+            values = array_of_tensor(values, name)
         try:
             values = np.asarray(values)
         except ValueError as error:
@@ -49,6 +52,31 @@ def as_float32(values: Any, name: str) -> Any:
         raise OptionTypeError(f"{name}: holds {values.dtype}; numbers are needed, as of .astype(np.float32)")
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
         return values.astype(np.float32, copy=False)
+
+
+def is_tensor(value: Any) -> bool:
+    """Return whether a value is another library's array, which NumPy can read in place (DLPack)."""
+    return hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic)
+
+
+def array_of_tensor(tensor: Any, name: str) -> NDArray[Any]:
+    """Return the numbers of another library's tensor, without its gradients, as a NumPy array that shares its memory.
+
+    Raises
+    ------
+    TypeError
+        If it is not on the CPU, sparse, or of a type of numbers that NumPy lacks.
+    """
+    detach = getattr(tensor, "detach", None)
+    try:
+        array: NDArray[Any] = np.from_dlpack(detach() if callable(detach) else tensor)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OptionTypeError(
+            f"{name}: {type(tensor).__name__} cannot be read where it is ({reason}); give plain numbers on the CPU, as of "
+            ".cpu().float(), or .to_dense()"
+        ) from error
+    return array
 
 
 def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
@@ -84,7 +112,7 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
 
 
 def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
-    """Return `matrix` as a float32 ``csc_array``: sorted, duplicates added up, no explicit zeros, all finite.
+    """Return `matrix`, sparse or dense, as a float32 ``csc_array``: sorted, duplicates added up, no zeros, all finite.
 
     Raises
     ------
@@ -93,9 +121,12 @@ def canonical_csc(matrix: Any, name: str) -> sp.csc_array:
     TypeError
         If it does not hold real numbers.
     """
+    if not sp.issparse(matrix):
+        matrix = as_float32(matrix, name)
     if matrix.ndim != 2:
         raise DataError(f"{name}: has shape {matrix.shape}; a matrix of two dimensions is needed")
-    require_valid_indices(matrix, name)
+    if sp.issparse(matrix):
+        require_valid_indices(matrix, name)
     csc = sp.csc_array(as_float32(matrix, name), copy=True)
     csc.sum_duplicates()
     bad = np.flatnonzero(~np.isfinite(csc.data))

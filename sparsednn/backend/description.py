@@ -8,7 +8,7 @@ from typing import ClassVar
 from sparsednn.system.json_fields import JsonPart, doc
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Optimizations(JsonPart):
     """The optimisations that are on; a backend may add switches of its own, in `others`."""
 
@@ -27,7 +27,7 @@ class Optimizations(JsonPart):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class LayerReads(JsonPart):
     """The layers that were read from files while other layers were computed."""
 
@@ -40,7 +40,7 @@ class LayerReads(JsonPart):
     overlap: float | None = field(metadata=doc("share of the reading that went on while layers were computed, from 0 to 1"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class UsedDevice(JsonPart):
     """A device and its memory in use; a driver may add further fields."""
 
@@ -56,7 +56,7 @@ class UsedDevice(JsonPart):
     cupy: str | None = field(default=None, metadata=doc("version of CuPy", when="CUDA"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class DeviceUse(JsonPart):
     """The devices of rank 0, and what they did in all repeats by their own clocks."""
 

@@ -5,7 +5,6 @@ They count the work of rows, say what costs depend on and how much memory a run 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -17,8 +16,7 @@ from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.network import Network, NetworkOutline
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerSizes:
+class LayerSizes(NamedTuple):
     """The sizes of a plan's layers as they are run: smaller than in the network where columns are merged.
 
     Attributes
@@ -49,8 +47,7 @@ class ProfilingBackend(Backend, Protocol):
         """Return how large the layers are as they are run."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostKind:
+class CostKind(NamedTuple):
     """The properties of a kernel with its options that its seconds depend on, for cost models.
 
     Attributes
@@ -86,8 +83,7 @@ class CostedBackend(ProfilingBackend, Protocol):
         """Return what the seconds of a kernel depend on; `options` has its full name."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSize:
+class RunSize(NamedTuple):
     """The size of a run, as far as it is known before anything is loaded.
 
     Attributes
@@ -123,8 +119,7 @@ PLAIN_ENTRY_BYTES = 8
 """What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryBytes:
+class MemoryBytes(NamedTuple):
     """Bytes of host memory that a run takes besides the network and the inputs.
 
     Attributes

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.errors import MissingPackageError, OptionError, OptionTypeError, unknown
+from sparsednn.network import Network
 from sparsednn.system.siblings import claim
 
 ENTRY_POINT_GROUP = "sparsednn.backends"
@@ -22,6 +23,16 @@ def require_in_memory(backend: Backend, options: KernelOptions) -> None:
     """Raise ValueError if layers were to be streamed, for backends that cannot."""
     if options.stream_from is not None:
         raise OptionError(f"residency=stream: backend={backend.name} keeps the network in memory; use backend=numba")
+
+
+def require_clamps(network: Network, name: str, way_out: str = "backend=numba") -> None:
+    """Raise ValueError unless each layer's activation is one clamp, for backends and kernels (`name`) that know no other."""
+    for number, layer in enumerate(network.layers, start=1):
+        if not layer.activation.is_clamp:
+            raise OptionError(
+                f"{name}: layer {number} has activation {layer.activation.name!r}, but only limits for a whole layer are known "
+                f"there (relu, clipped_relu, identity); use {way_out}"
+            )
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:

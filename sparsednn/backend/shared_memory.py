@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,7 @@ class Outcome(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """Memory shared by the executor and the running kernels; a cache line for each worker.
 
     Attributes
@@ -108,7 +108,7 @@ class Control:
         return Outcome.CALLED if called and score >= called - 1 and not fresh else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Team:
     """The workers that run one row group: one, or a team that splits each layer. The first one leads.
 

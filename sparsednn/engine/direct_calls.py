@@ -47,10 +47,15 @@ def direct_layout(network: Network, asked: Request) -> DirectLayout | None:
 
     def make() -> DirectNetwork:
         require(2 * size.n_bytes, f"packing {size.connections:,} connections for direct calls", WAY_OUT)
-        return backend.direct(network, asked.kernel, asked.n_threads)
+        return backend.direct(network, asked.kernel, threads_of_calls(asked))
 
     drops = len(network.layers) >= DEEP_LAYERS and bool(network.zero_rows_stay_zero().any())
     return DirectLayout(size, make, drops=drops)
+
+
+def threads_of_calls(asked: Request) -> int:
+    """Return how many threads a direct call has: no more than there are cores, since they wait for each other spinning."""
+    return min(asked.n_threads, asked.n_cores)
 
 
 def raise_for(outcome: DirectOutcome, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
@@ -123,14 +128,14 @@ def _record(
         split=options.partition.split,
         rebalance_after=None,
         processes=1,
-        threads=asked.n_threads,
+        threads=threads_of_calls(asked),
         optimizations=Optimizations(rows="none", columns=merged, order="given", structure_aware=merged == "merge"),
         categories_count=len(categories),
         categories_sha256=categories_sha256(categories),
         seconds=seconds,
         **rates(n * network.nnz, multiply_adds, took),
         peak_rss_bytes=process.peak_rss_bytes,
-        imbalance=balance([caller], [1.0], column_imbalance(network, asked.n_threads)),
+        imbalance=balance([caller], [1.0], column_imbalance(network, threads_of_calls(asked))),
         workers=[caller],
         process_records=[process],
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from sparsednn.arguments.scalars import flag, instance_of
 from sparsednn.backend import DirectNetwork, load_backend
 from sparsednn.engine.compiled import CompiledNetwork
+from sparsednn.engine.direct_calls import threads_of_calls
 from sparsednn.engine.layouts import DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
@@ -52,7 +53,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool 
         return CompiledNetwork(prepared, None)
 
     def make() -> DirectNetwork:
-        return backend.restore_direct(saved.layout(DIRECT), asked.n_threads)
+        return backend.restore_direct(saved.layout(DIRECT), threads_of_calls(asked))
 
     backend.warm_up_direct(saved.outline)
     size, drops = saved.direct_size()

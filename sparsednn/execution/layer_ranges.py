@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,8 +15,7 @@ from sparsednn.network import Network
 from sparsednn.rows.distribution import Share, initial_rows, redistribute
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRange:
+class LayerRange(NamedTuple):
     """Some of the layers, in a kernel's layout.
 
     Attributes

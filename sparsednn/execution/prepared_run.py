@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -32,7 +32,7 @@ from sparsednn.system.json_fields import declared
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Repeat:
     """The outcome of one repeat.
 
@@ -58,7 +58,7 @@ class Repeat:
         return [item for process in self.processes for item in process[name]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Done:
     """What this process has done in the stages so far."""
 
@@ -249,4 +249,4 @@ def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
 
 def _later(span: Span, seconds: float) -> Span:
     """Return the span on a clock that began `seconds` earlier."""
-    return replace(span, start_s=span.start_s + seconds, stop_s=span.stop_s + seconds)
+    return span._replace(start_s=span.start_s + seconds, stop_s=span.stop_s + seconds)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sparsednn.network.activation import Activation, clipped_relu, identity, relu
+from sparsednn.network.activation import Activation
+from sparsednn.network.activations import activation_named, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.network.challenge import Challenge
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.network import BiasOn, Network
@@ -17,7 +18,12 @@ __all__ = [
     "Network",
     "NetworkOutline",
     "RepeatedLayer",
+    "activation_named",
     "clipped_relu",
+    "gelu",
     "identity",
+    "leaky_relu",
     "relu",
+    "sigmoid",
+    "tanh",
 ]

@@ -29,6 +29,7 @@ class Layer:
         Weights, none of them zero; may be a broadcast view when all are equal.
     bias : float32 array, shape (n_outputs,)
     activation : Activation
+        Of all outputs, or of each one.
     """
 
     n_inputs: int
@@ -47,7 +48,8 @@ class Layer:
     def add_to(self, digest: hashlib._Hash) -> None:
         """Add all that the layer computes to a hash; a value that all weights or all biases have is added once."""
         digest.update(f"{self.n_inputs} {self.n_outputs} {self.activation}".encode())
-        for array in (self.indptr, self.indices, self.values, self.bias):
+        own = self.activation.neurons
+        for array in (self.indptr, self.indices, self.values, self.bias, *(() if own is None else (own,))):
             if array.strides == (0,) and array.size:
                 digest.update(f"{array.size} x {array.dtype} {array[0]!r}".encode())
             else:
@@ -69,7 +71,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RepeatedLayer:
-    """A layer in which columns are repeated and stored once; all weights are the same, and so are all biases.
+    """A layer in which columns are repeated and stored once; all weights, biases and activations are the same.
 
     `expanded` makes a `Layer` of it, `distinct` one of the columns that differ. `indptr` and `indices` allocate at every
     access: who needs them more than once takes them from ``expanded()``.

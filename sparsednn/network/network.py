@@ -19,12 +19,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from sparsednn.arguments.arrays import canonical_csc, finite_bias
+from sparsednn.arguments.arrays import as_float32, canonical_csc, finite_bias, is_tensor
 from sparsednn.arguments.scalars import instance_of
 from sparsednn.errors import OptionError, OptionTypeError
-from sparsednn.network.activation import Activation, Float32, relu
+from sparsednn.network.activation import Activation, Float32
+from sparsednn.network.activations import activation_named, relu
 from sparsednn.network.challenge import Challenge
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
+from sparsednn.network.orientation import Layout, in_out
 from sparsednn.network.outline import NetworkOutline
 
 BiasOn = Literal["nonzero", "all"]
@@ -36,22 +38,24 @@ class Network:
 
     Parameters
     ----------
-    weights : sequence of scipy.sparse matrices (rows: inputs, columns: outputs)
-        One for each layer; widths may differ from layer to layer but must match. Converted to float32; explicit zeros are
-        dropped and duplicates added up.
+    weights : sequence of matrices (rows: inputs, columns: outputs)
+        One for each layer: scipy.sparse, NumPy, or a tensor on the CPU. Widths may differ from layer to layer but must match.
+        Converted to float32; zeros are dropped and duplicates added up.
     bias : float, or a sequence with a float or an array of shape (n_outputs,) for each layer
-    bias_on : {"nonzero", "all"}
-        Add the bias only where ``Y @ W`` is nonzero (the Graph Challenge's rule) or everywhere (ordinary networks).
-    activation : Activation, or a sequence with one for each layer
-        ``relu()``, ``clipped_relu(max)`` or ``identity()``.
+    bias_on : {"nonzero", "all"}, optional
+        Add the bias only where ``Y @ W`` is nonzero (the Graph Challenge's rule) or everywhere (ordinary networks). Default:
+        "all" if a layer has an array of biases, else "nonzero".
+    activation : Activation or its name, or a sequence with one for each layer
+        ``relu()``, ``leaky_relu(slope)``, ``sigmoid()``, ...; ``Activation.per_neuron(...)`` where neurons have their own;
+        "relu", "relu6", "hardtanh", "identity", "clip(low,high)", ...: see `sparsednn.network.activations.activation_named`.
 
     Raises
     ------
     ValueError
-        If there are no layers, shapes do not match, or a weight or bias is NaN or infinite.
+        If there are no layers, shapes do not match, a weight or bias is NaN or infinite, or an activation has an unknown name.
     TypeError
-        If a weight matrix is not a scipy.sparse matrix of real numbers, a bias is no number or array of real numbers, or the
-        activation is not an Activation.
+        If a weight matrix is no matrix of real numbers, a bias is no number or array of real numbers, or the activation is
+        neither an Activation nor a name.
     """
 
     layers: tuple[AnyLayer, ...]
@@ -63,19 +67,50 @@ class Network:
         weights: Sequence[Any],
         *,
         bias: float | Sequence[ArrayLike] = 0.0,
-        bias_on: BiasOn = "nonzero",
-        activation: Activation | Sequence[Activation] | None = None,
+        bias_on: BiasOn | None = None,
+        activation: Activation | str | Sequence[Activation | str] | None = None,
     ) -> None:
         matrices = _matrices(weights)
         biases = _per_layer(bias, len(matrices), "bias")
         if callable(activation):  # as an Activation is
-            _require_activation(activation, "activation")
+            _activation(activation, "activation")
         activations = _per_layer(relu() if activation is None else activation, len(matrices), "activation")
         layers = [
             _layer(number, matrix, b, act)
             for number, (matrix, b, act) in enumerate(zip(matrices, biases, activations, strict=True), start=1)
         ]
-        self._set(layers, bias_on)
+        self._set(layers, _usual_rule(biases) if bias_on is None else bias_on)
+
+    @classmethod
+    def from_dense(
+        cls,
+        weights: Sequence[Any],
+        biases: Sequence[ArrayLike | None] | None = None,
+        *,
+        layout: Layout | None = None,
+        activation: Activation | str | Sequence[Activation | str] | None = None,
+    ) -> Network:
+        """Build an ordinary network, whose biases are added everywhere, from matrices as other libraries have them.
+
+        Parameters
+        ----------
+        weights : sequence of matrices, as of `Network`; zeros are dropped
+        biases : sequence with an array of shape (n_outputs,), a number, or None for each layer, optional
+        layout : {"in_out", "out_in"}, optional
+            Whether a matrix has shape (inputs, outputs), as in Keras and `Network`, or (outputs, inputs), as in PyTorch.
+            Default "in_out"; it must be said if every matrix is square, since nothing else would tell.
+        activation : Activation or its name, or a sequence with one for each layer, optional
+            Default: "relu" in all layers but the last, which is linear.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `Network` does; if the matrices only fit in the other layout, the message names the layer and that layout.
+        """
+        matrices = in_out([_matrix(number, w) for number, w in enumerate(_matrices(weights), start=1)], biases, layout)
+        given = [0.0] * len(matrices) if biases is None else [0.0 if b is None else b for b in biases]
+        usual = ["relu"] * (len(matrices) - 1) + ["identity"]
+        return cls(matrices, bias=given, bias_on="all", activation=usual if activation is None else activation)
 
     @classmethod
     def from_layers(
@@ -100,6 +135,10 @@ class Network:
                 raise OptionError(
                     f"layer {number} has {before.n_outputs} outputs but layer {number + 1} has {after.n_inputs} inputs"
                 )
+        for number, layer in enumerate(layers, start=1):
+            layer.activation.require_outputs(
+                layer.n_outputs, f"layer {number}: activation", same=isinstance(layer, RepeatedLayer)
+            )
         self.layers = tuple(layers)
         self.bias_on = bias_on
         self.challenge = None
@@ -170,19 +209,32 @@ def _per_layer(value: Any, n_layers: int, name: str) -> list[Any]:
 
 def _matrices(weights: Any) -> list[Any]:
     """Return the layers' matrices, which are not looked at yet."""
-    if sp.issparse(weights) or (isinstance(weights, np.ndarray) and weights.ndim == 2):
+    if sp.issparse(weights) or (hasattr(weights, "ndim") and weights.ndim == 2):
         raise OptionTypeError("weights: one matrix is given; a network of one layer is Network([matrix])")
     if isinstance(weights, Mapping | Set | str | bytes) or not isinstance(weights, Iterable):
-        raise OptionTypeError(f"weights: a sequence with one scipy.sparse matrix a layer is needed, not {_described(weights)}")
+        raise OptionTypeError(f"weights: a sequence with one matrix a layer is needed, not {_described(weights)}")
     return list(weights)
 
 
-def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) -> Layer:
+def _usual_rule(biases: Sequence[Any]) -> BiasOn:
+    """Return where biases are added if nobody says: networks with an array of them are ordinary ones."""
+    return "all" if any(np.ndim(bias) > 0 for bias in biases if not sp.issparse(bias)) else "nonzero"
+
+
+def _matrix(number: int, matrix: Any) -> Any:
+    """Return a layer's weights, sparse as they are, dense ones as a NumPy array."""
+    if sp.issparse(matrix):
+        return matrix
+    if not isinstance(matrix, np.ndarray) and not is_tensor(matrix) and not hasattr(matrix, "__array__"):
+        kinds = "a NumPy array, a tensor or a scipy.sparse matrix"
+        raise OptionTypeError(f"layer {number}: weights must be {kinds}, not {type(matrix).__name__}")
+    return as_float32(matrix, f"layer {number}")
+
+
+def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation | str) -> Layer:
     """Check one layer and bring it into canonical form."""
-    if not sp.issparse(matrix):
-        raise OptionTypeError(f"layer {number}: weights must be a scipy.sparse matrix, not {type(matrix).__name__}")
-    _require_activation(activation, f"layer {number}: activation")
-    weights = canonical_csc(matrix, f"layer {number}")
+    checked = _activation(activation, f"layer {number}: activation")
+    weights = canonical_csc(_matrix(number, matrix), f"layer {number}")
     n_inputs, n_outputs = weights.shape
     return Layer(
         n_inputs,
@@ -191,15 +243,18 @@ def _layer(number: int, matrix: Any, bias: ArrayLike, activation: Activation) ->
         weights.indices.astype(np.int32),
         weights.data,
         finite_bias(bias, n_outputs, f"layer {number}: bias"),
-        activation,
+        checked,
     )
 
 
-def _require_activation(activation: Any, name: str) -> None:
+def _activation(activation: Any, name: str) -> Activation:
+    if isinstance(activation, str):
+        return activation_named(activation, name)
     if not isinstance(activation, Activation):
         raise OptionTypeError(
-            f"{name} must be relu(), clipped_relu(max) or identity(), with brackets, not {_described(activation)}"
+            f"{name} must be a name, or relu(), clipped_relu(max) or identity(), with brackets, not {_described(activation)}"
         )
+    return activation
 
 
 def _described(value: Any) -> str:

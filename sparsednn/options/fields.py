@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import MISSING, Field, field, is_dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, whole_number
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
@@ -22,8 +22,7 @@ _RULE, _ONLY_FOR = "rule", "only_for"
 _Class = TypeVar("_Class", bound=type)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """The legal values of one option, and its meaning.
 
     Attributes

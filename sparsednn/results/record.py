@@ -1,6 +1,7 @@
 """Declares the record of an inference: every field of ``result.json`` that the library knows, with meaning and unit.
 
-What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`.
+What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`; what only simulated runs
+have, in `sparsednn.results.simulated_record`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SIMULATED = "simulated"
 """The executor of a record whose times are virtual."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Truth(JsonPart):
     """The check of the categories against the truth."""
 
@@ -33,7 +34,7 @@ class Truth(JsonPart):
     match: bool | None = field(default=None, metadata=doc("whether the categories are the true ones"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Seconds(JsonPart):
     """Times of a run, taken between barriers."""
 
@@ -42,7 +43,7 @@ class Seconds(JsonPart):
     inference_median: float = field(metadata=doc("median of the repeats", "s"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MeasuredSeconds(Seconds):
     """Times of a run on real threads."""
 
@@ -52,16 +53,7 @@ class MeasuredSeconds(Seconds):
     compile: float = field(metadata=doc("compiling kernels, or loading them from the cache", "s"))
 
 
-@dataclass(slots=True, kw_only=True)
-class SimulatedSeconds(Seconds):
-    """Times of a simulated run: all virtual but `load` and `profile`."""
-
-    profile: float = field(metadata=doc("counting the work of every row, in real time", "s"))
-    processes: list[float] = field(metadata=doc("virtual time of each process, by rank", "s"))
-    gather: float = field(metadata=doc("virtual time of collecting the categories", "s"))
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Balance(JsonPart):
     """Largest over mean, 1 being perfect balance."""
 
@@ -74,7 +66,7 @@ class Balance(JsonPart):
     )  # fmt: skip
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class AutoChoice(JsonPart):
     """The choice of scheduler=auto, and its reason."""
 
@@ -83,7 +75,7 @@ class AutoChoice(JsonPart):
     simulated: bool = field(default=True, metadata=doc("always true: the predictions are simulated"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProcessRecord(JsonPart):
     """The work and the times of one process."""
 
@@ -105,7 +97,7 @@ class ProcessRecord(JsonPart):
     )  # fmt: skip
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Spread(JsonPart):
     """The spread of one time over the processes."""
 
@@ -115,7 +107,7 @@ class Spread(JsonPart):
     spread: float = field(metadata=doc("largest over mean"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class ProcessTimes(JsonPart):
     """The spread of each time over the processes; the fields have the names that they have in `ProcessRecord`."""
 
@@ -124,7 +116,7 @@ class ProcessTimes(JsonPart):
     idle_s: Spread = field(metadata=doc("of waiting for the others"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class RunRecord(JsonPart):
     """The fields that the record of every inference has, measured or simulated."""
 
@@ -163,7 +155,7 @@ class RunRecord(JsonPart):
         return self.executor == SIMULATED
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MeasuredRun(RunRecord):
     """The fields that the record of an inference on real threads has."""
 
@@ -176,43 +168,3 @@ class MeasuredRun(RunRecord):
     )
     stream: LayerReads | None = field(default=None, metadata=doc("layers read", when="residency=stream"))
     device: DeviceUse | None = field(default=None, metadata=doc("devices", when="backend=cupy"))
-
-
-@dataclass(slots=True, kw_only=True)
-class SimulatedCluster(JsonPart):
-    """The machines that were simulated."""
-
-    nodes: int = field(metadata=doc("number of nodes"))
-    processes_per_node: int = field(metadata=doc("processes of each node"))
-    cores_per_node: int = field(metadata=doc("cores of each node"))
-    threads: int = field(metadata=doc("workers of each process"))
-    numa_domains: int = field(metadata=doc("domains of each process"))
-    slow_core: float | None = field(metadata=doc("times as long that the first core takes"))
-    noisy_node: float | None = field(metadata=doc("times as long that the last node takes, at most"))
-    seed: int = field(metadata=doc("seed of the noise"))
-    assume: dict[str, float] = field(metadata=doc("assumed in place of the calibration's parameters"))
-
-
-@dataclass(slots=True, kw_only=True)
-class TrafficEstimate(JsonPart):
-    """The bytes that the busiest process moves between memory and its last-level cache, estimated."""
-
-    estimated: bool = field(default=True, metadata=doc("always true: nothing of it is measured"))
-    process: int = field(metadata=doc("rank of the process"))
-    llc_bytes: float = field(metadata=doc("last-level cache that its workers share", "bytes"))
-    touched_bytes: int = field(metadata=doc("what its workers touch", "bytes"))
-    memory_bytes: int = field(metadata=doc("what of that is not in the cache", "bytes"))
-    from_cache: float = field(metadata=doc("share of what is touched that is in the cache, from 0 to 1"))
-    memory_bytes_per_s: float = field(metadata=doc("assumed bandwidth of the memory", "bytes/s"))
-    memory_s: float = field(metadata=doc("time that the memory takes for it", "s"))
-
-
-@dataclass(slots=True, kw_only=True)
-class SimulatedRun(RunRecord):
-    """The fields that the record of a simulated inference has."""
-
-    simulated: bool = field(default=True, metadata=doc("always true"))
-    cluster: SimulatedCluster = field(metadata=doc("the machines that were simulated"))
-    calibration: dict[str, Any] = field(metadata=doc("the whole calibration: see `sparsednn.simulator.calibration`"))
-    seconds: SimulatedSeconds = field(metadata=doc("times"))
-    traffic: TrafficEstimate | None = field(default=None, metadata=doc("an estimate", when="kernels that keep whole columns"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from sparsednn.errors import unknown
 
@@ -16,8 +16,7 @@ fetch: takes a row group from a queue that processes share, with its rows if the
 come any more until the run ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """One stretch of a worker's time.
 
     It is not checked when it is made, since that happens inside the run that is measured: see `Trace.validate`.

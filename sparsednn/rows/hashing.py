@@ -29,7 +29,7 @@ class _Permutation(NamedTuple):
 def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[Network, sp.csr_array]:
     """Return the network and the inputs with all neurons but the last layer's outputs in the order of the bucket permutation.
 
-    The inputs' columns and each layer's rows and columns are permuted, with their biases; see
+    The inputs' columns and each layer's rows and columns are permuted, with their biases and activations; see
     `sparsednn.rows.partition.hashed_positions`, whose inverse is `sparsednn.rows.partition.hashed_order`. The last layer's
     outputs keep their ids: nothing comes after them, and so outputs, the sums of instances and categories are in the original
     ids.
@@ -85,6 +85,7 @@ def _hashed(layer: Layer, before: _Permutation, after: _Permutation | None) -> L
         indices=columns.indices.astype(np.int32, copy=False),
         values=layer.values if _is_uniform(layer.values) else columns.data,
         bias=layer.bias if _is_uniform(layer.bias) else layer.bias[after.order],
+        activation=layer.activation.taken(after.order),
     )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowGroup:
+class RowGroup(NamedTuple):
     """Rows that go through the network together. Schedulers know a row group by its number in the partition of a process.
 
     Attributes
@@ -34,8 +33,7 @@ class RowGroup:
         return int(np.diff(self.inputs.indptr)[self.rows].sum(dtype=np.int64))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Partition:
+class Partition(NamedTuple):
     """A split of rows ``0..n_rows-1``: each row is in exactly one part.
 
     Attributes

@@ -19,23 +19,51 @@ from typing import Any, ClassVar
 from sparsednn.options.groups import SchedulerOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Message:
+    """An event or an action: small, and equal to another of its class with the same fields.
+
+    Subclasses are declared with ``eq=False, repr=False``: the methods here serve all of them, and are not compiled again for
+    each while the library is imported.
+    """
+
+    __slots__: tuple[str, ...] = ()
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare class and fields."""
+        if not isinstance(other, Message):
+            return NotImplemented
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        """Return the same for those that are equal; the fields are not to be assigned."""
+        return hash((type(self), *self._values()))
+
+    def __repr__(self) -> str:
+        """Return the fields as a call."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Started(Message):
     """A worker has started and has nothing to do."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+@dataclass(slots=True, eq=False, repr=False)
+class Finished(Message):
     """A row group is through the last layer; `worker` ran it alone or led the team, all of which is free now."""
 
     worker: int
     row_group: int
 
 
-@dataclass(frozen=True, slots=True)
-class Boundary:
+@dataclass(slots=True, eq=False, repr=False)
+class Boundary(Message):
     """A worker that was called stands at a layer boundary of its row group; if it leads a team, so does the team.
 
     Attributes
@@ -53,8 +81,8 @@ class Boundary:
     work: int
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+@dataclass(slots=True, eq=False, repr=False)
+class Taken(Message):
     """The outcome of a `Take`: the number of the row group in this process, or None if that process has none left."""
 
     worker: int
@@ -65,16 +93,16 @@ class Taken:
 Event = Started | Finished | Boundary | Taken
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(slots=True, eq=False, repr=False)
+class Run(Message):
     """The worker takes a row group on, alone, from where it is to the last layer."""
 
     worker: int
     row_group: int
 
 
-@dataclass(frozen=True, slots=True)
-class FormTeam:
+@dataclass(slots=True, eq=False, repr=False)
+class FormTeam(Message):
     """The members take a row group on together, from where it is to the last layer; the first one leads.
 
     They split the columns (with CSR activations: the rows) of each layer.
@@ -84,37 +112,37 @@ class FormTeam:
     members: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+@dataclass(slots=True, eq=False, repr=False)
+class Call(Message):
     """The worker, or the leader of its team, is to report at its next layer boundary, from layer `from_layer` on."""
 
     worker: int
     from_layer: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dismiss:
+@dataclass(slots=True, eq=False, repr=False)
+class Dismiss(Message):
     """The worker need not report any more; it may do so all the same if it has seen the call already."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+@dataclass(slots=True, eq=False, repr=False)
+class Sleep(Message):
     """The worker waits, to be recruited or stopped."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+@dataclass(slots=True, eq=False, repr=False)
+class Stop(Message):
     """The worker ends: there will be no more work for it."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+@dataclass(slots=True, eq=False, repr=False)
+class Take(Message):
     """The worker takes the next row group that is left in the queue of a process (its own, or another); then `Taken`."""
 
     worker: int

@@ -13,8 +13,9 @@ from sparsednn.backend.description import PlanDescription
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network
 from sparsednn.results.measures import balance, rates, worker_records
-from sparsednn.results.record import SIMULATED, AutoChoice, SimulatedCluster, SimulatedRun, SimulatedSeconds, TrafficEstimate
+from sparsednn.results.record import SIMULATED, AutoChoice
 from sparsednn.results.result import categories_sha256
+from sparsednn.results.simulated_record import SimulatedCluster, SimulatedRun, SimulatedSeconds, TrafficEstimate
 from sparsednn.simulator.cluster import ClusterRun, ClusterSimulator, SchedulingChoice
 from sparsednn.simulator.tuning import Choice
 from sparsednn.system.memory import peak_rss_bytes

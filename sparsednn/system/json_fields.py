@@ -32,9 +32,12 @@ def doc(text: str, unit: str = "", when: str = "") -> dict[str, str]:
     return {"doc": text, "unit": unit, "when": when}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class JsonPart:
-    """A mapping of JSON with declared fields; each field but `others` has metadata made by `doc`.
+    """A mapping of JSON with declared fields; each field but `others` and `lacks` has metadata made by `doc`.
+
+    Subclasses are declared with ``eq=False, repr=False``: the methods here compare and print all of them, and are not compiled
+    again for each while the library is imported.
 
     Attributes
     ----------
@@ -49,6 +52,19 @@ class JsonPart:
 
     others: dict[str, Any] = field(default_factory=dict, metadata={"hidden": True}, repr=False)
     lacks: frozenset[str] = field(default=frozenset(), metadata={"hidden": True}, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all fields, those too that a file did not have."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, one.name, LACKS) == getattr(other, one.name, LACKS) for one in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # fields can be assigned
+
+    def __repr__(self) -> str:
+        """Return the fields that stand in the JSON, as a call."""
+        shown = (f"{one.name}={getattr(self, one.name, LACKS)!r}" for one in declared(type(self)))
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 Part = TypeVar("Part", bound=JsonPart)

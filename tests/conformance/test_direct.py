@@ -18,6 +18,8 @@ from tests.networks import Case, cases
 
 THREADS = (1, 2, 3, 4)
 
+pytestmark = pytest.mark.usefixtures("four_cores")
+
 
 def bits(array: np.ndarray) -> bytes:
     """Minus zero and zero are one."""

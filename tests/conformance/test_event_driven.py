@@ -19,6 +19,8 @@ from tests.conformance.test_direct import THREADS, bits, expected, random_networ
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
+pytestmark = pytest.mark.usefixtures("four_cores")
+
 
 def quiet_network(rng: np.random.Generator, widths: list[int], bias_on: str = "all") -> sparsednn.Network:
     """Return a network whose biases leave few activations alive."""

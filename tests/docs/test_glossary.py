@@ -18,7 +18,7 @@ CLASSES = ("sparsednn.errors", "sparsednn.options.groups")
 
 FOUND_IN = (*PUBLIC, *CLASSES, "sparsednn.options.fields", "sparsednn.network", "sparsednn.results.trace",
             "sparsednn.rows.partition", "sparsednn.rows.distribution", "sparsednn.execution.options", "sparsednn.network.layer",
-            "sparsednn.results.worker_times", "sparsednn.simulator.cluster",
+            "sparsednn.results.worker_times", "sparsednn.simulator.cluster", "sparsednn.importers",
             "sparsednn.simulator.cost_model", "sparsednn.simulator.simulate")  # fmt: skip
 
 

@@ -8,16 +8,8 @@ from typing import Any
 
 from experiments.records.point import COMPLETE, Environment, PointOfExperiment, PointRecord, record_to_json
 from sparsednn.backend import Optimizations
-from sparsednn.results.record import (
-    Balance,
-    MeasuredRun,
-    MeasuredSeconds,
-    ProcessRecord,
-    SimulatedCluster,
-    SimulatedRun,
-    SimulatedSeconds,
-    Truth,
-)
+from sparsednn.results.record import Balance, MeasuredRun, MeasuredSeconds, ProcessRecord, Truth
+from sparsednn.results.simulated_record import SimulatedCluster, SimulatedRun, SimulatedSeconds
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.files import write_json
 

@@ -29,7 +29,8 @@ from experiments.run import identity
 from experiments.sweeps.benchmarks import BENCHMARKS
 from sparsednn.comm import LocalCommunicator
 from sparsednn.results.measures import add_load_times
-from sparsednn.results.record import MeasuredRun, RunRecord, SimulatedRun
+from sparsednn.results.record import MeasuredRun, RunRecord
+from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.simulator.simulate import simulate
 from sparsednn.system.files import write_json
 from sparsednn.system.json_fields import JsonPart, entries, from_json, named, to_json, undeclared

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from experiments.records.summary import LOCKING, LOCKING_WORDS, OTHER_TIMES, devices, optimizations, summary, verdict
 from sparsednn.backend import DeviceUse, Optimizations, UsedDevice
-from sparsednn.results.record import MeasuredSeconds, RunRecord, SimulatedSeconds, Truth
+from sparsednn.results.record import MeasuredSeconds, RunRecord, Truth
+from sparsednn.results.simulated_record import SimulatedSeconds
 from sparsednn.system.json_fields import named
 from tests.experiments.made_up import measured, simulated
 

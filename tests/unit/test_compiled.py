@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import pickle
 import re
-import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +16,6 @@ NETWORK = sparsednn.Network(
     [sp.csr_array(np.eye(4, 6) + np.eye(4, 6, 2)), sp.csr_array(np.ones((6, 3)) * [1, -1, 1])], bias=0.5, bias_on="all"
 )  # fmt: skip
 X = np.array([[1, 2, 0, 4], [0, 0, 0, 0], [3, 0, 1, 0]], np.float32)
-
-
-def helpers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("sparsednn-")]
-
-
-def n_open() -> int:
-    """Return how many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -177,75 +163,6 @@ def test_illegal_options_are_refused_as_by_infer() -> None:
         sparsednn.compile(NETWORK, backend="nmba")
     with pytest.raises(OptionTypeError, match="network"):
         sparsednn.compile("network")  # type: ignore[arg-type]
-
-
-def test_closing_ends_the_threads_and_refuses_calls() -> None:
-    before = len(helpers())
-    compiled = sparsednn.compile(NETWORK, threads=3)
-    compiled(X)
-    compiled.close()
-    compiled.close()
-    assert len(helpers()) == before
-    for call in (compiled, compiled.predict, compiled.categories, compiled.infer):
-        with pytest.raises(OptionError, match="closed"):
-            call(X)
-    with pytest.raises(OptionError, match="closed"):
-        compiled.describe()
-
-
-def test_garbage_collection_closes_it() -> None:
-    before = len(helpers())
-    for _ in range(5):
-        sparsednn.compile(NETWORK, threads=3)(X)
-    gc.collect()
-    assert len(helpers()) == before
-
-
-def test_calls_of_several_threads_are_served_one_after_the_other(expected: np.ndarray) -> None:
-    wrong: list[Any] = []
-    with sparsednn.compile(NETWORK, threads=2) as compiled:
-
-        def many(scale: int) -> None:
-            for _ in range(300):
-                if not np.array_equal(compiled(X * np.float32(scale)), whole[scale]):
-                    wrong.append(scale)
-
-        whole = {scale: compiled(X * np.float32(scale)) for scale in range(1, 5)}
-        threads = [threading.Thread(target=many, args=(scale,)) for scale in whole]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not wrong
-
-
-def test_a_forked_child_is_refused_by_name() -> None:
-    with sparsednn.compile(NETWORK, threads=2) as compiled:
-        compiled(X)
-        reader, writer = os.pipe()
-        if (child := os.fork()) == 0:
-            try:
-                compiled(X)
-            except OptionError as error:
-                os.write(writer, str(error).encode())
-            os._exit(0)
-        os.waitpid(child, 0)
-        assert "before the process was forked" in os.read(reader, 1000).decode()
-        assert compiled(X).shape == (3, 3)
-
-
-def test_it_cannot_be_pickled() -> None:
-    with sparsednn.compile(NETWORK) as compiled, pytest.raises(OptionTypeError, match="cannot be pickled"):
-        pickle.dumps(compiled)
-
-
-def test_many_calls_leave_nothing_behind() -> None:
-    with sparsednn.compile(NETWORK, threads=2) as compiled:
-        compiled(X)
-        files, threads = n_open(), threading.active_count()
-        for _ in range(20_000):
-            compiled(X)
-        assert (n_open(), threading.active_count()) == (files, threads)
 
 
 def test_challenge_networks_take_large_batches_in_the_ordinary_way(

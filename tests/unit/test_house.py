@@ -51,8 +51,8 @@ def test_functions_are_short() -> None:
 
 @pytest.mark.parametrize(("folder", "most"), MOST_ENTRIES.items())
 def test_folders_have_few_entries(folder: str, most: int) -> None:
-    """Files and folders, without ``__init__.py`` and caches."""
-    entries = {path.name for path in (ROOT / folder).iterdir()} - {"__init__.py", "__pycache__"}
+    """Files and folders, without ``__init__.py``, the marker of typed packages, and caches."""
+    entries = {path.name for path in (ROOT / folder).iterdir()} - {"__init__.py", "py.typed", "__pycache__"}
     assert len(entries) <= most, sorted(entries)
 
 

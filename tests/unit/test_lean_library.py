@@ -12,7 +12,8 @@ import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"hydra", "omegaconf", "rich", "matplotlib", "plotly", "jinja2", "pandas"}:
+        blocked = "hydra omegaconf rich matplotlib plotly jinja2 pandas onnx safetensors"
+        if name.partition(".")[0] in blocked.split():
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocked())
@@ -23,10 +24,16 @@ network = sparsednn.radixnet(12, 2, radices=(2, 3), dense_width=2, bias=-0.1, we
 for backend in ("numba", "scipy_reference"):
     result = sparsednn.infer(network, sp.eye_array(12), backend=backend, threads=1, output=True)
     print(backend, result.output.shape)
+print("sparsednn.importers" in sys.modules, callable(sparsednn.from_onnx), hasattr(sparsednn, "none"))
+try:
+    sparsednn.from_onnx(b"")
+except sparsednn.errors.MissingPackageError as error:
+    print(error)
 """
 
 
 def test_an_inference_needs_neither_configuration_nor_figures_nor_tables() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["numba (12, 12)", "scipy_reference (12, 12)"]
+    assert done.stdout.split("\n")[:3] == ["numba (12, 12)", "scipy_reference (12, 12)", "False True False"]
+    assert "pip install 'sparsednn[onnx]'" in done.stdout

@@ -181,8 +181,8 @@ def test_something_else_of_that_name_is_named_and_stays(network: sparsednn.Netwo
 @pytest.mark.parametrize(
     ("columns", "digest"),
     [
-        ("none", "e1c5f8149a6bc198"),
-        ("merge", "b3f50c64f8d1e884"),
+        ("none", "3d6c0e9a9067a813"),
+        ("merge", "99c2421ea3ecb192"),
     ],
 )
 def test_what_is_packed_is_what_this_format_says(tmp_path: Path, columns: str, digest: str) -> None:

@@ -45,6 +45,13 @@ class ScipyPeer(PeerBackend):
         return before
 
 
+def test_activations_that_peers_do_not_know_are_refused_by_name() -> None:
+    network = sparsednn.Network([sp.eye_array(2)] * 2, activation=[sparsednn.relu(), sparsednn.leaky_relu()])
+    refused = "backend=scipy_peer: layer 2 has activation 'leaky_relu', but only limits for a whole layer are known there"
+    with pytest.raises(ValueError, match=refused):
+        ScipyPeer().prepare(network, KernelOptions("auto"), 1)
+
+
 @pytest.mark.parametrize("bias_on", ["nonzero", "all"])
 @pytest.mark.parametrize("bias", [-0.3, 0.2])
 @pytest.mark.parametrize("rows", ["none", "prune"])

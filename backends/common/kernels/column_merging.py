@@ -41,7 +41,7 @@ def merge_columns(indptr, indices, weights, step, bias, representative, table, m
 
     indptr : int64 (n + 1,), indices : int32 (nnz,)    the layer, in CSC
     weights : int32 (nnz,) with step 1, or (1,) with step 0 where all are the same; bits of float32
-    bias : int32 (n,)                                  bits of float32
+    bias : int32 (n,)                                  bits of float32, or a number for each different bias and activation
     representative : int32 (n_inputs,)                 kept input of each input
     table : int32 (a power of two above n,)            filled with -1
     merged : int32 (n,)                                result: number of each column among those kept

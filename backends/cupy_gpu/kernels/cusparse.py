@@ -22,10 +22,12 @@ class LibraryLayer:
 
     weights : float32 csr_matrix (n_outputs, n_inputs)    the transpose
     bias : float32 (n_outputs,)
+    activations : float32 (4 * n_outputs,)                those of single neurons, or None
     """
 
     weights: Any
     bias: DeviceArray
+    activations: DeviceArray | None
 
 
 def library_layer(device: Device, layer: PackedLayer, data: DeviceArray) -> LibraryLayer:
@@ -42,7 +44,8 @@ def library_layer(device: Device, layer: PackedLayer, data: DeviceArray) -> Libr
     )
     weights = device.sparse.csr_matrix(arrays, shape=(layer.n_outputs, layer.n_inputs))
     weights.has_canonical_format = True
-    return LibraryLayer(weights, part("bias", layer.n_outputs, np.float32))
+    own = part("activations", 4 * layer.n_outputs, np.float32) if "activations" in parts else None
+    return LibraryLayer(weights, part("bias", layer.n_outputs, np.float32), own)
 
 
 class SpmmKernel:
@@ -77,7 +80,8 @@ class SpmmKernel:
         after = DenseBlock(z, n_neurons=layer.n_outputs, n=block.n, n_padded=block.n, by_instance=False)
         lane.launch(
             "finish_layer", after.grid(), (LANES, WARPS), z, *after.strides, np.int32(layer.n_outputs), np.int32(block.n),
-            made.bias, np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high), *flags,
+            *(made.bias, made.activations, np.int32(network.bias_everywhere), np.float32(layer.low), np.float32(layer.high)),
+            *flags,
         )  # fmt: skip
         return after, block.n * layer.nnz
 

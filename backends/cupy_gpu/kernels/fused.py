@@ -20,7 +20,9 @@ from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
 from backends.cupy_gpu.run.worker import Lane
 
-PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps")
+PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps", "activations")
+NOWHERE = -1
+"""Where a part begins that a layer does not have."""
 
 
 class FusedKernel:
@@ -74,7 +76,7 @@ class FusedKernel:
                 (last - first, block.n_padded // TILE),
                 (LANES, WARPS),
                 *(block.x, y, np.int64(block.n_padded), made),
-                *(np.int64(layer.parts[part]) for part in PARTS),
+                *(np.int64(layer.parts.get(part, NOWHERE)) for part in PARTS),
                 *(np.float32(layer.weight), np.int32(first), np.int32(layer.n_outputs), np.int32(network.bias_everywhere)),
                 *(np.float32(layer.low), np.float32(layer.high), *flags),
                 shared_bytes=layer.shared_bytes,

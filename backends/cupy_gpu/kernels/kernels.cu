@@ -31,6 +31,54 @@ __device__ inline float activated(float total, float bias, int bias_everywhere, 
     return z > high ? high : z;
 }
 
+// exp(x) of x <= 0, and (with MINUS_ONE) exp(x) - 1, in the steps of `backends.common.kernels.smooth`.
+template <bool MINUS_ONE> __device__ inline double exponential(double x)
+{
+    const double t = (x < -104.0 ? -104.0 : x) / 4096.0;
+    const double s = 1 + t * (1 / 2. + t * (1 / 6. + t * (1 / 24. + t * (1 / 120. + t * (1 / 720.)))));
+    double y = MINUS_ONE ? t * s : 1 + t * s;
+    for (int i = 0; i < 12; i++)
+        y = MINUS_ONE ? y * (y + 2) : y * y;
+    return y;
+}
+
+// sigmoid, tanh and gelu of one number, with the bits of the same module.
+__device__ inline float smooth(float z, int function)
+{
+    const double x = z, magnitude = x < 0 ? -x : x;
+    if (function == 1) {
+        const double e = exponential<false>(-magnitude);
+        return (float)((x < 0 ? e : 1.0) / (1 + e));
+    }
+    if (function == 2) {
+        const double e = exponential<true>(-2 * magnitude), y = e / (e + 2);
+        return (float)(x < 0 ? y : -y);
+    }
+    const double c[] = {0.3580023023651943, 0.29446481759382986, 0.1967427853893721, 0.10348909222066019, 0.03984259372825805,
+                        0.00894235710158012, -0.00040419280818016737, -0.0010110857049526786, -0.00018255312875481628,
+                        9.156817279105524e-05, 3.537535170200245e-05, -9.144262532293005e-06, -5.2254286418285295e-06,
+                        7.976283918510854e-07, 5.117912611311723e-07};
+    double a = magnitude * 0.7071067811865476;
+    a = a > 20.0 ? 20.0 : a;
+    const double t = 3.0 / (3.0 + a), s = 2 * t - 1;
+    double p = c[14];
+    for (int i = 13; i >= 0; i--)
+        p = p * s + c[i];
+    const double tail = 0.5 * (exponential<false>(-a * a) * (t * p));
+    return (float)((x < -40.0 ? -40.0 : x) * (x < 0 ? tail : 1 - tail));
+}
+
+// What a neuron makes of a sum with its bias. own: float32 (4,), its function, low, high and slope; or none, where the layer has
+// one clamp, which z has gone through.
+__device__ inline float finished(float z, const float *own)
+{
+    if (!own)
+        return z;
+    float y = own[0] == 0.0f ? (z < 0.0f ? __fmul_rn(own[3], z) : z) : smooth(z, (int)own[0]);
+    y = y < own[1] ? own[1] : y;
+    return __fadd_rn(y > own[2] ? own[2] : y, 0.0f);
+}
+
 // Say of instance i that it is alive (not all zero), and that it is below the activation's maximum somewhere. Threads that
 // write at the same time write the same. alive, below: uint8 (instances,)
 __device__ inline void mark(float y, float high, int64 i, unsigned char *alive, unsigned char *below)
@@ -100,11 +148,12 @@ __device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const 
 //   ids: uint16 or uint32 (terms,), weights: float32 (terms,), slices: int64 (n_slices + 1,), where the terms of each begin
 //   degrees: int32 (n_slices * SLICE,), bias: float32 (n_slices * SLICE,)
 //   map: as ids (inputs of all slices,), maps: int32 (n_slices + 1,), where the inputs of each slice begin
+//   activations: float32 (n_slices * SLICE, 4), see `finished`; none with activations_at < 0
 template <class Id, bool UNIFORM, bool STAGED>
 __device__ inline void layer(const float *x, float *y, int64 stride, const char *packed, int64 ids_at, int64 weights_at,
-                             int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at, float weight,
-                             int first_slice, int n_outputs, int bias_everywhere, float low, float high, unsigned char *alive,
-                             unsigned char *below)
+                             int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at,
+                             int64 activations_at, float weight, int first_slice, int n_outputs, int bias_everywhere, float low,
+                             float high, unsigned char *alive, unsigned char *below)
 {
     const int lane = threadIdx.x, first = threadIdx.y * OUTPUTS;
     const int64 slice = first_slice + (int64)blockIdx.x, column = (int64)blockIdx.y * LANES + lane, pitch = stride / MINIBATCH;
@@ -135,11 +184,12 @@ __device__ inline void layer(const float *x, float *y, int64 stride, const char 
         const int64 output = slice * SLICE + first + r;
         if (output >= n_outputs)
             break;
+        const float *own = activations_at < 0 ? (const float *)0 : (const float *)(packed + activations_at) + 4 * output;
         float4 z = sums[r];
-        z.x = activated(z.x, biases[r], bias_everywhere, low, high);
-        z.y = activated(z.y, biases[r], bias_everywhere, low, high);
-        z.z = activated(z.z, biases[r], bias_everywhere, low, high);
-        z.w = activated(z.w, biases[r], bias_everywhere, low, high);
+        z.x = finished(activated(z.x, biases[r], bias_everywhere, low, high), own);
+        z.y = finished(activated(z.y, biases[r], bias_everywhere, low, high), own);
+        z.z = finished(activated(z.z, biases[r], bias_everywhere, low, high), own);
+        z.w = finished(activated(z.w, biases[r], bias_everywhere, low, high), own);
         ((float4 *)y)[output * pitch + column] = z;
         if (alive) {
             mark(z.x, high, MINIBATCH * column, alive, below);
@@ -153,11 +203,11 @@ __device__ inline void layer(const float *x, float *y, int64 stride, const char 
 #define LAYER(name, Id, UNIFORM, STAGED)                                                                                      \
     extern "C" __global__ void name(const float *x, float *y, int64 stride, const char *packed, int64 ids_at,                 \
                                     int64 weights_at, int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at,         \
-                                    int64 maps_at, float weight, int first_slice, int n_outputs, int bias_everywhere,         \
-                                    float low, float high, unsigned char *alive, unsigned char *below)                        \
+                                    int64 maps_at, int64 activations_at, float weight, int first_slice, int n_outputs,        \
+                                    int bias_everywhere, float low, float high, unsigned char *alive, unsigned char *below)   \
     {                                                                                                                         \
-        layer<Id, UNIFORM, STAGED>(x, y, stride, packed, ids_at, weights_at, slices_at, degrees_at, bias_at, map_at, maps_at,  \
-                                   weight, first_slice, n_outputs, bias_everywhere, low, high, alive, below);                 \
+        layer<Id, UNIFORM, STAGED>(x, y, stride, packed, ids_at, weights_at, slices_at, degrees_at, bias_at, map_at, maps_at, \
+                                   activations_at, weight, first_slice, n_outputs, bias_everywhere, low, high, alive, below); \
     }
 
 LAYER(layer_16, unsigned short, false, false)
@@ -171,9 +221,10 @@ LAYER(layer_32_uniform_staged, unsigned int, true, true)
 
 // Bias, activation and flags where a library has made the products. Grid: (ceil(fast / 32), any); threads: (32, 8).
 // z: float32 (n_neurons, n) with strides sj, si, sums become activations; bias: float32 (n_neurons,);
-// alive, below: uint8 (n,), result, or none of both.
+// activations: float32 (n_neurons, 4), see `finished`, or none; alive, below: uint8 (n,), result, or none of both.
 extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neurons, int n, const float *bias,
-                                        int bias_everywhere, float low, float high, unsigned char *alive, unsigned char *below)
+                                        const float *activations, int bias_everywhere, float low, float high,
+                                        unsigned char *alive, unsigned char *below)
 {
     const bool by_instance = si == 1;
     const int fast = blockIdx.x * LANES + threadIdx.x, n_fast = by_instance ? n : n_neurons, n_slow = by_instance ? n_neurons : n;
@@ -181,7 +232,8 @@ extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neur
         return;
     for (int slow = blockIdx.y * WARPS + threadIdx.y; slow < n_slow; slow += gridDim.y * WARPS) {
         const int j = by_instance ? slow : fast, i = by_instance ? fast : slow;
-        const float y = activated(z[j * sj + i * si], bias[j], bias_everywhere, low, high);
+        const float *own = activations ? activations + 4 * (int64)j : activations;
+        const float y = finished(activated(z[j * sj + i * si], bias[j], bias_everywhere, low, high), own);
         z[j * sj + i * si] = y;
         if (alive)
             mark(y, high, i, alive, below);

@@ -51,7 +51,7 @@ class PackedLayer:
     weight : float
         The weight, where all are the same and not stored.
     low, high : float
-        Limits of the activation.
+        Limits of the activation; none where neurons have activations of their own, which are a part.
     slice_work : int64 array, shape (n_slices + 1,)
         Terms in front of each slice; empty for cuSPARSE.
     shared_bytes : int
@@ -183,7 +183,8 @@ def _in_order(layer: Layer, order: str, rank: NDArray[np.int64] | None) -> tuple
     new_rank[computed] = np.arange(layer.n_outputs)
     one = _one_weight(layer)
     values = layer.values[at] if one is None else np.broadcast_to(one, at.shape)
-    return replace(layer, indptr=indptr, indices=indices[at], values=values, bias=layer.bias[computed]), new_rank
+    bias, activation = layer.bias[computed], layer.activation.taken(computed)
+    return replace(layer, indptr=indptr, indices=indices[at], values=values, bias=bias, activation=activation), new_rank
 
 
 def _one_weight(layer: Layer) -> np.float32 | None:
@@ -219,6 +220,7 @@ def _sliced_ell(layer: Layer, blobs: _Blobs, *, wide: bool) -> PackedLayer:
         "bias": bias,
         "map": inputs[: n_inputs if staged else 0].astype(id_type),
         "maps": maps if staged else maps[:0],
+        **_activations(layer, n_slices * SLICE),
     }
     work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
     kernel = layer_kernel(wide=wide, uniform=weight is not None, staged=staged)
@@ -240,10 +242,20 @@ def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
             "indices": transposed.indices.astype(np.int32),
             "values": transposed.data,
             "bias": np.ascontiguousarray(layer.bias),
+            **_activations(layer, layer.n_outputs),
         }
     )
     packed = _packed(layer, where, kernel="", weight=0.0, slice_work=np.zeros(0, np.int64), shared_bytes=0)
     return replace(packed, nnz=int(transposed.nnz))
+
+
+def _activations(layer: Layer, n: int) -> dict[str, NDArray[Any]]:
+    """The activations of single neurons, float32 (n, 4), zeros after the last one; nothing where all have one clamp."""
+    if layer.activation.is_clamp:
+        return {}
+    table = np.zeros((n, 4), np.float32)
+    table[: layer.n_outputs] = layer.activation.table(layer.n_outputs)
+    return {"activations": table}
 
 
 def _packed(
@@ -261,8 +273,8 @@ def _packed(
         nnz=layer.nnz,
         kernel=kernel,
         weight=weight,
-        low=layer.activation.low,
-        high=layer.activation.high,
+        low=layer.activation.low if layer.activation.is_clamp else -np.inf,
+        high=layer.activation.high if layer.activation.is_clamp else np.inf,
         slice_work=slice_work,
         shared_bytes=shared_bytes,
     )

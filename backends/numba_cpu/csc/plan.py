@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -44,7 +43,7 @@ class CscPlan(Plan):
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """Dense layers; or ids, values and what they are joined of, of each column that differs from the others."""
         dense, sparse = 4 * size.neurons**2 * size.layers, (size.id_bytes + 4 + 4) * size.distinct_connections
-        return replace(MemoryBytes.plain(size), plan=dense if options.kernel == "csc_udc" else sparse)
+        return MemoryBytes.plain(size)._replace(plan=dense if options.kernel == "csc_udc" else sparse)
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Transpose the rows into columns."""

@@ -26,7 +26,7 @@ from sparsednn.errors import StorageError
 from sparsednn.network import Network, RepeatedLayer
 from sparsednn.system.temporary import remove_abandoned, temporary_folder
 
-FORMAT = 1
+FORMAT = 2
 FILES = {"order": "neurons", "ids": "connections", "weights": "connections", "column": "connections", "indptr": "connections"}
 """The arrays that are in files of their own, and which tuple they belong to."""
 

@@ -26,7 +26,9 @@ class Neurons(NamedTuple):
     bias : float32                       added to a nonzero sum; of layer l from ``bias_at[l]`` on
     order_at, bias_at : int64 (n_layers,)
     bias_always : bool                   the bias is added to a sum of zero too
-    low, high : float32 (n_layers,)      the activation clamps to this range
+    low, high : float32 (n_layers,)      the activation clamps to this range; where neurons have their own, to all numbers
+    activations : float32                those layers' activations, 4 numbers a neuron; of layer l from ``activations_at[l]`` on
+    activations_at : int64 (n_layers,)   -1 where all neurons have one clamp
     zeros_stay : bool (n_layers + 1,)    a row of zeros before the layer is one after the last layer
     full_stays : bool (n_layers + 1,)    a row with every neuron at its maximum before the layer is one after the last layer
     high_bits : int32 (n_layers,)        bits of `high`
@@ -42,6 +44,8 @@ class Neurons(NamedTuple):
     bias_always: bool
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    activations: NDArray[np.float32]
+    activations_at: NDArray[np.int64]
     zeros_stay: NDArray[np.bool_]
     full_stays: NDArray[np.bool_]
     high_bits: NDArray[np.int32]
@@ -100,25 +104,32 @@ def neuron_ids(network: Network) -> type[np.uint16] | type[np.uint32]:
     return small_ids(max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) - 1)
 
 
+def clamp_of(layer: AnyLayer) -> tuple[float, float]:
+    """Return the limits that end a layer's sums: none where each neuron has an activation of its own, which comes after."""
+    return (layer.activation.low, layer.activation.high) if layer.activation.is_clamp else (-np.inf, np.inf)
+
+
 class NeuronPacker:
     """Collects widths, biases, activations and the order of computation, layer by layer."""
 
     def __init__(self, network: Network, store: StoreMaker = memory_store) -> None:
         self.network = network
         self.widths = [network.n_inputs]
-        self.activations: list[tuple[float, float]] = []
+        self.clamps: list[tuple[float, float]] = []
         self.order, self.bias = store("order", neuron_ids(network)), Store(np.float32)
+        self.activations = Store(np.float32)
 
     def add(self, layer: AnyLayer, order: NDArray[np.integer] | None) -> None:
         """Add a layer whose outputs are computed in an order (None: as they are)."""
         self.widths.append(layer.n_outputs)
-        self.activations.append((layer.activation.low, layer.activation.high))
+        self.clamps.append(clamp_of(layer))
+        self.activations.add(None if layer.activation.is_clamp else layer.activation.table(layer.n_outputs).reshape(-1))
         self.order.add(np.arange(layer.n_outputs) if order is None else order)
         self.bias.add(layer.bias)
 
     def pack(self, full_stays: NDArray[np.bool_], last: NDArray[np.int32]) -> Neurons:
         """Return what has been collected."""
-        low, high = np.array(self.activations, np.float32).T.copy()
+        low, high = np.array(self.clamps, np.float32).T.copy()
         full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
         return Neurons(
             widths=np.array(self.widths, np.int64),
@@ -129,6 +140,8 @@ class NeuronPacker:
             bias_always=self.network.bias_on == "all",
             low=low,
             high=high,
+            activations=self.activations.array(),
+            activations_at=self.activations.offsets(),
             zeros_stay=np.append(self.network.zero_rows_stay_zero(), True),
             full_stays=full_stays,
             high_bits=high.view(np.int32),

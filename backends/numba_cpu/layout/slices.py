@@ -14,8 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_ordering import first_inputs
-from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES, TABLE_WIDTH
-from sparsednn.network import AnyLayer, Layer
+from backends.numba_cpu.layout.kernels.slices import (
+    ACTIVATIONS_AT,
+    COLUMNS,
+    FIRST_SLICE,
+    N_INPUTS,
+    N_OUTPUTS,
+    N_SLICES,
+    TABLE_WIDTH,
+)
+from backends.numba_cpu.layout.packing import clamp_of
+from backends.numba_cpu.layout.stores import Store
+from sparsednn.network import AnyLayer, Layer, identity
 from sparsednn.system.memory import require
 
 READ_BEYOND = 64
@@ -30,8 +40,9 @@ class Slices(NamedTuple):
     ends : int64 (n_slices + 1,)          where each slice starts, and the last one ends
     order : int32 (n_slices * 16,)        output neuron of each column; where there is none, the second after the last
     bias : float32 (n_slices * 16,)
-    table : int64 (n_layers, 4)           inputs, outputs, first slice and slices of each layer
-    clamps : float32 (n_layers, 2)        the activation's limits
+    table : int64 (n_layers, 5)           inputs, outputs, first slice and slices of each layer, and where its activations are
+    clamps : float32 (n_layers, 2)        the activation's limits; none where each neuron has its own activation
+    activations : float32                 those layers' activations, 4 numbers a column; others are said to have theirs at -1
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
@@ -41,6 +52,7 @@ class Slices(NamedTuple):
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
     clamps: NDArray[np.float32]
+    activations: NDArray[np.float32]
 
     @property
     def n_bytes(self) -> int:
@@ -89,6 +101,10 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     table[:, N_INPUTS], table[:, N_OUTPUTS] = [part.n_inputs for part in parts], [part.n_outputs for part in parts]
     table[:, FIRST_SLICE], table[:, N_SLICES] = np.cumsum(n_slices) - n_slices, n_slices
     beyond = np.zeros(READ_BEYOND)
+    activations = Store(np.float32)
+    for part in parts:
+        activations.add(part.activations)
+    table[:, ACTIVATIONS_AT] = activations.offsets()
     return Slices(
         ids=np.concatenate([*(part.ids for part in parts), beyond.astype(id_type)]),
         weights=np.concatenate([*(part.weights for part in parts), beyond.astype(np.float32)]),
@@ -97,6 +113,7 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
         bias=np.concatenate([part.bias for part in parts]),
         table=table,
         clamps=np.array([part.clamp for part in parts], np.float32),
+        activations=activations.array(),
     )
 
 
@@ -111,6 +128,7 @@ class _PackedLayer(NamedTuple):
     order: NDArray[np.int32]
     bias: NDArray[np.float32]
     clamp: tuple[float, float]
+    activations: NDArray[np.float32] | None
 
 
 def _pack_layer(layer: Layer, id_type: type[np.uint16] | type[np.uint32]) -> _PackedLayer:
@@ -138,5 +156,12 @@ def _pack_layer(layer: Layer, id_type: type[np.uint16] | type[np.uint32]) -> _Pa
     ids[at], weights[at] = layer.indices, layer.values
     bias = np.zeros(n_slices * COLUMNS, np.float32)
     bias[:n] = layer.bias[sorted_columns]
-    limits = (layer.activation.low, layer.activation.high)
-    return _PackedLayer(layer.n_inputs, n, ids, weights, lengths, order, bias, limits)
+    own = None if layer.activation.is_clamp else _activations(layer, sorted_columns, n_slices)
+    return _PackedLayer(layer.n_inputs, n, ids, weights, lengths, order, bias, clamp_of(layer), own)
+
+
+def _activations(layer: Layer, sorted_columns: NDArray[np.int64], n_slices: int) -> NDArray[np.float32]:
+    """What each column has, flat; a column without an output has the identity."""
+    table = identity().table(n_slices * COLUMNS).copy()
+    table[: layer.n_outputs] = layer.activation.table(layer.n_outputs)[sorted_columns]
+    return table.reshape(-1)

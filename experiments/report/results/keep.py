@@ -18,7 +18,8 @@ from experiments.records.point import BENCHMARK_FIGURES, Environment, PointRecor
 from experiments.records.read import Point, Points
 from experiments.report.results.kept import KeptExperiment, KeptPoint, KeptRound, MeasuringMachine, spans_of
 from experiments.roofline.model import caches
-from sparsednn.results.record import RunRecord, SimulatedRun
+from sparsednn.results.record import RunRecord
+from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.results.worker_times import WorkerFigures
 from sparsednn.system.json_fields import named, to_json
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline, prefetch
-from backends.common.kernels.activation import activate
+from backends.common.kernels.activation import activate, activate_row
 
 # Entries of ColumnWork.state
 LAYER, N_ROWS, N_ALIVE, TOTAL_OPS, NEEDED, SIDE = range(6)
@@ -227,6 +227,20 @@ def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop
             marks[row] = stamp
             sums[row] += weight * values[at]
     return reached
+
+
+@inline
+def activate_sums(n_rows, sums, bias, bias_at_zero, activations, at):
+    """Make activations of an output column's sums, where its neuron has an activation of its own.
+
+    sums : float32 (n_rows,)                             result
+    bias, bias_at_zero : float32                         see `activate`
+    activations : float32 (4 numbers of each neuron,)    the neuron's from `at` on
+    """
+    for row in range(n_rows):
+        total = sums[np.uint64(row)]
+        sums[np.uint64(row)] = total + bias if total != 0 else bias_at_zero
+    activate_row(sums, np.int64(0), n_rows, activations, at)
 
 
 @inline

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline, kernel
-from backends.common.kernels.activation import activate
+from backends.common.kernels.activation import PER_NEURON, activated_zero
 from backends.numba_cpu.csc.kernels.columns import (
     LAYER,
     N_ALIVE,
@@ -22,6 +22,7 @@ from backends.numba_cpu.csc.kernels.columns import (
     TOTAL_OPS,
     accumulate,
     accumulate_marking,
+    activate_sums,
     count_alive,
     mark_alive,
     number_alive,
@@ -101,11 +102,12 @@ def symbolic(net, conn, is_dense, layer, first, last, ids, work, own):
     conn_ids, conn_weights, biases, bias_always = conn.ids, conn.weights, net.bias, net.bias_always
     n_inputs, biases_at = net.widths[layer], net.bias_at[layer]
     low, high, zero, n_alive = net.low[layer], net.high[layer], np.float32(0), state[N_ALIVE]
+    activations, activations_at = net.activations, net.activations_at[layer]
     for j in range(first, last):
         begin, end = column_entries(conn, is_dense, layer, n_inputs, j)
         reached, n_ops = symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own)
         at_zero = biases[biases_at + j] if bias_always else zero
-        if activate(zero, zero, at_zero, low, high) != 0:
+        if activated_zero(at_zero, low, high, activations, activations_at, j) != 0:
             reached = state[N_ROWS]  # every row is written, whether it is reached or not
         counts[j], ops[j] = reached, n_ops
 
@@ -124,15 +126,20 @@ def numeric(net, conn, is_dense, full_columns, layer, first, last, at, ids, valu
     counts = work.counts
     conn_ids, conn_weights, biases, bias_always = conn.ids, conn.weights, net.bias, net.bias_always
     n_inputs, biases_at = net.widths[layer], net.bias_at[layer]
-    low, high, n_rows = net.low[layer], net.high[layer], state[N_ROWS]
+    low, high, n_rows, zero = net.low[layer], net.high[layer], state[N_ROWS], np.float32(0)
+    activations, activations_at = net.activations, net.activations_at[layer]
     full = n_rows if full_columns and n_rows > 0 else -1
     for j in range(first, last):
         bias = biases[biases_at + j]
-        at_zero = bias if bias_always else np.float32(0)
+        at_zero = bias if bias_always else zero
         begin, end = column_entries(conn, is_dense, layer, n_inputs, j)
         n_counted = counts[j]
         new_start[j] = at
-        if n_counted * DENSE_SHARE >= n_rows:
+        if activations_at >= 0:
+            accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full)
+            activate_sums(n_rows, sums, bias, at_zero, activations, activations_at + PER_NEURON * j)
+            new_stop[j] = store_scanned(n_rows, sums, zero, zero, low, high, at, new_ids, new_values)
+        elif n_counted * DENSE_SHARE >= n_rows:
             accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full)
             new_stop[j] = store_scanned(n_rows, sums, bias, at_zero, low, high, at, new_ids, new_values)
         else:

@@ -18,6 +18,7 @@ from backends.numba_cpu.csr.kernels.rows import (
     accumulate_row,
     fills_zeros,
     room_needed,
+    store_own_row,
     store_row,
 )
 from backends.numba_cpu.kernels.team import COMPUTE, GROW, STOPPED, THROUGH, advance, decide, meet, must_leave, show
@@ -81,10 +82,16 @@ def rows_together(
     conn_indptr, conn_ids, conn_weights, base_in = conn.indptr, conn.ids, conn.weights, conn.start[layer]
     biases, bias_always, base, n_outputs = net.bias, net.bias_always, net.bias_at[layer], net.widths[layer + 1]
     low, high, sums, touched = net.low[layer], net.high[layer], own.sums, own.touched
+    activations, activations_at = net.activations, net.activations_at[layer]
     for row in range(first, last):
         new_start[row] = at
         accumulate_row(conn_indptr, conn_ids, conn_weights, base_in, start[row], stop[row], ids, values, sums, touched)
-        at = store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
+        if activations_at >= 0:
+            at = store_own_row(
+                biases, bias_always, base, activations, activations_at, n_outputs, fills, sums, touched, at, new_ids, new_values
+            )
+        else:
+            at = store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touched, at, new_ids, new_values)
         new_stop[row] = at
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.jit import inline
-from backends.common.kernels.activation import activate
+from backends.common.kernels.activation import PER_NEURON, activate, activate_own, activated_zero
 
 # Entries of RowWork.state
 LAYER, N_ROWS, TOTAL_OPS, NEEDED, SIDE = range(5)
@@ -76,9 +76,11 @@ def fills_zeros(net, layer):
 
     net : Neurons
     """
-    low, high, zero = net.low[layer], net.high[layer], np.float32(0)
-    for j in range(net.bias_at[layer], net.bias_at[layer] + net.widths[layer + 1]):
-        if activate(zero, zero, net.bias[j] if net.bias_always else zero, low, high) != 0:
+    low, high, zero, biases_at = net.low[layer], net.high[layer], np.float32(0), net.bias_at[layer]
+    activations, activations_at = net.activations, net.activations_at[layer]
+    for j in range(net.widths[layer + 1]):
+        at_zero = net.bias[biases_at + j] if net.bias_always else zero
+        if activated_zero(at_zero, low, high, activations, activations_at, j) != 0:
             return True
     return False
 
@@ -123,4 +125,31 @@ def store_row(biases, bias_always, base, low, high, n_outputs, fills, sums, touc
             new_ids[target] = j
             new_values[target] = z
             at += z != 0
+    return at
+
+
+@inline
+def store_own_row(
+    biases, bias_always, base, activations, activations_at, n_outputs, fills, sums, touched, at, new_ids, new_values
+):
+    """Do what `store_row` does, where each neuron has an activation of its own.
+
+    biases : float32 (biases of all layers,)                                    those of the layer from `base` on
+    activations : float32 (4 numbers of each neuron,)                           those of the layer from `activations_at` on
+    sums : float32 (64 * n_blocks,), touched : uint8 (n_blocks,)                zeroed again
+    new_ids : uint16 or uint32 (capacity,), new_values : float32 (capacity,)    result, from `at` on
+    """
+    for block in range((n_outputs + 63) >> BLOCK_SHIFT):
+        if touched[block] == 0 and not fills:
+            continue
+        touched[block] = 0
+        for j in range(block << BLOCK_SHIFT, min((block + 1) << BLOCK_SHIFT, n_outputs)):
+            bias, total = biases[base + j], sums[np.uint64(j)]
+            z = total + bias if total != 0 else (bias if bias_always else np.float32(0))
+            y = activate_own(z, activations, activations_at + PER_NEURON * j)
+            sums[np.uint64(j)] = 0
+            target = np.uint64(at)
+            new_ids[target] = j
+            new_values[target] = y
+            at += y != 0
     return at

@@ -10,8 +10,9 @@ import numpy as np
 
 from backends.common.jit import inline, kernel
 from backends.common.kernels.activation import activate
+from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.scattered_sums import add_row
-from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES
+from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES
 
 PERCENT_ALIVE = 35
 """Of a layer's inputs, above which columns are faster: a connection costs about 2.5 times as much by rows, since each is a load
@@ -112,3 +113,5 @@ def layer_part_by_rows(x_at, y_at, net, layer, member, position, size):
             saved -= starts[at + j + 1] - starts[at + j]
         net.counts[member, SAVED] += saved
         finished(flat, sums, y_at, net, layer, first, last)
+        if net.table[layer, ACTIVATIONS_AT] >= 0:
+            activate_slices(flat, y_at, np.int64(1), net, layer, first, last)

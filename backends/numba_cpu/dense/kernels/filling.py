@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline
-from backends.common.kernels.activation import activate
+from backends.common.kernels.activation import PER_NEURON, activate, activate_row
 from backends.numba_cpu.dense.kernels.moves import clear_padding, padded, slot
 from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, STRIDE, count_done, first_pool, join_pool
 
@@ -107,7 +107,7 @@ def fill_through_first_layer(net, work, first_layer, sums, first, last):
     state, ids, block, entries = work.state, work.ids[0], work.blocks[0], first_layer.indptr
     group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
     biases, biases_at, low, high, n_outputs = net.bias, net.bias_at[0], net.low[0], net.high[0], net.widths[1]
-    bias_always = net.bias_always
+    bias_always, activations, activations_at = net.bias_always, net.activations, net.activations_at[0]
     stride, count, n_ops, pitch = state[STRIDE], state[COUNT], 0, sums.shape[0] // TILE
     for begin in range(first, last, TILE):
         n_lanes = min(TILE, last - begin)
@@ -121,6 +121,8 @@ def fill_through_first_layer(net, work, first_layer, sums, first, last):
             at_zero = bias if bias_always else np.float32(0)
             for lane in range(n_lanes):
                 block[np.uint64(base + lane)] = activate(sums[np.uint64(pitch * lane + j)], bias, at_zero, low, high)
+            if activations_at >= 0:
+                activate_row(block, base, base + n_lanes, activations, activations_at + PER_NEURON * j)
     clear_padding(n_outputs, block, stride, max(count, first), last)
     return n_ops
 

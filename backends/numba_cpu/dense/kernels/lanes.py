@@ -8,9 +8,10 @@ import numpy as np
 
 from backends.common.jit import inline, kernel
 from backends.common.raw_memory import floats_at, int32s_at, read_float, write_float
+from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
-from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
+from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
 
 _EXPONENT = np.int32(0x7F800000)
 _slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
@@ -87,6 +88,8 @@ def layer_part(x_at, y_at, lanes, net, layer, first, last):
         _layer16(flat, x_at, y_at, net, layer, first, last)
     else:
         _layer32(flat, x_at, y_at, net, layer, first, last)
+    if net.table[layer, ACTIVATIONS_AT] >= 0:
+        activate_slices(flat, y_at, lanes, net, layer, first, last)
 
 
 @inline

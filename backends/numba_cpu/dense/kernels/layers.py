@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import inline
+from backends.common.kernels.activation import PER_NEURON, activate_row
 from backends.numba_cpu.dense.kernels.moves import slot
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, column_of_block, tile_width
 from backends.numba_cpu.layout.kernels.connections import stored_column
@@ -42,6 +43,7 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
         net.widths[layer],
     )
     column_ids, column_weights, low, high = column.ids, column.weights, net.low[layer], net.high[layer]
+    activations, activations_at = net.activations, net.activations_at[layer]
     nothing, one, width = np.int64(0), np.int64(1), tile_width(stride, WIDEST_TILE)
     n_connections = nothing
     for j in range(first_output, last_output):
@@ -51,6 +53,8 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
         column_of_block(
             x, stride, width, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
         )  # fmt: skip
+        if activations_at >= 0:
+            activate_row(y, slot(j) * stride, slot(j) * stride + stride, activations, activations_at + PER_NEURON * j)
         n_connections += count
     return n_connections
 
@@ -69,6 +73,7 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
     order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
     order_at, biases_at = net.order_at[layer], net.bias_at[layer]
+    activations, activations_at = net.activations, net.activations_at[layer]
     degree, ids, ids_at, indptr, indptr_at = (
         conn.degree[layer],
         conn.ids,
@@ -87,5 +92,7 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
         weights_from = weights_at + (start - ids_at) * step
         column_of_block(x, stride, width, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        if activations_at >= 0:
+            activate_row(y, slot(j) * stride, slot(j) * stride + stride, activations, activations_at + PER_NEURON * j)
         n_connections += count
     return n_connections

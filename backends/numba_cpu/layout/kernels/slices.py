@@ -5,5 +5,5 @@ from __future__ import annotations
 COLUMNS = 16
 """Columns of a slice."""
 
-N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES, TABLE_WIDTH = range(5)
+N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES, ACTIVATIONS_AT, TABLE_WIDTH = range(6)
 """Entries of a row of `Slices.table`."""

@@ -1,0 +1,278 @@
+"""Makes layers of tensors, each of which is an affine function ``M @ state + c`` of the activations of the last layer so far.
+
+Linear operators multiply M and change c, in float64; only an activation makes a layer, in which all is rounded to float32 once.
+What later operators still need of the state before is carried through the layer by rows of its own: as it is where it cannot be
+negative, else in two parts, ``x = relu(x) - relu(-x)``. In a dry run entries are counted, and no matrix is made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from sparsednn.importers.lowering.counts import Counts, StateBlock
+from sparsednn.importers.lowering.layers import Affine, carried_rows, layer_of, picked
+from sparsednn.importers.lowering.linear_maps import LinearMap
+from sparsednn.importers.report import LayerReport
+from sparsednn.network import Activation, Layer, activation_named
+
+IDENTITY, RELU = activation_named("identity"), activation_named("relu")
+Index = Callable[[], NDArray[np.int64]]
+"""Makes an index array; it is called only where matrices are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A tensor of one instance on its way through the graph; `shape` has an axis for the batch, if the graph has one."""
+
+    serial: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+class Lowering:
+    """The layers so far, and what tensors are of the last one's activations.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        None in a dry run.
+    reports : list of LayerReport
+    live : sequence of Traced
+        What later nodes need; set before each node.
+    node, operator : str
+        The node that layers are made for; set likewise.
+    largest : int
+        Elements or entries of the largest tensor.
+    """
+
+    def __init__(self, dry: bool) -> None:
+        self.layers: list[Layer] = []
+        self.reports: list[LayerReport] = []
+        self.live: Sequence[Traced] = ()
+        self.node = self.operator = ""
+        self._dry, self._serials, self._n_state = dry, itertools.count(), 0
+        self._block_numbers = itertools.count()
+        self.largest = 0
+        self._blocks: dict[int, StateBlock] = {}
+        self._counts: dict[int, Counts] = {}
+        self._affine: dict[int, Affine] = {}
+        self._signed = np.zeros(0, np.bool_)
+
+    def input(self, shape: tuple[int, ...]) -> Traced:
+        """Begin: the state is the input."""
+        self._n_state = math.prod(shape)
+        if not self._dry:
+            self._signed = np.ones(self._n_state, np.bool_)
+        block = next(self._block_numbers)
+        self._blocks = {block: StateBlock(self._n_state, signed=True)}
+        affine = None if self._dry else Affine(sp.eye_array(self._n_state, format="csr"), np.zeros(self._n_state))
+        return self._new(shape, Counts({block: (self._n_state, 1)}, False), affine)
+
+    def keep(self, tensors: Iterable[Traced]) -> None:
+        """Forget all other tensors."""
+        serials = {tensor.serial for tensor in tensors}
+        self._counts = {serial: counts for serial, counts in self._counts.items() if serial in serials}
+        self._affine = {serial: affine for serial, affine in self._affine.items() if serial in serials}
+
+    def nonnegative(self, tensor: Traced) -> bool:
+        """Return whether no element can be negative."""
+        return self._counts[tensor.serial].nonnegative
+
+    def affine(self, tensor: Traced) -> Affine:
+        """Return what a tensor is of the state, where matrices are made."""
+        return self._affine[tensor.serial]
+
+    def carries(self, *others: Traced) -> bool:
+        """Return whether a layer that is made now would have to carry values along."""
+        return bool(self._needed([*self.live, *others]))
+
+    def select(
+        self, tensor: Traced, shape: tuple[int, ...], index: Index, copies: int = 1, fill: float | None = None
+    ) -> Traced:
+        """Return elements of a tensor: those of `index`, flat, int64; -1 is `fill`. None is picked more often than `copies`."""
+        counts, n = self._counts[tensor.serial], math.prod(shape)
+        references = {block: (min(k * copies, n * most), most) for block, (k, most) in counts.references.items()}
+        affine = None if self._dry else picked(self._affine[tensor.serial], index(), fill or 0.0)
+        return self._new(shape, Counts(references, counts.nonnegative and (fill or 0.0) >= 0), affine)
+
+    def scale(self, tensor: Traced, factors: ArrayLike) -> Traced:
+        """Multiply elements by constants that broadcast to the tensor's shape."""
+        counts, k = self._counts[tensor.serial], np.asarray(factors, np.float64)
+        affine = None
+        if not self._dry:
+            matrix, constant = self._affine[tensor.serial]
+            each = np.broadcast_to(k, tensor.shape).reshape(-1)
+            affine = Affine(sp.csr_array(sp.diags_array(each) @ matrix), constant * each)
+        return self._new(tensor.shape, Counts(counts.references, counts.nonnegative and bool((k >= 0).all())), affine)
+
+    def shift(self, tensor: Traced, constants: ArrayLike) -> Traced:
+        """Add constants that broadcast to the tensor's shape."""
+        counts, c = self._counts[tensor.serial], np.asarray(constants, np.float64)
+        affine = None
+        if not self._dry:
+            matrix, constant = self._affine[tensor.serial]
+            affine = Affine(matrix, constant + np.broadcast_to(c, tensor.shape).reshape(-1))
+        return self._new(tensor.shape, Counts(counts.references, counts.nonnegative and bool((c >= 0).all())), affine)
+
+    def add(self, one: Traced, other: Traced, sign: int = 1) -> Traced:
+        """Return ``one + sign * other``; they have one shape."""
+        a, b = self._counts[one.serial], self._counts[other.serial]
+        references = dict(a.references)
+        for block, (k, most) in b.references.items():
+            before = references.get(block, (0, 0))
+            references[block] = (before[0] + k, min(before[1] + most, self._blocks[block].size))
+        affine = None
+        if not self._dry:
+            (m, c), (n, d) = self._affine[one.serial], self._affine[other.serial]
+            affine = Affine(sp.csr_array(m + sign * n), c + sign * d)
+        return self._new(one.shape, Counts(references, a.nonnegative and b.nonnegative and sign > 0), affine)
+
+    def concatenate(self, parts: Sequence[Traced], shape: tuple[int, ...], order: Index) -> Traced:
+        """Return the elements of several tensors, one after the other, in the order of an index array."""
+        references: dict[int, tuple[int, int]] = {}
+        for part in parts:
+            for block, (k, most) in self._counts[part.serial].references.items():
+                before = references.get(block, (0, 0))
+                references[block] = (before[0] + k, max(before[1], most))
+        affine = None
+        if not self._dry:
+            each = [self._affine[part.serial] for part in parts]
+            stacked = Affine(sp.vstack([a.matrix for a in each], format="csr"), np.concatenate([a.constant for a in each]))
+            affine = picked(stacked, order(), 0.0)
+        return self._new(shape, Counts(references, all(map(self.nonnegative, parts))), affine)
+
+    def apply(self, tensor: Traced, operator: LinearMap, shape: tuple[int, ...], bias: ArrayLike = 0.0) -> Traced:
+        """Return ``operator @ tensor + bias``; `bias` broadcasts to `shape`.
+
+        Two linear operators become one matrix, unless that has more entries than both: then the tensor is made a layer first.
+        """
+        widest = operator.widest
+        if self._composed(tensor, operator) > operator.entries + self._entries(tensor) and self._row(tensor) > 1:
+            self._make_state(tensor)
+        counts, n = self._counts[tensor.serial], operator.n_rows
+        references = {
+            block: (min(operator.entries * most, n * self._blocks[block].size), min(widest * most, self._blocks[block].size))
+            for block, (_, most) in counts.references.items()
+        }
+        positive = counts.nonnegative and operator.nonnegative and bool((np.asarray(bias) >= 0).all())
+        affine = None
+        if not self._dry:
+            matrix, constant = self._affine[tensor.serial]
+            by = operator.matrix()
+            product = by if self._is_state(matrix) else sp.csr_array(by @ matrix)
+            affine = Affine(product, by @ constant + np.broadcast_to(np.asarray(bias, np.float64), shape).reshape(-1))
+        return self._new(shape, Counts(references, positive), affine)
+
+    def activate(self, tensors: Sequence[Traced], activation: Activation, carry: Sequence[Traced] = ()) -> list[Traced]:
+        """Make a layer whose outputs are the tensors after an activation, and those of the state that are needed later.
+
+        activation : the identity or relu, or any other where nothing is carried; carry : needed beside `live`.
+        """
+        needed = [tensor for tensor in [*self.live, *carry] if tensor.serial in self._counts]
+        n_outputs, entries = sum(tensor.size for tensor in tensors), sum(map(self._entries, tensors))
+        clamps = activation.low > -math.inf or activation.high < math.inf
+        signs = [activation.low < 0 and not (not clamps and self.nonnegative(tensor)) for tensor in tensors]
+        n_carried = self._carry_blocks(self._needed(needed), clamps)
+        if self._dry:
+            n_state = n_outputs + n_carried
+            entries += n_carried
+        else:
+            n_carried, n_state, entries = self._make_layer(tensors, activation, needed, signs)
+        about = (self._n_state, n_state, entries, n_carried, activation.name)
+        self.reports.append(LayerReport(len(self.reports) + 1, self.node, self.operator, *about))
+        self._n_state = n_state
+        self.keep(needed)
+        self._counts = {serial: counts._replace(whole=False) for serial, counts in self._counts.items()}
+        whole, made, first = len(tensors) == 1 and n_carried == 0, [], 0
+        for tensor, signed in zip(tensors, signs, strict=True):
+            block = next(self._block_numbers)
+            self._blocks[block] = StateBlock(tensor.size, signed)
+            affine = None if self._dry else Affine.part_of_state(first, tensor.size, n_state)
+            made.append(self._new(tensor.shape, Counts({block: (tensor.size, 1)}, not signed, whole), affine))
+            first += tensor.size
+        return made
+
+    def finish(self, tensor: Traced) -> None:
+        """Make a tensor the output of the last layer, by a linear layer unless it is that already."""
+        if not self._counts[tensor.serial].whole:
+            self.live = ()
+            self.activate([tensor], IDENTITY)
+
+    def _new(self, shape: tuple[int, ...], counts: Counts, affine: Affine | None) -> Traced:
+        tensor = Traced(next(self._serials), shape)
+        self._counts[tensor.serial] = counts
+        self.largest = max(self.largest, tensor.size, self._entries(tensor))
+        if affine is not None:
+            self._affine[tensor.serial] = affine
+        return tensor
+
+    def _is_state(self, matrix: Any) -> bool:
+        """Whether a matrix is the identity."""
+        n = self._n_state
+        ordered = matrix.shape == (n, n) and matrix.nnz == n and bool((matrix.indices == np.arange(n)).all())
+        return ordered and bool((matrix.data == 1).all())
+
+    def _entries(self, tensor: Traced) -> int:
+        return sum(k * self._blocks[block].rows for block, (k, _) in self._counts[tensor.serial].references.items())
+
+    def _row(self, tensor: Traced) -> int:
+        """Return how many entries a row of a tensor has at most."""
+        return sum(most * self._blocks[block].rows for block, (_, most) in self._counts[tensor.serial].references.items())
+
+    def _composed(self, tensor: Traced, operator: LinearMap) -> int:
+        """Return how many entries an operator after a tensor has at most."""
+        return sum(
+            self._blocks[block].rows * min(operator.entries * most, operator.n_rows * self._blocks[block].size)
+            for block, (_, most) in self._counts[tensor.serial].references.items()
+        )
+
+    def _make_state(self, tensor: Traced) -> None:
+        """Make a tensor a linear layer of its own; all that it is used for begins there."""
+        others = [other for other in self.live if other.serial != tensor.serial]
+        self.live, before = others, self.live
+        [made] = self.activate([tensor], IDENTITY)
+        self.live = before
+        self._counts[tensor.serial] = self._counts.pop(made.serial)
+        if not self._dry:
+            self._affine[tensor.serial] = self._affine.pop(made.serial)
+
+    def _needed(self, tensors: Iterable[Traced]) -> set[int]:
+        """Return the blocks of the state that tensors refer to."""
+        return {b for t in tensors if t.serial in self._counts for b in self._counts[t.serial].references}
+
+    def _carry_blocks(self, needed: set[int], clamps: bool) -> int:
+        """Carry blocks of the state through a layer; return in how many rows they are then."""
+        self._blocks = {block: replace(self._blocks[block]) for block in needed}
+        for block in self._blocks.values():
+            if block.signed and clamps:
+                block.rows, block.signed = 2, False
+        return sum(block.size * block.rows for block in self._blocks.values())
+
+    def _make_layer(
+        self, tensors: Sequence[Traced], activation: Activation, needed: Sequence[Traced], signs: Sequence[bool]
+    ) -> tuple[int, int, int]:
+        """Make the layer; return how many neurons it carries, how many it has, and its entries."""
+        serials = dict.fromkeys(tensor.serial for tensor in needed)
+        parts = [self._affine[tensor.serial] for tensor in tensors]
+        clamps = activation.low > -math.inf or activation.high < math.inf
+        rows, signed, after = carried_rows(
+            [self._affine[serial].matrix for serial in serials], self._signed, clamps, sum(len(part.constant) for part in parts)
+        )
+        self.layers.append(layer_of([*parts, rows], activation, f"node {self.node!r} ({self.operator})"))
+        for serial in serials:
+            self._affine[serial] = Affine(sp.csr_array(self._affine[serial].matrix @ after), self._affine[serial].constant)
+        made = [np.full(tensor.size, sign) for tensor, sign in zip(tensors, signs, strict=True)]
+        self._signed = np.concatenate([*made, signed])
+        return len(rows.constant), self.layers[-1].n_outputs, self.layers[-1].nnz
