@@ -39,10 +39,10 @@ class Slices(NamedTuple):
     weights : float32 (entries,)          0 in padding
     ends : int64 (n_slices + 1,)          where each slice starts, and the last one ends
     order : int32 (n_slices * 16,)        output neuron of each column; where there is none, the second after the last
-    bias : float32 (n_slices * 16,)
-    table : int64 (n_layers, 5)           inputs, outputs, first slice and slices of each layer, and where its activations are
+    bias : float32 (n_slices * 16 + n,)   of each column; then activations, 4 numbers a column, of layers whose neurons have
+                                          their own: in one array, since a call takes longer with each one
+    table : int64 (n_layers, 5)           of each layer: inputs, outputs, first slice, slices; where its activations are, or -1
     clamps : float32 (n_layers, 2)        the activation's limits; none where each neuron has its own activation
-    activations : float32                 those layers' activations, 4 numbers a column; others are said to have theirs at -1
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
@@ -52,7 +52,6 @@ class Slices(NamedTuple):
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
     clamps: NDArray[np.float32]
-    activations: NDArray[np.float32]
 
     @property
     def n_bytes(self) -> int:
@@ -104,16 +103,16 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     activations = Store(np.float32)
     for part in parts:
         activations.add(part.activations)
-    table[:, ACTIVATIONS_AT] = activations.offsets()
+    bias, offsets = np.concatenate([part.bias for part in parts]), activations.offsets()
+    table[:, ACTIVATIONS_AT] = np.where(offsets < 0, offsets, offsets + len(bias))
     return Slices(
         ids=np.concatenate([*(part.ids for part in parts), beyond.astype(id_type)]),
         weights=np.concatenate([*(part.weights for part in parts), beyond.astype(np.float32)]),
         ends=np.concatenate([[0], np.cumsum(lengths * COLUMNS)]),
         order=np.concatenate([part.order for part in parts]),
-        bias=np.concatenate([part.bias for part in parts]),
+        bias=np.concatenate([bias, activations.array()]),
         table=table,
         clamps=np.array([part.clamp for part in parts], np.float32),
-        activations=activations.array(),
     )
 
 
