@@ -23,6 +23,9 @@ KEY = "sparsednn"
 ARRAYS = {name: np.dtype(kind) for name, kind in (("indptr", "i8"), ("indices", "i4"), ("values", "f4"), ("bias", "f4"))}
 """Of each layer, with their types."""
 
+TABLE = "activation"
+"""Of a layer whose neurons have activations of their own: float32 (n_outputs, 4), as `Activation.table`."""
+
 
 def save_model(model: ModelDescription, path: str | Path) -> None:
     """Write a model to one file, whole or not at all; see `Model.save`."""
@@ -36,6 +39,8 @@ def save_model(model: ModelDescription, path: str | Path) -> None:
         for number, layer in enumerate(model.network.layers)
         for name in ARRAYS
     }
+    tables = {f"layers.{number}.{TABLE}": layer.activation.neurons for number, layer in enumerate(model.network.layers)}
+    arrays |= {name: np.ascontiguousarray(table) for name, table in tables.items() if table is not None}
     header = json.dumps(to_json(header_of(model)), allow_nan=False)
     try:
         with atomic_path(target) as temporary:
@@ -57,7 +62,8 @@ def load_fields(path: str | Path) -> dict[str, Any]:
     try:
         layers, n_inputs = [], header.n_inputs
         for number, saved in enumerate(header.activations):
-            layers.append(_layer(number, n_inputs, activation_of(saved), arrays))
+            table = _table(number, arrays) if saved.per_neuron else None
+            layers.append(_layer(number, n_inputs, activation_of(saved, table), arrays))
             n_inputs = layers[-1].n_outputs
         if arrays:
             raise DataError(f"holds {sorted(arrays)[0]!r}, which no layer has")
@@ -105,6 +111,14 @@ def _header(source: Path, text: str) -> SavedHeader:
         raise DataError(f"{source}: in its header, {error}") from error
 
 
+def _table(number: int, arrays: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """Return what each neuron of a layer has."""
+    table = arrays.pop(f"layers.{number}.{TABLE}", None)
+    if table is None or table.dtype != np.float32 or table.ndim != 2 or table.shape[1] != 4:
+        raise DataError(f"layer {number + 1} has no activations of its neurons; float32 of the shape (n_outputs, 4) is needed")
+    return table
+
+
 def _layer(number: int, n_inputs: int, activation: Activation, arrays: dict[str, NDArray[Any]]) -> Layer:
     """Return a layer of its arrays; compiled code follows its indices, so that all are checked."""
     found = {}
@@ -116,6 +130,7 @@ def _layer(number: int, n_inputs: int, activation: Activation, arrays: dict[str,
         found[name] = array
     indptr, indices, values, bias = found.values()
     n_outputs = len(bias)
+    activation.require_outputs(n_outputs, f"layer {number + 1}: activation", same=False)
     wrong = f"layer {number + 1}: its arrays do not go together"
     if len(indptr) != n_outputs + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise DataError(f"{wrong}: indptr does not count up from 0 for {n_outputs} outputs")

@@ -6,10 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsednn.errors import DataError
 from sparsednn.importers.description import ModelDescription, Provenance
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.network import Activation
+from sparsednn.network.activation import FUNCTIONS
 from sparsednn.system.json_fields import JsonPart, Part, declared, doc
 
 VERSION = 1
@@ -20,11 +25,14 @@ Made = TypeVar("Made")
 
 @dataclass(slots=True, kw_only=True)
 class SavedActivation(JsonPart):
-    """An activation that clamps."""
+    """An activation."""
 
     name: str = field(metadata=doc("its name"))
     low: float | None = field(metadata=doc("smallest activation; null: no limit"))
     high: float | None = field(metadata=doc("largest activation; null: no limit"))
+    slope: float = field(metadata=doc("of negative sums"))
+    function: str = field(metadata=doc("a smooth function, or none"))
+    per_neuron: bool = field(metadata=doc("whether the file has an array with what each neuron has"))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,10 +130,22 @@ def header_of(model: ModelDescription) -> SavedHeader:
     )
 
 
-def activation_of(saved: SavedActivation) -> Activation:
-    """Return an activation; raises ValueError if its limits are none."""
-    low = -math.inf if saved.low is None else saved.low
-    return Activation(saved.name, low, math.inf if saved.high is None else saved.high)
+def activation_of(saved: SavedActivation, table: NDArray[np.float32] | None) -> Activation:
+    """Return an activation; table : float32 (n_outputs, 4), what each neuron has, or None.
+
+    Raises
+    ------
+    ValueError
+        If its limits, slope or functions are none.
+    """
+    if table is None:
+        low = -math.inf if saved.low is None else saved.low
+        return Activation(saved.name, low, math.inf if saved.high is None else saved.high, saved.slope, saved.function)
+    function, low, high, slope = table.T
+    if not np.isin(function, range(len(FUNCTIONS))).all():
+        raise DataError("a neuron has a function that is unknown")
+    names = np.array(FUNCTIONS)[function.astype(np.int64)]
+    return Activation.per_neuron(low, high, slope, names, saved.name)
 
 
 def fields_of(header: SavedHeader) -> dict[str, Any]:
@@ -150,7 +170,14 @@ def fields_of(header: SavedHeader) -> dict[str, Any]:
 
 def _saved_activation(activation: Activation) -> SavedActivation:
     low, high = (end if math.isfinite(end) else None for end in (activation.low, activation.high))
-    return SavedActivation(name=activation.name, low=low, high=high)
+    return SavedActivation(
+        name=activation.name,
+        low=low,
+        high=high,
+        slope=activation.slope,
+        function=activation.function,
+        per_neuron=activation.neurons is not None,
+    )
 
 
 def _part(kind: type[Part], value: Any) -> Part:

@@ -53,6 +53,19 @@ def test_a_model_comes_back_to_the_bit(model: sparsednn.Model, tmp_path: Path) -
             ),
             id="no connections, small biases",
         ),
+        pytest.param(
+            sparsednn.Network.from_dense(
+                [np.eye(3, dtype=np.float32)] * 4,
+                layout="in_out",
+                activation=[
+                    sparsednn.Activation.per_neuron(low=[-1, -np.inf, 0], high=[1, 2, np.inf], slope=[0.1, 1, 1]),
+                    sparsednn.Activation.per_neuron(function=["none", "tanh", "sigmoid"]),
+                    "leaky_relu(0.3)",
+                    "gelu",
+                ],
+            ),
+            id="activations of neurons, slopes, smooth functions",
+        ),
     ],
 )
 def test_any_network_comes_back(network: sparsednn.Network, tmp_path: Path) -> None:
@@ -107,7 +120,13 @@ def test_headers_that_lie_are_refused(model: sparsednn.Model, tmp_path: Path) ->
     refused(changed(path, input_shape=[3, 3]), r"input_shape=\(3, 3\): has 9 elements")
     refused(changed(path, n_inputs=12), "layer 1: .*indices are not ascending from 0 to 11")
     refused(changed(path, activations=[]), "holds 'layers.0.bias', which no layer has")
-    refused(changed(path, activations=[{"name": "x", "low": 2, "high": 1}]), "no finite number lies between")
+    wrong = {"name": "x", "low": 2, "high": 1, "slope": 1, "function": "none", "per_neuron": False}
+    refused(changed(path, activations=[wrong]), "no finite number lies between")
+    refused(changed(path, activations=[wrong | {"per_neuron": True}]), "layer 1 has no activations of its neurons")
+    short = {"layers.0.activation": np.zeros((3, 4), np.float32)}
+    refused(changed(path, short, activations=[wrong | {"per_neuron": True}]), "layer 1: activation 'x' is given for 3 outputs")
+    short["layers.0.activation"][0, 0] = 9
+    refused(changed(path, short, activations=[wrong | {"per_neuron": True}]), "a neuron has a function that is unknown")
     save_file({"a": np.zeros(3)}, tmp_path / "text", metadata={"sparsednn": "{"})
     refused(tmp_path / "text", "its header is no JSON")
 
