@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsednn.data.challenge_inputs import challenge_inputs
 from sparsednn.data.radixnet import radixnet
-from sparsednn.engine import CompiledNetwork, compile, infer
+from sparsednn.engine import CompiledNetwork, compile, infer, load
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.results.result import Result
@@ -42,6 +42,7 @@ __all__ = [
     "identity",
     "infer",
     "leaky_relu",
+    "load",
     "load_model",
     "radixnet",
     "relu",

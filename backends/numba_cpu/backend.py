@@ -10,10 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.numba_cpu.kernels.team import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
+from backends.numba_cpu.layout.files import FORMAT
 from backends.numba_cpu.plan import Group, Plan
 from sparsednn.backend import (
     Control,
     CostKind,
+    DirectSize,
     GroupResult,
     KernelOptions,
     LayerSizes,
@@ -21,10 +23,11 @@ from sparsednn.backend import (
     Outcome,
     PlanDescription,
     RunSize,
+    StoredLayout,
     Team,
     kernel_name,
 )
-from sparsednn.network import Network
+from sparsednn.network import Network, NetworkOutline
 
 if TYPE_CHECKING:
     from backends.numba_cpu.dense.direct import SlicedNetwork
@@ -71,6 +74,8 @@ class NumbaBackend:
     same_bits: Collection[str] = tuple(FORMATS)
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
+    layout_version = FORMAT
+    layout_options: Collection[str] = ("kernel", "columns", "order")
     kernels: Mapping[str, str] = {
         "auto": "adaptive",
         **{name: name for name in FORMATS},
@@ -140,8 +145,40 @@ class NumbaBackend:
     def direct(self, network: Network, options: KernelOptions, n_threads: int) -> SlicedNetwork:
         """Pack the network in slices, and start the threads."""
         from backends.numba_cpu.dense.direct import SlicedNetwork
+        from backends.numba_cpu.layout.sliced_network import packed
 
-        return SlicedNetwork(network, options, n_threads)
+        return SlicedNetwork(packed(network, options), n_threads)
+
+    def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
+        """Count the columns that differ; padding is not counted."""
+        from backends.numba_cpu.layout.sliced_network import direct_size
+
+        return direct_size(network, options)
+
+    def warm_up_direct(self, outline: NetworkOutline) -> None:
+        """Compile for the type of ids that the network will have."""
+        from backends.numba_cpu.dense.direct import warm_up
+
+        warm_up(outline)
+
+    def store_plan(self, plan: Plan) -> StoredLayout:
+        """Return the arrays of a plan."""
+        return plan.store()
+
+    def restore_plan(self, stored: StoredLayout, options: KernelOptions, n_workers: int) -> Plan:
+        """Make a plan of its arrays."""
+        return plan_class(options.kernel)(stored, options.kernel, options, n_workers)
+
+    def store_direct(self, direct: SlicedNetwork) -> StoredLayout:
+        """Return the arrays of a network in slices."""
+        return direct.store()
+
+    def restore_direct(self, stored: StoredLayout, n_threads: int) -> SlicedNetwork:
+        """Start threads for a network in slices."""
+        from backends.numba_cpu.dense.direct import SlicedNetwork
+        from backends.numba_cpu.layout.sliced_network import restored
+
+        return SlicedNetwork(restored(stored), n_threads)
 
     def layer_sizes(self, plan: Plan) -> LayerSizes:
         """Sizes with merged columns counted once."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
 from backends.numba_cpu.kernels.team import Place, hold_meeting
+from backends.numba_cpu.layout.arrays import join_packed, split_packed
 from backends.numba_cpu.layout.files import Packed, packed_files
 from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
 from backends.numba_cpu.layout.reader import LayerReader
@@ -26,6 +27,7 @@ from sparsednn.backend import (
     Optimizations,
     PlanDescription,
     RunSize,
+    StoredLayout,
 )
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
@@ -85,20 +87,23 @@ class Group:
 class Plan(ABC):
     """A network packed for one kernel, and the memory that each worker uses again for group after group.
 
+    It is packed when a plan is made of it, or was before: then the plan is made of what another one has returned (`store`).
+
     Methods that have the names of those of `sparsednn.backend.Backend` do what these do.
     """
 
     row_unit = 1
     """Instances that the kernel takes at a time, however few there are."""
 
-    def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
+    def __init__(self, network: Network | StoredLayout, kernel: str, options: KernelOptions, n_workers: int) -> None:
         self.kernel, self.options, self.format = kernel, options, self.format_of(kernel, options)
-        packed = self._packed(network, n_workers)
-        self.neurons: Neurons = packed.neurons
-        self.connections: Connections = packed.connections
-        self.n_connections, self.stands_for = packed.n_connections, packed.stands_for
+        self.reader: LayerReader | None = None
+        self.packed = join_packed(network) if isinstance(network, StoredLayout) else self._packed(network, n_workers)
+        self.neurons: Neurons = self.packed.neurons
+        self.connections: Connections = self.packed.connections
+        self.n_connections, self.stands_for = self.packed.n_connections, self.packed.stands_for
         if self.format.rows not in ("retire", "merge"):
-            self.neurons = self.neurons._replace(full_stays=np.zeros(len(network.layers) + 1, np.bool_))
+            self.neurons = self.neurons._replace(full_stays=np.zeros(len(self.neurons.widths), np.bool_))
         self.prune = options.rows != "none"
         self.widest = int(self.neurons.widths.max())
         self.memory: list[Any] = [None] * n_workers
@@ -106,7 +111,6 @@ class Plan(ABC):
 
     def _packed(self, network: Network, n_workers: int) -> Packed:
         """Pack the network in memory; or in files, from which a thread reads it."""
-        self.reader: LayerReader | None = None
         folder = self.options.stream_from
         if folder is None:
             return self._pack(network, memory_store)
@@ -135,6 +139,16 @@ class Plan(ABC):
             n_connections=np.array(sizes, np.int64),
             stands_for=stands_for,
         )
+
+    def store(self) -> StoredLayout:
+        """Return what the plan is made of; a plan of the same kernel and options can be made of that."""
+        if self.reader is not None:
+            raise OptionError("residency=stream: the packed layers are in files already; use residency=memory")
+        return split_packed(self.packed, **self._stored_beside())
+
+    def _stored_beside(self) -> dict[str, Any]:
+        """Return named tuples that belong to the plan beside the packed layers."""
+        return {}
 
     def first_layer_of(self, network: Network) -> AnyLayer:
         """Return the first layer as it is run."""

@@ -48,6 +48,12 @@ class NetworkConfig(NetworkOptions):
     """The source of the network."""
 
     name: str = choice("radixnet", ("radixnet", "files"), "Generated, or read from files")
+    cache: bool | None = switch(
+        None,
+        "Keep the packed network for later runs, and take it from there. It is in the cache folder (networks/network-...), "
+        "where those that were not used for longest go first; null: generated networks are kept, files of your own are not",
+    )
+    cache_gb: float = number(10.0, "Size of all cached networks, in GB", above=0)
     path: str | None = only_for(
         "network=files", text(None, "The folder with n{neurons}-l{number}.tsv, .bin, .npz or .mtx, or gzipped", values="DIR")
     )

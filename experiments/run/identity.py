@@ -11,8 +11,8 @@ from experiments.config.schema import ExperimentConfig
 from experiments.config.slurm_rules import FIELDS
 from experiments.run.environment import CHANGED, environment
 
-IGNORED = {"": ("resume",), "cluster": ("name", *FIELDS)}
-"""Keys by group that no result depends on: they say how a run is started."""
+IGNORED = {"": ("resume",), "cluster": ("name", *FIELDS), "network": ("cache", "cache_gb")}
+"""Keys by group that no result depends on: they say how a run is started, and what it keeps."""
 
 
 def config_hash(config: Mapping[str, Any], experiment: ExperimentConfig | None = None) -> str:
@@ -22,7 +22,8 @@ def config_hash(config: Mapping[str, Any], experiment: ExperimentConfig | None =
     the toy size as well.
     """
     kept = {key: value for key, value in config.items() if key not in IGNORED[""]}
-    kept["cluster"] = {key: value for key, value in config["cluster"].items() if key not in IGNORED["cluster"]}
+    for group in ("cluster", "network"):
+        kept[group] = {key: value for key, value in config[group].items() if key not in IGNORED[group]}
     if experiment is not None and experiment.benchmark:
         kept["experiment"] = {"benchmark": experiment.benchmark, "toy": experiment.toy}
     canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -17,8 +17,9 @@ from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
 from sparsednn.data.radixnet import challenge_bias, radixnet
+from sparsednn.engine import RestoredNetwork
 from sparsednn.errors import OptionError
-from sparsednn.network import Activation, Network, clipped_relu, identity, relu
+from sparsednn.network import Activation, Network, NetworkOutline, clipped_relu, identity, relu
 from sparsednn.rows.distribution import hashes_rows, initial_rows
 
 
@@ -28,7 +29,8 @@ class Data:
 
     Attributes
     ----------
-    network : Network
+    network : Network or RestoredNetwork
+    outline : NetworkOutline
     inputs : csr_array
         This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
     truth : int64 array, or None
@@ -37,7 +39,8 @@ class Data:
         That loading took.
     """
 
-    network: Network
+    network: Network | RestoredNetwork
+    outline: NetworkOutline
     inputs: sp.csr_array
     row_ids: NDArray[np.int64]
     truth: NDArray[np.int64] | None
@@ -47,18 +50,20 @@ class Data:
 # `sparsednn.data.files` is imported where files are read: with it comes pandas, for which other runs need not wait.
 
 
-def load(config: Config, display: Display, comm: Communicator) -> Data:
-    """Load or generate network, inputs and truth; each process its own instances, and on each node one network. Collective."""
+def load(
+    config: Config, display: Display, comm: Communicator, take: Callable[[], RestoredNetwork | None] = lambda: None
+) -> Data:
+    """Load or generate network, inputs and truth; each process its own instances, and on each node one network. Collective.
+
+    If `take` returns a network, which is packed already, that is the one.
+    """
     started_at = perf_counter()
-    with display.stage("network") as stage:
-
-        def make() -> Network:
-            return _load_network(config, stage.update)
-
-        network = comm.share(make) if config.cluster.share_network else make()
+    packed = take()
+    network, outline = _network(config, display, comm) if packed is None else (packed, packed.outline)
+    cached = ", packed, from the cache" if packed is not None else ""
     display.say(
-        f"network: {network.n_inputs:,} neurons x {len(network.layers):,} layers, {network.nnz:,} connections "
-        f"({perf_counter() - started_at:.1f} s)"
+        f"network: {outline.n_inputs:,} neurons x {outline.n_layers:,} layers, {outline.nnz:,} connections "
+        f"({perf_counter() - started_at:.1f} s{cached})"
     )
     inputs_at = perf_counter()
     with display.stage("inputs") as stage:
@@ -66,7 +71,17 @@ def load(config: Config, display: Display, comm: Communicator) -> Data:
     of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
     given = _load_truth(config, n_instances) if comm.rank == 0 else None
-    return Data(network, inputs, ids, given, perf_counter() - started_at)
+    return Data(network, outline, inputs, ids, given, perf_counter() - started_at)
+
+
+def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline]:
+    with display.stage("network") as stage:
+
+        def make() -> Network:
+            return _load_network(config, stage.update)
+
+        network = comm.share(make) if config.cluster.share_network else make()
+    return network, network.outline()
 
 
 def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:

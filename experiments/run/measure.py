@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -18,12 +18,14 @@ from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.environment import environment
 from experiments.run.load import Data, load
 from experiments.run.memory_estimate import require_room
+from experiments.run.network_cache import PointCache
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
-from sparsednn.engine import infer
+from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
+from sparsednn.network import Network
 from sparsednn.results.measures import add_load_times
 from sparsednn.results.record import RunRecord, Truth
 from sparsednn.results.result import Result
@@ -83,8 +85,9 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
     """
     comm = comm or LocalCommunicator()
     check(config)
-    data = load(config, display, comm)
-    result = _infer(config, data, display, comm)
+    cache = PointCache(config, display, comm)
+    data = load(config, display, comm, cache.take)
+    result = _infer(config, data, display, comm, cache)
     run = result.run_record
     add_load_times(run, comm.gather(data.seconds))
     if comm.rank > 0:
@@ -96,33 +99,39 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
     challenge = config.input.name == "challenge"
-    run.truth = Truth(**truth.check(result.categories, run.instances, data.network, challenge, data.truth))
+    run.truth = Truth(**truth.check(result.categories, run.instances, data.outline, challenge, data.truth))
     if run.truth.match is False:
         return Measured(run, f"{len(result.categories)} categories were found, which are not the true ones")
     return Measured(run)
 
 
-def _infer(config: Config, data: Data, display: Display, comm: Communicator) -> Result:
+def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache) -> Result:
     """Infer, or simulate it, and show how far it is."""
     with display.stage("inference") as stage:
-        if config.executor == SIMULATED:
+        if isinstance(data.network, Network) and config.executor == SIMULATED:
             from sparsednn.simulator.simulate import simulate  # real runs need no simulator
 
             stage.update(0, 1, "counting the work of every row, unless it is in the cache")
             return simulate(data.network, data.inputs, **simulate_arguments(config))
         stage.update(0, 1, "preparing, and compiling what is not in the cache")
-        arguments = infer_arguments(config) | {"communicator": comm, "row_ids": data.row_ids}
-        return infer(data.network, data.inputs, progress=_progress(data, stage), **arguments)
+        arguments = infer_arguments(config)
+        arguments["options"] = replace(
+            arguments["options"], communicator=comm, row_ids=data.row_ids, progress=_progress(data, stage)
+        )
+        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=False))
+        result = prepared.infer(data.inputs)
+    cache.put(prepared)
+    return result
 
 
 def _progress(data: Data, stage: Stage) -> Callable[[int, int], None]:
     """What an inference calls to show how far it is."""
-    n_layers, n_rows, started_at = len(data.network.layers), data.inputs.shape[0], list[float]()
+    n_layers, n_rows, started_at = data.outline.n_layers, data.inputs.shape[0], list[float]()
 
     def progress(done: int, total: int) -> None:
         started_at[:] = started_at or [perf_counter()]  # the first call: kernels are compiled by then
         elapsed_s = perf_counter() - started_at[0] + WATCH_INTERVAL_S
-        stage.update(done, total, inference_note(done, n_layers, n_rows, data.network.nnz, elapsed_s))
+        stage.update(done, total, inference_note(done, n_layers, n_rows, data.outline.nnz, elapsed_s))
 
     return progress
 

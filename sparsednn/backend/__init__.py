@@ -1,6 +1,7 @@
 """Owns the interface between the engine and the backends; import its names from here.
 
 `sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.optional` what some can do besides,
+`sparsednn.backend.stored` how their packed networks get into files,
 `sparsednn.backend.shared_memory` what executor and kernels share while they run, and `sparsednn.backend.registry` finds
 backends by name.
 """
@@ -16,6 +17,7 @@ from sparsednn.backend.optional import (
     DirectBackend,
     DirectNetwork,
     DirectOutcome,
+    DirectSize,
     LayerSizes,
     MemoryBytes,
     ProfilingBackend,
@@ -46,6 +48,7 @@ from sparsednn.backend.shared_memory import (
     Outcome,
     Team,
 )
+from sparsednn.backend.stored import StoredLayout, StoringBackend
 from sparsednn.errors import DeviceError
 
 __all__ = [
@@ -70,6 +73,7 @@ __all__ = [
     "DirectBackend",
     "DirectNetwork",
     "DirectOutcome",
+    "DirectSize",
     "GroupResult",
     "KernelOptions",
     "LayerReads",
@@ -81,6 +85,8 @@ __all__ = [
     "ProfilingBackend",
     "RunSize",
     "SizedBackend",
+    "StoredLayout",
+    "StoringBackend",
     "Team",
     "UsedDevice",
     "backend_names",

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.backend.protocol import Backend, KernelOptions
-from sparsednn.network import Network
+from sparsednn.network import Network, NetworkOutline
 
 
 class LayerSizes(NamedTuple):
@@ -200,12 +200,36 @@ class DirectNetwork(Protocol):
         """End its threads; it cannot be run any more."""
 
 
+class DirectSize(NamedTuple):
+    """How large a network is that is packed for direct calls.
+
+    Attributes
+    ----------
+    kernel : str
+        The kernel's own name.
+    connections : int
+        That an instance goes through: fewer than the network's where columns are merged.
+    n_bytes : int
+        Of the packed layers, about; they take twice as much while they are packed.
+    """
+
+    kernel: str
+    connections: int
+    n_bytes: int
+
+
 @runtime_checkable
 class DirectBackend(Backend, Protocol):
     """A backend that also takes dense batches directly: without scheduler, row groups or sparse inputs."""
 
+    def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
+        """Return how large the network is that `direct` would pack, by the sizes of the layers: it may turn out smaller."""
+
+    def warm_up_direct(self, outline: NetworkOutline) -> None:
+        """Compile, or load from the cache, everything that direct calls of a network of that shape will need."""
+
     def direct(self, network: Network, options: KernelOptions, n_threads: int) -> DirectNetwork:
-        """Return the network ready for direct calls, with everything compiled.
+        """Return the network packed and ready for direct calls, with everything compiled.
 
         Raises MemoryShortageError where it does not fit.
         """

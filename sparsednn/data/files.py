@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,19 @@ def read_network(
         If a file is missing, malformed or does not fit, or there are two for one layer; the message names the file (and line).
     """
     weights = []
-    for number in range(1, layers + 1):
-        path = _find(folder, f"n{neurons}-l{number}", neurons)
+    for number, path in enumerate(layer_files(folder, neurons, layers), start=1):
         weights.append(read_matrix(path, neurons, neurons, "row", "column"))
         if progress is not None:
             progress(number, layers)
     if weights[0].shape[0] != neurons:
         raise DataError(f"{folder}: the first layer has {weights[0].shape[0]} inputs, not neurons={neurons}")
     return Network(weights, bias=bias, bias_on=bias_on, activation=activation)
+
+
+def layer_files(folder: Path, neurons: int, layers: int) -> Iterator[Path]:
+    """Yield the file of each layer, as `read_network` finds them; raises what that raises."""
+    for number in range(1, layers + 1):
+        yield _find(folder, f"n{neurons}-l{number}", neurons)
 
 
 def read_inputs(path: Path, neurons: int, instances: int | None) -> sp.csr_array:

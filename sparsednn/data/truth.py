@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.network import Network
+from sparsednn.network import Network, NetworkOutline
 
 SOURCES = {1024: "published_ids", 4096: "own_reference", 16384: "published_count", 65536: "published_count"}
 
@@ -26,8 +26,9 @@ def challenge_categories(neurons: int) -> NDArray[np.int64]:
 
 
 def check(
-    categories: NDArray[np.int64], instances: int, network: Network, challenge_data: bool, given: NDArray[np.int64] | None
-) -> dict[str, Any]:
+    categories: NDArray[np.int64], instances: int, network: Network | NetworkOutline, challenge_data: bool,
+    given: NDArray[np.int64] | None,
+) -> dict[str, Any]:  # fmt: skip
     """Compare categories with the truth, where there is one.
 
     Parameters
@@ -36,7 +37,7 @@ def check(
         1-based ids that were found.
     instances : int
         How many instances were run; the challenge's truth is cut off there.
-    network : Network
+    network : Network or NetworkOutline
     challenge_data : bool
         Whether the instances are the challenge's.
     given : int64 array, optional

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from sparsednn.engine.compiled import CompiledNetwork, Description, NetworkLayout, compile
-from sparsednn.engine.inference import PreparedNetwork, Request, default_threads, infer, make_scheduler
+from sparsednn.engine.compiled import CompiledNetwork, compile
+from sparsednn.engine.inference import infer
+from sparsednn.engine.layouts import Description, NetworkLayout
+from sparsednn.engine.loading import load
+from sparsednn.engine.prepared import PreparedNetwork, RestoredNetwork
+from sparsednn.engine.request import Request, default_threads, make_scheduler
 
 __all__ = [
     "CompiledNetwork",
@@ -11,8 +15,10 @@ __all__ = [
     "NetworkLayout",
     "PreparedNetwork",
     "Request",
+    "RestoredNetwork",
     "compile",
     "default_threads",
     "infer",
+    "load",
     "make_scheduler",
 ]

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
-from sparsednn.backend import Backend, DirectOutcome
-from sparsednn.engine.direct_calls import categories_of, direct_network, infer_directly, most_directly, raise_for
-from sparsednn.engine.inference import PreparedNetwork, Request
-from sparsednn.errors import OptionError, OptionTypeError
-from sparsednn.execution.options import InferOptions, infer_options
+from sparsednn.arguments.scalars import whole_number
+from sparsednn.backend import Backend, DirectNetwork, DirectOutcome
+from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for
+from sparsednn.engine.layouts import Description, DirectLayout
+from sparsednn.engine.prepared import PreparedNetwork
+from sparsednn.engine.request import Request
+from sparsednn.engine.saved import save
+from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError
+from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
 from sparsednn.results.result import Result
 from sparsednn.system.memory import require
@@ -25,52 +31,9 @@ from sparsednn.system.memory import require
 SMALL = 64
 """Instances up to which `CompiledNetwork.infer` goes directly too: of more, the record has what each thread did."""
 
-_RIGHT = DirectOutcome.RIGHT  # looked up once: small calls take a few microseconds
+_RIGHT, _LEFT_OUT = DirectOutcome.RIGHT, None  # looked up once: small calls take a few microseconds
 _forks = [0]  # how often this process is a child of one that had imported this; cheaper to ask than its id
 os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
-
-
-class NetworkLayout(NamedTuple):
-    """A layout of the network that calls use.
-
-    Attributes
-    ----------
-    kernel : str
-    n_bytes : int, or None
-        Of the layers and the activations; None where the backend keeps it to itself.
-    instances : str
-        Which batches it serves.
-    reason : str
-    """
-
-    kernel: str
-    n_bytes: int | None
-    instances: str
-    reason: str
-
-    def __str__(self) -> str:
-        """Say it in a line."""
-        size = "" if self.n_bytes is None else f" ({self.n_bytes:,} bytes)"
-        return f"{self.kernel}{size}: {self.instances}; {self.reason}"
-
-
-class Description(NamedTuple):
-    """What a compiled network is made of.
-
-    Attributes
-    ----------
-    backend : str
-    threads : int
-    layouts : tuple of NetworkLayout
-    """
-
-    backend: str
-    threads: int
-    layouts: tuple[NetworkLayout, ...]
-
-    def __str__(self) -> str:
-        """Say it in a line for each layout."""
-        return "\n".join([f"{self.backend}, {self.threads} threads", *(f"  {layout}" for layout in self.layouts)])
 
 
 def compile(
@@ -80,14 +43,17 @@ def compile(
     scheduler: str = "data",
     threads: int | None = None,
     options: InferOptions | None = None,
+    batch_sizes: Sequence[int] = (),
     **flat: Any,
 ) -> CompiledNetwork:
-    """Prepare a network once for many calls: layers are packed, kernels compiled, threads started.
+    """Prepare a network once for many calls: kernels are compiled; layers are packed and threads started when first needed.
 
     Parameters
     ----------
     network, backend, kernel, scheduler, threads, options, **flat
         As of `sparsednn.infer`.
+    batch_sizes : sequence of int
+        The layouts that calls with so many instances need are packed at once.
 
     Returns
     -------
@@ -99,8 +65,14 @@ def compile(
     TypeError, ValueError, MemoryError, DeviceError
         As `sparsednn.infer` does.
     """
-    asked = Request.checked(network, backend, kernel, scheduler, threads, False, infer_options(flat, options))
-    return CompiledNetwork(network, asked, direct=kernel == "auto" and scheduler == "data")
+    opts = infer_options(flat, options)
+    require_types(network, backend, kernel, scheduler)
+    sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
+    asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
+    direct = direct_layout(network, asked) if kernel == "auto" and scheduler == "data" else None
+    compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
+    compiled.pack(sizes)
+    return compiled
 
 
 class CompiledNetwork:
@@ -117,12 +89,11 @@ class CompiledNetwork:
             classes = compiled.predict(batch)
     """
 
-    def __init__(self, network: Network, asked: Request, *, direct: bool) -> None:
-        self.network, self._asked = network, asked
-        self._prepared: PreparedNetwork | None = PreparedNetwork(network, asked)
-        self._direct = direct_network(network, asked) if direct else None
-        self._most_directly = None if self._direct is None else most_directly(network, self._direct)
-        self._n_inputs, self._n_outputs = network.n_inputs, network.n_outputs
+    def __init__(self, prepared: PreparedNetwork, direct: DirectLayout | None) -> None:
+        self.outline, self._asked = prepared.outline, prepared.asked
+        self._prepared: PreparedNetwork | None = prepared
+        self._direct = direct
+        self._n_inputs, self._n_outputs = self.outline.n_inputs, self.outline.n_outputs
         self._lock = threading.Lock()
         self._fork = _forks[0]
 
@@ -207,24 +178,46 @@ class CompiledNetwork:
         with self._lock:
             prepared = self._opened()
             shape = np.shape(x)
-            if self._direct is not None and len(shape) == 2 and shape[0] <= SMALL and self._takes_directly(shape[0]):
-                return infer_directly(self.network, self._direct, self._asked, x, output=output)
+            small = len(shape) == 2 and shape[0] <= SMALL
+            if small and self._takes_directly(shape[0]) and (direct := self._ready()) is not None:
+                return infer_directly(self.outline, direct, self._asked, x, output=output)
             return prepared.infer(x, output=output)
 
     def describe(self) -> Description:
         """Return the layouts with their bytes, which batches each serves, and why."""
-        self._opened()
-        layouts = []
-        if self._direct is not None:
-            most = self._most_directly
-            reason = "one compiled call: threads cut the columns of a small batch and share the rows of a large one"
-            served = "every batch" if most is None else f"batches of up to {most:,} instances"
-            layouts.append(NetworkLayout(self._direct.kernel, self._direct.n_bytes, served, reason))
-        if self._direct is None or self._most_directly is not None:
-            served = "every batch" if self._direct is None else "larger batches"
-            reason = "instances that are zero or saturated are dropped on the way" if self._direct else "as asked for"
-            layouts.append(NetworkLayout(self._asked.kernel.kernel, None, f"{served}, and infer()", reason))
+        prepared = self._opened()
+        layouts = [] if self._direct is None else [self._direct.describe()]
+        if self._direct is None or not self._direct.serves_all:
+            served = "every batch" if self._direct is None or self._direct.refusal else "larger batches"
+            dropped = "instances that are zero or saturated are dropped on the way"
+            served, reason = f"{served}, and infer()", dropped if self._direct else "as asked for"
+        else:
+            served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
+        layouts.append(prepared.describe(served, reason))
         return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
+
+    def pack(self, batch_sizes: Iterable[int]) -> None:
+        """Pack the layouts that calls with so many instances need, as far as they are not packed yet."""
+        with self._lock:
+            prepared = self._opened()
+            for size in batch_sizes:
+                if not self._takes_directly(size) or self._direct.packed() is None:  # type: ignore[union-attr]
+                    prepared.pack()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the packed layers into a new folder, whole or not at all, for `sparsednn.load`.
+
+        What is not packed yet is packed for it. A compiled network that is in the folder already is replaced.
+
+        Raises
+        ------
+        ValueError
+            If it has something that cannot be saved: another backend than Numba's, several processes, a scheduler object.
+        OSError
+            If the path has something else, or cannot be written.
+        """
+        with self._lock:
+            save(Path(path), self._opened(), self._direct)
 
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
@@ -246,7 +239,7 @@ class CompiledNetwork:
         raise OptionTypeError("a CompiledNetwork cannot be pickled; pickle the Network, and compile it where it is used")
 
     def _takes_directly(self, n: int) -> bool:
-        return self._direct is not None and (self._most_directly is None or n <= self._most_directly)
+        return self._direct is not None and self._direct.takes(n)
 
     def _opened(self) -> PreparedNetwork:
         if self._prepared is None:
@@ -257,15 +250,35 @@ class CompiledNetwork:
 
     def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         if not self._takes_directly(batch.shape[0]):
-            result = self._ordinary(batch, output=True).output
-            out[:] = 0 if result is None else result.toarray()
+            self._compute_otherwise(batch, out)
             return
         with self._lock:
-            if self._prepared is None or self._fork != _forks[0]:
-                self._opened()
-            outcome = self._direct.run(batch, out)  # type: ignore[union-attr]
-        if outcome is not _RIGHT:
+            network = self._ready()
+            outcome = _LEFT_OUT if network is None else network.run(batch, out)
+        if outcome is _LEFT_OUT:
+            self._compute_otherwise(batch, out)
+        elif outcome is not _RIGHT:
             raise_for(outcome, batch, out)
+
+    def _ready(self) -> DirectNetwork | None:
+        """Return the network for direct calls, which is packed now if it was not before; None: it is left out."""
+        if self._prepared is None or self._fork != _forks[0]:
+            self._opened()
+        direct: DirectLayout = self._direct  # type: ignore[assignment]
+        return direct.network or direct.packed()
+
+    def _compute_otherwise(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Take other kernels than the direct ones; or these after all, if theirs is the only layout that fits."""
+        try:
+            output = self._ordinary(batch, output=True).output
+        except MemoryShortageError as error:
+            with self._lock:
+                if self._direct is None or self._ready() is None:
+                    raise
+                self._direct.take_all(str(error))
+            self._compute(batch, out)
+        else:
+            out[:] = 0 if output is None else output.toarray()
 
     def _ordinary(self, batch: Any, *, output: bool) -> Result:
         with self._lock:

@@ -14,49 +14,48 @@ from numpy.typing import NDArray
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.backend import DirectBackend, DirectNetwork, DirectOutcome, Optimizations
 from sparsednn.comm import LocalCommunicator
-from sparsednn.engine.inference import Request
+from sparsednn.engine.layouts import DEEP_LAYERS, DirectLayout
+from sparsednn.engine.request import Request
 from sparsednn.errors import ActivationOverflowError, DataError
 from sparsednn.execution.options import InferOptions
-from sparsednn.network import Network
+from sparsednn.network import Network, NetworkOutline
 from sparsednn.results.measures import balance, column_imbalance, rates
 from sparsednn.results.record import MeasuredRun, MeasuredSeconds, ProcessRecord
 from sparsednn.results.result import Result, categories_sha256
 from sparsednn.results.worker_times import WorkerRecord
-from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
-
-DIRECT_MULTIPLY_ADDS, DEEP_LAYERS = 4_000_000_000, 30
-"""Calls of more multiply-adds take the kernels that drop instances which die or are saturated on their way, in networks where
-they may, and which are so deep that it pays: at 1024 x 120 both are about level at 16,000 instances, and direct calls are
-faster with fewer."""
+from sparsednn.system.memory import peak_rss_bytes, proportional_bytes, require
 
 SUMMED_AT_ONCE = 2**22
 """Activations that are added up at a time, in double precision."""
+
+WAY_OUT = "other kernels are taken, with the layers packed as infer() has them"
 
 SCHEDULER = "model"
 """What a direct call of few instances does: all threads are one team, which cuts the columns of each layer."""
 
 
-def direct_network(network: Network, asked: Request) -> DirectNetwork | None:
-    """Return the network for direct calls, if nothing was asked for that they cannot do."""
+def direct_layout(network: Network, asked: Request) -> DirectLayout | None:
+    """Return the layout for direct calls, if nothing was asked for that they cannot do; everything is compiled then."""
     backend, options = asked.backend, asked.options
     ordinary = asked.options != InferOptions(
         optimize=options.optimize, backend=options.backend, communicator=options.communicator
     ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend):
         return None
-    return backend.direct(network, asked.kernel, threads_of_calls(asked))
+    backend.warm_up_direct(network.outline())
+    size = backend.direct_size(network, asked.kernel)
+
+    def make() -> DirectNetwork:
+        require(2 * size.n_bytes, f"packing {size.connections:,} connections for direct calls", WAY_OUT)
+        return backend.direct(network, asked.kernel, threads_of_calls(asked))
+
+    drops = len(network.layers) >= DEEP_LAYERS and bool(network.zero_rows_stay_zero().any())
+    return DirectLayout(size, make, drops=drops)
 
 
 def threads_of_calls(asked: Request) -> int:
     """Return how many threads a direct call has: no more than there are cores, since they wait for each other spinning."""
     return min(asked.n_threads, asked.n_cores)
-
-
-def most_directly(network: Network, direct: DirectNetwork) -> int | None:
-    """Return how many instances a direct call takes at most; None: any number."""
-    if len(network.layers) < DEEP_LAYERS or not network.zero_rows_stay_zero().any():
-        return None
-    return DIRECT_MULTIPLY_ADDS // max(direct.connections, 1)
 
 
 def raise_for(outcome: DirectOutcome, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
@@ -82,7 +81,7 @@ def categories_of(activations: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.flatnonzero(np.concatenate([np.zeros(0, np.bool_), *alive])) + 1
 
 
-def infer_directly(network: Network, direct: DirectNetwork, asked: Request, inputs: Any, *, output: bool) -> Result:
+def infer_directly(network: NetworkOutline, direct: DirectNetwork, asked: Request, inputs: Any, *, output: bool) -> Result:
     """Call a network once; return the categories and the full record. Nobody else may be calling it."""
     began = perf_counter()
     batch = canonical_inputs(inputs, network.n_inputs).toarray()
@@ -102,7 +101,7 @@ def infer_directly(network: Network, direct: DirectNetwork, asked: Request, inpu
 
 
 def _record(
-    network: Network, direct: DirectNetwork, asked: Request, batch: NDArray[np.float32], categories: NDArray[np.int64],
+    network: NetworkOutline, direct: DirectNetwork, asked: Request, batch: NDArray[np.float32], categories: NDArray[np.int64],
     seconds: MeasuredSeconds,
 ) -> MeasuredRun:  # fmt: skip
     """Return the record of a call. It has one worker, the caller's thread: helpers keep no times."""
@@ -115,7 +114,7 @@ def _record(
     )  # fmt: skip
     return MeasuredRun(
         neurons=network.n_inputs,
-        layers=len(network.layers),
+        layers=network.n_layers,
         instances=n,
         input_nnz=int(np.count_nonzero(batch)),
         network_nnz=network.nnz,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sparsednn.execution.prepared_run import Inference, Repeat
-from sparsednn.network import Network
+from sparsednn.network import NetworkOutline
 from sparsednn.results.measures import balance, rates, worker_records
 from sparsednn.results.record import AutoChoice, MeasuredRun, MeasuredSeconds, ProcessRecord
 from sparsednn.results.result import categories_sha256
@@ -35,7 +35,7 @@ def trace_of(job: Inference, run: Repeat) -> Trace | None:
 
 
 def record_of(
-    job: Inference, network: Network, run: Repeat, seconds: Mapping[str, Any], n_threads: int, layer_nnz: float,
+    job: Inference, network: NetworkOutline, run: Repeat, seconds: Mapping[str, Any], n_threads: int, layer_nnz: float,
     auto: AutoChoice | None,
 ) -> MeasuredRun:  # fmt: skip
     """Return the part of a record that does not depend on where the data came from."""
@@ -45,7 +45,7 @@ def record_of(
     multiply_adds = sum(one["multiply_adds"] for one in run.processes)
     return MeasuredRun(
         neurons=network.n_inputs,
-        layers=len(network.layers),
+        layers=network.n_layers,
         instances=job.share.n_instances,
         input_nnz=int(sum(one["input_nnz"] for one in run.processes)),
         network_nnz=network.nnz,

@@ -54,7 +54,7 @@ def load_fields(path: str | Path) -> dict[str, Any]:
     source = _path_of(path)
     if source.is_dir():
         raise DataError(
-            f"{source}: is a folder, as of a packed network; load_model reads the one file that Model.save has written"
+            f"{source}: is a folder; sparsednn.load reads that of a packed network, load_model the one file of Model.save"
         )
     if not source.is_file():
         raise MissingFileError(f"{source}: no such file")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sparsednn.network.activation import Activation
 from sparsednn.network.activations import activation_named, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
+from sparsednn.network.challenge import Challenge
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
-from sparsednn.network.network import BiasOn, Challenge, Network
+from sparsednn.network.network import BiasOn, Network
+from sparsednn.network.outline import NetworkOutline
 
 __all__ = [
     "Activation",
@@ -14,6 +16,7 @@ __all__ = [
     "Challenge",
     "Layer",
     "Network",
+    "NetworkOutline",
     "RepeatedLayer",
     "activation_named",
     "clipped_relu",

@@ -8,18 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsednn.arguments.arrays import LARGEST, as_float32
+from sparsednn.arguments.arrays import LARGEST
 from sparsednn.arguments.scalars import instance_of, one_of, real_number
 from sparsednn.errors import OptionError
+from sparsednn.network.activation_tables import FUNCTIONS, HIGH, LOW, numbers_of, require_sound
 from sparsednn.network.smooth import SMOOTH
 
 Float32 = NDArray[np.float32]
-
-FUNCTIONS = ("none", *SMOOTH)
-"""What is applied before the clamp, by the number that a table has for it."""
-
-FUNCTION, LOW, HIGH, SLOPE = range(4)
-"""Columns of a table of activations: see `Activation.table`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -107,7 +102,7 @@ class Activation:
         numbers = np.zeros(names.shape, np.float32)
         for number, one in enumerate(FUNCTIONS):
             numbers[names == one] = number
-        columns = [numbers, _numbers("low", low), _numbers("high", high), _numbers("slope", slope)]
+        columns = [numbers, numbers_of("low", low), numbers_of("high", high), numbers_of("slope", slope)]
         lengths = {column.shape for column in columns if column.ndim}
         if len(lengths) != 1 or len(shape := lengths.pop()) != 1:
             shapes = ", ".join(str(column.shape) for column in columns)
@@ -115,16 +110,23 @@ class Activation:
                 f"Activation.per_neuron: function, low, high and slope have shapes {shapes}; give arrays of one length, shape "
                 "(n_outputs,), or numbers for all neurons"
             )
-        return cls._of_table(name, np.stack([np.broadcast_to(column, shape) for column in columns], axis=1))
+        return cls.of_table(np.stack([np.broadcast_to(column, shape) for column in columns], axis=1), name)
 
     @classmethod
-    def _of_table(cls, name: str, table: Float32) -> Activation:
-        """Return an activation of checked neurons; table : float32 (n_outputs, 4)."""
-        _require_sound(table)
-        low, high = table[:, LOW].min(initial=np.inf), table[:, HIGH].max(initial=-np.inf)
-        made = cls(name, low, high) if len(table) else cls(name, -math.inf, math.inf)
-        table.flags.writeable = False
-        object.__setattr__(made, "neurons", table)
+    def of_table(cls, table: Float32, name: str = "per_neuron") -> Activation:
+        """Return the activation that has a table: float32 (n_outputs, 4), as `table` returns it and files keep it.
+
+        Raises
+        ------
+        ValueError
+            As of `per_neuron`; or if the table has another shape, or a number that no function has.
+        """
+        own = np.array(table, np.float32)
+        require_sound(own)
+        low, high = own[:, LOW].min(initial=np.inf), own[:, HIGH].max(initial=-np.inf)
+        made = cls(name, low, high) if len(own) else cls(name, -math.inf, math.inf)
+        own.flags.writeable = False
+        object.__setattr__(made, "neurons", own)
         return made
 
     @property
@@ -156,7 +158,7 @@ class Activation:
 
     def taken(self, neurons: NDArray[np.integer]) -> Activation:
         """Return the activation of some outputs, in their order; int64 (n,)."""
-        return self if self.neurons is None else Activation._of_table(self.name, self.neurons[neurons])
+        return self if self.neurons is None else Activation.of_table(self.neurons[neurons], self.name)
 
     def __call__(self, z: Float32) -> Float32:
         """Apply it to float32 of any shape (its last axis: the outputs, if these differ); NaN stays NaN."""
@@ -188,25 +190,3 @@ class Activation:
         more += f", function={self.function!r}" if self.function != "none" else ""
         more += f", {len(self.neurons)} neurons" if self.neurons is not None else ""
         return f"Activation(name={self.name!r}, low={self.low!r}, high={self.high!r}{more})"
-
-
-def _numbers(name: str, value: ArrayLike) -> Float32:
-    """Return limits or slopes as float32, or refuse a number that would become infinite."""
-    numbers: Float32 = as_float32(value, f"Activation.per_neuron: {name}")
-    beyond = np.isinf(numbers) & np.isfinite(np.asarray(value))
-    if beyond.any():
-        raise OptionError(f"Activation.per_neuron: {name}: {np.asarray(value)[beyond][0]} is beyond float32; use math.inf")
-    return numbers
-
-
-def _require_sound(table: Float32) -> None:
-    """Refuse the first neuron whose numbers are no activation."""
-    function, low, high, slope = table.T
-    sound = (low <= high) & (low < np.inf) & (high > -np.inf) & np.isfinite(slope) & ((function == 0) | (slope == 1))
-    if not sound.all():
-        first = int(np.argmin(sound))
-        numbers = f"low={low[first]}, high={high[first]}, slope={slope[first]}, function={FUNCTIONS[int(function[first])]}"
-        raise OptionError(
-            f"Activation.per_neuron: neuron {first} (from 0) has {numbers}: no finite number lies between the limits, or "
-            "the slope is not finite, or not 1 with a smooth function"
-        )

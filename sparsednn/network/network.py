@@ -13,7 +13,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,17 +24,12 @@ from sparsednn.arguments.scalars import instance_of
 from sparsednn.errors import OptionError, OptionTypeError
 from sparsednn.network.activation import Activation, Float32
 from sparsednn.network.activations import activation_named, relu
+from sparsednn.network.challenge import Challenge
 from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
 from sparsednn.network.orientation import Layout, in_out
+from sparsednn.network.outline import NetworkOutline
 
 BiasOn = Literal["nonzero", "all"]
-
-
-class Challenge(NamedTuple):
-    """Says that a network is one of the twelve of the Sparse DNN Graph Challenge."""
-
-    neurons: int
-    layers: int
 
 
 @dataclass(slots=True, init=False, eq=False)
@@ -162,6 +157,18 @@ class Network:
     def nnz(self) -> int:
         """Number of connections of all layers (the challenge's "edges")."""
         return sum(layer.nnz for layer in self.layers)
+
+    def outline(self) -> NetworkOutline:
+        """Return its shape; the arrays are the layers' own, but those of layers whose columns repeat, which share some."""
+        made: dict[tuple[int, int], NDArray[np.int64]] = {}
+        ends = []
+        for layer in self.layers:
+            if isinstance(layer, RepeatedLayer):
+                size = layer.n_outputs, layer.nnz
+                ends.append(made[size] if size in made else made.setdefault(size, layer.indptr))
+            else:
+                ends.append(layer.indptr)
+        return NetworkOutline(self.n_inputs, tuple(ends), self.challenge)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of all that the network computes, as 64 hexadecimal digits.

@@ -49,8 +49,8 @@ def choice(default: str, legal: Iterable[str], doc: str) -> Any:
     return _declare(default, Rule("|".join(names), doc, names, lambda name, value: one_of(name, value, names)))
 
 
-def switch(default: bool, doc: str) -> Any:
-    """Declare an option that is on or off."""
+def switch(default: bool | None, doc: str) -> Any:
+    """Declare an option that is on or off; or None, if that is the default."""
     return _declare(default, Rule("true|false", doc, (), flag))
 
 

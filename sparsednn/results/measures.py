@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from sparsednn.network import Network
+from sparsednn.network import NetworkOutline
 from sparsednn.results.record import Balance, MeasuredRun, ProcessRecord, ProcessTimes, RunRecord, Spread
 from sparsednn.results.worker_times import WorkerFigures, WorkerRecord, WorkerTimes
 from sparsednn.rows.partition import even_bounds
@@ -68,14 +68,12 @@ def add_load_times(record: RunRecord, load_s: list[float] | None) -> None:
         record.process_times = process_times(record.process_records)
 
 
-def column_imbalance(network: Network, n_workers: int) -> float:
+def column_imbalance(network: NetworkOutline, n_workers: int) -> float:
     """Return largest over mean of the connections that workers get of a layer's columns, averaged over the layers.
 
     What model parallelism would see if it cut columns by their number, into contiguous ranges.
     """
-    ratios = [
-        _largest_over_mean(np.diff(layer.indptr[even_bounds(layer.n_outputs, n_workers)]).tolist()) for layer in network.layers
-    ]
+    ratios = [_largest_over_mean(np.diff(ends[even_bounds(len(ends) - 1, n_workers)]).tolist()) for ends in network.ends]
     return sum(ratios) / len(ratios)
 
 

@@ -11,5 +11,5 @@ import pytest
 def four_cores() -> Iterator[None]:
     """Teams of direct calls have as many threads as there are cores at most; here they are to have four anywhere."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sparsednn.engine.inference.default_threads", lambda: 4)
+        patched.setattr("sparsednn.engine.request.default_threads", lambda: 4)
         yield

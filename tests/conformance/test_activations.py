@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import sparsednn
 from backends.numba_cpu.dense.direct import SlicedNetwork
+from backends.numba_cpu.layout.sliced_network import packed
 from sparsednn.backend import DirectOutcome, KernelOptions
 from tests import oracle
 from tests.backends import KERNELS, ON_HOST, USABLE, nearly_equal
@@ -99,7 +100,7 @@ def test_smooth_functions_have_the_same_bits_in_every_kernel(
     by_rows=st.booleans(),
 )  # fmt: skip
 def test_direct_calls_have_the_bits_of_the_reference(case: Case, threads: int, columns: str, by_rows: bool) -> None:
-    network = SlicedNetwork(case.network, KernelOptions("auto", columns=columns), threads)
+    network = SlicedNetwork(packed(case.network, KernelOptions("auto", columns=columns)), threads)
     if by_rows:
         network.pack_rows()
     x = np.resize(case.inputs.toarray(), (66, case.network.n_inputs)).astype(np.float32)

@@ -12,6 +12,7 @@ import sparsednn
 from backends.numba_cpu.dense import direct as direct_networks
 from backends.numba_cpu.dense.direct import SlicedNetwork
 from backends.numba_cpu.dense.kernels import direct, event_driven
+from backends.numba_cpu.layout.sliced_network import packed
 from sparsednn.backend import DirectOutcome, KernelOptions
 from sparsednn.errors import MemoryShortageError
 from tests.conformance.test_direct import THREADS, bits, expected, random_network
@@ -32,7 +33,7 @@ def quiet_network(rng: np.random.Generator, widths: list[int], bias_on: str = "a
 @settings(max_examples=2 if JIT_DISABLED else 60)
 @given(case=cases(most_rows=6), threads=st.sampled_from(THREADS), columns=st.sampled_from(["none", "merge"]))
 def test_networks_of_every_kind_have_the_bits_of_the_reference(case: Case, threads: int, columns: str) -> None:
-    network = SlicedNetwork(case.network, KernelOptions("auto", columns=columns), threads)
+    network = SlicedNetwork(packed(case.network, KernelOptions("auto", columns=columns)), threads)
     assert network.pack_rows() or columns == "merge"
     x = case.inputs.toarray().astype(np.float32)
     out = np.empty((1, case.network.n_outputs), np.float32)
@@ -93,7 +94,7 @@ def few_alive(rng: np.random.Generator) -> np.ndarray:
 
 def test_rows_are_packed_only_where_few_are_alive(rng: np.random.Generator) -> None:
     network = sparsednn.Network([sp.csr_array(np.where(rng.random((60, 40)) < 0.5, 1, 0))], bias=1.0, bias_on="all")
-    with sparsednn.compile(network, threads=1) as compiled:
+    with sparsednn.compile(network, threads=1, batch_sizes=[1]) as compiled:
         before = n_bytes(compiled)
         for _ in range(direct_networks.MISSED_OFTEN + 2):
             compiled(many_alive(rng))
@@ -111,7 +112,7 @@ def test_rows_that_do_not_fit_are_left_out(rng: np.random.Generator, monkeypatch
 
     monkeypatch.setattr(direct_networks, "pack_rows", refuse)
     network = sparsednn.Network([sp.csr_array(np.where(rng.random((60, 40)) < 0.5, 1, 0))], bias=1.0, bias_on="all")
-    with sparsednn.compile(network, threads=1) as compiled:
+    with sparsednn.compile(network, threads=1, batch_sizes=[1]) as compiled:
         before = n_bytes(compiled)
         for _ in range(direct_networks.MISSED_OFTEN + 2):
             x = few_alive(rng)
@@ -124,14 +125,14 @@ def test_merged_columns_that_add_in_another_order_are_never_packed_by_rows() -> 
     first = sp.csr_array(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]], np.float32)[:, [0, 1, 0, 2][:3]])
     second = sp.csr_array(np.array([[1.5], [1e8], [-1e8]], np.float32))
     network = sparsednn.Network([first, second], activation=sparsednn.identity(), bias=0.0)
-    merged = SlicedNetwork(network, KernelOptions("auto", columns="merge"), 1)
+    merged = SlicedNetwork(packed(network, KernelOptions("auto", columns="merge")), 1)
     x = np.array([[1, 0, 0]], np.float32)
     out = np.empty((1, 1), np.float32)
-    packed = merged.pack_rows()
+    by_rows = merged.pack_rows()
     for _ in range(direct_networks.MISSED_OFTEN + 2):
         assert merged.run(x, out) is DirectOutcome.RIGHT
         assert bits(out) == bits(expected(network, x))
-    assert not packed
+    assert not by_rows
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too wide for plain Python")

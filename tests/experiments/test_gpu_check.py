@@ -54,7 +54,7 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
         "experiments.run.memory_estimate",
     ):
         monkeypatch.setattr(f"{module}.load_backend", load)
-    monkeypatch.setattr("sparsednn.engine.inference.load_backend", load)
+    monkeypatch.setattr("sparsednn.engine.request.load_backend", load)
     monkeypatch.setattr(gpu_check, "conform", lambda paths: PASSED)
 
 

@@ -84,7 +84,7 @@ def refused(path: Any, message: str) -> None:
 
 
 def test_what_is_no_saved_model_is_refused(model: sparsednn.Model, tmp_path: Path) -> None:
-    refused(tmp_path, "is a folder, as of a packed network; load_model reads the one file that Model.save has written")
+    refused(tmp_path, "is a folder; sparsednn.load reads that of a packed network, load_model the one file of Model.save")
     refused(tmp_path / "none", "no such file")
     refused(3, "path: the path of a file is needed, not int")
     refused(labelled.digits_network("cnn_80"), r"cnn_80\.onnx: no saved model, or a damaged one")

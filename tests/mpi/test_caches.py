@@ -13,7 +13,15 @@ from tests.mpi.conftest import run
 
 
 def test_a_damaged_kernel_is_told_where_the_processes_were_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "run.py", "processes=2", "threads=1", "instances=600", f"hydra.run.dir={tmp_path / 'run'}"]
+    command = [
+        sys.executable,
+        "run.py",
+        "processes=2",
+        "threads=1",
+        "instances=600",
+        "network.cache=false",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
     assert run(*command).returncode == 0  # all is compiled
     usual = Path(merge_columns.stats.cache_path)  # type: ignore[attr-defined]
     copied = Path(shutil.copytree(usual, tmp_path / "chosen" / "sparsednn" / usual.name))

@@ -19,7 +19,7 @@ from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.jit import kernel
 from backends.common.kernels.activation import PER_NEURON, activate_own, activate_row
 from sparsednn import Activation
-from sparsednn.network.activation import FUNCTIONS
+from sparsednn.network.activation_tables import FUNCTIONS
 from tests.conftest import JIT_DISABLED
 
 INF = math.inf
@@ -206,6 +206,28 @@ def test_tables_cannot_be_changed_and_numbers_are_those_of_the_names() -> None:
         assert Activation("mine", 0, 1, function=name).table(2)[:, 0].tolist() == [number] * 2
     with pytest.raises(ValueError, match="read-only"):
         activation.table(4)[0] = 1
+
+
+def test_an_activation_comes_back_from_its_table() -> None:
+    for activation in different():
+        again = Activation.of_table(activation.table(3), activation.name)
+        z = np.linspace(-3, 3, 30, dtype=np.float32).reshape(10, 3)
+        assert np.array_equal(again(z), activation(z))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        pytest.param(np.zeros((3, 3)), r"has shape \(3, 3\); \(n_outputs, 4\) is needed", id="columns"),
+        pytest.param(np.zeros(4), r"has shape \(4,\)", id="one axis"),
+        pytest.param([[4, 0, 1, 1]], "numbers of functions, 0 to 3", id="an unknown function"),
+        pytest.param([[0.5, 0, 1, 1]], "numbers of functions, 0 to 3", id="half a function"),
+        pytest.param([[0, 2, 1, 1]], r"neuron 0 \(from 0\) has low=2.0, high=1.0", id="limits"),
+    ],
+)
+def test_tables_that_make_no_activation_are_refused(table: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Activation.of_table(np.array(table, np.float32))
 
 
 def test_only_columns_with_equal_activations_are_merged() -> None:

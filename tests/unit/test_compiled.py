@@ -169,7 +169,7 @@ def test_challenge_networks_take_large_batches_in_the_ordinary_way(
     challenge_network: sparsednn.Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Larger than some hundred instances here, to be quick."""
-    monkeypatch.setattr("sparsednn.engine.direct_calls.DIRECT_MULTIPLY_ADDS", 30_000_000)
+    monkeypatch.setattr("sparsednn.engine.layouts.DIRECT_MULTIPLY_ADDS", 30_000_000)
     x = sparsednn.challenge_inputs(1024, instances=300).toarray()
     output = sparsednn.infer(challenge_network, x, output=True).output
     assert output is not None
@@ -186,5 +186,7 @@ def test_other_networks_take_every_batch_directly(n_layers: int, bias_on: Any) -
     """Where few layers are left when an instance dies, or none can."""
     network = sparsednn.Network([sp.csr_array(np.eye(4))] * n_layers, bias=0.5 if bias_on == "all" else 0.0, bias_on=bias_on)
     with sparsednn.compile(network) as compiled:
-        assert "every batch" in str(compiled.describe())
-        assert "adaptive" not in str(compiled.describe())
+        assert [layout.instances for layout in compiled.describe().layouts] == [
+            "every batch",
+            "infer() of more than 64 instances",
+        ]

@@ -125,7 +125,7 @@ def test_networks_that_are_not_called_cost_no_cpu(rng: np.random.Generator) -> N
 
 
 def test_a_team_has_no_more_threads_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsednn.engine.inference.default_threads", lambda: 2)
+    monkeypatch.setattr("sparsednn.engine.request.default_threads", lambda: 2)
     before = len(helpers())
     with sparsednn.compile(NETWORK, threads=7) as compiled:
         assert len(helpers()) - before <= 1

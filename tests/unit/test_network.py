@@ -38,7 +38,9 @@ def weights_with(value: float) -> sp.csr_array:
         pytest.param([EYE] * 2, {"bias": np.zeros(1)}, "bias: 1 given for 2 layers", id="too few biases"),
         pytest.param([EYE] * 2, {"activation": [sparsednn.relu()]}, "activation: 1 given for 2", id="too few activations"),
         pytest.param([EYE], {"activation": "relu7"}, "layer 1: activation=relu7: did you mean relu", id="an unknown name"),
-        pytest.param([EYE], {"activation": "clip(0,a)"}, "layer 1: activation=clip.*two numbers", id="limits that are none"),
+        pytest.param(
+            [EYE], {"activation": "clip(0,a)"}, "layer 1: activation=clip.*numbers are needed", id="limits that are none"
+        ),
         pytest.param([np.full((3, 3), math.nan)], {}, "layer 1: .*row 0, column 0 .from 0. is nan", id="a dense NaN"),
         pytest.param([EYE], {"bias_on": "zero"}, "bias_on='zero': legal are 'nonzero' and 'all'", id="an unknown bias rule"),
     ],

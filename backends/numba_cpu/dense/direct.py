@@ -9,20 +9,21 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.common.column_merging import MergedColumns
 from backends.common.jit import JIT_DISABLED
 from backends.numba_cpu.dense.kernels import direct as kernels
 from backends.numba_cpu.dense.kernels import helpers, sliced_net
 from backends.numba_cpu.dense.kernels.event_driven import SAVED
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.event_rows import are_ascending, no_rows, pack_rows
-from backends.numba_cpu.layout.slices import pack_slices
+from backends.numba_cpu.layout.sliced_network import KERNEL, SlicedLayers, packed
+from backends.numba_cpu.layout.slices import slice_ids
 from backends.numba_cpu.plan import CACHE_LINE_BYTES, aligned_floats
-from sparsednn.backend import DirectOutcome, KernelOptions
+from sparsednn.backend import DirectOutcome, KernelOptions, StoredLayout
 from sparsednn.errors import MemoryShortageError
-from sparsednn.network import Network
+from sparsednn.network import Network, NetworkOutline
 
 WORTH_WAKING = 50_000
 """Multiply-adds of a call below which the helpers are not called: they would come too late."""
@@ -42,43 +43,43 @@ _LATEST = np.zeros(8, np.int64)
 _NUMBERS = itertools.count(1)
 
 
+def warm_up(outline: NetworkOutline) -> None:
+    """Compile everything, with networks of one connection.
+
+    Whether columns will be merged is not known: then a network may have ids of either type.
+    """
+    for ids in {slice_ids(outline.n_inputs), slice_ids(outline.widest)}:
+        n_inputs = 1 if ids == np.uint16 else np.iinfo(np.uint16).max + 1
+        one = Network([sp.csr_array(([1.0], ([0], [0])), shape=(n_inputs, 1))])
+        SlicedNetwork(packed(one, KernelOptions("auto", columns="none")), 1).close()
+
+
 class SlicedNetwork:
     """A network in slices of 16 columns, and the threads that compute it. `run` may be called by one thread at a time.
 
     Parameters
     ----------
-    network : Network
-    options : KernelOptions
-        Of which `columns` and `order` are used.
+    network : SlicedLayers
     n_threads : int
         Threads of a call; the caller's is one of them.
     """
 
-    kernel = "sliced"
+    kernel = KERNEL
 
-    def __init__(self, network: Network, options: KernelOptions, n_threads: int) -> None:
-        self.columns = options.columns
-        layers, last = list(network.layers), np.arange(network.n_outputs, dtype=np.int32)
-        if options.columns == "merge":
-            merged = MergedColumns(network)
-            layers = list(merged.layers())
-            last = merged.last
-        self._layers, self._last = layers, last
-        widest = max(network.n_inputs, *(layer.n_outputs for layer in layers))
-        self._slices = pack_slices(layers, widest)
-        self._rows = no_rows(self._slices)
-        self._calls_of_few, self._always = 0, network.bias_on == "all"
+    def __init__(self, network: SlicedLayers, n_threads: int) -> None:
+        self._network, self._slices = network, network.slices
+        self.columns, self.connections = network.columns, network.connections
+        self._rows, self._calls_of_few = no_rows(self._slices), 0
         n_members = 1 if JIT_DISABLED else n_threads
-        self._memory = _block_memory(n_members, (widest + 2) * MOST_LANES)
-        self._alive = np.zeros((n_members, widest + 1), np.int32)  # one is written beyond those that are alive
+        self._memory = _block_memory(n_members, (network.widest + 2) * MOST_LANES)
+        self._alive = np.zeros((n_members, network.widest + 1), np.int32)  # one is written beyond those that are alive
         self._counts = _lines(n_members).reshape(n_members, -1)
         self._cuts = self._slices.cuts(n_members)
-        self.connections = sum(layer.nnz for layer in layers)
         self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
         self._shared[helpers.ID] = next(_NUMBERS)
         self._fill_table()
         self._given: tuple[Any, ...] = (self._shared, self._slices.ids[:0])
-        self._compile(network)
+        self._compile(network.n_inputs, len(network.last))
         self._threads = _start(n_members, self._given)
         self._ends = weakref.finalize(self, _stop, self._threads, self._shared)
 
@@ -96,20 +97,24 @@ class SlicedNetwork:
         """Write down where the arrays are, for the threads; none of them may be in a call."""
         rows = self._rows
         arrays = {
-            **self._slices._asdict(), "last": self._last, "cuts": self._cuts, "memory": self._memory, "alive": self._alive,
-            "counts": self._counts, "targets": rows.targets, "row_weights": rows.weights, "starts": rows.starts,
-            "starts_at": rows.starts_at,
+            **self._slices._asdict(), "last": self._network.last, "cuts": self._cuts, "memory": self._memory,
+            "alive": self._alive, "counts": self._counts, "targets": rows.targets, "row_weights": rows.weights,
+            "starts": rows.starts, "starts_at": rows.starts_at,
         }  # fmt: skip
         for number, name in enumerate(sliced_net.ARRAYS):
             at = helpers.OF_NET + 2 * number
             self._shared[at : at + 2] = arrays[name].ctypes.data, arrays[name].size
-        self._shared[sliced_net.ALWAYS], self._shared[sliced_net.MEMBERS] = self._always, len(self._memory)
+        self._shared[sliced_net.ALWAYS], self._shared[sliced_net.MEMBERS] = self._network.always, len(self._memory)
         self._shared[sliced_net.N_HELPED] = max(WORTH_WAKING // max(self.connections, 1), 1)
         self._shared[sliced_net.LATEST] = _LATEST.ctypes.data
 
-    def _compile(self, network: Network) -> None:
+    def store(self) -> StoredLayout:
+        """Return what the packed network is made of."""
+        return self._network.store()
+
+    def _compile(self, n_inputs: int, n_outputs: int) -> None:
         """Compile everything, by calls that have nothing to do."""
-        x, out = np.zeros((0, network.n_inputs), np.float32), np.zeros((0, network.n_outputs), np.float32)
+        x, out = np.zeros((0, n_inputs), np.float32), np.zeros((0, n_outputs), np.float32)
         kernels.call(x, out, *self._given)
         batch: tuple[int, ...] = (x.ctypes.data, *x.strides, 0, out.ctypes.data, *out.strides)
         kernels.call_at(*batch, *self._given)
@@ -143,9 +148,10 @@ class SlicedNetwork:
         MemoryShortageError
             If the rows do not fit.
         """
-        if not are_ascending(self._layers):
+        layers = self._network.layers()
+        if not are_ascending(layers):
             return False
-        self._rows = pack_rows(self._layers, self._slices, len(self._memory))
+        self._rows = pack_rows(layers, self._slices, len(self._memory))
         self._fill_table()
         return True
 

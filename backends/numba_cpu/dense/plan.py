@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,9 +17,10 @@ from backends.numba_cpu.dense.kernels import simd
 from backends.numba_cpu.dense.kernels.filling import TILE
 from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.kernels.team import Place
+from backends.numba_cpu.layout.arrays import join
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import GROWTH, Format, Group, Plan, aligned_floats, n_entries
-from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
+from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize, StoredLayout
 from sparsednn.network import Network
 from sparsednn.system.memory import cache_bytes
 
@@ -58,12 +60,12 @@ class DensePlan(Plan):
 
     row_unit = simd.LANES
 
-    def __init__(self, network: Network, kernel: str, options: KernelOptions, n_workers: int) -> None:
+    def __init__(self, network: Network | StoredLayout, kernel: str, options: KernelOptions, n_workers: int) -> None:
         super().__init__(network, kernel, options, n_workers)
         self.first_layer = self._first_layer(network)
         wanted = options.block_rows or self._fitting_rows()
         self.block_rows = -(-wanted // BLOCK_UNIT) * BLOCK_UNIT
-        self.checkpoints = checkpoints(len(network.layers)) if self.prune else np.zeros(0, np.int64)
+        self.checkpoints = checkpoints(len(self.neurons.low)) if self.prune else np.zeros(0, np.int64)
 
     @classmethod
     def format_of(cls, kernel: str, options: KernelOptions) -> Format:
@@ -72,6 +74,10 @@ class DensePlan(Plan):
             return Format(packer=DensePacker, rows=options.rows, is_dense=True)
         packer = partial(ColumnPacker, one_weight=True)
         return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
+
+    def _stored_beside(self) -> dict[str, Any]:
+        """The first layer by rows."""
+        return {"first_layer": self.first_layer}
 
     def describe(self) -> PlanDescription:
         """Name the kernel, the optimisations that are on and the block's size."""
@@ -187,8 +193,10 @@ class DensePlan(Plan):
         wide = simd.WIDEST_TILE == BLOCK_ROWS and 2 * 4 * self.widest * WIDE_BLOCK_ROWS <= cache_bytes(2)
         return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
 
-    def _first_layer(self, network: Network) -> blocks.FirstLayer:
+    def _first_layer(self, network: Network | StoredLayout) -> blocks.FirstLayer:
         """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
+        if isinstance(network, StoredLayout):
+            return join("first_layer", blocks.FirstLayer, network)
         ids, columns = self.connections.ids.dtype, self.first_layer_of(network).to_scipy()
         if self.kernel != "adaptive" or not columns.has_sorted_indices:
             return blocks.FirstLayer(indptr=np.zeros(1, np.int64), ids=np.empty(0, ids), weights=np.empty(0, np.float32))

@@ -39,10 +39,10 @@ class Slices(NamedTuple):
     weights : float32 (entries,)          0 in padding
     ends : int64 (n_slices + 1,)          where each slice starts, and the last one ends
     order : int32 (n_slices * 16,)        output neuron of each column; where there is none, the second after the last
-    bias : float32 (n_slices * 16,)
-    table : int64 (n_layers, 5)           inputs, outputs, first slice and slices of each layer, and where its activations are
+    bias : float32 (n_slices * 16 + n,)   of each column; then activations, 4 numbers a column, of layers whose neurons have
+                                          their own: in one array, since a call takes longer with each one
+    table : int64 (n_layers, 5)           of each layer: inputs, outputs, first slice, slices; where its activations are, or -1
     clamps : float32 (n_layers, 2)        the activation's limits; none where each neuron has its own activation
-    activations : float32                 those layers' activations, 4 numbers a column; others are said to have theirs at -1
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
@@ -52,12 +52,17 @@ class Slices(NamedTuple):
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
     clamps: NDArray[np.float32]
-    activations: NDArray[np.float32]
 
     @property
     def n_bytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self)
+
+    def starts(self) -> dict[str, NDArray[np.int64]]:
+        """Return where each layer's part of the arrays starts that have one: int64 (n_layers,)."""
+        first = self.table[:, FIRST_SLICE]
+        by_entry, by_column = self.ends[first], first * COLUMNS
+        return {"ids": by_entry, "weights": by_entry, "order": by_column, "bias": by_column}
 
     def cuts(self, n_members: int) -> NDArray[np.int64]:
         """Return where the slices of a layer are cut for teams of 1 to `n_members`: each member has equally many entries.
@@ -74,6 +79,11 @@ class Slices(NamedTuple):
         return cuts
 
 
+def slice_ids(widest: int) -> type[np.uint16] | type[np.uint32]:
+    """Return the type of ids in layers of at most `widest` neurons; one more id is that of padding."""
+    return np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
+
+
 def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     """Pack layers of at most `widest` neurons before and after.
 
@@ -82,7 +92,7 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     MemoryShortageError
         If they do not fit.
     """
-    id_type = np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
+    id_type = slice_ids(widest)
     parts = [_pack_layer(layer.expanded(), id_type) for layer in layers]
     n_slices = np.array([len(part.lengths) for part in parts])
     lengths = np.concatenate([part.lengths for part in parts])
@@ -93,16 +103,16 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     activations = Store(np.float32)
     for part in parts:
         activations.add(part.activations)
-    table[:, ACTIVATIONS_AT] = activations.offsets()
+    bias, offsets = np.concatenate([part.bias for part in parts]), activations.offsets()
+    table[:, ACTIVATIONS_AT] = np.where(offsets < 0, offsets, offsets + len(bias))
     return Slices(
         ids=np.concatenate([*(part.ids for part in parts), beyond.astype(id_type)]),
         weights=np.concatenate([*(part.weights for part in parts), beyond.astype(np.float32)]),
         ends=np.concatenate([[0], np.cumsum(lengths * COLUMNS)]),
         order=np.concatenate([part.order for part in parts]),
-        bias=np.concatenate([part.bias for part in parts]),
+        bias=np.concatenate([bias, activations.array()]),
         table=table,
         clamps=np.array([part.clamp for part in parts], np.float32),
-        activations=activations.array(),
     )
 
 

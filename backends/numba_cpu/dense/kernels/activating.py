@@ -16,7 +16,7 @@ def activate_slices(flat, y_at, lanes, net, layer, first, last):
     flat : float32 (floats,)
     net : SlicedNet
     """
-    order, activations = net.order, net.activations
+    order, activations = net.order, net.bias
     at = net.table[layer, ACTIVATIONS_AT] - PER_NEURON * COLUMNS * net.table[layer, FIRST_SLICE]
     for column in range(first * COLUMNS, last * COLUMNS):
         row = y_at + np.int64(order[column]) * lanes

@@ -25,10 +25,9 @@ class SlicedNet(NamedTuple):
     weights : float32 (entries,)
     ends : int64 (slices + 1,)
     order : int32 (slices * 16,)
-    bias : float32 (slices * 16,)
+    bias : float32 (slices * 16 + n,)                and activations of single neurons
     table : int64 (layers, 5)
     clamps : float32 (layers, 2)
-    activations : float32 (numbers,)                 4 of each column of layers whose neurons have activations of their own
     last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
     cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
     memory : float32 (members, 2, floats)            activations before and after a layer, of each member's block
@@ -48,7 +47,6 @@ class SlicedNet(NamedTuple):
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
     clamps: NDArray[np.float32]
-    activations: NDArray[np.float32]
     last: NDArray[np.int32]
     cuts: NDArray[np.int64]
     memory: NDArray[np.float32]
@@ -65,8 +63,7 @@ ARRAYS = SlicedNet._fields[:-1]
 """Each has two entries of the table: address and size; then come the numbers."""
 
 (
-    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, ACTIVATIONS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS,
-    STARTS, STARTS_AT,
+    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS, STARTS, STARTS_AT,
 ) = range(OF_NET, OF_NET + 2 * len(ARRAYS), 2)  # fmt: skip
 ALWAYS, N_HELPED, MEMBERS, LATEST = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 4)
 """The rule of the bias; instances from which on helpers are called; threads; the address of the number of the network that was
@@ -91,7 +88,6 @@ def net_of(shared, ids_like):
         floats_at(shared[BIAS], shared[BIAS + 1]),
         int64s_at(shared[TABLE], (n_layers, TABLE_WIDTH)),
         floats_at(shared[CLAMPS], (n_layers, 2)),
-        floats_at(shared[ACTIVATIONS], shared[ACTIVATIONS + 1]),
         int32s_at(shared[LAST], shared[LAST + 1]),
         int64s_at(shared[CUTS], (n_layers, members + 1, members + 1)),
         floats_at(shared[MEMORY], (members, 2, shared[MEMORY + 1] // (2 * members))),

@@ -1,0 +1,108 @@
+"""Packs whole networks in slices for direct calls, and takes them apart for files."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.common.column_merging import MergedColumns
+from backends.numba_cpu.layout.arrays import join, split
+from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES
+from backends.numba_cpu.layout.slices import Slices, pack_slices, slice_ids
+from sparsednn.backend import DirectSize, KernelOptions, StoredLayout
+from sparsednn.network import Layer, Network, RepeatedLayer, identity
+from sparsednn.system.memory import require
+
+KERNEL = "sliced"
+"""The name of what takes such networks."""
+
+
+class SlicedLayers(NamedTuple):
+    """A network packed for direct calls.
+
+    slices : Slices
+    last : int32 (n_outputs,)     for each of the network's outputs, the last layer's output that stands for it
+    connections : int             that an instance goes through
+    always : bool                 the bias is added to a sum of zero too
+    columns : str                 what was done about columns that are the same: none or merge
+    """
+
+    slices: Slices
+    last: NDArray[np.int32]
+    connections: int
+    always: bool
+    columns: str
+
+    @property
+    def n_inputs(self) -> int:
+        """Neurons of the input."""
+        return int(self.slices.table[0, N_INPUTS])
+
+    @property
+    def widest(self) -> int:
+        """Neurons of the input, or of the layer that has the most."""
+        return int(self.slices.table[:, [N_INPUTS, N_OUTPUTS]].max())
+
+    def layers(self) -> list[Layer]:
+        """Return the connections of all layers as they were packed; biases and activations are left out.
+
+        Raises
+        ------
+        MemoryShortageError
+            If they do not fit.
+        """
+        require(8 * self.connections, f"unpacking {self.connections:,} connections", "use larger batches, or fewer layers")
+        return [_unpacked(self.slices, number) for number in range(len(self.slices.table))]
+
+    def store(self) -> StoredLayout:
+        """Return what it is made of; see `restored`."""
+        starts = {f"slices.{name}": at for name, at in self.slices.starts().items()}
+        return split(network=self, slices=self.slices)._replace(starts=starts)
+
+
+def restored(stored: StoredLayout) -> SlicedLayers:
+    """Return a packed network that was stored."""
+    return join("network", SlicedLayers, stored, slices=join("slices", Slices, stored))
+
+
+def packed(network: Network, options: KernelOptions) -> SlicedLayers:
+    """Pack a network; of the options, `columns` is used.
+
+    Raises
+    ------
+    MemoryShortageError
+        If it does not fit.
+    """
+    layers, last = list(network.layers), np.arange(network.n_outputs, dtype=np.int32)
+    if options.columns == "merge":
+        merged = MergedColumns(network)
+        layers = list(merged.layers())
+        last = merged.last
+    widest = max(network.n_inputs, *(layer.n_outputs for layer in layers))
+    slices, connections = pack_slices(layers, widest), sum(layer.nnz for layer in layers)
+    return SlicedLayers(slices, last, connections, network.bias_on == "all", options.columns)
+
+
+def direct_size(network: Network, options: KernelOptions) -> DirectSize:
+    """Return how large the network will be, from its layers' sizes; padding is not counted."""
+    merges = options.columns == "merge"
+    sizes = [layer.columns.size if merges and isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers]
+    widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
+    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(sizes))
+
+
+def _unpacked(slices: Slices, number: int) -> Layer:
+    n_inputs, n_outputs, first, n = (int(slices.table[number, at]) for at in (N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES))
+    ends = slices.ends[first : first + n + 1]
+    begin, end = int(ends[0]), int(ends[-1])
+    ids = slices.ids[begin:end]
+    used = np.flatnonzero(ids < n_inputs)  # the others are padding
+    columns = np.repeat(np.arange(first, first + n), np.diff(ends)) * COLUMNS + np.arange(end - begin) % COLUMNS
+    outputs = slices.order[columns[used]]
+    by_output = used[np.argsort(outputs, kind="stable")]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(outputs, minlength=n_outputs))])
+    values = slices.weights[begin:end][by_output]
+    bias = np.zeros(n_outputs, np.float32)
+    return Layer(n_inputs, n_outputs, indptr, ids[by_output].astype(np.int32), values, bias, identity())

@@ -1,0 +1,159 @@
+"""Keeps a network prepared for a request, and runs inferences with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.backend import StoringBackend
+from sparsednn.engine.layouts import NetworkLayout
+from sparsednn.engine.request import Request
+from sparsednn.execution.exclusive import alone_with
+from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
+from sparsednn.execution.options import InferOptions
+from sparsednn.execution.phases import PhaseTimes, redistributed, warm_up
+from sparsednn.execution.prepared_run import Inference, Repeat
+from sparsednn.execution.record import record_of, trace_of
+from sparsednn.network import Network, NetworkOutline
+from sparsednn.results.measures import column_imbalance
+from sparsednn.results.record import AutoChoice
+from sparsednn.results.result import Result
+from sparsednn.rows.distribution import loaded_share
+from sparsednn.rows.hashing import hash_neurons
+from sparsednn.rows.partition import alive_first
+from sparsednn.schedulers import AUTO
+
+if TYPE_CHECKING:
+    from sparsednn.simulator.tuning import Choice
+
+
+class RestoredNetwork(NamedTuple):
+    """A network of which only the packed layers are there.
+
+    Attributes
+    ----------
+    outline : NetworkOutline
+    n_bytes : int
+        Of the packed layers.
+    restore : callable
+        Returns the backend's plan for a request, whose options must be those that the layers were packed with.
+    """
+
+    outline: NetworkOutline
+    n_bytes: int
+    restore: Callable[[Request], Any]
+
+
+class PreparedNetwork:
+    """A network that is prepared for a request, and keeps what does not depend on the inputs for the next call.
+
+    Parameters
+    ----------
+    network : Network or RestoredNetwork
+        With a `RestoredNetwork`, the request must keep its stages (`keeps_stages`).
+    asked : Request
+    """
+
+    def __init__(self, network: Network | RestoredNetwork, asked: Request) -> None:
+        self.network, self.asked = network, asked
+        self.outline = network.outline if isinstance(network, RestoredNetwork) else network.outline()
+        self._stages: list[LayerRange] | None = None
+
+    @property
+    def keeps_stages(self) -> bool:
+        """Whether the layers are prepared in the same way whatever the inputs are."""
+        return not self.asked.options.hashes_neurons and self.asked.scheduler != AUTO
+
+    @property
+    def plan(self) -> Any | None:
+        """The backend's plan of all layers; None if they are not packed yet, or not in one."""
+        return self._stages[0].plan if self._stages is not None and len(self._stages) == 1 else None
+
+    def pack(self) -> None:
+        """Pack the layers now, if that does not depend on the inputs."""
+        if self.keeps_stages:
+            self._prepared(self.network, self.asked.options, None)
+
+    def describe(self, instances: str, reason: str) -> NetworkLayout:
+        """Say what the layout is, that serves some instances for a reason."""
+        backend, plan, n_bytes, state = self.asked.backend, self.plan, None, "not packed yet"
+        if isinstance(self.network, RestoredNetwork):
+            n_bytes, state = self.network.n_bytes, "in files"
+        elif plan is not None and isinstance(backend, StoringBackend) and self.asked.options.network.residency == "memory":
+            n_bytes = sum(array.nbytes for array in backend.store_plan(plan).arrays.values())
+        if not self.keeps_stages:
+            state = "packed for each call"
+        elif self._stages is not None:
+            state = "packed"
+        return NetworkLayout(self.asked.kernel.kernel, n_bytes, instances, reason, state)
+
+    def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
+        """Run inference; `output` goes before the request's. See `sparsednn.infer`."""
+        asked, clock = self.asked, PhaseTimes()
+        with clock.lap("load"):
+            rows = canonical_inputs(inputs, self.outline.n_inputs)
+        with clock.lap("choose"):
+            scheduler, choice, opts, plan = asked.choose(self.network, rows)
+        with clock.lap("hash"):
+            as_run, outline = self.network, self.outline
+            if opts.hashes_neurons:
+                as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
+                outline = as_run.outline()
+            layer_nnz = column_imbalance(outline, asked.n_workers)
+            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
+        with clock.lap("prepare"):
+            stages = self._prepared(as_run, opts, plan)
+            del as_run, plan  # the stages have plans of their own, with copies
+        with clock.lap("compile"):
+            warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+        wanted = asked.output if output is None else output
+        job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
+        runs = _repeated(job)
+        seconds = clock.seconds | {
+            "inference": [run.seconds for run in runs],
+            "inference_median": float(np.median([run.seconds for run in runs])),
+        }
+        return _result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+
+    def _prepared(self, as_run: Network | RestoredNetwork, options: InferOptions, plan: Any) -> list[LayerRange]:
+        """Prepare the layers, unless that was done in an earlier call."""
+        if self._stages is not None:
+            return self._stages
+        if isinstance(as_run, RestoredNetwork):
+            stages = [LayerRange(as_run.outline.n_layers, as_run.restore(self.asked), zeros_stay=True)]
+        else:
+            stages = layer_ranges_of(as_run, options.run.rebalance_after, partial(self.asked.prepare, made=plan))
+        if self.keeps_stages:
+            self._stages = stages
+        return stages
+
+    def _whole(self) -> Network:
+        assert isinstance(self.network, Network)
+        return self.network
+
+
+def _repeated(job: Inference) -> list[Repeat]:
+    """Run an inference as often as asked for; before that, find out which instances end alive, if they are to go first."""
+    options = job.options
+    with alone_with(job.scheduler):
+        if options.partition.order == "alive_first":
+            alive = alive_first(job.run().categories, job.share.n_instances)
+            job.share = redistributed(job.share, options, alive)
+        return [job.run() for _ in range(options.run.repeats)]
+
+
+def _result(
+    job: Inference, network: NetworkOutline, last: Repeat, seconds: dict[str, Any], n_threads: int, layer_nnz: float,
+    choice: Choice | None,
+) -> Result:  # fmt: skip
+    """Return what every process gets: the record is rank 0's."""
+    comm, record = job.options.communicator, None
+    if comm.rank == 0:
+        auto = None if choice is None else AutoChoice(reason=choice.reason, predicted_s=choice.predicted)
+        record = record_of(job, network, last, seconds, n_threads, layer_nnz, auto)
+    record = comm.broadcast(record)
+    return Result(last.categories, last.output, record, trace_of(job, last))
