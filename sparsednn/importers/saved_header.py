@@ -9,12 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.errors import DataError
 from sparsednn.importers.description import ModelDescription, Provenance
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.network import Activation
-from sparsednn.network.activation import FUNCTIONS
 from sparsednn.system.json_fields import JsonPart, Part, declared, doc
 
 VERSION = 1
@@ -141,11 +139,7 @@ def activation_of(saved: SavedActivation, table: NDArray[np.float32] | None) -> 
     if table is None:
         low = -math.inf if saved.low is None else saved.low
         return Activation(saved.name, low, math.inf if saved.high is None else saved.high, saved.slope, saved.function)
-    function, low, high, slope = table.T
-    if not np.isin(function, range(len(FUNCTIONS))).all():
-        raise DataError("a neuron has a function that is unknown")
-    names = np.array(FUNCTIONS)[function.astype(np.int64)]
-    return Activation.per_neuron(low, high, slope, names, saved.name)
+    return Activation.of_table(table, saved.name)
 
 
 def fields_of(header: SavedHeader) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sparsednn.errors import DataError
 from sparsednn.network import Activation, Layer, activation_named
-from sparsednn.network.activation import FUNCTION, FUNCTIONS, HIGH, LOW, SLOPE
 
 
 class Affine(NamedTuple):
@@ -85,8 +84,7 @@ def joined(parts: Sequence[tuple[Activation, int]], signed: NDArray[np.bool_]) -
     if all(one == first for one, _ in parts) and (not len(signed) or harmless):
         return first
     table = np.concatenate([one.table(n) for one, n in [*parts, (activation_named("identity"), len(signed))]])
-    names = np.array(FUNCTIONS)[table[:, FUNCTION].astype(np.int64)]
-    return Activation.per_neuron(table[:, LOW], table[:, HIGH], table[:, SLOPE], names, first.name)
+    return Activation.of_table(table, first.name)
 
 
 def keeps_nonnegative(activation: Activation, nonnegative: bool) -> bool:
