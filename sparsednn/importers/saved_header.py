@@ -14,7 +14,7 @@ from sparsednn.importers.description import ModelDescription, Provenance
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.network import Activation
-from sparsednn.network.activation import FUNCTIONS
+from sparsednn.network.activation_tables import FUNCTIONS
 from sparsednn.system.json_fields import JsonPart, Part, declared, doc
 
 VERSION = 1
