@@ -126,7 +126,7 @@ def test_headers_that_lie_are_refused(model: sparsednn.Model, tmp_path: Path) ->
     short = {"layers.0.activation": np.zeros((3, 4), np.float32)}
     refused(changed(path, short, activations=[wrong | {"per_neuron": True}]), "layer 1: activation 'x' is given for 3 outputs")
     short["layers.0.activation"][0, 0] = 9
-    refused(changed(path, short, activations=[wrong | {"per_neuron": True}]), "the first column has numbers of functions, 0 to 3")
+    refused(changed(path, short, activations=[wrong | {"per_neuron": True}]), "the first column has numbers of functions")
     save_file({"a": np.zeros(3)}, tmp_path / "text", metadata={"sparsednn": "{"})
     refused(tmp_path / "text", "its header is no JSON")
 
