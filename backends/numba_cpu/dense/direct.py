@@ -39,6 +39,8 @@ MISSED_OFTEN = 8
 """Calls of one instance with so few living activations that the network is packed by rows after them: packing costs as much as
 some hundred calls, and as much memory as the slices."""
 
+NO_ROWS = np.zeros((0, 0), np.float32)
+
 _LATEST = np.zeros(8, np.int64)
 _NUMBERS = itertools.count(1)
 
@@ -113,22 +115,18 @@ class SlicedNetwork:
         return self._network.store()
 
     def _compile(self, n_inputs: int, n_outputs: int) -> None:
-        """Compile everything, by calls that have nothing to do."""
+        """Compile everything, by a call that has nothing to do."""
         x, out = np.zeros((0, n_inputs), np.float32), np.zeros((0, n_outputs), np.float32)
-        kernels.call(x, out, *self._given)
-        batch: tuple[int, ...] = (x.ctypes.data, *x.strides, 0, out.ctypes.data, *out.strides)
-        kernels.call_at(*batch, *self._given)
-        nothing = self._shared.copy()
-        helpers.dismiss(nothing)
-        kernels.serve(0, nothing, self._slices.ids[:0])
+        kernels.take_part(kernels.CALLER, x, out, *self._given)
 
     def run(self, x: NDArray[np.float32], out: NDArray[np.float32]) -> DirectOutcome:
         """Take a batch of any strides through all layers; see `sparsednn.backend.DirectNetwork`."""
         if x.flags.carray and out.flags.c_contiguous:
-            code = kernels.call(x, out, *self._given)
+            code = kernels.take_part(kernels.CALLER, x, out, *self._given)
         else:
-            batch: tuple[int, ...] = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
-            code = kernels.call_at(*batch, *self._given)
+            rows = (x.ctypes.data, *x.strides, x.shape[0], out.ctypes.data, *out.strides)
+            self._shared[helpers.X : helpers.X + len(rows)] = rows
+            code = kernels.take_part(kernels.CALLER_OF_ROWS, NO_ROWS, NO_ROWS, *self._given)
         if code == kernels.FEW_ALIVE:
             self._few_were_alive()
         return OUTCOMES[code]
@@ -163,7 +161,9 @@ class SlicedNetwork:
 def _start(n_members: int, given: tuple[Any, ...]) -> list[threading.Thread]:
     """Start the helpers: daemons, since they would keep a program from ending that has forgotten to close."""
     threads = [
-        threading.Thread(target=kernels.serve, args=(member, *given), name=f"sparsednn-{member}", daemon=True)
+        threading.Thread(
+            target=kernels.take_part, args=(member, NO_ROWS, NO_ROWS, *given), name=f"sparsednn-{member}", daemon=True
+        )
         for member in range(1, n_members)
     ]
     for thread in threads:

@@ -55,7 +55,10 @@ from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.kernels.slices import COLUMNS, N_INPUTS
 
 RIGHT, NOT_FINITE, OVERFLOW, FEW_ALIVE = range(4)
-"""What `call` returns. FEW_ALIVE: it is right, and would have been faster with the network packed by rows."""
+"""What `take_part` returns to a caller. FEW_ALIVE: it is right, and would have been faster with the network packed by rows."""
+
+CALLER_OF_ROWS, CALLER = -1, 0
+"""Members that begin a call."""
 
 WORTH_PACKING = 4
 """A call that could take a share of the connections by rows, one in so many, is worth packing them."""
@@ -145,17 +148,14 @@ def with_helpers(shared, latest, rows, n, net):
     atomic_store(shared, ENDED, number)
 
 
-@kernel
-def compute(rows, n, shared, ids_like):
-    """Take `n` instances through all layers; returns RIGHT, NOT_FINITE (nothing has been done), OVERFLOW or FEW_ALIVE.
+@inline
+def compute(shared, ids_like):
+    """Take a batch through all layers; returns RIGHT, NOT_FINITE (nothing has been done), OVERFLOW or FEW_ALIVE.
 
-    rows : Rows
-    shared : int64 (lines * 8,)           has the network's table; see `backends.numba_cpu.dense.kernels.sliced_net`
+    shared : int64 (lines * 8,)           has the batch from X on, and the network's table: see `net_of`
     ids_like : uint16 or uint32 (0,)
     """
-    net = net_of(shared, ids_like)
-    shared[X], shared[X_ROW], shared[X_COLUMN], shared[N] = rows.x, rows.x_row, rows.x_column, n
-    shared[OUT], shared[OUT_ROW], shared[OUT_COLUMN] = rows.out, rows.out_row, rows.out_column
+    net, rows, n = net_of(shared, ids_like), rows_of(shared), shared[N]
     if not all_finite(rows, n, net.table[0, N_INPUTS]):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
@@ -169,32 +169,9 @@ def compute(rows, n, shared, ids_like):
     return FEW_ALIVE if net.counts[0, LEFT] * WORTH_PACKING * COLUMNS > net.weights.shape[0] else RIGHT
 
 
-@kernel
-def call(x, out, shared, ids_like):
-    """Compute a batch whose arrays are in C order; see `compute`.
-
-    x : float32 (instances, n_inputs)
-    out : float32 (instances, n_outputs)       result
-    shared : int64 (lines * 8,)
-    ids_like : uint16 or uint32 (0,)
-    """
-    rows = Rows(x.ctypes.data, x.strides[0], x.strides[1], out.ctypes.data, out.strides[0], out.strides[1])
-    return compute(rows, x.shape[0], shared, ids_like)
-
-
-@kernel
-def call_at(x, x_row, x_column, n, out, out_row, out_column, shared, ids_like):
-    """Compute a batch of `n` instances whose arrays have any strides, given by address and bytes; see `compute`.
-
-    shared : int64 (lines * 8,)
-    ids_like : uint16 or uint32 (0,)
-    """
-    return compute(Rows(x, x_row, x_column, out, out_row, out_column), n, shared, ids_like)
-
-
-@kernel
+@inline
 def serve(member, shared, ids_like):
-    """Help with call after call until told to quit, as member `member`; arrays are those of `call`.
+    """Help with call after call until told to quit, as member `member`.
 
     shared : int64 (lines * 8,)
     ids_like : uint16 or uint32 (0,)
@@ -217,3 +194,23 @@ def serve(member, shared, ids_like):
                 )  # fmt: skip
                 looks = 0
             looks = looked_again(looks)
+
+
+@kernel
+def take_part(member, x, out, shared, ids_like):
+    """Compute a batch as the caller, or help with all that come: one kernel for both, since each would compile all layers anew.
+
+    member : int                               CALLER: the arrays are the batch, in C order; CALLER_OF_ROWS: what `shared` has
+                                               from X on is; above 0: a helper, which returns when it is told to quit
+    x : float32 (instances, n_inputs)
+    out : float32 (instances, n_outputs)       result
+    shared : int64 (lines * 8,)
+    ids_like : uint16 or uint32 (0,)
+    """
+    if member > CALLER:
+        serve(member, shared, ids_like)
+        return RIGHT
+    if member == CALLER:
+        shared[X], shared[X_ROW], shared[X_COLUMN], shared[N] = x.ctypes.data, x.strides[0], x.strides[1], x.shape[0]
+        shared[OUT], shared[OUT_ROW], shared[OUT_COLUMN] = out.ctypes.data, out.strides[0], out.strides[1]
+    return compute(shared, ids_like)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.common.jit import inline, kernel
+from backends.common.jit import inline
 from backends.common.kernels.activation import activate
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.scattered_sums import add_row
@@ -87,7 +87,7 @@ def finished(flat, sums, y_at, net, layer, first, last):
         flat[y_at + order[q]] = sums[q]
 
 
-@kernel
+@inline
 def layer_part_by_rows(x_at, y_at, net, layer, member, position, size):
     """Compute what member `member`, at a position of a team, has of a layer for one instance; see `lanes.layer_part`.
 

@@ -129,7 +129,7 @@ def wait_for_call(shared, latest, seen):
 
 @kernel
 def dismiss(shared):
-    """Have all helpers leave `serve`.
+    """Have all helpers quit.
 
     shared : int64 (lines * 8,)
     """

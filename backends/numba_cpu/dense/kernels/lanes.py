@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backends.common.jit import inline, kernel
+from backends.common.jit import inline
 from backends.common.raw_memory import floats_at, int32s_at, read_float, write_float
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
@@ -67,7 +67,7 @@ def taken_together(n):
     return min(n, MOST_LANES)
 
 
-@kernel
+@inline
 def layer_part(x_at, y_at, lanes, net, layer, first, last):
     """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros for the next layer's padding.
 
@@ -127,7 +127,7 @@ def all_finite(rows, n, n_inputs):
     return wrong == 0
 
 
-@kernel
+@inline
 def load_block(rows, first, n, lanes, net, at):
     """Bring instances first .. first + n of the caller's array into lanes; lanes without one, and the row after, are zero.
 
@@ -150,7 +150,7 @@ def load_block(rows, first, n, lanes, net, at):
     zero_row(flat, at + n_inputs * lanes, lanes)
 
 
-@kernel
+@inline
 def store_block(rows, first, n, lanes, net, at):
     """Bring the outputs of instances from their lanes into the caller's array; False if one is not finite.
 
@@ -174,7 +174,7 @@ def store_block(rows, first, n, lanes, net, at):
     return wrong == 0
 
 
-@kernel
+@inline
 def instances_alone(rows, first, end, member, net):
     """Take instances first .. end through all layers, some at a time; False if an output is not finite.
 
@@ -189,7 +189,7 @@ def instances_alone(rows, first, end, member, net):
     return right
 
 
-@kernel
+@inline
 def block_alone(rows, first, n, member, net):
     """Take instances first .. first + n through all layers, in the memory of a member; False if an output is not finite.
 
