@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 import sparsednn
 from tests.distribution import is_quick, turn_of
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some containers set it: then each of many processes would compile all sources
+
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large], "database": None}

@@ -7,6 +7,7 @@ about what `run.py` and ``python -m experiments.records`` do, need not wait for 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -116,10 +117,14 @@ def _run(command: list[str]) -> NoReturn:
 
 
 def _import_what_runs_need() -> None:
-    """Import libraries and the program, and load the default kernel with all that Numba wants for it."""
+    """Import libraries and the program (figures too), and load the default kernel with all that Numba wants for it."""
+    import experiments.session
+    import experiments.sweeps.experiment  # noqa: F401 (with Matplotlib and pandas, which take a second)
     import sparsednn.simulator.simulate
 
     sparsednn.infer(sparsednn.radixnet(1024, 6), sparsednn.challenge_inputs(1024, instances=10), threads=1)
+    gc.collect()
+    gc.freeze()  # or each fork would visit all of these objects, and copy their pages, to find nothing
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import carray
 
-from backends.common.jit import JIT_DISABLED, inline
+from backends.common.jit import JIT_DISABLED
 
 if JIT_DISABLED:
 
@@ -59,21 +58,3 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64, types.float32), codegen
-
-
-@inline
-def floats_at(address: int, n: int) -> Any:
-    """The float32 array of `n` entries at an address; it does not keep its memory."""
-    return carray(pointer(address), n, np.float32)
-
-
-@inline
-def int32s_at(address: int, n: int) -> Any:
-    """The int32 array of `n` entries at an address; it does not keep its memory."""
-    return carray(pointer(address), n, np.int32)
-
-
-@inline
-def int64s_at(address: int, n: int) -> Any:
-    """The int64 array of `n` entries at an address; it does not keep its memory."""
-    return carray(pointer(address), n, np.int64)

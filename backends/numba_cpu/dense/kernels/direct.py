@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel
-from backends.common.raw_memory import int64s_at
+from backends.common.kernels.arrays_at import int64s_at
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, LEFT, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.helpers import (
     BLOCKS_DONE,

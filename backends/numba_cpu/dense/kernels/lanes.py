@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from backends.common.jit import inline
-from backends.common.raw_memory import floats_at, int32s_at, read_float, write_float
+from backends.common.kernels.arrays_at import floats_at, int32s_at
+from backends.common.raw_memory import read_float, write_float
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES

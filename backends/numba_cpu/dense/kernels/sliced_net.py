@@ -13,7 +13,8 @@ from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from backends.common.jit import inline
-from backends.common.raw_memory import floats_at, int32s_at, int64s_at, pointer
+from backends.common.kernels.arrays_at import floats_at, int32s_at, int64s_at
+from backends.common.raw_memory import pointer
 from backends.numba_cpu.dense.kernels.helpers import FIRST_MEMBER, NET_LINES, OF_NET
 from backends.numba_cpu.layout.kernels.slices import TABLE_WIDTH
 
