@@ -52,6 +52,7 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
         "experiments.gpu_check.probes",
         "experiments.run.measure",
         "experiments.run.memory_estimate",
+        "experiments.run.network_cache",
     ):
         monkeypatch.setattr(f"{module}.load_backend", load)
     monkeypatch.setattr("sparsednn.engine.request.load_backend", load)

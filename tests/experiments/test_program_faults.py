@@ -26,7 +26,7 @@ from sparsednn.system.console import run_program
 def infer(*arguments, **options):
     {fault}
 
-measure.infer = infer
+measure.PreparedNetwork.infer = infer
 register()
 sys.exit(run_program(lambda: run.SESSION.main(run.point, sys.argv[1:])))
 """

@@ -113,7 +113,7 @@ def test_processes_of_a_node_hold_one_copy_of_the_network(tmp_path: Path) -> Non
         folder = tmp_path / share
         done = run(
             sys.executable, "run.py", "processes=4", "threads=1", "neurons=4096", "layers=480", "instances=60",
-            "network.seed=7",
+            "network.seed=7", "network.cache=false",
             "optimize.columns=none", "kernel=csc", f"cluster.share_network={share}", f"hydra.run.dir={folder}",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
