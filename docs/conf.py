@@ -53,6 +53,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         rf"(collections|dataclasses|enum|hashlib|os|pathlib|typing)\..*|\w+(\.\w+)*\.T|ABC|Any|Enum|Path|Protocol|\w+Error|{_BUILTINS}",
     ),
+    (r"py:.*", r"NDArray|Postprocess"),  # names of types in signatures, as they are written
     (r"py:.*", r"sparsednn\.(\w+\.)*_\w+"),  # private type variables in signatures
 ]
 

@@ -53,7 +53,7 @@ class CompiledModel:
         return finish(logits, self.description.postprocess).reshape(len(logits), *self.description.out_shape)
 
     def logits(self, x: Any) -> NDArray[np.float32]:
-        """Return what comes before the post-processing: float32, shape (n, *output_shape); (n, outputs) before an ArgMax."""
+        """Return what comes before the post-processing: float32, ``(n, *output_shape)``; before an ArgMax (n, outputs)."""
         logits = self._run(x)
         return logits if self.description.postprocess == "argmax" else logits.reshape(len(logits), *self.description.out_shape)
 

@@ -21,7 +21,7 @@ from sparsednn.system import memory
 from sparsednn.system.memory import KEEP_FREE_BYTES
 from tests.mpi.conftest import mpirun
 
-POINT = ("kernel=csc", "instances=600")
+POINT = ("kernel=csc", "instances=600", "network.cache=false")
 LITTLE = ("-m", "tests.mpi.little_memory")
 
 
