@@ -88,10 +88,10 @@ def infer_directly(network: NetworkOutline, direct: DirectNetwork, asked: Reques
     out = np.empty((len(batch), network.n_outputs), np.float32)
     loaded = perf_counter()
     outcome = direct.run(batch, out)
-    categories = categories_of(out)
-    ended = perf_counter()
     if outcome is not DirectOutcome.RIGHT:
         raise_for(outcome, batch, out)
+    categories = categories_of(out)
+    ended = perf_counter()
     seconds = MeasuredSeconds(
         load=loaded - began, choose=0.0, hash=0.0, prepare=0.0, compile=0.0,
         inference=[ended - loaded], inference_median=ended - loaded,

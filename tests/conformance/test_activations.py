@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,13 @@ def legal(backend: str, kernel: str) -> list[str]:
     return [name for name in USABLE[backend].schedulers[kernel] if name != "global_work_stealing"]
 
 
+def inferred(backend: str, kernel: str, scheduler: str, case: Case, **options: Any) -> sparsednn.Result:
+    """Run a case, with its output."""
+    return sparsednn.infer(
+        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler), output=True, **options
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("backend", "kernel"), OURS)
 @settings(max_examples=EXAMPLES)
 @given(
@@ -58,10 +66,7 @@ def test_slopes_and_limits_of_each_neuron_have_the_bits_of_the_naive_oracle(
     backend: str, kernel: str, case: Case, rows: str, columns: str, order: str, threads: int, data: st.DataObject
 ) -> None:
     scheduler = data.draw(st.sampled_from(legal(backend, kernel)))
-    result = sparsednn.infer(
-        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, threads=threads, scheduler=eager(scheduler),
-        rows=rows, columns=columns, order=order, output=True,
-    )  # fmt: skip
+    result = inferred(backend, kernel, scheduler, case, threads=threads, rows=rows, columns=columns, order=order)
     expected = naive(case)
     assert result.output is not None
     if kernel in USABLE[backend].same_bits:
@@ -82,10 +87,7 @@ def test_smooth_functions_have_the_same_bits_in_every_kernel(
     backend: str, kernel: str, case: Case, rows: str, columns: str, order: str, threads: int, data: st.DataObject
 ) -> None:
     scheduler = data.draw(st.sampled_from(legal(backend, kernel)))
-    result = sparsednn.infer(
-        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, threads=threads, scheduler=eager(scheduler),
-        rows=rows, columns=columns, order=order, output=True,
-    )  # fmt: skip
+    result = inferred(backend, kernel, scheduler, case, threads=threads, rows=rows, columns=columns, order=order)
     assert result.output is not None
     expected = reference(case.network, case.inputs.toarray())
     if kernel in USABLE[backend].same_bits:
