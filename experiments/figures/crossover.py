@@ -9,18 +9,19 @@ from rich.console import Group
 from rich.text import Text
 
 from experiments.figures.base import style
-from experiments.figures.base.direct_calls import Answer, answers_of, data_of, table_of
+from experiments.figures.base.direct_calls import CHALLENGE, OURS, Answer, answers_of, data_of, table_of
 from experiments.figures.base.drawing import Drawing
 from experiments.records.read import Points
 
 
 def draw(points: Points) -> Drawing:
-    """Draw a panel for dense and one for sparse libraries, a line for each sparsity."""
+    """Draw a panel for dense and one for sparse libraries, a line for each sparsity; the table has the challenge's too."""
     answers, left_out = answers_of(points, "crossover")
     figure = style.new_figure(11.0, 4.6)
+    grid = [answer for answer in answers if answer.family != CHALLENGE]
     for axes, dense in zip(figure.subplots(1, 2, sharey=True), (True, False), strict=True):
-        _draw_ratios(axes, answers, dense=dense)
-    n_rounds = min(len(answer.seconds["sparsednn"]["p50"]) for answer in answers)
+        _draw_ratios(axes, grid, dense=dense)
+    n_rounds = min(answer.n_rounds(OURS) for answer in answers)
     shown = figure.axes[0].get_legend_handles_labels()
     figure.legend(*shown, loc="outside upper right", ncols=5, title="weights that are zero")
     style.entitle(figure, "Where pruning pays", points, f"whole calls, medians of {n_rounds} rounds, 95 % intervals")

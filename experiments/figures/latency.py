@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from experiments.figures.base import style
-from experiments.figures.base.direct_calls import Answer, answers_of, data_of, table_of
+from experiments.figures.base.direct_calls import OURS, Answer, answers_of, data_of, table_of
 from experiments.figures.base.drawing import Drawing
 from experiments.records.read import Points
 
@@ -24,7 +24,7 @@ def draw(points: Points) -> Drawing:
         _draw_times(axes, [answer for answer in answers if (answer.family, answer.sparsity) == kind])
         axes.set_title(f"{kind[0]}, {100 * kind[1]:g} % zeros")
     panels[0].set_ylabel("time of a call in us (logarithmic)")
-    n_rounds = min(len(answer.seconds["sparsednn"]["p50"]) for answer in answers)
+    n_rounds = min(answer.n_rounds(OURS) for answer in answers)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     style.entitle(figure, "Calls of small batches", points, f"medians of {n_rounds} rounds; bars end at the 99th percentile")
     table = table_of(answers, ("p50", "p95", "p99"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -24,11 +25,17 @@ from sparsednn.engine import default_threads
 OURS = "sparsednn"
 WARM_S, TIMED_S = 0.3, 0.06
 TOY_WARM_S, TOY_TIMED_S = 0.001, 0.002
+SHARES = (50, 95, 99)
+"""Percentiles of the times of a round's calls."""
+
 MOST_CALLS = 2000
 """Of one round; each has a time of its own."""
 
 LONGEST_S = 2.0
 """A contestant whose first call takes longer is left out of a setting: the question is answered."""
+
+FEW_ROUNDS, OUT_OF_REACH = 3, 3.0
+"""A contestant who takes so many times what the fastest takes, by the medians of the first rounds, sits out the others."""
 
 TOLERANCE = 1e-4
 """Of the largest activation: libraries add in orders of their own."""
@@ -53,15 +60,23 @@ class Setting:
     batch: int
 
 
+CHALLENGE = "challenge"
+"""The family of the challenge's own networks, with its inputs."""
+
 WIDTHS = {"mlp": (784, 4096, 4096, 1000), "ffn": (768, *(3072, 768) * 12)}
+DEAD_ONES = 286
+"""Inputs that are passed over: the next one is the first that survives the challenge's network of 1024 x 120."""
+
 TOY_WIDTHS = {"mlp": (78, 120, 40), "ffn": (48, *(64, 48) * 2)}
 
 
 def crossover_settings(toy: bool) -> list[Setting]:
-    """Return those of the figure "where does pruning pay": sparsity against batch."""
+    """Return those of the figure "where does pruning pay", sparsity against batch, and the challenge's network by batch."""
     widths = (TOY_WIDTHS if toy else WIDTHS)["mlp"]
     sparsities, batches = ((0.5, 0.9), (1, 40)) if toy else ((0.5, 0.8, 0.9, 0.95, 0.99), (1, 2, 8, 32, 64, 256, 1024, 8192))
-    return [Setting("mlp", widths, sparsity, batch) for sparsity in sparsities for batch in batches]
+    grid = [Setting("mlp", widths, sparsity, batch) for sparsity in sparsities for batch in batches]
+    layers, of_challenge = (6, (1,)) if toy else (120, (1, 8, 64, 1024, 8192))
+    return grid + [Setting(CHALLENGE, (1024,) * (layers + 1), 1 - 32 / 1024, batch) for batch in of_challenge]
 
 
 def latency_settings(toy: bool) -> list[Setting]:
@@ -92,7 +107,7 @@ def measure(settings: Sequence[Setting], config: Config, toy: bool, progress: Ca
     -------
     dict
         ``settings``: of each its family, sparsity, batch, connections, and for each contestant the median, 95th and 99th
-        percentile of the seconds of a call, round by round; ``left_out``, ``failed`` in words.
+        percentile of the seconds of a call, round by round, None where it sat out; ``left_out``, ``failed`` in words.
     """
     threads = config.threads or default_threads()
     missing = {name for name, package in PACKAGES.items() if not is_installed(package)}
@@ -114,10 +129,7 @@ class _Contest:
     """The contestants of a setting, checked against the reference."""
 
     def __init__(self, setting: Setting, threads: int, peers: Sequence[str]) -> None:
-        self.network = random_network(setting)
-        rng = np.random.default_rng(1)
-        shape = (setting.batch, setting.widths[0])
-        self.x: Float32 = np.where(rng.random(shape) < 0.5, rng.random(shape, np.float32), np.float32(0))
+        self.network, self.x = (challenge if setting.family == CHALLENGE else random_layers)(setting)
         self.compiled = sparsednn.compile(self.network, threads=threads)
         self.calls: dict[str, Call] = {OURS: self.compiled}
         self.left_out: list[str] = []
@@ -147,21 +159,31 @@ class _Contest:
         else:
             self.calls[name] = call
 
-    def times(self, rounds: int, warm_s: float, timed_s: float) -> dict[str, Mapping[str, list[float]]]:
-        """Return the percentiles of the calls of each round, by contestant."""
+    def times(self, rounds: int, warm_s: float, timed_s: float) -> dict[str, Mapping[str, list[float | None]]]:
+        """Return the percentiles of the calls of each round, by contestant; None where it sat out."""
         names = list(self.calls)
-        found: dict[str, dict[str, list[float]]] = {name: {"p50": [], "p95": [], "p99": []} for name in names}
+        found: dict[str, dict[str, list[float | None]]] = {
+            name: {f"p{share}": [None] * rounds for share in SHARES} for name in names
+        }
         for number in range(rounds):
+            if number == FEW_ROUNDS:
+                names = _within_reach({name: found[name]["p50"][:number] for name in names})
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 _timed(self.calls[name], self.x, warm_s, 10**9)
                 times = _timed(self.calls[name], self.x, timed_s, MOST_CALLS)
-                for share in (50, 95, 99):
-                    found[name][f"p{share}"].append(float(np.percentile(times, share)))
+                for share in SHARES:
+                    found[name][f"p{share}"][number] = float(np.percentile(times, share))
         return dict(found)
 
     def close(self) -> None:
         """End the threads."""
         self.compiled.close()
+
+
+def _within_reach(seconds: Mapping[str, Sequence[float | None]]) -> list[str]:
+    """Return ours, and those who are not hopelessly slower than the fastest."""
+    middles = {name: median([time for time in times if time is not None]) for name, times in seconds.items()}
+    return [name for name, middle in middles.items() if name == OURS or middle <= OUT_OF_REACH * min(middles.values())]
 
 
 def _timed(call: Call, x: Float32, for_s: float, most: int) -> list[float]:
@@ -176,6 +198,19 @@ def _timed(call: Call, x: Float32, for_s: float, most: int) -> list[float]:
         if now >= end:
             break
     return times
+
+
+def random_layers(setting: Setting) -> tuple[sparsednn.Network, Float32]:
+    """Return a random network, and a batch of which half of the values are zero."""
+    rng = np.random.default_rng(1)
+    shape = (setting.batch, setting.widths[0])
+    return random_network(setting), np.where(rng.random(shape) < 0.5, rng.random(shape, np.float32), np.float32(0))
+
+
+def challenge(setting: Setting) -> tuple[sparsednn.Network, Float32]:
+    """Return a network of the challenge, and as many of its inputs. Where nothing arrives, its bias is clamped to zero."""
+    inputs = sparsednn.challenge_inputs(setting.widths[0], instances=DEAD_ONES + setting.batch)
+    return sparsednn.radixnet(setting.widths[0], len(setting.widths) - 1), inputs[DEAD_ONES:].toarray()
 
 
 def random_network(setting: Setting) -> sparsednn.Network:

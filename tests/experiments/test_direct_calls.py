@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,30 @@ def test_ratios_are_taken_round_by_round_and_slower_is_said() -> None:
     faster = answer([1.0, 2.0, 1.0], [2.0, 4.0, 3.0])
     assert faster.best() == faster.best(dense=False) == "mkl"
     assert faster.best(dense=True) == "numpy dense"
+    assert Answer("mlp", 0.9, 8, {OURS: {"p50": [1.0]}, "onnxruntime dense": {"p50": [2.0]}}).best(dense=False) is None
     assert faster.ratio("mkl")[0] == 2.0
     assert verdicts([faster]) == ["Nowhere is a library faster than ours."]
     assert verdicts([answer([2.0] * 5, [1.0] * 5)]) == [
         "mlp, 90 % zeros, 8 instances: mkl is faster: its time is 0.50 (0.50 to 0.50) of ours"
     ]
+
+
+def test_who_is_far_behind_sits_out_and_its_rounds_stay_beside_ours() -> None:
+    contest = direct_calls._Contest(SMALL, 1, ["numpy dense", "scipy"])
+    contest.calls["scipy"] = lambda x: sleep(0.02)
+    times = contest.times(5, 0.0, 0.0)
+    contest.close()
+    assert all(isinstance(time, float) for time in times[OURS]["p50"])
+    assert [time is None for time in times["scipy"]["p99"]] == [False] * 3 + [True] * 2
+    found = Answer("mlp", 0.8, 5, {OURS: {"p50": [1.0, 2.0, 4.0]}, "scipy": {"p50": [5.0, 8.0, None]}})
+    assert found.n_rounds("scipy") == 2
+    assert found.middle("scipy") == 6.5
+    assert found.ratio("scipy") == (4.5, 4.0, 5.0)
+
+
+def test_the_challenges_network_is_answered_by_who_adds_biases_everywhere() -> None:
+    network, x = direct_calls.challenge(Setting("challenge", (1024,) * 7, 1 - 32 / 1024, 20))
+    with sparsednn.compile(network, threads=1) as compiled:
+        expected = compiled(x)
+    assert np.count_nonzero(expected)
+    assert np.allclose(PEERS["scipy"](network, 1, 20)(x), expected, rtol=1e-5, atol=1e-6)

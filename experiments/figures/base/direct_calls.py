@@ -15,9 +15,11 @@ from experiments.records.point import benchmark_figures
 from experiments.records.read import Points
 from experiments.records.statistics import Interval, median_interval
 
-OURS = "sparsednn"
-DENSE = ("torch dense", "numpy dense")
-Seconds = Mapping[str, Mapping[str, Sequence[float]]]
+OURS, CHALLENGE = "sparsednn", "challenge"
+DENSE = " dense"
+"""Ends the names of libraries that multiply the zeros too."""
+
+Seconds = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Answer:
     sparsity : float
     batch : int
     seconds : mapping
-        By contestant and percentile (p50, p95, p99), round by round.
+        By contestant and percentile (p50, p95, p99), round by round; None where one who was far behind sat out.
     """
 
     family: str
@@ -40,17 +42,21 @@ class Answer:
 
     def middle(self, name: str, percentile: str = "p50") -> float:
         """Return the median over the rounds."""
-        return median(self.seconds[name][percentile])
+        return median([time for time in self.seconds[name][percentile] if time is not None])
+
+    def n_rounds(self, name: str) -> int:
+        """Return in how many rounds it called."""
+        return sum(time is not None for time in self.seconds[name]["p50"])
 
     def best(self, dense: bool | None = None) -> str | None:
         """Return the fastest library: of all, of those with dense layers, or of those with sparse ones."""
-        names = [name for name in self.seconds if name != OURS and (dense is None or (name in DENSE) == dense)]
+        names = [name for name in self.seconds if name != OURS and (dense is None or name.endswith(DENSE) == dense)]
         return min(names, key=self.middle, default=None)
 
     def ratio(self, name: str) -> Interval:
         """Return a library's time over ours, round by round: the median and its 95 % interval."""
         pairs = zip(self.seconds[name]["p50"], self.seconds[OURS]["p50"], strict=True)
-        return median_interval([peer / own for peer, own in pairs])
+        return median_interval([peer / own for peer, own in pairs if peer is not None and own is not None])
 
 
 def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]:
@@ -106,7 +112,7 @@ def data_of(points: Points, answers: Sequence[Answer]) -> pd.DataFrame:
     for answer in answers:
         for name, seconds in answer.seconds.items():
             row: dict[str, Any] = {"sweep": point.sweep, "point": point.label, "network": answer.family}
-            row |= {"sparsity": answer.sparsity, "batch": answer.batch, "contestant": name, "rounds": len(seconds["p50"])}
+            row |= {"sparsity": answer.sparsity, "batch": answer.batch, "contestant": name, "rounds": answer.n_rounds(name)}
             row |= {f"seconds_{percentile}": answer.middle(name, percentile) for percentile in seconds}
             if name != OURS:
                 row |= dict(zip(("ratio", "ratio_low", "ratio_high"), answer.ratio(name), strict=True))
