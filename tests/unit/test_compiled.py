@@ -139,6 +139,8 @@ def test_overflow_is_an_error(direct: bool) -> None:
     with sparsednn.compile(big, kernel="auto" if direct else "csc") as compiled:
         with pytest.raises(FloatingPointError, match="instance [12].*overflowed float32"):
             compiled(x)
+        with pytest.raises(FloatingPointError, match="instance [12].*overflowed float32"):
+            compiled.infer(x)
         assert compiled(x[:1]).tolist() == [[0, 0]], "the next call is a new one"
 
 
