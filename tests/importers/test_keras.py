@@ -16,6 +16,8 @@ from sparsednn.data import labelled
 from sparsednn.importers.onnx_graph.graph import read_graph
 from tests.importers.keras_models import needs_h5py, needs_keras, refused
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, on PyTorch
+
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
