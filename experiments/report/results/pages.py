@@ -45,6 +45,7 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "peers": peers.challenge_network,
     "random_networks": peers.random_networks,
     "latency": peers.latency,
+    "crossover": peers.crossover,
     "few_instances": peers.few_instances,
     "scheduler_pairs": schedulers.scheduler_pairs,
     "beside_cpp": schedulers.beside_cpp,

@@ -6,6 +6,7 @@ from statistics import median
 
 from experiments.figures.base.direct_calls import OURS as CALLED
 from experiments.figures.base.direct_calls import answers_of
+from experiments.figures.crossover import verdicts
 from experiments.figures.peers import OURS, best_library, ratio_to_ours
 from experiments.figures.random_networks import BENCHMARK, ContestOutcome, outcomes_of
 from experiments.records.point import benchmark_figures
@@ -58,23 +59,35 @@ def random_networks(records: CommittedRecords) -> str:
 
 def latency(records: CommittedRecords) -> str:
     """Return what direct calls of small batches take, and the best library's time over ours."""
-    answers, left_out = answers_of(records.points("latency"), "latency")
+    return _direct_calls(records, "latency", tail=True)
+
+
+def crossover(records: CommittedRecords) -> str:
+    """Return what direct calls take by sparsity and batch, and where a library is faster."""
+    answers, _ = answers_of(records.points("crossover"), "crossover")
+    said = "\n".join(f"- {line}" for line in verdicts(answers))
+    return f"{_direct_calls(records, 'crossover', tail=False)}\n\n{said}"
+
+
+def _direct_calls(records: CommittedRecords, name: str, *, tail: bool) -> str:
+    answers, left_out = answers_of(records.points(name), name)
     names = [name for name in dict.fromkeys(name for answer in answers for name in answer.seconds) if name != CALLED]
-    header = ("network", "zeros", "instances", "ours, us", "ours, 99 %", *(f"{name}, us" for name in names), "best / ours")
+    ours = ("ours, us", "ours, 99 %") if tail else ("ours, us",)
+    header = ("network", "zeros", "instances", *ours, *(f"{name}, us" for name in names), "best / ours")
     rows = [
         (
             answer.family,
             f"{100 * answer.sparsity:g} %",
             f"{answer.batch:,}",
             number(1e6 * answer.middle(CALLED), 3),
-            number(1e6 * answer.middle(CALLED, "p99"), 3),
+            *([number(1e6 * answer.middle(CALLED, "p99"), 3)] if tail else []),
             *(number(1e6 * answer.middle(name), 3) if name in answer.seconds else "" for name in names),
             interval(answer.ratio(answer.best() or CALLED)),
         )
         for answer in answers
     ]
     parts = [table(header, rows), *([paragraph(f"Left out: {'; '.join(left_out)}.")] if left_out else [])]
-    return "\n\n".join([*parts, source(records.read("latency"))])
+    return "\n\n".join([*parts, source(records.read(name))])
 
 
 def _contest(outcome: ContestOutcome) -> tuple[str, ...]:
