@@ -1,4 +1,4 @@
-"""Implements what all peers share: libraries with threads of their own that multiply sparse layers by dense blocks.
+"""Implements what all peers share: libraries with threads of their own that multiply layers by dense blocks.
 
 Each layer is the transpose of its weights in CSR form (its CSC arrays as they are), and activations are dense blocks of
 [neuron][instance], narrow enough to stay in the caches. The bias is one more input neuron that is always 1, so that the library
@@ -146,8 +146,11 @@ class PeerBackend(ABC):
         kernel_name(self, options.kernel)
         require_in_memory(self, options)
         require_clamps(network, f"backend={self.name}")
-        n_bytes = self.entry_bytes * sum(layer.nnz + layer.n_outputs for layer in network.layers)
-        require(n_bytes, f"backend={self.name}: a network of {network.nnz:,} connections", "use fewer neurons or layers")
+        require(
+            self.network_bytes(network),
+            f"backend={self.name}: a network of {network.nnz:,} connections",
+            "use fewer neurons or layers",
+        )
         before = self.set_threads(n_workers)
         try:
             layers = [self._layer(layer, network.bias_on) for layer in network.layers]
@@ -162,6 +165,10 @@ class PeerBackend(ABC):
             checkpoints=[0, *checkpoints(len(layers)).tolist(), len(layers)],
             block_rows=options.block_rows or self.block_rows,
         )
+
+    def network_bytes(self, network: Network) -> int:
+        """Return the bytes that the library takes for a network: for its connections and biases."""
+        return self.entry_bytes * sum(layer.nnz + layer.n_outputs for layer in network.layers)
 
     def _layer(self, layer: AnyLayer, bias_on: BiasOn) -> PeerLayer:
         """Where a bias would change a zero that it must not be added to, it is late."""
@@ -209,9 +216,7 @@ class PeerBackend(ABC):
         """Take a block through a stage; return instances x layers that are finished by that, and multiply-adds."""
         ids, block = group.take(stage, plan.block_rows)
         begin, end, n_layers = plan.checkpoints[stage], plan.checkpoints[stage + 1], len(plan.layers)
-        stage_layers, spare = plan.layers[begin:end], np.empty((0, 0), np.float32)
-        for layer in stage_layers:
-            block, spare = self._advance(layer, block, spare)
+        stage_layers, block = plan.layers[begin:end], self.through(plan, stage, block)
         finished, counted = len(ids) * (end - begin), len(ids) * sum(layer.nnz for layer in stage_layers)
         if end == n_layers:
             group.finish(ids, block)
@@ -223,6 +228,13 @@ class PeerBackend(ABC):
                 ids, block = ids[alive], block.compress(alive, axis=1)
         group.put(stage + 1, ids, block)
         return finished, counted
+
+    def through(self, plan: PeerPlan, stage: int, block: Float32) -> Float32:
+        """Take a block through the layers of a stage, one after the other."""
+        spare = np.empty((0, 0), np.float32)
+        for layer in plan.layers[plan.checkpoints[stage] : plan.checkpoints[stage + 1]]:
+            block, spare = self._advance(layer, block, spare)
+        return block
 
     def _advance(self, layer: PeerLayer, block: Float32, spare: Float32) -> tuple[Float32, Float32]:
         """Return the activations after a layer, and memory that is free by that."""
@@ -251,4 +263,4 @@ class PeerBackend(ABC):
         """Name the kernel, the optimisations that are on and the block's size."""
         rows = "prune" if plan.prune else "none"
         on = Optimizations(rows=rows, columns="none", order="given", structure_aware=False, block_rows=plan.block_rows)
-        return PlanDescription("udc_csc", on)
+        return PlanDescription(self.kernels["auto"], on)

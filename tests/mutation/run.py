@@ -69,19 +69,19 @@ class Runner:
         self._lock = threading.Lock()
 
     def run(self, chosen: Sequence[Chosen], n_workers: int) -> None:
-        """Run what has no result yet.
-
-        Raises
-        ------
-        LookupError
-            If the checkout does not have all mutants.
-        """
+        """Run what has no result yet; a mutant whose line the checkout no longer has is left out, and said."""
+        here = []
         for each in chosen:
-            written(self.checkout, each)
+            try:
+                written(self.checkout, each)
+            except LookupError as error:
+                print(f"left out: {error}", flush=True)
+            else:
+                here.append(each)
         self.checkout.to.joinpath("logs").mkdir(exist_ok=True)
         done = {result.number for result in results_of(self.checkout.to)}
         waiting: SimpleQueue[Chosen] = SimpleQueue()
-        for each in chosen:
+        for each in here:
             if each.number not in done:
                 waiting.put(each)
         threads = [threading.Thread(target=self._work, args=(number, waiting)) for number in range(n_workers)]

@@ -14,9 +14,12 @@ from backends.peers import base as peers
 from backends.peers.base import PeerBackend
 from backends.peers.blocks import BlockGroup, Pool, with_bias
 from sparsednn.backend import DONE, SCORE, Control, KernelOptions, Outcome, Team, load_backend
-from tests.backends import nearly_equal
+from tests.backends import nearly_equal, of
 
-PEERS = {"graphblas": "graphblas", "mkl": "mkl", "torch": "torch"}
+PEERS = {
+    "graphblas": "graphblas", "mkl": "mkl", "torch": "torch",
+    "numpy_dense": "threadpoolctl", "torch_dense": "torch", "onnxruntime": "onnxruntime",
+}  # fmt: skip
 """Peers, and the package that each needs."""
 
 
@@ -70,6 +73,22 @@ def test_blocks_that_shrink_and_join_give_what_the_reference_gives(
     assert (result.record["threads"], len(result.record["workers"])) == (3, 1)
     assert backend.n_threads == 7, "the library's threads are as they were"
     assert max(backend.widths) <= 4
+
+
+@pytest.mark.parametrize("bias_on", ["nonzero", "all"])
+@pytest.mark.parametrize("name", of([("numpy_dense",), ("torch_dense",), ("onnxruntime",)]))
+def test_dense_layers_give_what_the_reference_gives(name: str, bias_on: str, rng: np.random.Generator) -> None:
+    shapes = ((20, 30), (30, 10), (10, 25), (25, 8))
+    weights = [sp.random_array(shape, density=0.4, rng=rng) - sp.random_array(shape, density=0.3, rng=rng) for shape in shapes]
+    activations = ["relu", "identity", "clip(0,0.7)", "clip(-0.5,0.4)"]
+    network = sparsednn.Network(weights, bias=0.2, bias_on=bias_on, activation=activations)  # type: ignore[arg-type]
+    inputs = sp.random_array((41, 20), density=0.1, format="csr", rng=rng)
+    expected = sparsednn.infer(network, inputs, backend="scipy_reference", output=True)
+    result = sparsednn.infer(network, inputs, backend=name, threads=2, block_rows=16, output=True)
+    assert nearly_equal(result.output, expected.output)
+    assert result.record["kernel"] == "udc_udc"
+    if bias_on == "all":
+        assert result.record["performed_edges"] == 41 * network.nnz
 
 
 def test_dead_instances_are_not_multiplied_and_what_is_left_is_joined() -> None:
