@@ -21,7 +21,6 @@ from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_di
 from sparsednn.engine.layouts import Description, DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
-from sparsednn.engine.saved import save
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
@@ -216,6 +215,8 @@ class CompiledNetwork:
         OSError
             If the path has something else, or cannot be written.
         """
+        from sparsednn.engine.saved import save  # most networks are compiled in the process that calls them
+
         with self._lock:
             save(Path(path), self._opened(), self._direct)
 

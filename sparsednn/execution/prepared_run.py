@@ -244,7 +244,7 @@ def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:
 def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
     """The times of one worker in two stages."""
     names = (one.name for one in declared(WorkerFigures))
-    return WorkerTimes(one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
+    return WorkerTimes(worker=one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def _later(span: Span, seconds: float) -> Span:
