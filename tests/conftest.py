@@ -1,8 +1,10 @@
-"""Shared fixtures: challenge data built once, and hypothesis profiles."""
+"""Shared fixtures: challenge data built once, and hypothesis profiles; the order of files, and kernels compiled once."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_quick(item.nodeid) and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile all kernels with the other process, if both are about to test them."""
+    worker = getattr(session.config, "workerinput", {"workercount": 1})
+    every_kernel = any(item.nodeid.startswith("tests/conformance/test_backend.py") for item in session.items)
+    if every_kernel and worker["workercount"] > 1 and not JIT_DISABLED:
+        from tests.kernels import compile_in_turn
+
+        compile_in_turn(Path(tempfile.gettempdir()) / f"sparsednn-kernels-{worker['testrunuid']}")
 
 
 @pytest.fixture(scope="session")
