@@ -11,7 +11,7 @@ from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.system.json_fields import JsonPart, declared, doc, from_json, json_part, to_json, undeclared
 
 COMPLETE, FAILED, SUBMITTED, DRY_RUN = "complete", "failed", "submitted", "dry_run"
-"""What a point comes to: its ``status``."""
+"""The ``status`` of a point."""
 
 
 @json_part
@@ -81,7 +81,7 @@ class PointRecord(JsonPart):
     Attributes
     ----------
     body : RunRecord, BenchmarkRun, SubmittedJob or None
-        What the point has come to; its fields stand beside these in the file. None if it has come to nothing.
+        Outcome of the point; its fields stand beside these in the file. None if there is none.
     """
 
     schema_version: int = field(default=SCHEMA_VERSION, metadata=doc("version of the fields of a record"))
@@ -111,7 +111,7 @@ class PointRecord(JsonPart):
 
     @property
     def run(self) -> RunRecord:
-        """What the inference says of itself.
+        """The record of the inference.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class PointRecord(JsonPart):
 
     @property
     def executed(self) -> RunRecord | BenchmarkRun:
-        """What the inference or the benchmark says of itself.
+        """The record of the inference or of the benchmark.
 
         Raises
         ------

@@ -25,13 +25,13 @@ OURS = "sparsednn"
 WARM_S, TIMED_S = 0.3, 0.06
 TOY_WARM_S, TOY_TIMED_S = 0.001, 0.002
 MOST_CALLS = 2000
-"""Of one round; each has a time of its own."""
+"""The most calls of one round, each of which has a time of its own."""
 
 LONGEST_S = 2.0
 """A contestant whose first call takes longer is left out of a setting: the question is answered."""
 
 TOLERANCE = 1e-4
-"""Of the largest activation: libraries add in orders of their own."""
+"""The largest difference, as a share of the largest activation: libraries add in orders of their own."""
 
 
 @dataclass(frozen=True, slots=True)

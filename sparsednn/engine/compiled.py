@@ -206,7 +206,7 @@ class CompiledNetwork:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the packed layers into a new folder, whole or not at all, for `sparsednn.load`.
 
-        What is not packed yet is packed for it. A compiled network that is in the folder already is replaced.
+        Layouts that are not packed yet are packed for it. A compiled network that is in the folder already is replaced.
 
         Raises
         ------

@@ -45,7 +45,7 @@ class Repeat:
     output : csr_array, or None
         Of all instances, on rank 0, if asked for.
     processes : list of dict
-        What each process did, by rank; on ranks other than 0, only this one's.
+        Record of each process, by rank; on ranks other than 0, only this one's.
     """
 
     seconds: float
@@ -60,7 +60,7 @@ class Repeat:
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Done:
-    """What this process has done in the stages so far."""
+    """Work and times of this process in the stages so far."""
 
     finished: list[FinishedGroup] = field(default_factory=list)
     times: list[WorkerTimes] = field(default_factory=list)

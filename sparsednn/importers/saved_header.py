@@ -35,7 +35,7 @@ class SavedActivation(JsonPart):
 
 @json_part
 class SavedPreprocessing(JsonPart):
-    """What is done to inputs."""
+    """The preprocessing of inputs; see `Preprocessing`."""
 
     scale: float = field(metadata=doc("pixels are divided by it"))
     mean: list[float] = field(metadata=doc("is subtracted then, one or one for each channel"))
@@ -78,7 +78,7 @@ class SavedNodeReport(JsonPart):
 
 @json_part
 class SavedReport(JsonPart):
-    """What an importer made of a graph."""
+    """The report of an import; see `ImportReport`."""
 
     exact: bool = field(metadata=doc("whether entries are counted, not bounded"))
     nodes: list[SavedNodeReport] = field(metadata=doc("all nodes, in order"))

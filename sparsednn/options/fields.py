@@ -15,7 +15,7 @@ from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, 
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
 
 MOST = 2**31 - 1
-"""Of what is counted: launchers and libraries take no larger numbers, and some take them for others without a word."""
+"""The largest count: launchers and libraries take no larger numbers, and some take them for others without a word."""
 
 _RULE, _ONLY_FOR = "rule", "only_for"
 _Class = TypeVar("_Class", bound=type)
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
     values : str
         Its legal values, in the short form of a command line: ``none|merge``, ``N``, ``FILE``.
     doc : str
-        What it does, without a full stop at the end: a short first sentence, which is all that ``--help`` says, and others.
+        Its effect, without a full stop at the end: a short first sentence, which is all that ``--help`` says, and others.
     legal : tuple of str
         All legal values, where they are names.
     refuse : callable
@@ -205,7 +205,7 @@ def check_value(declared: Field[Any], name: str, value: Any) -> Any:
     ----------
     declared : dataclasses.Field
     name : str
-        What messages call it.
+        Name of the option in messages.
 
     Raises
     ------

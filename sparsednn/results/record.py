@@ -1,7 +1,7 @@
 """Declares the record of an inference: every field of ``result.json`` that the library knows, with meaning and unit.
 
-What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`; what only simulated runs
-have, in `sparsednn.results.simulated_record`.
+Fields that run.py adds, of the point and of the machine, are declared in `experiments.records.point`; fields of simulated runs
+only, in `sparsednn.results.simulated_record`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 SCHEMA_VERSION = 2
-"""Of the records that are written: raised whenever a field changes its meaning or place."""
+"""Version of the records that are written: raised whenever a field changes its meaning or place."""
 
 READABLE_VERSIONS = (1, 2)
-"""Of records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
+"""Versions of the records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
 
 SIMULATED = "simulated"
 """The executor of a record whose times are virtual."""

@@ -1,6 +1,6 @@
 """Declares the committed form of records: one file for each experiment, a few kB each, and one for each other program.
 
-What all points have in common stands once (`KeptExperiment.common`), workers are averaged, and numbers are rounded. A file
+Fields that all points share stand once (`KeptExperiment.common`), workers are averaged, and numbers are rounded. A file
 becomes `experiments.records.read.Points` again (`points_of_kept`), so figures, tables and claims take it as they take folders.
 """
 
@@ -21,7 +21,7 @@ from sparsednn.results.trace import KINDS, Span, Trace
 from sparsednn.system.json_fields import FieldError, JsonPart, doc, from_json, json_part, to_json
 
 EXPERIMENT, PROGRAM = "experiment", "program"
-"""What a file is of: its ``kind``."""
+"""The ``kind`` of a file."""
 
 
 @json_part
@@ -43,7 +43,7 @@ class MeasuringMachine(JsonPart):
 
 @json_part
 class KeptRound(JsonPart):
-    """What one record of a point adds: a round of the experiment."""
+    """One record of a point, without what it shares with the others: a round of the experiment."""
 
     number: int = field(metadata=doc("number of the record in the order in which they were run, from 0"))
     run: int | None = field(default=None, metadata=doc("number of the run of the experiment", when="all but the first, 0"))
