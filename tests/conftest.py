@@ -17,6 +17,7 @@ from tests.distribution import is_quick, turn_of
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some containers set it: then each of many processes would compile all sources
 
+ROOT = Path(__file__).parents[1]
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large], "database": None}
@@ -31,6 +32,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.distribution import FilesInTurn
 
     return FilesInTurn(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone that have nothing for every save, if that is all that is asked for: to import them takes as long."""
+    if config.option.markexpr != "quick" or not collection_path.name.startswith("test_"):
+        return None
+    return None if is_quick(collection_path.relative_to(ROOT).as_posix()) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,12 @@ import os
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.conftest import pytest_ignore_collect
 from tests.distribution import FIRST, NOT_QUICK, OF_SMOKE, QUICK, SMOKE, group_of, is_quick
 from tests.kernels import compile_in_turn
 
@@ -40,6 +43,21 @@ def test_what_is_quick() -> None:
     assert is_quick("tests/unit/test_house.py::test_files_are_short")
     assert not is_quick("tests/unit/test_every_order.py::test_every_order_ends_with_every_row_group_through[a]")
     assert not is_quick("tests/mpi/test_processes.py::test_a")
+
+
+@pytest.mark.parametrize(
+    ("file", "expression", "ignored"),
+    [
+        ("tests/mpi/test_processes.py", "quick", True),
+        ("tests/unit/test_every_order.py", "quick", True),
+        ("tests/unit/test_house.py", "quick", None),
+        ("tests/mpi/conftest.py", "quick", None),
+        ("tests/mpi/test_processes.py", "not slow", None),
+    ],
+)
+def test_files_without_anything_quick_are_not_imported_for_it(file: str, expression: str, ignored: bool | None) -> None:
+    config: Any = SimpleNamespace(option=SimpleNamespace(markexpr=expression))
+    assert pytest_ignore_collect(ROOT / file, config) is ignored
 
 
 def compiled(name: str, log: Path) -> None:
