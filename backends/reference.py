@@ -75,7 +75,7 @@ class ScipyReferenceBackend:
         )
 
     def warm_up(self, plan: ReferencePlan, largest_group: int) -> None:
-        """Nothing is compiled here."""
+        """Do nothing: scipy is compiled already."""
 
     def open(
         self, plan: ReferencePlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool
@@ -130,11 +130,11 @@ class ScipyReferenceBackend:
         return MemoryBytes.plain(size)
 
     def describe(self, plan: ReferencePlan) -> PlanDescription:
-        """The only kernel, without any optimisation."""
+        """Name the only kernel, which has no optimisation."""
         return PlanDescription("csr_csr", Optimizations(rows="none", columns="none", order="given", structure_aware=False))
 
     def layer_sizes(self, plan: ReferencePlan) -> LayerSizes:
-        """Those of the network."""
+        """Return the sizes of the network's layers."""
         shapes = np.array([weights.shape for weights in plan.weights], np.int64)
         connections = np.array([weights.nnz for weights in plan.weights], np.int64)
         return LayerSizes(

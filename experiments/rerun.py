@@ -32,8 +32,8 @@ from sparsednn.system.json_fields import JsonPart, named
 CATEGORIES = named(RunRecord, "categories_count", "categories_sha256")
 EXACT = named(SimulatedRun, *CATEGORIES, "performed_edges", "workers", "traffic")
 EXACT_SECONDS = named(SimulatedSeconds, "inference", "processes", "gather")
-"""What is the same in every run of a configuration, and in every simulated one; real work that is avoided by chance, as in
-teams, is not."""
+"""Fields that are the same in every run of a configuration, and in every simulated one; real work that is avoided by chance, as
+in teams, is not."""
 
 
 @dataclass(frozen=True, slots=True)

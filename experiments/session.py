@@ -170,7 +170,7 @@ def _in_another_process(conf: Path, n_points: int | None) -> Session:
 
 
 def _composition_error(error: BaseException) -> str:
-    """What Hydra could not compose, in one or two lines: its own message, then what OmegaConf said of the value."""
+    """Say in one or two lines why Hydra could not compose: its own message, then what OmegaConf said of the value."""
     text = str(error).strip()
     if isinstance(error, OmegaConfBaseException):
         return f"{error.full_key}: {text.splitlines()[0]}" if error.full_key else text.splitlines()[0]

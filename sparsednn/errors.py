@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class SparseDnnError(Exception):
-    """What a user can mend; the message says all that is needed."""
+    """The base of all errors that a user can mend; the message names the value, where it came from and the way out."""
 
 
 class OptionError(SparseDnnError, ValueError):
@@ -23,7 +23,7 @@ class OptionTypeError(SparseDnnError, TypeError):
 
 
 class DataError(SparseDnnError, ValueError):
-    """What a file or an array holds is malformed, or does not fit; the message names the file and the line, or the entry."""
+    """A file or an array is malformed, or does not fit; the message names the file and the line, or the entry."""
 
 
 class MissingFileError(SparseDnnError, FileNotFoundError):

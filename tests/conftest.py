@@ -1,8 +1,10 @@
-"""Shared fixtures: challenge data built once, and hypothesis profiles."""
+"""Shared fixtures: challenge data built once, and hypothesis profiles; the order of files, and kernels compiled once."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from tests.distribution import is_quick, turn_of
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some containers set it: then each of many processes would compile all sources
 
+ROOT = Path(__file__).parents[1]
 JIT_DISABLED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large], "database": None}
@@ -31,12 +34,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return FilesInTurn(config, log)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone that have nothing for every save, if that is all that is asked for: to import them takes as long."""
+    if config.option.markexpr != "quick" or not collection_path.name.startswith("test_"):
+        return None
+    return None if is_quick(collection_path.relative_to(ROOT).as_posix()) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest; mark what is for every save."""
     items.sort(key=lambda item: turn_of(item.nodeid))
     for item in items:
         if is_quick(item.nodeid) and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile all kernels with the other process, if both are about to test them."""
+    worker = getattr(session.config, "workerinput", {"workercount": 1})
+    every_kernel = any(item.nodeid.startswith("tests/conformance/test_backend.py") for item in session.items)
+    if every_kernel and worker["workercount"] > 1 and not JIT_DISABLED:
+        from tests.kernels import compile_in_turn
+
+        compile_in_turn(Path(tempfile.gettempdir()) / f"sparsednn-kernels-{worker['testrunuid']}")
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ NOT_QUICK = (
     "tests/docs/test_tutorial.py",
     "tests/unit/test_every_order.py",
     "tests/unit/test_kernel_cache.py",
+    "tests/unit/test_network_cache.py",
     "tests/unit/test_packing_at_once.py",
     "tests/unit/test_shared_memory.py",
     "tests/unit/test_streaming.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import json
 import os
 import runpy
@@ -27,19 +28,29 @@ _server: subprocess.Popen[str] | None = None
 _environment: dict[str, str] = {}
 
 
+GONE, FULL = "gone", "/dev/full"
+"""Outputs of a run: a pipe whose reader has gone, and a file on a full disk."""
+
+
 def run(
-    command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run ``[sys.executable, file, "-m" or "-c", ...]``, and return what `subprocess.run` returns."""
+    command: Sequence[str], cwd: Path = ROOT, env: Mapping[str, str] | None = None, *, out: str = "", err: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run ``[sys.executable, file, "-m" or "-c", ...]``, and return what `subprocess.run` returns.
+
+    Output that is given to `GONE` or `FULL` is not returned.
+    """
     environment = dict(os.environ if env is None else env)
     if environment.get("PYTHONPATH") == str(ROOT):
         del environment["PYTHONPATH"]  # which is where modules are found anyway
     if command[0] != sys.executable or _differs_at_start(environment):
+        assert not out + err, "a new Python has its output returned"
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        status = _ask({"command": list(command[1:]), "cwd": str(cwd), "env": environment}, out.fileno(), err.fileno())
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        paths = (given or f"/proc/{os.getpid()}/fd/{file.fileno()}" for given, file in ((out, stdout), (err, stderr)))
+        outputs = dict(zip(("out", "err"), paths, strict=True))
+        status = _ask({"command": list(command[1:]), "cwd": str(cwd), "env": environment, **outputs})
         texts = []
-        for file in (out, err):
+        for file in (stdout, stderr):
             file.seek(0)
             texts.append(file.read())
     return subprocess.CompletedProcess(list(command), status, *texts)
@@ -52,8 +63,8 @@ def _differs_at_start(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name) != known.get(name) for name in names)
 
 
-def _ask(request: dict[str, Any], out: int, err: int) -> int:
-    """Have the server run a program with its output there; return its exit status, negative for a signal."""
+def _ask(request: dict[str, Any]) -> int:
+    """Have the server run a program; return its exit status, negative for a signal."""
     global _server
     if _server is None or _server.poll() is not None:
         _environment.clear()
@@ -64,7 +75,6 @@ def _ask(request: dict[str, Any], out: int, err: int) -> int:
         atexit.register(_server.kill)
     assert _server.stdin is not None
     assert _server.stdout is not None
-    request |= {"out": f"/proc/{os.getpid()}/fd/{out}", "err": f"/proc/{os.getpid()}/fd/{err}"}
     print(json.dumps(request), file=_server.stdin, flush=True)
     return int(_server.stdout.readline())
 
@@ -91,13 +101,31 @@ def _become(request: dict[str, Any]) -> None:
         (1, request["out"], os.O_WRONLY),
         (2, request["err"], os.O_WRONLY),
     ):
-        file = os.open(path, mode)
+        file = _pipe_without_reader() if path == GONE else os.open(path, mode)
         os.dup2(file, number)
         os.close(file)
+    sys.stdout, sys.stderr = _reopened(sys.stdout, 1), _reopened(sys.stderr, 2)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _reopened(stream: Any, number: int) -> io.TextIOWrapper:
+    """Return a stream like another, which knows what it was opened on: a file, a pipe or a device."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _pipe_without_reader() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
 
 
 def _run(command: list[str]) -> NoReturn:
@@ -118,6 +146,10 @@ def _run(command: list[str]) -> NoReturn:
 
 def _import_what_runs_need() -> None:
     """Import libraries and the program (figures too), and load the default kernel with all that Numba wants for it."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_pdf  # noqa: F401
+    import scipy.stats  # noqa: F401 (intervals and slopes want it, and it takes longer than all others)
+
     import experiments.session
     import experiments.sweeps.experiment  # noqa: F401 (with Matplotlib and pandas, which take a second)
     import sparsednn.simulator.simulate

@@ -95,7 +95,7 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
 
 
 def _ends(layer: Layer, bias: NDArray[np.float32]) -> NDArray[np.int32]:
-    """What ends each column, as a number: the bits of its bias, or the number of its bias and activation together."""
+    """Return the end of each column as a number: the bits of its bias, or the number of its bias and activation together."""
     if layer.activation.neurons is None:
         return bias.view(np.int32)
     together = np.column_stack([bias, layer.activation.neurons]).view(np.int32)

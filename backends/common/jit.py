@@ -29,7 +29,7 @@ _CLOCK_MONOTONIC = 1
 JIT_DISABLED = bool(_CONFIG.DISABLE_JIT)
 
 CPU_FEATURES: str = get_host_cpu_features() if _CONFIG.CPU_FEATURES is None else _CONFIG.CPU_FEATURES
-"""What kernels are compiled for, as Numba passes it to LLVM: ``+avx2,-avx512f,...``"""
+"""Features of the processor that kernels are compiled for, as Numba passes them to LLVM: ``+avx2,-avx512f,...``"""
 
 
 def kernel(function: F) -> F:

@@ -131,11 +131,11 @@ class NumbaBackend:
         return plan.row_unit
 
     def cost_kind(self, options: KernelOptions) -> CostKind:
-        """As the kernel's plan says."""
+        """Return what the seconds of the kernel's plan depend on."""
         return plan_class(options.kernel).cost_kind(options)
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
-        """As the kernel's plan says."""
+        """Return the memory of a run with the kernel's plan."""
         return plan_class(options.kernel).memory_bytes(size, options)
 
     def describe(self, plan: Plan) -> PlanDescription:

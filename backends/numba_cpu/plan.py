@@ -248,7 +248,7 @@ def fits(work: Any, n_rows: int, nnz: int, ids: type[np.uint16] | type[np.uint32
 def with_room(work: Any, needed: int, side: int) -> Any:
     """Return the same work with room for `needed` entries in the matrix that is to be written, which is not `side`.
 
-    What was there is not needed any more.
+    The entries that were in it are not needed any more.
     """
     ids, values = entries(int(needed * GROWTH) + 1, work.ids0.dtype.type)
     return work._replace(ids1=ids, values1=values) if side == 0 else work._replace(ids0=ids, values0=values)

@@ -119,7 +119,7 @@ class PeerBackend(ABC):
     """Instances in a block unless told otherwise: the best for this library."""
 
     entry_bytes: int
-    """What the library takes for each connection: value and indices, and its own copy if it makes one."""
+    """Bytes of the library for each connection: value and indices, and its own copy if it makes one."""
 
     @abstractmethod
     def weights(self, matrix: sp.csr_array) -> Any:
@@ -256,7 +256,7 @@ class PeerBackend(ABC):
         return 1
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
-        """What the library takes for each connection."""
+        """Return the memory of a run: `entry_bytes` for each connection."""
         return MemoryBytes.plain(size, self.entry_bytes)
 
     def describe(self, plan: PeerPlan) -> PlanDescription:

@@ -28,7 +28,7 @@ KERNELS = {
     "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False),
     "csr_csr": KernelOptions("csr_csr"),
 }
-"""Those of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""
+"""Options of the kernels of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""
 
 BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
 """Parameters that depend on what fits into the caches, and so on the number of neurons."""

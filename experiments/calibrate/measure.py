@@ -29,7 +29,7 @@ from sparsednn.system.cores import pinning_order, usable_cores
 from sparsednn.system.files import write_json
 
 CLUSTER_CORES = 28
-"""Of the nodes that the paper ran on; what so many do to each other is assumed where there are fewer."""
+"""Cores of the nodes that the paper ran on; the losses of so many to each other are assumed where there are fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _say(what: str) -> None:
 
 
 def _machine(effort: Effort, quiet: Quiet, n_cores: int) -> dict[str, Any]:
-    """What was measured where."""
+    """Describe the machine and the measurement."""
     known = environment()
     return {
         "cpu": known.cpu,
@@ -135,7 +135,7 @@ def _machine(effort: Effort, quiet: Quiet, n_cores: int) -> dict[str, Any]:
 def _team_parameters(
     name: str, backend: Backend, effort: Effort, quiet: Quiet, cores: Sequence[int], shipped: dict[str, Any]
 ) -> dict[str, Any]:
-    """What workers lose to each other with one kernel, by neurons; meetings (and the rows of a block)."""
+    """Measure the losses of workers to each other with one kernel, by neurons; meetings (and the rows of a block)."""
     slow: list[dict[int, float]] = []
     share, factor = {}, {}
     for neurons, layers, sizes in effort.shared:

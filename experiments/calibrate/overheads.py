@@ -22,7 +22,7 @@ from sparsednn.backend import Backend, KernelOptions, Team
 from sparsednn.network import Network
 
 MEETINGS = {"adaptive": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
-"""Of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
+"""Meetings of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
 
 SHARED_CORE_MEMBERS = 4
 """Members of the team that meets on two cores."""
@@ -168,7 +168,7 @@ def _team(job: PreparedKernel, n_rows: int, n_members: int, cores: Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What workers lose to each other: by the number of active cores, how much longer a row group takes; and of a team of
+    """The losses of workers to each other: by the number of active cores, how much longer a row group takes; and of a team of
     two, what part of a layer its leader does alone, and how much longer the rest takes than half of the time of one."""
 
     slowdown: dict[int, float]

@@ -1,6 +1,6 @@
 """Writes ``python run.py --help`` from the first sentences of the schema and the first line of each file of conf/.
 
-What people use most comes first; the reference has every sentence.
+Options that people use most come first; the reference has every sentence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_USED = (
 """Keys and fields of groups, those used most first; the others follow as they are declared."""
 
 LEAST_USED = ("assume", "same_categories", "figure", "benchmark", "members", "report", "seed")
-"""Those that come last."""
+"""Keys and fields that come last."""
 
 
 def help_text(conf: Path) -> str:

@@ -83,7 +83,7 @@ def benchmark(config: Config, toy: bool, progress: Progress) -> dict[str, Any]:
 
 
 def _points(toy: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """What is run: its section, what identifies it there, and what differs in the configuration."""
+    """Yield each run: its section, what identifies it there, and what differs in the configuration."""
     for neurons, n_layers, columns in product(
         NEURONS[:1] if toy else NEURONS, LAYERS[:1] if toy else LAYERS, ("merge", "none")
     ):

@@ -31,16 +31,16 @@ INHERITED = ("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL", "PALS_", "MPIR_CVAR_CH4_NETM
 """Variables by which an MPI process finds its launcher begin so; those of another launcher would mislead ours."""
 
 HYDRA_LAUNCHER = "HYDRA_LAUNCHER"
-"""What MPICH's launcher starts processes with: in a job of Slurm with srun, unless told otherwise."""
+"""Variable that says how MPICH's launcher starts processes: in a job of Slurm with srun, unless told otherwise."""
 
 MPI_BYTES = 1_100_000
-"""What MPICH takes of shared memory for each process to be started."""
+"""Bytes of shared memory that MPICH takes for each process to be started."""
 
 RANK = (sys.executable, "-P", str(Path(__file__).with_name("start_rank.py")))
 """Starts one of the processes: by its file, so that a folder ``experiments`` where the user is cannot hide it."""
 
 ENCODING = "utf-8"
-"""Of what the processes say, whatever that of the console is."""
+"""Encoding of the processes' output, whatever that of the console is."""
 
 GRACE_S = 5.0
 """Time to end after being asked to."""

@@ -28,7 +28,7 @@ class PointOutcome:
     record : PointRecord or None
         The point's; None for an experiment, and for what could not be composed.
     errors : tuple of str
-        What was said of an experiment, in one line each.
+        Messages about an experiment, in one line each.
     """
 
     number: int

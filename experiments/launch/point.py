@@ -30,7 +30,7 @@ from sparsednn.system.json_fields import to_json
 from sparsednn.system.memory import reset_peak_rss
 
 Work = Callable[[Config, Display, Path], Measured]
-"""What a point does: with the configuration, the display and the point's folder."""
+"""The work of a point, given the configuration, the display and the point's folder."""
 
 
 def run_point(

@@ -29,7 +29,7 @@ HOW = (*RUN, *SWITCHES)
 """How a record was run; what differs between the records is shown."""
 
 MIXED = {"revision": "revisions", "cpu": "machines", "cores": "numbers of cores"}
-"""What should be the same in records whose times are compared."""
+"""Fields that should be the same in records whose times are compared, with what to call them."""
 
 
 def table_of(found: Iterable[tuple[Path, PointRecord]]) -> pd.DataFrame:
@@ -156,7 +156,7 @@ RESULT_CELLS: Mapping[str, Callable[[Mapping[Any, Any]], str]] = {
     FASTEST: lambda row: f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
     CHECK: _wrong,
 }
-"""What came of a record, by column."""
+"""Columns of a record's results, each with the function that writes its cell."""
 
 
 def _short(value: Any) -> str:

@@ -30,7 +30,7 @@ RESULT, RUNNING, NOTE = "result.json", "running.json", "taken.json"
 """The record of a point; the mark of one that is under way; the note that leads to the record that stands for one."""
 
 TRACE, GANTT = "trace.json", "gantt.png"
-"""What each worker did when, and its chart, where a run was traced."""
+"""The workers' timeline and its chart, where a run was traced."""
 
 Say = Callable[[str], None]
 TOY_NOTE = "note: records at toy size say that everything works, and nothing about speed; they are no measurements"
@@ -39,7 +39,7 @@ NEEDED = (
     "neurons", "layers", "instances", "network_nnz", "input_nnz", "executor", "backend", "kernel", "scheduler", "processes",
     "threads", "categories_count", "categories_sha256", "seconds",
 )  # fmt: skip
-"""What a complete record of an inference has, of whatever version."""
+"""Fields that a complete record of an inference has, of whatever version."""
 
 
 class NotARecordError(ConfigError):

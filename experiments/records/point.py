@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sparsednn.results.record import SCHEMA_VERSION, SIMULATED, MeasuredRun, RunRecord
 from sparsednn.results.simulated_record import SimulatedRun
-from sparsednn.system.json_fields import JsonPart, declared, doc, from_json, to_json, undeclared
+from sparsednn.system.json_fields import JsonPart, declared, doc, from_json, json_part, to_json, undeclared
 
 COMPLETE, FAILED, SUBMITTED, DRY_RUN = "complete", "failed", "submitted", "dry_run"
-"""What a point comes to: its ``status``."""
+"""The ``status`` of a point."""
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class PointOfExperiment(JsonPart):
     """The point and the experiment that a record belongs to."""
 
@@ -27,7 +27,7 @@ class PointOfExperiment(JsonPart):
     number: int = field(metadata=doc("number of the point in the order in which they were run, from 0"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class Environment(JsonPart):
     """Code, packages and machine."""
 
@@ -45,7 +45,7 @@ class Environment(JsonPart):
     slurm_job_id: str | None = field(metadata=doc("id of the job of Slurm that it ran in"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class BenchmarkRun(JsonPart):
     """The fields that a benchmark writes in place of an inference; its figures stand under its name."""
 
@@ -63,7 +63,7 @@ BENCHMARK_FIGURES = tuple(one.name for one in declared(BenchmarkRun) if one.meta
 """Names under which a benchmark's figures stand."""
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SubmittedJob(JsonPart):
     """A job that was handed to Slurm, or would be."""
 
@@ -74,14 +74,14 @@ class SubmittedJob(JsonPart):
 Body = RunRecord | BenchmarkRun | SubmittedJob
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class PointRecord(JsonPart):
     """The record of a point: the fields that run.py writes.
 
     Attributes
     ----------
     body : RunRecord, BenchmarkRun, SubmittedJob or None
-        What the point has come to; its fields stand beside these in the file. None if it has come to nothing.
+        Outcome of the point; its fields stand beside these in the file. None if there is none.
     """
 
     schema_version: int = field(default=SCHEMA_VERSION, metadata=doc("version of the fields of a record"))
@@ -111,7 +111,7 @@ class PointRecord(JsonPart):
 
     @property
     def run(self) -> RunRecord:
-        """What the inference says of itself.
+        """The record of the inference.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class PointRecord(JsonPart):
 
     @property
     def executed(self) -> RunRecord | BenchmarkRun:
-        """What the inference or the benchmark says of itself.
+        """The record of the inference or of the benchmark.
 
         Raises
         ------
@@ -207,7 +207,7 @@ def record_undeclared(record: PointRecord) -> list[str]:
     return [*undeclared(record), *(undeclared(record.body) if record.body is not None else ())]
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class RunningMark(JsonPart):
     """``running.json``: the mark of a point that is under way, or has died without a word."""
 
@@ -217,7 +217,7 @@ class RunningMark(JsonPart):
     experiment: PointOfExperiment | None = field(default=None, metadata=doc("its experiment", when="points of an experiment"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class TakenNote(JsonPart):
     """``taken.json``: the note that leads to the record that stands for a point."""
 

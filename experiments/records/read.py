@@ -22,7 +22,7 @@ from sparsednn.results.trace import Trace
 from sparsednn.system.json_fields import named
 
 SAME_JOB = named(RunRecord, *JOB, "executor", "processes", "threads")
-"""What records of the same point must agree in."""
+"""Fields in which records of the same point must agree."""
 
 
 COLUMNS = named(
@@ -44,7 +44,7 @@ class Point:
     folders : tuple of Path
         Where each was read.
     trace : Trace or None
-        What each worker did when, where it is not to be read from the first folder.
+        The workers' timeline, where it is not to be read from the first folder.
     """
 
     sweep: str
@@ -60,12 +60,12 @@ class Point:
 
     @property
     def run(self) -> RunRecord:
-        """What the first record says of its inference."""
+        """The first record of an inference."""
         return self.records[0].run
 
     @property
     def runs(self) -> list[RunRecord]:
-        """What each record says of its inference."""
+        """All records of an inference."""
         return [record.run for record in self.records]
 
     @property
@@ -91,7 +91,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What folders have of a figure's experiment: its points in the order in which they were run, and what failed."""
+    """The input of a figure, read from folders: an experiment's points in the order in which they were run, and what failed."""
 
     name: str
     toy: bool

@@ -16,7 +16,7 @@ from experiments.records.point import about_of
 from experiments.records.read import Point
 
 WIDTH = 150
-"""Of a console that tables are written to."""
+"""Characters in a line of a console that tables are written to."""
 
 Interval = tuple[float, float, float]
 """A median, and the ends of its 95 % interval."""

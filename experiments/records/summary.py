@@ -25,7 +25,7 @@ def summary(run: RunRecord) -> Table:
 
 
 def _result(run: RunRecord) -> dict[str, str]:
-    """What was run, what came of it, and how."""
+    """Return the rows of every run: its time, its result, and how it was run."""
     times, note = run.seconds.inference, simulated_note(run)
     spread = f" (median of {len(times)}: {min(times):.3f} to {max(times):.3f})" if len(times) > 1 else ""
     workers = f"{_count(run.processes, 'process')} x {_count(run.threads, 'thread')}"
@@ -60,7 +60,7 @@ ROWS = {
     "retire": "instances that have become all zero, or can no longer change, are dropped",
     "merge": "equal instances are computed once; those all zero, or that can no longer change, are dropped",
 }
-"""What each value of ``optimize.rows`` does."""
+"""Effect of each value of ``optimize.rows``."""
 
 
 def optimizations(on: Optimizations) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _details(run: RunRecord) -> dict[str, str]:
 
 
 def _details_of_some(run: RunRecord) -> dict[str, str]:
-    """What is said where there are several processes, streamed layers, devices or a choice."""
+    """Return the rows of runs that have several processes, streamed layers, devices or a choice."""
     rows = {}
     if isinstance(run, MeasuredRun):
         if run.processes > 1 and run.process_times is not None:

@@ -27,7 +27,7 @@ MEANINGS = {
 CHECK = "check"
 
 SAYS_NOTHING = {"x fastest": "1.00", "imbalance": "1.00", "locking ms": "0.00"}
-"""What a column says nothing with, if all points have it."""
+"""The cell, by column, with which a column says nothing if all points have it."""
 
 SAID_ONCE = ("categories", CHECK)
 """Columns that are one line below the table if all points have the same."""
@@ -43,7 +43,7 @@ class ResultColumn:
 
     @property
     def constant(self) -> str | None:
-        """What all points have, or None if they differ or one has no result."""
+        """The cell that all points have, or None if they differ or one has no result."""
         return self.cells[0] if len(set(self.cells)) == 1 else None
 
     def says_something(self) -> bool:
@@ -81,7 +81,7 @@ def _notes(once: list[ResultColumn], shown: list[ResultColumn]) -> list[str]:
 
 
 def _results_of_all(records: list[PointRecord]) -> list[ResultColumn]:
-    """What came of all points, with and without a result, in columns."""
+    """Return the results of all points, also of those without one, in columns."""
     complete = [record.run for record in records if record.status == COMPLETE]
     best = fastest((job_of(run), run.seconds.inference_median, run.seconds.inference_median) for run in complete)
     rows: list[tuple[str | None, ...]] = [
@@ -95,7 +95,7 @@ def _results_of_all(records: list[PointRecord]) -> list[ResultColumn]:
 
 
 def _results(run: RunRecord, fastest_s: float) -> tuple[str, ...]:
-    """What came of a point, in the columns of the table."""
+    """Return a point's cells in the columns of the table."""
     return (
         f"{run.seconds.inference_median:.3f}{simulated_note(run)}",
         f"{run.seconds.inference_median / max(fastest_s, 1e-9):.2f}",

@@ -23,7 +23,7 @@ class Claim:
     sensitivity : str
         How much the simulated value depends on what the simulator assumes.
     why : str
-        What explains a deviation, or what the verdict does not cover.
+        Explanation of a deviation, or limits of the verdict.
     sources : tuple of str
         Experiments that it rests on.
     """

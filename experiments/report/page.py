@@ -58,7 +58,7 @@ def page(runs: Mapping[str, NewestRun], problems: Sequence[str], known: Sequence
     runs : mapping of NewestRun
         By experiment.
     problems : sequence of str
-        What could not be used, a line each.
+        Records that could not be used, a line each.
     known : sequence of str
         Names of all experiments, to say which are missing.
     toy : bool

@@ -45,7 +45,7 @@ class Cache:
     assumed: bool = False
 
     def capacity_bytes(self, n_threads: int) -> int:
-        """What one of `n_threads` threads has of it: L1 and L2 to itself, an even share of what is further out."""
+        """Return the bytes of it for one of `n_threads` threads: all of L1 and L2, an even share of what is further out."""
         return self.size_bytes if self.name in ("L1", "L2") else self.size_bytes // min(n_threads, self.n_cores)
 
 

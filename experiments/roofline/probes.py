@@ -48,7 +48,7 @@ class Probe:
     Attributes
     ----------
     about : dict
-        What it is, for the record.
+        Its kind and parameters, for the record.
     amount : int
         Work of one turn: multiply-adds or bytes.
     n_bytes : int
@@ -58,7 +58,7 @@ class Probe:
     least_turns, n_turns : int
         Turns that a measurement takes at least, and that it takes.
     rates : list of float
-        What was measured: work per second that threads have a core, of all threads together.
+        Measured rates: work per second that threads have a core, of all threads together.
     """
 
     about: dict[str, Any]

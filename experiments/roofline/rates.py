@@ -89,7 +89,7 @@ def _best_by_round(machine: Sequence[Mapping[str, Any]], name: str) -> list[floa
 
 
 def _identity(figures: Figures) -> list[Any]:
-    """What runs must agree in to be taken together."""
+    """Return all figures in which runs must agree to be taken together."""
     parts = [entry for part in ("rates", "kernels") for entry in figures[part]]
     about = [{key: value for key, value in entry.items() if key not in _MEASURED} for entry in parts]
     return [figures["caches"], about, [[case[count]["bytes"] for count in COUNTS] for case in figures["kernels"]]]

@@ -59,9 +59,9 @@ class Measured:
     Attributes
     ----------
     body : RunRecord or BenchmarkRun
-        What its record says of that.
+        The part of its record that tells it.
     error : str, optional
-        What is wrong with it: then the point has failed.
+        Fault of the outcome: then the point has failed.
     config_hash : str, optional
         That of the point, where it is not that of its configuration.
     """
@@ -125,7 +125,7 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
 
 
 def _progress(data: Data, stage: Stage) -> Callable[[int, int], None]:
-    """What an inference calls to show how far it is."""
+    """Return the function that an inference calls to show how far it is."""
     n_layers, n_rows, started_at = data.outline.n_layers, data.inputs.shape[0], list[float]()
 
     def progress(done: int, total: int) -> None:

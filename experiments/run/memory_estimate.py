@@ -49,7 +49,7 @@ class Estimate:
 
     @property
     def shared(self) -> int:
-        """What processes may share: the network, and the copy when it is put together, at least half as large."""
+        """Bytes that processes may share: the network, and the copy when it is put together, at least half as large."""
         return self.network + self.kernel // 2
 
     @property
@@ -136,7 +136,7 @@ def estimate(config: Config, node: Node | None = None) -> Estimate | None:
 
 
 def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Estimate:
-    """What all processes of a node take, from what one takes: networks and copies for each, unless they are shared.
+    """Estimate what all processes of a node take, from what one takes: networks and copies for each, unless they are shared.
 
     Copies that were to be shared are put together by one process, and sent to the others.
     """

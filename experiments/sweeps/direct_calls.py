@@ -29,7 +29,7 @@ SHARES = (50, 95, 99)
 """Percentiles of the times of a round's calls."""
 
 MOST_CALLS = 2000
-"""Of one round; each has a time of its own."""
+"""The most calls of one round, each of which has a time of its own."""
 
 LONGEST_S = 2.0
 """A contestant whose first call takes longer is left out of a setting: the question is answered."""
@@ -38,7 +38,7 @@ FEW_ROUNDS, OUT_OF_REACH = 3, 3.0
 """A contestant who takes so many times what the fastest takes, by the medians of the first rounds, sits out the others."""
 
 TOLERANCE = 1e-4
-"""Of the largest activation: libraries add in orders of their own."""
+"""The largest difference, as a share of the largest activation: libraries add in orders of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ PEERS: dict[str, Callable[[sparsednn.Network, int, int], Call]] = {
     "torch dense": torch_dense,
     "numpy dense": numpy_dense,
 }
-"""What makes the calls of each, given a network whose biases are added everywhere, threads, and instances of a call."""
+"""Makers of each contestant's calls, given a network whose biases are added everywhere, threads, and instances of a call."""
 
 PACKAGES = {
     "mkl": "mkl",

@@ -20,7 +20,7 @@ UP_TO_CORES = "up_to_cores"
 _OWN = ("experiment", "hydra")
 CALIBRATION = "cluster.calibration"
 _USE_IT = {"executor=simulated", "scheduler=auto"}
-"""What uses a calibration, by an override."""
+"""Overrides of points that use a calibration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ OURS: dict[str, dict[str, Any]] = {"numba": {"columns": "merge"}, "all columns":
 
 CHECKED_INSTANCES = 32
 TOLERANCE = 1e-4
-"""Of the largest activation: libraries add in orders of their own."""
+"""The largest difference, as a share of the largest activation: libraries add in orders of their own."""
 
 MULTIPLY_ADDS, TOY_MULTIPLY_ADDS = 5e8, 1e5
 """On each network, as far as `MINIMUM_INSTANCES` and `MAXIMUM_INSTANCES` allow."""

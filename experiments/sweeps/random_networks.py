@@ -1,7 +1,7 @@
 """Draws random sparse networks without structure: unequal weights, a bias for each neuron, no repeated columns.
 
-What speeds the challenge up (equal columns, equal instances, saturated instances) is not there, so that kernels are seen as
-they are. All is drawn from a seed.
+They lack what speeds the challenge up (equal columns, equal instances, saturated instances), so that kernels are seen as they
+are. All is drawn from a seed.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def as_float32(values: Any, name: str) -> Any:
     values : number, sequence of numbers, NumPy array, tensor on the CPU or scipy.sparse matrix
         Of booleans, integers or floats of any size.
     name : str
-        What the values are, for messages.
+        Name of the values in messages.
 
     Raises
     ------

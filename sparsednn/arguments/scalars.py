@@ -94,7 +94,7 @@ def whole_numbers(name: str, value: Any) -> NDArray[np.int64]:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, for a message: the class itself where a class was given."""
+    """Name the kind of a value, for a message: the class itself where a class was given."""
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from sparsednn.system.json_fields import JsonPart, doc
+from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class Optimizations(JsonPart):
     """The optimisations that are on; a backend may add switches of its own, in `others`."""
 
@@ -27,7 +27,7 @@ class Optimizations(JsonPart):
     )
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class LayerReads(JsonPart):
     """The layers that were read from files while other layers were computed."""
 
@@ -40,7 +40,7 @@ class LayerReads(JsonPart):
     overlap: float | None = field(metadata=doc("share of the reading that went on while layers were computed, from 0 to 1"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class UsedDevice(JsonPart):
     """A device and its memory in use; a driver may add further fields."""
 
@@ -56,7 +56,7 @@ class UsedDevice(JsonPart):
     cupy: str | None = field(default=None, metadata=doc("version of CuPy", when="CUDA"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class DeviceUse(JsonPart):
     """The devices of rank 0, and what they did in all repeats by their own clocks."""
 

@@ -116,7 +116,7 @@ class RunSize(NamedTuple):
 
 
 PLAIN_ENTRY_BYTES = 8
-"""What a connection takes in the plainest sparse layout: a float32 value and an int32 index."""
+"""Bytes of a connection in the plainest sparse layout: a float32 value and an int32 index."""
 
 
 class MemoryBytes(NamedTuple):
@@ -149,7 +149,7 @@ class SizedBackend(Backend, Protocol):
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """Return what a run of that size takes; `options` has a kernel's full name.
 
-        What the kernel cannot do of the options makes no difference: a plan that cannot be streamed is counted as in memory.
+        Options that the kernel does not support make no difference: a plan that cannot be streamed is counted as in memory.
         """
 
 
@@ -177,7 +177,7 @@ class DirectNetwork(Protocol):
     """The kernel's own name."""
 
     columns: str
-    """What was done about columns of a layer that are the same: none or merge."""
+    """Treatment of equal columns of a layer: none or merge."""
 
     @property
     def n_bytes(self) -> int:

@@ -24,7 +24,7 @@ from sparsednn.options.groups import BackendOptions, OptimizeOptions
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class KernelOptions(OptimizeOptions, BackendOptions):
     """The options that a plan is made for."""
 

@@ -1,7 +1,7 @@
 """Implements the communicator under MPI; only this file imports mpi4py, when a communicator is made.
 
-What a node's processes share is pickled with its arrays apart (see `sparsednn.comm.sharing`); these lie in one window of shared
-memory, if there is room, and each process unpickles the rest around them.
+Values that a node's processes share are pickled with their arrays apart (see `sparsednn.comm.sharing`); these lie in one window
+of shared memory, if there is room, and each process unpickles the rest around them.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SIZES = {
     "PMI_RANK": "PMI_SIZE", "PMIX_RANK": STEP_TASKS, "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",
     "MV2_COMM_WORLD_RANK": "MV2_COMM_WORLD_SIZE", "PALS_RANKID": "PMI_SIZE",
 }  # fmt: skip
-"""What an MPI launcher sets for each process, and where it says how many there are: MPICH and Intel MPI, PMIx (which says it by
-no variable, but srun does), Open MPI, MVAPICH, Cray PALS."""
+"""By the variable that has a process's rank, the one that has the number of processes: MPICH and Intel MPI, PMIx (where only
+srun has the number), Open MPI, MVAPICH, Cray PALS."""
 
 SPINS, NAP_S = 200, 50e-6
 """How often a process looks for the others before it sleeps between two looks, and for how long."""
@@ -42,13 +42,13 @@ PASSING_ON_S = 0.3
 """Time for the launcher to pass the last message on: after an abort it drops what it has not read."""
 
 CHUNK_BYTES = 1 << 30
-"""So much is sent at once: an MPI library may count in int32."""
+"""The most bytes that are sent at once: an MPI library may count in int32."""
 
 
 AMPLE_BYTES = 1 << 30
 FRUGAL = ("UCX_TLS", "^posix")
-"""What MPICH is told where shared memory is smaller: its library UCX takes 4 MB of it for each process, and in starting MPI
-goes wrong where these do not fit. System V's shared memory, which is as fast, is not a part of it."""
+"""Setting of MPICH where shared memory is smaller: its library UCX takes 4 MB of it for each process, and in starting MPI goes
+wrong where these do not fit. System V's shared memory, which is as fast, is not a part of it."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> bool:

@@ -20,7 +20,7 @@ SMALL_BYTES = 256
 """Arrays smaller than this go with the rest."""
 
 LEFT_TO_MPI_BYTES = 8 * 2**20
-"""Of shared memory, for messages: MPI libraries take some when processes first talk to each other."""
+"""Shared memory that is left for messages: MPI libraries take some when processes first talk to each other."""
 
 
 class PickledPlan:
@@ -31,7 +31,7 @@ class PickledPlan:
     data : bytes
         All of it but the arrays.
     arrays : list of uint8 arrays
-        What its larger arrays hold, without a copy.
+        Contents of its larger arrays, without a copy.
     """
 
     def __init__(self, value: Any) -> None:

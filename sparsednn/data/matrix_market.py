@@ -33,7 +33,7 @@ _EXAMPLE = "%%MatrixMarket matrix coordinate real general"
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What comes before the entries; `size_line` is the line with the sizes."""
+    """The lines before the entries; `size_line` is the line with the sizes."""
 
     path: Path
     values: str

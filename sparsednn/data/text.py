@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from sparsednn.errors import DataError, MissingFileError
 
 BLOCK_BYTES = 1 << 25
-"""What is read at once."""
+"""Bytes that are read at a time."""
 
 _MARK = b"\xef\xbb\xbf"  # a byte-order mark
 _LARGEST_ID = 10**18 - 1

@@ -21,7 +21,6 @@ from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_di
 from sparsednn.engine.layouts import Description, DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
-from sparsednn.engine.saved import save
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
@@ -207,7 +206,7 @@ class CompiledNetwork:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the packed layers into a new folder, whole or not at all, for `sparsednn.load`.
 
-        What is not packed yet is packed for it. A compiled network that is in the folder already is replaced.
+        Layouts that are not packed yet are packed for it. A compiled network that is in the folder already is replaced.
 
         Raises
         ------
@@ -216,6 +215,8 @@ class CompiledNetwork:
         OSError
             If the path has something else, or cannot be written.
         """
+        from sparsednn.engine.saved import save  # most networks are compiled in the process that calls them
+
         with self._lock:
             save(Path(path), self._opened(), self._direct)
 

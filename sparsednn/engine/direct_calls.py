@@ -31,7 +31,7 @@ SUMMED_AT_ONCE = 2**22
 WAY_OUT = "other kernels are taken, with the layers packed as infer() has them"
 
 SCHEDULER = "model"
-"""What a direct call of few instances does: all threads are one team, which cuts the columns of each layer."""
+"""Parallelism of direct calls of few instances: all threads are one team, which cuts the columns of each layer."""
 
 
 def direct_layout(network: Network, asked: Request) -> DirectLayout | None:

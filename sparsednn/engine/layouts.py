@@ -42,7 +42,7 @@ class NetworkLayout(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What a compiled network is made of.
+    """Backend, threads and layouts of a compiled network.
 
     Attributes
     ----------

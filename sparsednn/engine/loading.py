@@ -12,7 +12,6 @@ from sparsednn.engine.direct_calls import threads_of_calls
 from sparsednn.engine.layouts import DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
-from sparsednn.engine.saved import DIRECT, SavedNetwork, packed_network, require_layouts_of
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool = False) -> CompiledNetwork:
@@ -41,6 +40,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool 
     ValueError
         If the path is another kind of file.
     """
+    from sparsednn.engine.saved import DIRECT, SavedNetwork, packed_network, require_layouts_of  # as in `CompiledNetwork.save`
+
     instance_of("path", path, (str, os.PathLike), "the path of a folder is needed")
     saved, verify = SavedNetwork(Path(path)), flag("verify", verify)
     header = saved.header

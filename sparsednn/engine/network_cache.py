@@ -107,7 +107,7 @@ def key_of(network: Mapping[str, Any], backend: StoringBackend, options: KernelO
     Parameters
     ----------
     network : mapping
-        What decides the network itself, ready for JSON.
+        Identity of the network: all that its connections follow from, ready for JSON.
     backend : StoringBackend
     options : KernelOptions
     """

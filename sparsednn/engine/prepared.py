@@ -23,7 +23,6 @@ from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
 from sparsednn.rows.distribution import loaded_share
-from sparsednn.rows.hashing import hash_neurons
 from sparsednn.rows.partition import alive_first
 from sparsednn.schedulers import AUTO
 
@@ -101,6 +100,8 @@ class PreparedNetwork:
         with clock.lap("hash"):
             as_run, outline = self.network, self.outline
             if opts.hashes_neurons:
+                from sparsednn.rows.hashing import hash_neurons  # most runs do not hash neurons
+
                 as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
                 outline = as_run.outline()
             layer_nnz = column_imbalance(outline, asked.n_workers)

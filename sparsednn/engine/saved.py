@@ -27,7 +27,7 @@ from sparsednn.system.temporary import temporary_folder
 
 HEADER = "header.json"
 KIND, VERSION = "sparsednn compiled network", 1
-"""What a header begins with, and the version of headers and files of arrays; layouts have one of their own."""
+"""First words of a header, and version of headers and files of arrays; layouts have a version of their own."""
 
 UNFINISHED = ".saving-"
 MODEL_SUFFIX = ".safetensors"

@@ -37,7 +37,7 @@ RENAMED = {("partition", "order"): "row_order"}
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class InferOptions(Options):
     """Options of `sparsednn.infer` and `sparsednn.simulator.simulate.simulate` beyond their named parameters.
 

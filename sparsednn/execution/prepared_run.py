@@ -45,7 +45,7 @@ class Repeat:
     output : csr_array, or None
         Of all instances, on rank 0, if asked for.
     processes : list of dict
-        What each process did, by rank; on ranks other than 0, only this one's.
+        Record of each process, by rank; on ranks other than 0, only this one's.
     """
 
     seconds: float
@@ -60,7 +60,7 @@ class Repeat:
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Done:
-    """What this process has done in the stages so far."""
+    """Work and times of this process in the stages so far."""
 
     finished: list[FinishedGroup] = field(default_factory=list)
     times: list[WorkerTimes] = field(default_factory=list)
@@ -244,7 +244,7 @@ def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:
 def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:
     """The times of one worker in two stages."""
     names = (one.name for one in declared(WorkerFigures))
-    return WorkerTimes(one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
+    return WorkerTimes(worker=one.worker, **{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def _later(span: Span, seconds: float) -> Span:

@@ -54,7 +54,7 @@ class WorkerLog:
     """
 
     def __init__(self, process: int, worker: int, *, trace: bool) -> None:
-        self.times = WorkerTimes(worker)
+        self.times = WorkerTimes(worker=worker)
         self.spans: list[Span] = []
         self.asleep = False
         self._process = process

@@ -24,7 +24,7 @@ from sparsednn.network import Network
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """What a check has found; true if nothing differs.
+    """The outcome of a check of imported layers against the graph; true if nothing differs.
 
     Attributes
     ----------

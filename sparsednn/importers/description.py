@@ -37,7 +37,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelDescription:
-    """What a model is made of; see `Model`."""
+    """The parts of a model; see `Model`."""
 
     network: Network
     input_shape: tuple[int, ...] | None = None

@@ -29,7 +29,7 @@ class Model(ModelDescription):
     preprocessing : Preprocessing, or None
         None: nobody has said anything, and nothing is done; integers above 1 then lead to a warning.
     postprocess : {"none", "softmax", "sigmoid", "logsoftmax", "argmax"}
-        What the graph does after the network's last layer.
+        Operation of the graph after the network's last layer.
     class_names : tuple of str
         A name for each class, or none.
     provenance : Provenance

@@ -16,7 +16,7 @@ from sparsednn.network import Network
 from sparsednn.system.memory import require
 
 WORKING_BYTES = 64
-"""Of an entry of the layer that is being made: its row, column and value in double precision, and a copy in order."""
+"""Memory of an entry of the layer that is being made: row, column and value in double precision, and a copy in order."""
 
 
 @overload

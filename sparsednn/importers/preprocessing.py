@@ -19,7 +19,7 @@ AXES = {"hwc": (2, 0, 1), "chw": (1, 2, 0)}
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What is done to inputs: ``(x / scale - mean) / std``, in float32, after a change of the axes.
+    """The preprocessing of inputs: ``(x / scale - mean) / std``, in float32, after a change of the axes.
 
     Attributes
     ----------

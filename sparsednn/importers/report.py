@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ENTRY_BYTES, NEURON_BYTES = 8, 12
-"""Of a layer in a `Network`: an int32 and a float32 for each connection; an int64 and a float32 for each output."""
+"""Memory of a layer in a `Network`: an int32 and a float32 a connection; an int64 and a float32 an output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class NodeReport:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of a graph: its nodes and the layers, in order; `exact` is false in a dry run, whose entries are bounds."""
+    """The report of an import: nodes and layers, in order; `exact` is false in a dry run, whose entries are bounds."""
 
     nodes: tuple[NodeReport, ...] = ()
     layers: tuple[LayerReport, ...] = ()

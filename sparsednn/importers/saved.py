@@ -18,13 +18,13 @@ from sparsednn.system.json_fields import from_json, to_json
 from sparsednn.system.memory import require
 
 KEY = "sparsednn"
-"""Of the header in the metadata of the file."""
+"""Key of the header in the metadata of the file."""
 
 ARRAYS = {name: np.dtype(kind) for name, kind in (("indptr", "i8"), ("indices", "i4"), ("values", "f4"), ("bias", "f4"))}
-"""Of each layer, with their types."""
+"""Arrays of each layer, with their types."""
 
 TABLE = "activation"
-"""Of a layer whose neurons have activations of their own: float32 (n_outputs, 4), as `Activation.table`."""
+"""Array of a layer whose neurons have activations of their own: float32 (n_outputs, 4), as `Activation.table`."""
 
 
 def save_model(model: ModelDescription, path: str | Path) -> None:

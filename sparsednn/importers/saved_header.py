@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from sparsednn.importers.description import ModelDescription, Provenance
 from sparsednn.importers.preprocessing import Preprocessing
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.network import Activation
-from sparsednn.system.json_fields import JsonPart, Part, declared, doc
+from sparsednn.system.json_fields import JsonPart, Part, declared, doc, json_part
 
 VERSION = 1
 """Raised whenever a field or an array changes its meaning."""
@@ -21,7 +21,7 @@ VERSION = 1
 Made = TypeVar("Made")
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedActivation(JsonPart):
     """An activation."""
 
@@ -33,9 +33,9 @@ class SavedActivation(JsonPart):
     per_neuron: bool = field(metadata=doc("whether the file has an array with what each neuron has"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedPreprocessing(JsonPart):
-    """What is done to inputs."""
+    """The preprocessing of inputs; see `Preprocessing`."""
 
     scale: float = field(metadata=doc("pixels are divided by it"))
     mean: list[float] = field(metadata=doc("is subtracted then, one or one for each channel"))
@@ -43,7 +43,7 @@ class SavedPreprocessing(JsonPart):
     layout: str = field(metadata=doc("order of an image's axes: as_is, hwc or chw"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedProvenance(JsonPart):
     """Where the model comes from."""
 
@@ -53,7 +53,7 @@ class SavedProvenance(JsonPart):
     nonzero_weights: int | None = field(metadata=doc("those that are not zero"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedLayerReport(JsonPart):
     """One layer that an importer made."""
 
@@ -67,7 +67,7 @@ class SavedLayerReport(JsonPart):
     activation: str = field(metadata=doc("its name"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedNodeReport(JsonPart):
     """One node of the graph."""
 
@@ -76,16 +76,16 @@ class SavedNodeReport(JsonPart):
     layers: list[int] = field(metadata=doc("numbers of the layers that it ended in"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedReport(JsonPart):
-    """What an importer made of a graph."""
+    """The report of an import; see `ImportReport`."""
 
     exact: bool = field(metadata=doc("whether entries are counted, not bounded"))
     nodes: list[SavedNodeReport] = field(metadata=doc("all nodes, in order"))
     layers: list[SavedLayerReport] = field(metadata=doc("all layers, in order"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class SavedHeader(JsonPart):
     """All that a saved model is, but for the arrays of its layers."""
 

@@ -10,7 +10,7 @@ from sparsednn.errors import OptionError
 from sparsednn.network.smooth import SMOOTH, Float32
 
 FUNCTIONS = ("none", *SMOOTH)
-"""What is applied before the clamp, by the number that a table has for it."""
+"""Functions that are applied before the clamp; a table of activations has a function's position in this tuple."""
 
 FUNCTION, LOW, HIGH, SLOPE = range(4)
 """Columns of a table of activations: see `Activation.table`."""

@@ -258,7 +258,7 @@ def _activation(activation: Any, name: str) -> Activation:
 
 
 def _described(value: Any) -> str:
-    """What a value is, in a short line."""
+    """Describe a value in a short line, for a message."""
     if callable(value):
         return f"the function {getattr(value, '__name__', value)}"
     return repr(value) if isinstance(value, str | int | float | complex | None) else type(value).__name__

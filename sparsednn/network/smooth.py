@@ -30,7 +30,7 @@ lowest power, are a least-squares fit at 400 Chebyshev points, 3e-11 off at most
 
 
 def _reduced(x: Float64) -> Float64:
-    """What is expanded into a series: x / 2**12, of an x that is not too small."""
+    """Return the argument of the Taylor series: x / 2**12, of an x that is not too small."""
     return np.where(x < SMALLEST, SMALLEST, x) * 2.0**-SQUARINGS
 
 

@@ -7,8 +7,7 @@ Command lines and documentation read the same declarations (`rules`).
 from __future__ import annotations
 
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, is_dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, 
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
 
 MOST = 2**31 - 1
-"""Of what is counted: launchers and libraries take no larger numbers, and some take them for others without a word."""
+"""The largest count: launchers and libraries take no larger numbers, and some take them for others without a word."""
 
 _RULE, _ONLY_FOR = "rule", "only_for"
 _Class = TypeVar("_Class", bound=type)
@@ -30,7 +29,7 @@ class Rule(NamedTuple):
     values : str
         Its legal values, in the short form of a command line: ``none|merge``, ``N``, ``FILE``.
     doc : str
-        What it does, without a full stop at the end: a short first sentence, which is all that ``--help`` says, and others.
+        Its effect, without a full stop at the end: a short first sentence, which is all that ``--help`` says, and others.
     legal : tuple of str
         All legal values, where they are names.
     refuse : callable
@@ -145,8 +144,26 @@ def _declare_made(default: Callable[[], Any], rule: Rule) -> Any:
 class Options:
     """Options that are checked whenever one is assigned: a value that is not legal raises OptionError or OptionTypeError.
 
-    NumPy's scalars become Python's own: they would reach compiled code and records.
+    NumPy's scalars become Python's own: they would reach compiled code and records. The library's groups are declared with
+    ``eq=False, repr=False``: the methods here compare and print all of them, and are not compiled again for each while the
+    library is imported.
     """
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in declarations(type(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Compare class and options."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return self._values() == other._values()
+
+    __hash__ = None  # type: ignore[assignment]  # options can be assigned
+
+    def __repr__(self) -> str:
+        """Return the options as a call."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in declarations(type(self)))
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check a value, or refuse a name that is no option."""
@@ -188,7 +205,7 @@ def check_value(declared: Field[Any], name: str, value: Any) -> Any:
     ----------
     declared : dataclasses.Field
     name : str
-        What messages call it.
+        Name of the option in messages.
 
     Raises
     ------
@@ -241,6 +258,19 @@ def documented(options: _Class) -> _Class:
             kind, about = inner.__name__, ""
         else:
             kind, about = str(declared.type), declared.metadata.get("doc", "")
-        lines += [f"    {name} : {kind}", *textwrap.wrap(about, 120, initial_indent=" " * 8, subsequent_indent=" " * 8)]
+        lines += [f"    {name} : {kind}", *(f"        {line}" for line in _wrapped(about, 112))]
     options.__doc__ = "\n".join(lines)
     return options
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    """Yield the lines of a paragraph; textwrap, which can do more, takes long for what is done at each import."""
+    line = ""
+    for word in text.split():
+        if line and len(line) + 1 + len(word) > width:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    if line:
+        yield line

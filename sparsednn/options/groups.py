@@ -18,7 +18,7 @@ MINIMUM_WORK = 50_000
 
 
 @documented
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class OptimizeOptions(Options):
     """Exact optimisations: they change no result, not a bit."""
 
@@ -44,7 +44,7 @@ class OptimizeOptions(Options):
 
 
 @documented
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BackendOptions(Options):
     """The options of a backend."""
 
@@ -56,7 +56,7 @@ class BackendOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class PartitionOptions(Options):
     """The split of the rows into processes and row groups."""
 
@@ -82,7 +82,7 @@ class PartitionOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class SchedulerOptions(Options):
     """Parameters of all schedulers; those that a scheduler has no use for are inert."""
 
@@ -107,7 +107,7 @@ class SchedulerOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class NetworkOptions(Options):
     """The residency of the packed network."""
 
@@ -120,7 +120,7 @@ class NetworkOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class ClusterOptions(Options):
     """The use that an inference makes of the machines."""
 
@@ -142,7 +142,7 @@ class ClusterOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunOptions(Options):
     """The repeats of an inference, and how closely it is watched."""
 
@@ -156,7 +156,7 @@ class RunOptions(Options):
 
 
 @documented
-@dataclass
+@dataclass(eq=False, repr=False)
 class MachineOptions(Options):
     """The nodes of a cluster, with a slow core or a noisy node."""
 

@@ -71,7 +71,7 @@ def add_load_times(record: RunRecord, load_s: list[float] | None) -> None:
 def column_imbalance(network: NetworkOutline, n_workers: int) -> float:
     """Return largest over mean of the connections that workers get of a layer's columns, averaged over the layers.
 
-    What model parallelism would see if it cut columns by their number, into contiguous ranges.
+    Model parallelism would have this imbalance if it cut columns by their number, into contiguous ranges.
     """
     ratios = [_largest_over_mean(np.diff(ends[even_bounds(len(ends) - 1, n_workers)]).tolist()) for ends in network.ends]
     return sum(ratios) / len(ratios)

@@ -1,29 +1,29 @@
 """Declares the record of an inference: every field of ``result.json`` that the library knows, with meaning and unit.
 
-What run.py says besides, of the point and of the machine, is declared in `experiments.records.point`; what only simulated runs
-have, in `sparsednn.results.simulated_record`.
+Fields that run.py adds, of the point and of the machine, are declared in `experiments.records.point`; fields of simulated runs
+only, in `sparsednn.results.simulated_record`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sparsednn.backend.description import DeviceUse, LayerReads, Optimizations
 from sparsednn.results.worker_times import WorkerRecord
-from sparsednn.system.json_fields import JsonPart, doc
+from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 SCHEMA_VERSION = 2
-"""Of the records that are written: raised whenever a field changes its meaning or place."""
+"""Version of the records that are written: raised whenever a field changes its meaning or place."""
 
 READABLE_VERSIONS = (1, 2)
-"""Of records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
+"""Versions of the records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
 
 SIMULATED = "simulated"
 """The executor of a record whose times are virtual."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class Truth(JsonPart):
     """The check of the categories against the truth."""
 
@@ -34,7 +34,7 @@ class Truth(JsonPart):
     match: bool | None = field(default=None, metadata=doc("whether the categories are the true ones"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class Seconds(JsonPart):
     """Times of a run, taken between barriers."""
 
@@ -43,7 +43,7 @@ class Seconds(JsonPart):
     inference_median: float = field(metadata=doc("median of the repeats", "s"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class MeasuredSeconds(Seconds):
     """Times of a run on real threads."""
 
@@ -53,7 +53,7 @@ class MeasuredSeconds(Seconds):
     compile: float = field(metadata=doc("compiling kernels, or loading them from the cache", "s"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class Balance(JsonPart):
     """Largest over mean, 1 being perfect balance."""
 
@@ -66,7 +66,7 @@ class Balance(JsonPart):
     )  # fmt: skip
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class AutoChoice(JsonPart):
     """The choice of scheduler=auto, and its reason."""
 
@@ -75,7 +75,7 @@ class AutoChoice(JsonPart):
     simulated: bool = field(default=True, metadata=doc("always true: the predictions are simulated"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class ProcessRecord(JsonPart):
     """The work and the times of one process."""
 
@@ -97,7 +97,7 @@ class ProcessRecord(JsonPart):
     )  # fmt: skip
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class Spread(JsonPart):
     """The spread of one time over the processes."""
 
@@ -107,7 +107,7 @@ class Spread(JsonPart):
     spread: float = field(metadata=doc("largest over mean"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class ProcessTimes(JsonPart):
     """The spread of each time over the processes; the fields have the names that they have in `ProcessRecord`."""
 
@@ -116,7 +116,7 @@ class ProcessTimes(JsonPart):
     idle_s: Spread = field(metadata=doc("of waiting for the others"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class RunRecord(JsonPart):
     """The fields that the record of every inference has, measured or simulated."""
 
@@ -155,7 +155,7 @@ class RunRecord(JsonPart):
         return self.executor == SIMULATED
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class MeasuredRun(RunRecord):
     """The fields that the record of an inference on real threads has."""
 

@@ -28,9 +28,9 @@ class Result:
     output : csr_array of float32, shape (instances, n_outputs), or None
         The last activations, if they were asked for.
     run_record : RunRecord
-        What was run, times in seconds, rates.
+        Description of the run, times in seconds, rates.
     trace : Trace, or None
-        What each worker did when, if it was asked for.
+        Timeline of each worker, if it was asked for.
     record : dict
         The same as `run_record`, as plain values ready for JSON.
     """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sparsednn.results.record import RunRecord, Seconds
-from sparsednn.system.json_fields import JsonPart, doc
+from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class SimulatedSeconds(Seconds):
     """Times of a simulated run: all virtual but `load` and `profile`."""
 
@@ -18,7 +18,7 @@ class SimulatedSeconds(Seconds):
     gather: float = field(metadata=doc("virtual time of collecting the categories", "s"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class SimulatedCluster(JsonPart):
     """The machines that were simulated."""
 
@@ -33,7 +33,7 @@ class SimulatedCluster(JsonPart):
     assume: dict[str, float] = field(metadata=doc("assumed in place of the calibration's parameters"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class TrafficEstimate(JsonPart):
     """The bytes that the busiest process moves between memory and its last-level cache, estimated."""
 
@@ -47,7 +47,7 @@ class TrafficEstimate(JsonPart):
     memory_s: float = field(metadata=doc("time that the memory takes for it", "s"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class SimulatedRun(RunRecord):
     """The fields that the record of a simulated inference has."""
 

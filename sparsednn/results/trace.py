@@ -22,7 +22,7 @@ from sparsednn.system.files import atomic_path
 __all__ = ["KINDS", "METADATA_TYPES", "Span", "Trace", "WorkerId", "read_trace"]
 
 METADATA_TYPES: Mapping[str, type] = {"scheduler": str, "kernel": str, "simulated": bool}
-"""What the metadata of every trace must say."""
+"""Fields that the metadata of every trace must have, with their types."""
 
 _COLOURS = {  # names that chrome://tracing knows; Perfetto picks its own colours by the events' names
     "data": "thread_state_runnable",
@@ -47,7 +47,7 @@ class Trace:
     spans : list of Span
         A worker's spans do not overlap, except that its barrier spans lie inside its team spans.
     metadata : dict
-        What was run, ready for JSON; with at least the strings ``scheduler`` and ``kernel``, and ``simulated``, True or False.
+        Description of the run, ready for JSON; at least the strings ``scheduler`` and ``kernel``, and the bool ``simulated``.
     """
 
     spans: list[Span] = field(default_factory=list)

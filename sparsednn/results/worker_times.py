@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from sparsednn.system.json_fields import JsonPart, doc
+from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class WorkerFigures(JsonPart):
     """The parts of one worker's time, in seconds: all but the last three are parts of the run's time."""
 
@@ -38,14 +38,14 @@ class WorkerFigures(JsonPart):
         self.idle_s = max(elapsed_s - self.busy_s - self.locking_s - self.wait_s - self.fetch_s, 0.0)
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@json_part
 class WorkerTimes(WorkerFigures):
     """The figures of one worker of a process, by its number."""
 
     worker: int = field(metadata=doc("number of the worker in its process, from 0"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class WorkerRecord(WorkerFigures):
     """The figures of one worker, as a record has them."""
 

@@ -65,4 +65,4 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
 }
 
 ONE_PROCESS_SCHEDULERS = tuple(name for name, scheduler in SCHEDULERS.items() if not scheduler.takes_from_processes)
-"""Those that decide for one process by itself, which is what the simulator runs."""
+"""Schedulers that decide for one process by itself, which is what the simulator runs."""

@@ -55,7 +55,7 @@ class Cluster:
     seed : int
         Of the noise.
     assume : mapping of float
-        What to assume in place of the calibration's assumed parameters (see `sparsednn.simulator.calibration.assuming`).
+        Values in place of the calibration's assumed parameters (see `sparsednn.simulator.calibration.assuming`).
     """
 
     nodes: int = 1
@@ -130,7 +130,7 @@ class ClusterRun:
     elapsed_s : float
         From the input in memory until process 0 has all categories.
     process_s : list of float
-        What each process takes by itself.
+        Seconds of each process by itself.
     gather_s : float
     timelines : list of Timeline, one for each process
     partition : Partition

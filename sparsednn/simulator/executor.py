@@ -27,7 +27,7 @@ from sparsednn.simulator.team import VirtualTeam
 from sparsednn.simulator.work import GroupCosts, Overheads
 
 ORDERS, REPORTS, DECISIONS = range(3)
-"""Of what happens at one moment, in this order: orders reach workers, workers report, the scheduler decides."""
+"""Kinds of events, in their order at one moment: orders reach workers, workers report, the scheduler decides."""
 
 
 class SimulatedExecutor:
@@ -103,7 +103,7 @@ class SimulatedExecutor:
 
 
 _Order = VirtualTeam | None
-"""What a worker finds in its mailbox: be a member of this team; None: stop."""
+"""An order in a worker's mailbox: be a member of this team; None: stop."""
 
 
 class _VirtualRun:

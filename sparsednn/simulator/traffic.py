@@ -19,7 +19,7 @@ from sparsednn.results.spans import Span
 from sparsednn.simulator.work import Floats, GroupCosts, GroupWork
 
 NONZERO_BYTES = 8
-"""Of the published formats: a row id of 4 bytes and a value of 4 bytes for each nonzero, of layers and activations."""
+"""Memory of a nonzero of layers and activations in the published formats: a row id of 4 bytes and a value of 4 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

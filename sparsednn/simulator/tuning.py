@@ -74,7 +74,7 @@ def choose(
         Of a kernel that is calibrated.
     n_threads : int
     options : SchedulerOptions, optional
-        What is not tried (the recruiting ratio, the threshold, the minimum of work) is taken from here.
+        Source of the options that are not tried: the recruiting ratio, the threshold, the minimum of work.
     schedulers : sequence of str
         Those that go with the kernel.
     cluster : Cluster, optional

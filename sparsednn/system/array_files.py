@@ -64,7 +64,7 @@ class MappedArrays:
     ----------
     path : Path
     table : mapping
-        What `write_arrays` returned.
+        Places of the arrays in the file, as `write_arrays` returned them.
 
     Attributes
     ----------

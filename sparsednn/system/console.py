@@ -99,8 +99,8 @@ def run_program(main: Callable[[], int]) -> int:
     Returns
     -------
     int
-        What `main` returns; 1 after an error that the user can mend, in one line, and `FAULT` after any other, with its
-        traceback; in place of 0 it is `UNWRITTEN` if something could not be written for another reason than that its
+        The exit status that `main` returns; 1 after an error that the user can mend, in one line, and `FAULT` after any other,
+        with its traceback; in place of 0 it is `UNWRITTEN` if something could not be written for another reason than that its
         reader has gone.
 
     Raises

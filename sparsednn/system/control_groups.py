@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 PROC = Path("/proc/self")
 LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
-"""What a group may take. Above `memory.high` it is not ended, but slowed down so much that it gets nowhere."""
+"""Files with a group's limits. Above `memory.high` it is not ended, but slowed down so much that it gets nowhere."""
 
 USED = ("memory.current", "memory.usage_in_bytes")
 RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
-"""What counts as used, and is given back before a group has no memory left: copies of files, and what is known of them."""
+"""Fields of ``memory.stat`` that count as used, and are given back before a group has no memory left: copies of files and of
+their metadata."""
 
 
 class _Mount(NamedTuple):
@@ -111,7 +112,7 @@ def _number(path: Path) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """What is in a file; nothing if it cannot be read."""
+    """Return the text of a file; nothing if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, ClassVar, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NamedTuple, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from sparsednn.errors import DataError
 
@@ -32,12 +32,12 @@ def doc(text: str, unit: str = "", when: str = "") -> dict[str, str]:
     return {"doc": text, "unit": unit, "when": when}
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True, init=False, eq=False, repr=False)
 class JsonPart:
     """A mapping of JSON with declared fields; each field but `others` and `lacks` has metadata made by `doc`.
 
-    Subclasses are declared with ``eq=False, repr=False``: the methods here compare and print all of them, and are not compiled
-    again for each while the library is imported.
+    Subclasses are declared with `json_part`: the methods here make, compare and print all of them, and are not compiled again
+    for each while the library is imported.
 
     Attributes
     ----------
@@ -52,6 +52,22 @@ class JsonPart:
 
     others: dict[str, Any] = field(default_factory=dict, metadata={"hidden": True}, repr=False)
     lacks: frozenset[str] = field(default=frozenset(), metadata={"hidden": True}, repr=False)
+
+    def __init__(self, **given: Any) -> None:
+        """Take fields by keyword; the others have their defaults.
+
+        Raises
+        ------
+        TypeError
+            For a field that is not declared, or that is not given and has no default.
+        """
+        for one in fields(self):
+            value = given.pop(one.name) if one.name in given else _default(one)
+            if value is LACKS:
+                raise TypeError(f"{type(self).__name__}: the field {one.name} is not given")
+            setattr(self, one.name, value)
+        if given:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(given)}")
 
     def __eq__(self, other: object) -> bool:
         """Compare all fields, those too that a file did not have."""
@@ -68,6 +84,12 @@ class JsonPart:
 
 
 Part = TypeVar("Part", bound=JsonPart)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+def json_part(kind: type[Part]) -> type[Part]:
+    """Declare a subclass of `JsonPart`: a dataclass with slots and with the methods of `JsonPart`."""
+    return dataclass(slots=True, kw_only=True, init=False, eq=False, repr=False)(kind)
 
 
 def declared(kind: type[JsonPart]) -> list[Field[Any]]:

@@ -16,7 +16,7 @@ from sparsednn.system import control_groups
 GB, MB = 1e9, 1e6
 KEEP_FREE_BYTES = 256 * 2**20
 UNASKED_BYTES = 2**20
-"""What is smaller is left to the reserve: asking the system takes a millisecond or two, as long as a small inference."""
+"""Smaller demands are left to the reserve: asking the system takes a millisecond or two, as long as a small inference."""
 
 PROPORTIONAL_AGE_S = 0.5
 MACHINE, PROCESS = Path("/proc/meminfo"), Path("/proc/self/statm")
@@ -29,7 +29,7 @@ SHARED_MEMORY = (Path("/dev/shm"), Path("/tmp"))
 def available_bytes() -> int:
     """Return the bytes this process may still take: of the machine, its control groups and its address space the least.
 
-    What only keeps copies of files, and is given back when memory runs short, counts as available.
+    Memory that only keeps copies of files, and is given back when memory runs short, counts as available.
     """
     available = _machine_available()
     of_groups = control_groups.memory_left()

@@ -1,4 +1,7 @@
-"""What a console does to a program: nothing, but that the exit status tells."""
+"""A console does nothing to a program, but that the exit status tells.
+
+Takes more than 10 s: some programs start anew, as users start them; the others fork (see `tests.warm`).
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,38 @@ from pathlib import Path
 import pytest
 
 from sparsednn.system.console import Enduring
+from tests import warm
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import ROOT
+from tests.warm import FULL, GONE
 
 RUN = [sys.executable, str(ROOT / "run.py")]
 SMALL = ["instances=50", "layers=6"]
-FULL = Path("/dev/full")
 NO_SPACE = "error: standard output cannot be written: No space left on device; all else was done\n"
 
 
-def started(
-    command: list[str], stdout: int, here: Path = ROOT, stderr: int = subprocess.PIPE, **environment: str
-) -> tuple[int, str]:
+def started(command: list[str], out: str, err: str = "") -> tuple[int, str]:
     """Run a program with its output there; return its exit status and what it said on standard error."""
-    done = subprocess.run(
-        command, cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, stdout=stdout, stderr=stderr, text=True,
-        check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr or ""
+    done = warm.run(command, out=out, err=err)
+    return done.returncode, done.stderr
 
 
-def gone() -> int:
-    """Return a pipe whose reader has gone."""
+def started_anew(command: list[str], out: str) -> tuple[int, str]:
+    """The same in a Python of its own."""
     reader, writer = os.pipe()
     os.close(reader)
-    return writer
-
-
-def full() -> int:
-    """Return a file on a full disk."""
-    return os.open(FULL, os.O_WRONLY)
+    with os.fdopen(writer, "w") if out == GONE else Path(out).open("w") as stdout:
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=stdout, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize(("layers", "status"), [("6,12", 0), ("6,7", 1)], ids=["all go well", "one fails"])
 def test_a_sweep_goes_on_when_its_reader_has_gone(layers: str, status: int, tmp_path: Path) -> None:
     command = [*RUN, "-m", "instances=50", f"layers={layers}", f"hydra.sweep.dir={tmp_path}"]
-    found, said = started(command, gone())
+    found, said = (started if status else started_anew)(command, GONE)
     assert found == status
     assert said.count("error: ") == 2 * status, "the point, and the sweep"
     assert len(list(tmp_path.glob("*/result.json"))) == 2
@@ -53,17 +52,17 @@ def test_a_sweep_goes_on_when_its_reader_has_gone(layers: str, status: int, tmp_
 
 
 def test_a_sweep_on_a_full_disks_console_is_done_and_then_fails(tmp_path: Path) -> None:
-    found, said = started([*RUN, "-m", "instances=50", "layers=6,12", f"hydra.sweep.dir={tmp_path}"], full())
+    found, said = started_anew([*RUN, "-m", "instances=50", "layers=6,12", f"hydra.sweep.dir={tmp_path}"], FULL)
     assert (found, said) == (1, NO_SPACE)
     assert len(list(tmp_path.glob("*/result.json"))) == 2
 
 
 def test_errors_that_nobody_reads_end_nothing(tmp_path: Path) -> None:
     command = [*RUN, "-m", "instances=50", "layers=7,6", f"hydra.sweep.dir={tmp_path}"]
-    assert started(command, gone(), stderr=gone())[0] == 1, "a point has failed"
+    assert started(command, GONE, GONE)[0] == 1, "a point has failed"
     assert len(list(tmp_path.glob("*/result.json"))) == 2
     alone = [*RUN, *SMALL, f"hydra.run.dir={tmp_path}/alone"]
-    assert started(alone, full(), stderr=full())[0] == 1
+    assert started(alone, FULL, FULL)[0] == 1
     assert (tmp_path / "alone" / "result.json").exists()
 
 
@@ -83,14 +82,14 @@ def test_a_folder_that_the_console_cannot_spell_ends_nothing(tmp_path: Path) -> 
 
 def test_processes_of_a_point_go_on_when_its_reader_has_gone(tmp_path: Path) -> None:
     command = [*RUN, "-m", *SMALL, "processes=2", "threads=1", "repeats=1,2", f"hydra.sweep.dir={tmp_path}"]
-    assert started(command, gone()) == (0, "")
+    assert started(command, GONE) == (0, "")
     assert len(list(tmp_path.glob("*/result.json"))) == 2
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"]], ids=["help", "configuration"])
 def test_what_only_shows_something_says_that_it_could_not(arguments: list[str]) -> None:
-    assert started([*RUN, *arguments], full()) == (1, NO_SPACE)
-    assert started([*RUN, *arguments], gone()) == (0, "")
+    assert started([*RUN, *arguments], FULL) == (1, NO_SPACE)
+    assert started([*RUN, *arguments], GONE) == (0, "")
 
 
 def test_other_programs_write_their_files_all_the_same(tmp_path: Path) -> None:
@@ -105,7 +104,7 @@ def test_other_programs_write_their_files_all_the_same(tmp_path: Path) -> None:
         ],
     }  # fmt: skip
     for file, (program, *arguments) in programs.items():
-        for stdout, status in ((gone(), 0), (full(), 1)):
+        for stdout, status in ((GONE, 0), (FULL, 1)):
             found, said = started([sys.executable, "-m", program, *arguments], stdout)
             assert found == status, said
             assert (NO_SPACE in said) == bool(status)

@@ -29,7 +29,7 @@ from experiments.run import identity
 from experiments.sweeps.benchmarks import BENCHMARKS
 from sparsednn.comm import LocalCommunicator
 from sparsednn.results.measures import add_load_times
-from sparsednn.results.record import MeasuredRun, RunRecord
+from sparsednn.results.record import MeasuredRun, RunRecord, Seconds
 from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.simulator.simulate import simulate
 from sparsednn.system.files import write_json
@@ -91,6 +91,20 @@ def test_what_a_simulated_inference_says_is_declared_and_whole() -> None:
     assert found.auto is not None
     assert found.traffic is not None
     assert list(undeclared(found)) == []
+
+
+def test_a_record_is_made_of_its_fields_and_their_defaults() -> None:
+    given: dict[str, Any] = {"load": 0.5, "inference": [1.0], "inference_median": 1.0}
+    made = Seconds(**given)
+    assert (to_json(made), made.others, made.lacks) == (given, {}, frozenset())
+    made.others["mine"] = 1
+    assert Seconds(**given).others == {}, "every record has a mapping of its own"
+    with pytest.raises(TypeError, match="^Seconds: the field load is not given$"):
+        Seconds(**{name: given[name] for name in given if name != "load"})
+    with pytest.raises(TypeError, match="^Seconds has no field choose, hash$"):
+        Seconds(**given, choose=0.0, hash=0.0)
+    with pytest.raises(TypeError, match="positional"):
+        Seconds(0.5)  # type: ignore[misc]
 
 
 def test_a_field_that_is_not_declared_is_not_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 import sparsednn
 from sparsednn.backend import KernelOptions
+from sparsednn.comm import LocalCommunicator
 from sparsednn.execution.options import GROUPS, PARAMETERS, InferOptions, infer_options
 from sparsednn.options.fields import Options, check_values, default_of, rule_of, text
 from sparsednn.options.fields import declarations as declared_in
@@ -43,6 +44,19 @@ def test_every_option_says_what_it_does_and_has_a_legal_default(group: str, name
     assert f"    {name} : " in (options.__doc__ or "")
     for value in rule.legal:
         assert f'"{value}"' in (options.__doc__ or "")
+
+
+def test_options_are_equal_if_they_are_of_one_class_with_the_same_values_and_print_them() -> None:
+    alone = LocalCommunicator()
+    assert InferOptions(communicator=alone, cluster=ClusterOptions()) == InferOptions(communicator=alone)
+    assert PartitionOptions(hashing="input") == PartitionOptions(hashing="input") != PartitionOptions(hashing="both")
+    assert BackendOptions() != KernelOptions()
+    assert repr(PartitionOptions(hashing="input")) == (
+        "PartitionOptions(hashing='input', order='given', split='even', buckets=1)"
+    )
+    assert "partition=PartitionOptions(hashing='none'" in repr(InferOptions())
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(PartitionOptions())
 
 
 @pytest.mark.parametrize(

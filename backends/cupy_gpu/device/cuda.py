@@ -25,7 +25,7 @@ HOST_TO_DEVICE = 1
 
 LIBRARY_PACKAGES = ("cupy", "cupyx", "cupy_backends")
 NO_ARRAY = np.uint64(0)
-"""What a kernel takes for a null pointer."""
+"""A null pointer, as an argument of a kernel."""
 
 
 def cuda_devices() -> list[CudaDevice]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PATH = Path(__file__).with_name("kernels.cu")
 OPTIONS = ("--std=c++17", "--fmad=false")
-"""What NVRTC is told: no multiply and add are to be fused, since results are to have the bits of the CPU kernels."""
+"""Options for NVRTC: it fuses no multiply and add, since results are to have the bits of the CPU kernels."""
 
 LANES, MINIBATCH, OUTPUTS, WARPS = 32, 4, 4, 8
 """As in the source: threads of a warp, instances and outputs of a thread, warps of a block of threads."""

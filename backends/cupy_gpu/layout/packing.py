@@ -262,7 +262,7 @@ def _packed(
     layer: Layer, where: tuple[int, int, dict[str, int]], *, kernel: str, weight: float, slice_work: NDArray[np.int64],
     shared_bytes: int,
 ) -> PackedLayer:  # fmt: skip
-    """What kernels have to know of a layer whose bytes are there."""
+    """Describe a layer, whose bytes are in their place, to the kernels."""
     at, n_bytes, parts = where
     return PackedLayer(
         at=at,

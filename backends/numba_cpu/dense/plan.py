@@ -29,7 +29,7 @@ BLOCK_ROWS, WIDE_BLOCK_ROWS, FEWEST_ROWS = 128, 256, 32
 second-level cache; and the fewest, where more would not fit."""
 
 ENTRY_COST, OUTPUT_COST, INPUT_COST, SPREAD_COST = 20, 20, 2, 60
-"""What the first layer takes for an instance, in multiply-adds of a dense block: each connection of one of its entries, when it
+"""Costs of the first layer for an instance, in multiply-adds of a dense block: each connection of one of its entries, when it
 goes by rows, and each output; each input of a dense block, and each entry that is spread out into one."""
 
 PITCH_EXTRA = 16
@@ -204,7 +204,7 @@ class DensePlan(Plan):
         return blocks.FirstLayer(indptr=rows.indptr.astype(np.int64), ids=rows.indices.astype(ids), weights=rows.data)
 
     def _stream(self, worker: int) -> kernels.LayerStream:
-        """What a kernel is to wait for; nothing where all layers are in memory."""
+        """Return the state of layers for which a worker's kernel waits; empty where all layers are in memory."""
         if self.reader is None:
             return kernels.LayerStream(ready=np.empty(0, np.int64), at=np.empty(0, np.int64))
         return kernels.LayerStream(ready=self.reader.ready, at=self.reader.at[worker])

@@ -140,7 +140,8 @@ def hold_meeting(place):
 
 @inline
 def must_leave(place, score, fresh):
-    """What the leader finds at a layer boundary: STOPPED, CALLED or COMPUTE; a team that has just begun is not called away.
+    """Return the leader's decision at a layer boundary: STOPPED, CALLED, or COMPUTE to go on; a team that has just begun is not
+    called away.
 
     place : Place
     """

@@ -196,7 +196,7 @@ def _save_rest(path: Path, packed: Packed, stores: Mapping[str, Store]) -> None:
 
 
 def _meta(path: Path) -> dict[str, NDArray[Any]] | None:
-    """What ``meta.npz`` of a folder has; None unless it is sound and all files have the sizes they should have."""
+    """Return the arrays of a folder's ``meta.npz``; None unless it is sound and all files have the sizes they should have."""
     try:
         with np.load(path / META, allow_pickle=False) as stored:
             meta = {name: stored[name] for name in stored.files}

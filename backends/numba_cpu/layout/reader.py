@@ -108,7 +108,7 @@ class LayerReader:
             return self._step()
 
     def fail(self, error: Exception) -> None:
-        """Let no kernel wait for layers that will not be read."""
+        """Mark all layers that have not been read as damaged, so that no kernel waits for them."""
         with self._lock:
             self._failure = error
             self.ready[self.ready == NOT_READY] = DAMAGED
@@ -162,7 +162,7 @@ class LayerReader:
 
 
 def _read_on(reference: weakref.ref[LayerReader], wanted: threading.Event, stopped: threading.Event) -> None:
-    """What the thread does until nobody has the reader any more."""
+    """Read layer after layer, as the thread's body, until nobody has the reader any more."""
     while not stopped.is_set():
         wanted.wait()
         reader = reference()

@@ -160,7 +160,7 @@ def _pack_layer(layer: Layer, id_type: type[np.uint16] | type[np.uint32]) -> _Pa
 
 
 def _activations(layer: Layer, sorted_columns: NDArray[np.int64], n_slices: int) -> NDArray[np.float32]:
-    """What each column has, flat; a column without an output has the identity."""
+    """Return the activation of each column, flat, as a table has it; a column without an output has the identity."""
     table = identity().table(n_slices * COLUMNS).copy()
     table[: layer.n_outputs] = layer.activation.table(layer.n_outputs)[sorted_columns]
     return table.reshape(-1)

@@ -1,6 +1,6 @@
 """Declares the committed form of records: one file for each experiment, a few kB each, and one for each other program.
 
-What all points have in common stands once (`KeptExperiment.common`), workers are averaged, and numbers are rounded. A file
+Fields that all points share stand once (`KeptExperiment.common`), workers are averaged, and numbers are rounded. A file
 becomes `experiments.records.read.Points` again (`points_of_kept`), so figures, tables and claims take it as they take folders.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,13 +18,13 @@ from experiments.records.point import COMPLETE, PointRecord, record_from_json
 from experiments.records.read import Point, Points
 from sparsednn.results.record import SIMULATED
 from sparsednn.results.trace import KINDS, Span, Trace
-from sparsednn.system.json_fields import FieldError, JsonPart, doc, from_json, to_json
+from sparsednn.system.json_fields import FieldError, JsonPart, doc, from_json, json_part, to_json
 
 EXPERIMENT, PROGRAM = "experiment", "program"
-"""What a file is of: its ``kind``."""
+"""The ``kind`` of a file."""
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class MeasuringMachine(JsonPart):
     """The machine on which a file's times were measured; it goes by its processor, not by its name."""
 
@@ -41,9 +41,9 @@ class MeasuringMachine(JsonPart):
         return f"{self.cpu}, {self.cores} cores"
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class KeptRound(JsonPart):
-    """What one record of a point adds: a round of the experiment."""
+    """One record of a point, without what it shares with the others: a round of the experiment."""
 
     number: int = field(metadata=doc("number of the record in the order in which they were run, from 0"))
     run: int | None = field(default=None, metadata=doc("number of the run of the experiment", when="all but the first, 0"))
@@ -55,7 +55,7 @@ class KeptRound(JsonPart):
     figures: dict[str, Any] | None = field(default=None, metadata=doc("figures of a benchmark", when="benchmarks"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class KeptPoint(JsonPart):
     """A point of an experiment."""
 
@@ -74,7 +74,7 @@ class KeptPoint(JsonPart):
     rounds: list[KeptRound] = field(metadata=doc("its records"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class KeptExperiment(JsonPart):
     """The records of an experiment, in the small form that is committed."""
 
@@ -100,7 +100,7 @@ class KeptExperiment(JsonPart):
         return max(len(point.rounds) for point in self.points)
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class ProgramVariant(JsonPart):
     """One way in which another program was run."""
 
@@ -109,7 +109,7 @@ class ProgramVariant(JsonPart):
     categories_count: int = field(metadata=doc("number of categories that it found"))
 
 
-@dataclass(slots=True, kw_only=True)
+@json_part
 class ProgramRecord(JsonPart):
     """Times of a program that is not this project's; written by hand."""
 

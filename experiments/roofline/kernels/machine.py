@@ -211,7 +211,7 @@ def count_missed(
 ) -> Any:
     """Count the bytes that `layer_in_turn` brings into an LRU cache of `capacity` bytes, in a run after one that fills it.
 
-    What is cached: each row of a block, tile by tile, and the connections of each output. Written rows are brought in too.
+    The cache holds each row of a block, tile by tile, and the connections of each output. Written rows are brought in too.
 
     net : Neurons, conn : Connections
     spans : int64 (2, n_outputs)        where the ids at each position start, and how many there are

@@ -13,7 +13,7 @@ from sparsednn.importers.onnx_graph.graph import GraphNode
 from sparsednn.importers.onnx_graph.tensors import shown
 
 LARGEST = 2**31 - 1
-"""Of sizes, slopes and limits; more is damage."""
+"""The largest size, slope or limit of a layer; a larger one is damage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

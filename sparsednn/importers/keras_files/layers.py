@@ -18,7 +18,7 @@ LIMITS = {"relu6": (0.0, 6.0), "hard_tanh": (-1.0, 1.0)}
 ALONG_LAST = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
 NAMES = ("linear", *PLAIN, *LIMITS, *ALONG_LAST, "leaky_relu")
 FUNCTION_SLOPE = 0.2
-"""Of the function leaky_relu, which has no configuration; that of the layer is in the file."""
+"""Slope of the function leaky_relu, which has no configuration; the slope of the layer of that name is in the file."""
 
 NOTHING = (
     "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",

@@ -89,7 +89,7 @@ def _layers(archive: KerasArchive, entries: list[Any]) -> list[KerasLayer]:
 
 
 Calls = list[tuple[Tensor, list[Tensor]]]
-"""What is made of what."""
+"""Calls of one layer: the output of each, and its inputs."""
 
 
 def _sequence(layers: list[KerasLayer]) -> tuple[Calls, Tensor]:

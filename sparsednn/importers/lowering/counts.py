@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What is known of a tensor without its matrix.
+    """Bounds on a tensor's matrix, without the matrix: how full it is, and where it refers to.
 
     Attributes
     ----------

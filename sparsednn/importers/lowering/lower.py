@@ -1,8 +1,8 @@
 """Makes layers of tensors, each of which is an affine function ``M @ state + c`` of the activations of the last layer so far.
 
 Linear operators multiply M and change c, in float64; only an activation makes a layer, in which all is rounded to float32 once.
-What later operators still need of the state before is carried through the layer by rows of its own, whose activation changes
-nothing. In a dry run entries are counted, and no matrix is made.
+Neurons of the state before that later operators still need are carried through the layer by rows of their own, whose activation
+changes nothing. In a dry run entries are counted, and no matrix is made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Lowering:
         None in a dry run.
     reports : list of LayerReport
     live : sequence of Traced
-        What later nodes need; set before each node.
+        Tensors that later nodes need; set before each node.
     node, operator : str
         The node that layers are made for; set likewise.
     largest : int

@@ -16,7 +16,7 @@ SHAPES_ONLY = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 
 
 class Ending(NamedTuple):
-    """What follows the network: its kind, and the shape of the graph's output for one instance, with the batch's axis."""
+    """The end of a graph, after the network: its kind, and the shape of the output for one instance, with the batch's axis."""
 
     postprocess: Postprocess
     shape: tuple[int, ...]

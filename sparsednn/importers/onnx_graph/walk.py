@@ -23,7 +23,7 @@ CONTROL, QUANTISED = ("If", "Loop", "Scan"), ("QuantizeLinear", "DequantizeLinea
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walked:
-    """What a walk has found.
+    """A graph after a walk over its nodes: the lowered layers, and how instances enter and leave.
 
     Attributes
     ----------

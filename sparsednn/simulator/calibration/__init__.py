@@ -51,7 +51,7 @@ MEMORY: Mapping[str, dict[str, Any]] = {
         "note": "about four fifths of the 153.6 GB/s of two processors with four channels of DDR4-2400 each",
     },
 }  # fmt: skip
-"""Of the nodes' memory: only the estimate of its traffic uses it. Files of earlier versions lack it and get this."""
+"""Parameters of the nodes' memory, for the estimate of its traffic only. Files of earlier versions lack them and get these."""
 
 TABLES = ("barrier_s", "slowdown")
 """Parameters that are always tables, by the number of members or active cores; the others may be, by the number of neurons."""

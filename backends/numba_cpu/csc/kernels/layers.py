@@ -215,7 +215,7 @@ def layer_on_columns(net, conn, is_dense, full_columns, layer, ids, values, new_
 
 @inline
 def next_step(net, prune, work, place, fresh):
-    """What the leader finds at a layer boundary, and whether dead rows are to be dropped there.
+    """Return the leader's decision at a layer boundary, THROUGH, STOPPED, CALLED or COMPUTE, and whether dead rows are dropped.
 
     net : Neurons, work : ColumnWork, place : Place
     """

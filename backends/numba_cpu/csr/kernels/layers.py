@@ -163,7 +163,7 @@ def finish_layer(net, prune, work, place):
 
 @inline
 def next_step(net, work, place, fresh):
-    """What the leader finds at a layer boundary.
+    """Return the leader's decision at a layer boundary: THROUGH, STOPPED, CALLED or COMPUTE.
 
     net : Neurons, work : RowWork, place : Place
     """

@@ -43,7 +43,7 @@ SPINS = 64
 """Looks at whether a layer has been read, before another thread may run."""
 
 LOAD = 16
-"""What the leader decides when new instances are to be brought into a block."""
+"""Decision of the leader to bring new instances into a block; the others are those of `team`."""
 
 
 class Output(NamedTuple):
@@ -61,7 +61,7 @@ class Output(NamedTuple):
 
 
 class LayerStream(NamedTuple):
-    """What is to be waited for where layers are read from files; both empty where they are in memory (see `reader`).
+    """State of layers that are read from files, for which kernels wait; both empty where layers are in memory (see `reader`).
 
     ready : int64 (n_layers,)       READY, NOT_READY or DAMAGED
     at : int64 (LINE,)              at[AT_LAYER]: the layer that the worker has come to

@@ -55,7 +55,7 @@ from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.kernels.slices import COLUMNS, N_INPUTS
 
 RIGHT, NOT_FINITE, OVERFLOW, FEW_ALIVE = range(4)
-"""What `take_part` returns to a caller. FEW_ALIVE: it is right, and would have been faster with the network packed by rows."""
+"""Results of `take_part` for a caller. FEW_ALIVE: RIGHT, and it would have been faster with the network packed by rows."""
 
 CALLER_OF_ROWS, CALLER = -1, 0
 """Members that begin a call."""

@@ -3,6 +3,8 @@
 A block holds its instances as ``block[slot(neuron) * stride + instance]``, the stride being the number of instances rounded up
 to whole vectors. At certain layers (the *checkpoints*) a block that is half empty or more waits in a *pool* for the rest of
 another, so that blocks stay full; pools hold half a block each, so memory stays bounded whatever dies.
+
+GLARE (S. Jiang et al., HPEC 2023) goes by the same observation as retiring, and flags the saturated parts of an instance.
 """
 
 from __future__ import annotations

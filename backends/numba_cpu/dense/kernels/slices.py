@@ -191,4 +191,4 @@ def _python_slice(lanes: int) -> Callable[..., None]:
 
 
 SLICES = {lanes: _python_slice(lanes) if JIT_DISABLED else _compiled_slice(lanes) for lanes in LANES}
-"""What computes a slice, by lanes."""
+"""Kernels of a slice, by lanes."""

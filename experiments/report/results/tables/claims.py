@@ -103,7 +103,7 @@ def _ratios(name: str, records: CommittedRecords, job_of: NameOf, way_of: NameOf
 
 
 FEW = 4
-"""As many networks have a row each."""
+"""The most networks that have a row each."""
 
 
 def _network_and_scheduler(point: Point) -> str:

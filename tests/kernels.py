@@ -1,0 +1,65 @@
+"""Compiles the kernels that the suite uses, once for all its processes: each takes the next that none is compiling.
+
+Otherwise all processes meet the same kernels in their first minutes, and each compiles them for itself, which takes 160 s of a
+processor. What is in the cache is only loaded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsednn
+
+MANY = 2**16 + 1
+"""Neurons, or instances of a row group, whose ids need more than 16 bits."""
+
+
+def _infer(n: int, *kernels: str) -> None:
+    """Run kernels on `n` instances of `n` inputs."""
+    network = sparsednn.Network([sp.csr_array(([1.0], ([n - 1], [0])), shape=(n, 2))])
+    for kernel in kernels:
+        sparsednn.infer(network, sp.eye_array(n, dtype=np.float32), kernel=kernel, threads=1)
+
+
+def _call(n: int) -> None:
+    """Call a compiled network of `n` inputs."""
+    network = sparsednn.Network([sp.csr_array(([1.0], ([n - 1], [0])), shape=(n, 2))])
+    with sparsednn.compile(network, threads=1) as compiled:
+        compiled(np.ones((1, n), np.float32))
+
+
+KERNELS: dict[str, Callable[[], None]] = {
+    f"{name} {bits}": partial(function, n, *kernels)
+    for name, function, kernels in (
+        ("direct", _call, ()),
+        ("dense", _infer, ("adaptive",)),
+        ("csc", _infer, ("csc_udc", "csc_csc")),
+        ("csr", _infer, ("csr_csr",)),
+    )
+    for bits, n in ((16, 8), (32, MANY))
+}
+"""Calls by which kernels are compiled, those that take longest first."""
+
+
+def compile_in_turn(path: Path, kernels: Mapping[str, Callable[[], None]] = KERNELS) -> None:
+    """Compile kernels together with other processes that have been given the same file; return when all are in the cache.
+
+    The file has no content: a process has its n-th byte locked while it compiles the n-th kernel. One that is killed leaves its
+    kernel to the first test that needs it.
+    """
+    with path.open("a") as file:
+        for number, compile_it in enumerate(kernels.values()):
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            except (BlockingIOError, PermissionError):  # another process compiles it
+                continue
+            compile_it()
+            fcntl.lockf(file, fcntl.LOCK_UN, 1, number)
+        fcntl.lockf(file, fcntl.LOCK_EX, len(kernels))
+    path.unlink(missing_ok=True)
