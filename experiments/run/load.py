@@ -82,7 +82,7 @@ def load(
 
         predictions = read_predictions(config, outline.n_outputs, n_instances)
     elif comm.rank == 0:
-        given = _load_truth(config, n_instances)
+        given = _load_truth(config, outline, n_instances)
     return Data(network, outline, inputs, ids, given, perf_counter() - started_at, predictions)
 
 
@@ -96,13 +96,13 @@ def _network(config: Config, display: Display, comm: Communicator) -> tuple[Netw
     return network, network.outline()
 
 
-def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:
+def _load_truth(config: Config, outline: NetworkOutline, n_instances: int) -> NDArray[np.int64] | None:
     """Return the truth that is given, if there is one; cut off where the user has said how many instances are to be run."""
     if config.input.truth is None:
         return None
     from sparsednn.data.files import read_truth
 
-    truth = read_truth(Path(config.input.truth), config.neurons, config.layers)
+    truth = read_truth(Path(config.input.truth), outline.n_inputs, outline.n_layers)
     challenge = config.input.name == "challenge"
     if config.instances is not None and not (challenge and config.instances == N_INSTANCES):
         truth = truth[truth <= config.instances]

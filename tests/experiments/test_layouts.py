@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hydra import compose, initialize_config_dir
 
 import sparsednn
+from experiments.config.resolve import register, resolve
+from experiments.run.files import read_instances, read_network
 from sparsednn.data.layouts.export import write_snicit
 from tests import warm
 from tests.unit import plain_layouts
 from tests.unit.test_distsparsednn import N_INSTANCES, random_folder
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,16 +48,10 @@ def of_folder(folder: Path, out: Path, *more: str) -> list[str]:
     return [*files, "network.layout=distsparsednn", f"hydra.run.dir={out}", *more]
 
 
-@pytest.mark.parametrize("kind", ["text", "binary"])
-def test_a_folder_of_distsparsednn_is_run_and_its_predictions_are_the_truth(kind: str, trained: Path, tmp_path: Path) -> None:
-    folder = trained
-    if kind == "binary":
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        plain_layouts.to_binary(trained, folder)
-    done = run(*of_folder(folder, tmp_path / "out", "network.widths=[9,7,6,4]"))
+def test_a_folder_of_distsparsednn_is_run_and_its_predictions_are_the_truth(trained: Path, tmp_path: Path) -> None:
+    done = run(*of_folder(trained, tmp_path / "out", "network.widths=[9,7,6,4]"))
     assert done.returncode == 0, done.stderr
-    assert f"classes (softmax): {N_INSTANCES} of {N_INSTANCES} are those of {folder}/predictions" in done.stdout
+    assert f"classes (softmax): {N_INSTANCES} of {N_INSTANCES} are those of {trained}/predictions.txt" in done.stdout
     found = record(tmp_path / "out")
     assert found["truth"]["checked"], found["truth"]
     assert found["truth"]["match"] is True
@@ -63,11 +62,13 @@ def test_a_network_may_be_right_about_some_instances_only(trained: Path, tmp_pat
     lines = (trained / "predictions.txt").read_text().splitlines()
     lines[2] = f"3 {(int(lines[2].split()[1]) + 1) % 4}"
     (trained / "predictions.txt").write_text("\n".join(lines) + "\n")
-    done = run(*of_folder(trained, tmp_path / "out", "kernel=csc", "layers=3"))
+    (tmp_path / "bin").mkdir()
+    plain_layouts.to_binary(trained, tmp_path / "bin")
+    done = run(*of_folder(tmp_path / "bin", tmp_path / "out", "kernel=csc", "layers=3"))
     assert done.returncode == 0, done.stderr
-    assert f"{N_INSTANCES - 1} of {N_INSTANCES} are those of" in done.stdout
+    assert f"{N_INSTANCES - 1} of {N_INSTANCES} are those of {tmp_path}/bin/predictions.bin" in done.stdout
     assert record(tmp_path / "out")["truth"]["match"] is False
-    done = run(*of_folder(trained, tmp_path / "out", "instances=2"))
+    done = run(*of_folder(tmp_path / "bin", tmp_path / "out", "kernel=csc", "instances=2"))
     assert "2 of 2 are those of" in done.stdout
 
 
@@ -114,18 +115,29 @@ def test_layers_with_widths_biases_activations_and_ids_from_0(rng: np.random.Gen
     done = run(*common, "network.index_base=0", "input.index_base=0", "network.activation=['clip(0,1)',identity]")
     assert done.returncode == 0, done.stderr
     assert record(tmp_path / "out")["truth"]["match"] is True
-    for given, message in (
-        (["network.index_base=0"], "nothing tells its activations; say them"),
-        (["network.activation=relu"], "each row seems to count from 0, as network.index_base=0 says"),
-        (["network.activation=relu", "network.bias=0"], "network.bias=0.0: "),
-        (
-            ["network.activation=relu", "network.index_base=0"],
-            "instance seems to count from 0, as input.index_base=0 says",
-        ),
-    ):
-        done = run(*common, *given)
-        assert done.returncode == 1
-        assert message in done.stderr
+    done = run(*common, "network.activation=relu")
+    assert done.returncode == 1
+    assert "each row seems to count from 0, as network.index_base=0 says" in done.stderr
+
+
+def test_what_the_files_contradict_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "n2-l1.tsv").write_text("1\t1\t1\n")
+    (tmp_path / "n2-b1.tsv").write_text("1\n2\n")
+    (tmp_path / "x.tsv").write_text("0\t1\t1\n")
+    files = ["network=files", f"network.path={tmp_path}", "network.widths=[2,2]", "input=files", f"input.path={tmp_path}/x.tsv"]
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        silent, given, right = (
+            resolve(compose("config", overrides=[*files, *more]))
+            for more in ((), ("network.activation=relu", "network.bias=1"), ("network.activation=relu",))
+        )
+    with pytest.raises(ValueError, match=r"^network.activation=null: .* nothing tells its activations; say them"):
+        read_network(silent)
+    with pytest.raises(ValueError, match=rf"^network.bias=1.0: {tmp_path} has files of biases \(n2-b1, ...\); leave it out"):
+        read_network(given)
+    assert read_network(right).layers[0].bias.tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"instance 0 is outside 1..1; .* from 0, as input.index_base=0 says"):
+        read_instances(right, 2)
 
 
 def test_a_folder_of_snicit_is_run(tmp_path: Path, rng: np.random.Generator) -> None:

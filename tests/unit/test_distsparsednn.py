@@ -131,7 +131,7 @@ LEGAL = {
 WRONG = [
     pytest.param("weights1.txt", None, "no file weights1 .*, only layers=1 before it", id="no last weights"),
     pytest.param("weights0.txt", None, r"no file weights0 with .*\.txt\.gz.*, though weights1\.txt is", id="no first"),
-    pytest.param("bias0.txt", None, r"no file bias0 .*, though bias1\.txt is there", id="no bias"),
+    pytest.param("bias0.txt", None, r"no file bias0 .*, though bias1\.txt is there; an empty file", id="no bias"),
     pytest.param("bias2.txt", "", r"bias2\.txt: is there beside layers=2; .*layers=3", id="a bias of no layer"),
     pytest.param("weights0.bin", "", r"weights0\.bin and .*weights0\.txt are both there", id="two formats"),
     pytest.param("weights0.txt", "", r"weights0\.txt: is empty", id="empty weights"),

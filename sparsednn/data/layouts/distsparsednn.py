@@ -105,10 +105,10 @@ def read_network(
         If a file is missing, malformed or does not fit, there are two for one layer, or a largest id tells of more neurons than
         memory has room for; the message names the file (and line).
     """
-    paths = numbered_files(folder, ["weights{}"], SUFFIXES, 0, layers if widths is None else len(widths) - 1)
-    bias_paths = numbered_files(folder, ["bias{}"], SUFFIXES, 0, len(paths))
+    paths = layer_files(folder, layers if widths is None else len(widths) - 1)
+    n_layers = len(paths) // 2
     weights, biases = list[Any](), list[Any]()
-    for number, (triples, bias, following) in enumerate(_with_following(paths, bias_paths), start=1):
+    for number, (triples, bias, following) in enumerate(_with_following(paths[:n_layers], paths[n_layers:]), start=1):
         if widths is not None:
             n_in, n_out = widths[number - 1], widths[number]
         else:
@@ -118,15 +118,15 @@ def read_network(
         weights.append(to_matrix(triples, n_in, n_out, "row", "column"))
         biases.append(_vector(bias, n_out))
         if progress is not None:
-            progress(number, len(paths))
-    usual = ["relu"] * (len(paths) - 1) + ["identity"]
+            progress(number, n_layers)
+    usual = ["relu"] * (n_layers - 1) + ["identity"]
     return Network(weights, bias=biases, bias_on=bias_on, activation=usual if activation is None else activation)
 
 
 def layer_files(folder: Path, layers: int | None) -> list[Path]:
-    """Return all files of the layers, as `read_network` finds them; raises what that raises."""
+    """Return all files of the layers, weights before biases, as `read_network` finds them; raises what that raises."""
     paths = numbered_files(folder, ["weights{}"], SUFFIXES, 0, layers)
-    return paths + numbered_files(folder, ["bias{}"], SUFFIXES, 0, len(paths))
+    return paths + numbered_files(folder, ["bias{}"], SUFFIXES, 0, len(paths), "; an empty file says that it has no biases")
 
 
 def read_inputs(path: Path, n_features: int, *, instances: int | None = None, n_at_least: int = 0) -> sp.csr_array:

@@ -10,7 +10,9 @@ from sparsednn.data.lookup import find_one
 from sparsednn.errors import DataError, MissingFileError
 
 
-def numbered_files(folder: Path, stems: Sequence[str], suffixes: Sequence[str], first: int, layers: int | None) -> list[Path]:
+def numbered_files(
+    folder: Path, stems: Sequence[str], suffixes: Sequence[str], first: int, layers: int | None, way_out: str = ""
+) -> list[Path]:  # fmt: skip
     """Return the file of each layer.
 
     Parameters
@@ -24,6 +26,8 @@ def numbered_files(folder: Path, stems: Sequence[str], suffixes: Sequence[str], 
         Number of the first layer.
     layers : int, or None
         How many layers there must be. None: all up to the first that is not there.
+    way_out : str
+        What is said of a file that is missing.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def numbered_files(folder: Path, stems: Sequence[str], suffixes: Sequence[str], 
             behind = f"though {there[min(there)][0].name} is there" if there else f"only layers={len(found)} before it"
             raise MissingFileError(
                 f"{folder}: no file {' or '.join(stem.format(number) for stem in stems)} with one of the endings "
-                f"{', '.join(suffixes)}, {behind}"
+                f"{', '.join(suffixes)}, {behind}{way_out}"
             )
         if len(files) > 1:
             both = " and ".join(map(str, files))
