@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import slurm_rules as submission
+from experiments.config.file_rules import refused_files, widths_of
 from experiments.config.help import help_text
 from experiments.config.schema import GROUPS, SIMULATED, ClusterConfig, Config, ExperimentConfig, own_first
 from sparsednn.data.challenge_inputs import N_INSTANCES
@@ -193,6 +194,10 @@ def _check_sources(config: Config) -> None:
             needed, value = choice_of(declared), getattr(chosen, name)
             if needed is not None and needed != (taken := f"{group}={chosen.name}") and value != default_of(declared):
                 raise ConfigError(f"{group}.{name}={_shown(value)}: is only for {needed}, not for {taken}")
+    if (refused := refused_files(config)) is not None:
+        raise ConfigError(refused)
+    if (widths := widths_of(config)) is not None:
+        config.neurons, config.layers = widths[0], len(widths) - 1
     if config.network.name == "files" and not config.network.path:
         raise ConfigError("network=files: say where the layers are: network.path=FOLDER")
     if config.input.name == "files" and not config.input.path:

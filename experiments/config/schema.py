@@ -11,8 +11,21 @@ from dataclasses import Field, dataclass, field
 from typing import Any
 
 from sparsednn.arguments.arrays import LARGEST
+from sparsednn.data.layouts.predictions import CLASSIFIERS
 from sparsednn.data.radixnet import CHALLENGE_SEED
-from sparsednn.options.fields import Options, choice, count, declarations, group, number, only_for, several, switch, text
+from sparsednn.options.fields import (
+    Options,
+    choice,
+    count,
+    declarations,
+    group,
+    number,
+    only_for,
+    several,
+    switch,
+    text,
+    texts,
+)
 from sparsednn.options.groups import (
     BackendOptions,
     ClusterOptions,
@@ -27,6 +40,9 @@ from sparsednn.options.groups import (
 SEEDS = 2**32 - 1
 SIMULATED = "simulated"
 """The executor that only predicts."""
+
+LAYOUTS = ("challenge", "distsparsednn", "snicit")
+"""How folders of networks are laid out."""
 
 
 @dataclass(kw_only=True)
@@ -57,6 +73,23 @@ class NetworkConfig(NetworkOptions):
     path: str | None = only_for(
         "network=files", text(None, "The folder with n{neurons}-l{number}.tsv, .bin, .npz or .mtx, or gzipped", values="DIR")
     )
+    layout: str = only_for(
+        "network=files", choice("challenge", LAYOUTS, "How the folder is laid out: as the challenge's, or another program's")
+    )
+    widths: list[Any] | None = only_for(
+        "network=files",
+        several(
+            None,
+            "Neurons of the input and of each layer; null: neurons, or as the files say. N*K is K layers of N neurons",
+            kind=(int, str),
+            values="[784,1024*59,10]",
+        ),
+    )
+    index_base: int = only_for(
+        "network=files",
+        count(1, "The first id in text and binary layers, 0 or 1. Other layouts than the challenge's have their own", least=0,
+              most=1, values="0|1"),
+    )  # fmt: skip
     radices: list[int] | None = only_for(
         "network=radixnet",
         several(None, "A mixed-radix network of your own; null: all 2, as many as the size takes", kind=int, values="[2,3]"),
@@ -64,12 +97,35 @@ class NetworkConfig(NetworkOptions):
     dense_width: int = only_for("network=radixnet", count(16, "How often the pattern of the radices is repeated"))
     seed: int = count(CHALLENGE_SEED, "Of its permutations; that of seed, unless given", least=0, most=SEEDS)
     weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection", largest=LARGEST))
-    bias: float | None = number(None, "Of every neuron; null: the published one", largest=LARGEST)
-    bias_on: str = only_for(
-        "network=files", choice("nonzero", ("nonzero", "all"), "Add the bias to sums that are not zero, or to all")
+    bias: float | None = number(
+        None,
+        "Of every neuron; null: those in files, or the published one. Files n{neurons}-b{number} have one for each neuron",
+        largest=LARGEST,
     )
-    activation: str = only_for(
-        "network=files", choice("clipped_relu", ("clipped_relu", "relu", "identity"), "The activation of every layer")
+    bias_on: str | None = only_for(
+        "network=files",
+        choice(
+            None,
+            ("nonzero", "all"),
+            "Add the bias to sums that are not zero, or to all. null: to all if files have biases; with layout=distsparsednn "
+            "to sums that are not zero",
+        ),
+    )
+    activation: Any = only_for(
+        "network=files",
+        texts(
+            "Of all layers, or one for each; null: clipped_relu, or the layout's own. Names: clipped_relu, relu, identity, "
+            "relu6, hardtanh, leaky_relu, sigmoid, tanh, gelu, 'clip(low,high)', 'leaky_relu(slope)'; NAME*K is for K layers",
+            values="NAME|[NAME,...]",
+        ),
+    )
+    classifier: str | None = only_for(
+        "network=files",
+        choice(
+            None,
+            CLASSIFIERS,
+            "How outputs become classes; null: sigmoid of one, else softmax. Only with layout=distsparsednn",
+        ),
     )
     maximum: float = only_for("network=files", number(32.0, "Of clipped_relu", largest=LARGEST))
 
@@ -84,8 +140,13 @@ class InputConfig(Options):
     path: str | None = only_for(
         "input=files", text(None, "The file, or a folder with sparse-images-{neurons}.tsv, ...", values="FILE")
     )
+    index_base: int = only_for(
+        "input=files",
+        count(1, "The first id of instances and features in text and binary files", least=0, most=1, values="0|1"),
+    )
     truth: str | None = text(
-        None, "True categories to check the result against. A file, or a folder with neuron{neurons}-l{layers}-categories.tsv",
+        None, "True categories to check the result against. A file, or a folder with neuron{neurons}-l{layers}-categories.tsv; "
+        "with network.layout=distsparsednn the class of each instance (predictions)",
         values="FILE",
     )  # fmt: skip
 

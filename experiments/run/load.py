@@ -11,15 +11,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from experiments.config.file_rules import checks_predictions
 from experiments.config.resolve import Config
 from experiments.records.display import Display
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
-from sparsednn.data.radixnet import challenge_bias, radixnet
+from sparsednn.data.layouts.predictions import Predictions
+from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import RestoredNetwork
 from sparsednn.errors import OptionError
-from sparsednn.network import Activation, Network, NetworkOutline, clipped_relu, identity, relu
+from sparsednn.network import Network, NetworkOutline
 from sparsednn.rows.distribution import hashes_rows, initial_rows
 
 
@@ -34,7 +36,9 @@ class Data:
     inputs : csr_array
         This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
     truth : int64 array, or None
-        On rank 0, if it is given.
+        The ids of the true categories, on rank 0, if they are given.
+    predictions : Predictions, or None
+        The class of each instance, on rank 0, if that is given.
     seconds : float
         That loading took.
     """
@@ -45,9 +49,11 @@ class Data:
     row_ids: NDArray[np.int64]
     truth: NDArray[np.int64] | None
     seconds: float
+    predictions: Predictions | None = None
 
 
-# `sparsednn.data.files` is imported where files are read: with it comes pandas, for which other runs need not wait.
+# `sparsednn.data.files` and `experiments.run.files` are imported where files are read: with them comes pandas, for which other
+# runs need not wait.
 
 
 def load(
@@ -67,11 +73,17 @@ def load(
     )
     inputs_at = perf_counter()
     with display.stage("inputs") as stage:
-        inputs, ids, n_instances = _load_inputs(config, stage.update, comm)
+        inputs, ids, n_instances = _load_inputs(config, outline.n_inputs, stage.update, comm)
     of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
-    given = _load_truth(config, n_instances) if comm.rank == 0 else None
-    return Data(network, outline, inputs, ids, given, perf_counter() - started_at)
+    given, predictions = None, None
+    if comm.rank == 0 and checks_predictions(config):
+        from experiments.run.files import read_predictions
+
+        predictions = read_predictions(config, outline.n_outputs, n_instances)
+    elif comm.rank == 0:
+        given = _load_truth(config, outline, n_instances)
+    return Data(network, outline, inputs, ids, given, perf_counter() - started_at, predictions)
 
 
 def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline]:
@@ -84,13 +96,13 @@ def _network(config: Config, display: Display, comm: Communicator) -> tuple[Netw
     return network, network.outline()
 
 
-def _load_truth(config: Config, n_instances: int) -> NDArray[np.int64] | None:
+def _load_truth(config: Config, outline: NetworkOutline, n_instances: int) -> NDArray[np.int64] | None:
     """Return the truth that is given, if there is one; cut off where the user has said how many instances are to be run."""
     if config.input.truth is None:
         return None
     from sparsednn.data.files import read_truth
 
-    truth = read_truth(Path(config.input.truth), config.neurons, config.layers)
+    truth = read_truth(Path(config.input.truth), outline.n_inputs, outline.n_layers)
     challenge = config.input.name == "challenge"
     if config.instances is not None and not (challenge and config.instances == N_INSTANCES):
         truth = truth[truth <= config.instances]
@@ -119,25 +131,13 @@ def _load_network(config: Config, progress: Callable[[int, int], None]) -> Netwo
             weight=net.weight,
             bias=net.bias,
         )
-    from sparsednn.data.files import read_network
+    from experiments.run.files import read_network
 
-    return read_network(
-        Path(str(net.path)),
-        config.neurons,
-        config.layers,
-        bias=challenge_bias(config.neurons) if net.bias is None else net.bias,
-        activation=_activation(net.activation, net.maximum),
-        bias_on="all" if net.bias_on == "all" else "nonzero",
-        progress=progress,
-    )
-
-
-def _activation(name: str, maximum: float) -> Activation:
-    return {"clipped_relu": clipped_relu(maximum), "relu": relu(), "identity": identity()}[name]
+    return read_network(config, progress)
 
 
 def _load_inputs(
-    config: Config, progress: Callable[[int, int], None], comm: Communicator
+    config: Config, n_inputs: int, progress: Callable[[int, int], None], comm: Communicator
 ) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
     """Return this process's instances, their ids, and how many all processes have."""
 
@@ -146,11 +146,11 @@ def _load_inputs(
         return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
 
     if config.input.name != "challenge":
-        from sparsednn.data.files import read_inputs
+        from experiments.run.files import read_instances
 
-        rows = read_inputs(Path(str(config.input.path)), config.neurons, config.instances)
+        rows = read_instances(config, n_inputs)
         ids = rows_of_process(rows.shape[0])
-        own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], config.neurons)
+        own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], n_inputs)
         return own_rows, ids, rows.shape[0]
     n_instances = config.instances or N_INSTANCES
     if comm.size == 1:

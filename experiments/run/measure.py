@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
+from experiments.config.file_rules import checks_predictions
 from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import SIMULATED
@@ -22,6 +24,7 @@ from experiments.run.network_cache import PointCache
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
+from sparsednn.data.layouts.predictions import Predictions
 from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
@@ -98,11 +101,23 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
         result.trace.write(folder / TRACE)
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
+    if data.predictions is not None and result.output is not None:
+        run.truth = _checked_predictions(data.predictions, result.output, display)
+        return Measured(run)
     challenge = config.input.name == "challenge"
     run.truth = Truth(**truth.check(result.categories, run.instances, data.outline, challenge, data.truth))
     if run.truth.match is False:
         return Measured(run, f"{len(result.categories)} categories were found, which are not the true ones")
     return Measured(run)
+
+
+def _checked_predictions(predictions: Predictions, output: Any, display: Display) -> Truth:
+    """Compare the classes of all instances with those that are given; networks may be right about some only."""
+    correct, of = predictions.correct(output), len(predictions.classes)
+    display.say(
+        f"classes ({predictions.classifier}): {correct:,} of {of:,} are those of {predictions.source} ({correct / of:.2%})"
+    )
+    return Truth(checked=True, source="given", match=correct == of)
 
 
 def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache) -> Result:
@@ -118,7 +133,7 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
         arguments["options"] = replace(
             arguments["options"], communicator=comm, row_ids=data.row_ids, progress=_progress(data, stage)
         )
-        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=False))
+        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=checks_predictions(config)))
         result = prepared.infer(data.inputs)
     cache.put(prepared)
     return result

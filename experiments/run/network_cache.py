@@ -18,7 +18,10 @@ from sparsednn.engine.network_cache import NetworkCache, key_of
 from sparsednn.system.cache import cache_folder
 from sparsednn.system.memory import GB, MB
 
-PARAMETERS = ("name", "radices", "dense_width", "seed", "weight", "bias", "bias_on", "activation", "maximum")
+PARAMETERS = (
+    "name", "radices", "dense_width", "seed", "weight", "bias", "bias_on", "activation", "maximum", "layout", "widths",
+    "index_base",
+)  # fmt: skip
 """Fields of the group `network` that decide the network, beside its size and its files."""
 
 
@@ -88,9 +91,9 @@ def _decides(config: Config) -> dict[str, Any]:
     if network.name == "radixnet":
         digest.update(Path(radixnet.__file__).read_bytes())
     else:
-        from sparsednn.data.files import layer_files
+        from experiments.run.files import network_files
 
-        for path in layer_files(Path(str(network.path)), config.neurons, config.layers):
+        for path in network_files(config):
             digest.update(path.name.encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

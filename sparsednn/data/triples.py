@@ -1,7 +1,7 @@
 """Reads and writes (row, column, value) triples: the Graph Challenge's text layout and DistSparseDNN's binary layout.
 
-Both have 1-based ids. Text: tab separated, plain or gzipped (``.tsv``, ``.tsv.gz``). Binary (``.bin``): little-endian
-records of uint32 row, uint32 column, float32 value, without a header.
+Ids begin at 1 unless said otherwise. Text: tab separated, plain or gzipped (``.tsv``, ``.tsv.gz``), or separated by any white
+space. Binary (``.bin``): little-endian records of uint32 row, uint32 column, float32 value, without a header.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,30 @@ from sparsednn.errors import DataError
 from sparsednn.system.files import atomic_path
 
 RECORD = np.dtype([("row", "<u4"), ("column", "<u4"), ("value", "<f4")])
-_LAYOUT = Layout(id_field("row"), id_field("column"), number_field("value"), tabs=True)
+_FIELDS = (id_field("row"), id_field("column"), number_field("value"))
+_TABS, _SPACES = Layout(*_FIELDS, tabs=True), Layout(*_FIELDS, tabs=False)
 _MAX_ID = 2**31 - 1
 _MAX_DIGITS = 18
 
 
+class FirstIds(NamedTuple):
+    """The first id of the rows and of the columns of a file: 0 or 1.
+
+    `option` is the argument that says so, if one does; `way_out` is said of a column out of range.
+    """
+
+    row: int = 1
+    column: int = 1
+    option: str | None = None
+    way_out: str = ""
+
+
+FROM_1 = FirstIds()
+
+
 @dataclass(frozen=True, slots=True)
 class Triples:
-    """Entries of a matrix as a file has them: 1-based ids (int64) and float32 values, in the file's order."""
+    """Entries of a matrix as a file has them: ids (int64) from `first_ids` on, and float32 values, in the file's order."""
 
     path: Path
     rows: NDArray[np.int64]
@@ -37,6 +53,7 @@ class Triples:
     values: NDArray[np.float32]
     binary: bool
     first_line: int = 1
+    first_ids: FirstIds = FROM_1
 
     def place(self, entry: int) -> str:
         """Say where an entry is: file and line, or file and record. A text's entries begin at `first_line`."""
@@ -45,8 +62,8 @@ class Triples:
         return f"{self.path}:{line_of(self.path, entry, self.first_line)}"
 
 
-def read_triples(path: Path) -> Triples:
-    """Read a file of triples.
+def read_triples(path: Path, first_ids: FirstIds = FROM_1, *, tabs: bool = True) -> Triples:
+    """Read a file of triples; fields of a text are separated by a tab, or, without `tabs`, by any white space.
 
     Raises
     ------
@@ -54,7 +71,8 @@ def read_triples(path: Path) -> Triples:
         If there is no such file, or it is empty, truncated (a text must end with a newline) or malformed; the message
         names file and line.
     """
-    triples = _read_binary(path) if _is_binary(path) else _read_text(path)
+    rows, columns, values = _read_binary(path) if is_binary(path) else _read_text(path, _TABS if tabs else _SPACES)
+    triples = Triples(path, rows, columns, values, binary=is_binary(path), first_ids=first_ids)
     if not triples.rows.size:
         raise DataError(f"{path}: is empty")
     return triples
@@ -71,7 +89,8 @@ def to_matrix(triples: Triples, n_rows: int, n_columns: int, row_name: str, colu
     """
     require_valid(triples, n_rows, n_columns, row_name, column_name)
     _refuse_duplicates(triples, n_columns, row_name, column_name)
-    return sp.coo_array((triples.values, (triples.rows - 1, triples.columns - 1)), shape=(n_rows, n_columns))
+    first = triples.first_ids
+    return sp.coo_array((triples.values, (triples.rows - first.row, triples.columns - first.column)), shape=(n_rows, n_columns))
 
 
 def require_valid(triples: Triples, n_rows: int, n_columns: int, row_name: str, column_name: str) -> None:
@@ -80,29 +99,48 @@ def require_valid(triples: Triples, n_rows: int, n_columns: int, row_name: str, 
     Raises
     ------
     ValueError
+        Where ids seem to begin at 0 in place of 1, or the other way round, the message says so.
     """
-    for name, ids, limit in ((row_name, triples.rows, n_rows), (column_name, triples.columns, n_columns)):
-        bad = np.flatnonzero((ids < 1) | (ids > limit))
+    first = triples.first_ids
+    for name, ids, begin, n in (
+        (row_name, triples.rows, first.row, n_rows),
+        (column_name, triples.columns, first.column, n_columns),
+    ):
+        bad = np.flatnonzero((ids < begin) | (ids >= begin + n))
         if bad.size:
-            raise DataError(f"{triples.place(bad[0])}: {name} {ids[bad[0]]} is outside 1..{limit}")
+            hints = _shifted(ids, begin, n, name, first), first.way_out if ids is triples.columns else ""
+            where = f"{triples.place(bad[0])}: {name} {ids[bad[0]]} is outside {begin}..{begin + n - 1}"
+            raise DataError("; ".join([where, *filter(None, hints)]))
     bad = np.flatnonzero(~np.isfinite(triples.values))
     if bad.size:
         beyond = "" if triples.binary else " in float32"
         raise DataError(f"{triples.place(bad[0])}: the value {triples.values[bad[0]]} is not finite{beyond}")
 
 
-def write_triples(path: Path, matrix: Any, *, by_column: bool) -> None:
+def _shifted(ids: NDArray[np.int64], begin: int, n: int, name: str, first: FirstIds) -> str:
+    """Say that ids would all fit if they began at 1 in place of 0, or the other way round, if that is so."""
+    other = 1 - begin
+    if ids.min() < other or ids.max() >= other + n or first is FROM_1:
+        return ""
+    if first.option is None:
+        return f"in this layout each {name} counts from {begin}"
+    return f"each {name} seems to count from {other}, as {first.option}={other} says"
+
+
+def write_triples(
+    path: Path, matrix: Any, *, by_column: bool, first_ids: FirstIds = FROM_1, separator: str = "\t"
+) -> None:  # fmt: skip
     """Write a scipy.sparse matrix to a file of triples (binary if the name ends in .bin), sorted by column or by row."""
     coo = (sp.csc_array(matrix) if by_column else sp.csr_array(matrix)).tocoo()
-    rows, columns = coo.coords
+    rows, columns = (ids.astype(np.int64) + first for ids, first in zip(coo.coords, first_ids[:2], strict=True))
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".bin":
             records = np.empty(coo.nnz, RECORD)
-            records["row"], records["column"], records["value"] = rows + 1, columns + 1, coo.data
+            records["row"], records["column"], records["value"] = rows, columns, coo.data
             records.tofile(temporary)
         else:
-            frame = pd.DataFrame({"row": rows + 1, "column": columns + 1, "value": _text_values(coo.data)})
-            frame.to_csv(temporary, sep="\t", header=False, index=False)
+            frame = pd.DataFrame({"row": rows, "column": columns, "value": _text_values(coo.data)})
+            frame.to_csv(temporary, sep=separator, header=False, index=False)
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:
@@ -115,7 +153,7 @@ def read_ids(path: Path) -> NDArray[np.int64]:
     FileNotFoundError, ValueError
         If there is no such file, or a line is not an id above 0, or ids do not ascend; the message names file and line.
     """
-    ids, places = _binary_ids(path) if _is_binary(path) else _text_ids(path)
+    ids, places = _binary_ids(path) if is_binary(path) else _text_ids(path)
     ascend = np.diff(ids, prepend=0) > 0
     if not ascend.all():
         entry = int(np.flatnonzero(~ascend)[0])
@@ -132,38 +170,40 @@ def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
             temporary.write_text("".join(f"{i}\n" for i in ids), encoding="ascii")
 
 
-def _is_binary(path: Path) -> bool:
+def is_binary(path: Path) -> bool:
+    """Say whether a name is that of a binary file, gzipped or not."""
     return path.name.lower().endswith((".bin", ".bin.gz"))
 
 
-def _bytes_of(path: Path, item: str, size: int) -> bytes:
+def records_of(path: Path, kind: np.dtype[Any], item: str = "records") -> NDArray[Any]:
+    """Return the records of a binary file, gzipped if its name ends in ``.gz``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, it cannot be read, or its size is no whole number of records.
+    """
     with opened(path, mark=False) as file:
         raw = file.read()
-    if len(raw) % size:
+    if len(raw) % (size := kind.itemsize):
         raise DataError(f"{path}: {len(raw)} bytes are not a whole number of {size}-byte {item}; the file is truncated")
-    return raw
+    return np.frombuffer(raw, kind)
 
 
-def _read_binary(path: Path) -> Triples:
-    records = np.frombuffer(_bytes_of(path, "records", RECORD.itemsize), RECORD)
-    return Triples(
-        path,
-        records["row"].astype(np.int64),
-        records["column"].astype(np.int64),
-        records["value"].astype(np.float32),
-        binary=True,
-    )
+def _read_binary(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    records = records_of(path, RECORD)
+    return records["row"].astype(np.int64), records["column"].astype(np.int64), records["value"].astype(np.float32)
 
 
-def _read_text(path: Path) -> Triples:
+def _read_text(path: Path, layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     with opened(path) as file:
-        rows, columns, values = read_columns(path, file, _LAYOUT)
-    return Triples(path, rows, columns, as_float32(values, f"{path}: value"), binary=False)
+        rows, columns, values = read_columns(path, file, layout)
+    return rows, columns, as_float32(values, f"{path}: value")
 
 
 def _binary_ids(path: Path) -> tuple[NDArray[np.int64], Sequence[int]]:
     """Return ids and their numbers in the file, from 1."""
-    ids = np.frombuffer(_bytes_of(path, "ids", 4), "<u4").astype(np.int64)
+    ids = records_of(path, np.dtype("<u4"), "ids").astype(np.int64)
     return ids, range(1, len(ids) + 1)
 
 
@@ -189,7 +229,7 @@ def _shown(path: Path, text: bytes) -> str:
 
 
 def _refuse_duplicates(triples: Triples, n_columns: int, row_name: str, column_name: str) -> None:
-    keys = (triples.rows - 1) * n_columns + triples.columns - 1
+    keys = triples.rows * n_columns + triples.columns
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     if same.size:

@@ -42,8 +42,8 @@ class Rule(NamedTuple):
     refuse: Callable[[str, Any], Any]
 
 
-def choice(default: str, legal: Iterable[str], doc: str) -> Any:
-    """Declare an option that is one of some names."""
+def choice(default: str | None, legal: Iterable[str], doc: str) -> Any:
+    """Declare an option that is one of some names; or None, if that is the default."""
     names = tuple(legal)
     return _declare(default, Rule("|".join(names), doc, names, lambda name, value: one_of(name, value, names)))
 
@@ -107,7 +107,21 @@ def text(default: str | None, doc: str, *, values: str = "NAME") -> Any:
     return _declare(default, Rule(values, doc, (), refuse))
 
 
-def several(default: Iterable[Any] | None, doc: str, *, kind: type, values: str) -> Any:
+def texts(doc: str, *, values: str) -> Any:
+    """Declare an option that is a text or a list of texts, kept as it was given; or None, unless given."""
+
+    def refuse(name: str, value: Any) -> str | list[str]:
+        items = value if isinstance(value, list | tuple) else [value]
+        for item in items:
+            instance_of(name, item, str, "text, or a list of texts, is needed")
+        if not items:
+            raise OptionError(f"{name}=[]: the list is empty; leave it out, or give one")
+        return list(items) if isinstance(value, list | tuple) else str(value)
+
+    return _declare(None, Rule(values, doc, (), refuse))
+
+
+def several(default: Iterable[Any] | None, doc: str, *, kind: type | tuple[type, ...], values: str) -> Any:
     """Declare an option that is a list of strings or whole numbers; or None, if that is the default."""
 
     def refuse(name: str, value: Any) -> list[Any]:
