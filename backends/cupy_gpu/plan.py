@@ -17,7 +17,7 @@ from backends.cupy_gpu.kernels.source import TILE
 from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.layout.residency import ResidentNetwork, StreamedLayers
 from backends.cupy_gpu.run.worker import Lane
-from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice, require_clamps
+from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice, require_clamps, tolerance_of
 from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network
 from sparsednn.system.json_fields import from_json
@@ -73,7 +73,9 @@ class GpuPlan:
             structure_aware=self.options.columns == "merge",
             residency="stream" if self.streams else "memory",
         )
-        return PlanDescription(self.name, on, device=None if self.on_devices is None else self.on_devices.describe())
+        device = None if self.on_devices is None else self.on_devices.describe()
+        tolerance = None if self.name == "fused" else tolerance_of(len(self.network.layers))
+        return PlanDescription(self.name, on, device=device, tolerance=tolerance)
 
 
 class OnDevices:

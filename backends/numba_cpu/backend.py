@@ -15,6 +15,7 @@ from backends.numba_cpu.plan import Group, Plan
 from sparsednn.backend import (
     Control,
     CostKind,
+    DirectNetwork,
     DirectSize,
     GroupResult,
     KernelOptions,
@@ -30,6 +31,7 @@ from sparsednn.backend import (
 from sparsednn.network import Network, NetworkOutline
 
 if TYPE_CHECKING:
+    from backends.numba_cpu.dense.blas_direct import BlockNetwork
     from backends.numba_cpu.dense.direct import SlicedNetwork
 
 FORMATS = {
@@ -39,8 +41,13 @@ FORMATS = {
     "csc_udc": "csc",
     "csc_csc": "csc",
     "csr_csr": "csr",
+    "blas": "dense",
+    "fast": "dense",
 }
 """The format of the activations of each kernel, which is the folder of its plan."""
+
+THROUGH_BLAS = ("blas", "fast")
+"""Kernels that add up sums in BLAS's order: they are taken only if they are asked for by name."""
 
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
 
@@ -48,6 +55,10 @@ ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing"
 def plan_class(kernel: str) -> type[Plan]:
     """Return the class of plans of a kernel, given by its full name; other formats' kernels are not imported for it."""
     match FORMATS[kernel]:
+        case "dense" if kernel in THROUGH_BLAS:
+            from backends.numba_cpu.dense.blas_plan import BlasPlan
+
+            return BlasPlan
         case "dense":
             from backends.numba_cpu.dense.plan import DensePlan
 
@@ -71,7 +82,8 @@ class NumbaBackend:
     """
 
     name = "numba"
-    same_bits: Collection[str] = tuple(FORMATS)
+    same_bits: Collection[str] = tuple(kernel for kernel in FORMATS if kernel not in THROUGH_BLAS)
+    direct_kernels: Collection[str] = ("auto", *THROUGH_BLAS)
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
     layout_version = FORMAT
@@ -90,6 +102,8 @@ class NumbaBackend:
         "csc_udc": ("data", "model"),
         "csc_csc": ALL_SIX,
         "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
+        "blas": ALL_SIX,
+        "fast": ALL_SIX,
     }
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:
@@ -142,8 +156,12 @@ class NumbaBackend:
         """Name the kernel and the optimisations that are on."""
         return plan.describe()
 
-    def direct(self, network: Network, options: KernelOptions, n_threads: int) -> SlicedNetwork:
-        """Pack the network in slices, and start the threads."""
+    def direct(self, network: Network, options: KernelOptions, n_threads: int) -> DirectNetwork:
+        """Pack the network in slices, or in blocks for BLAS, and start the threads."""
+        if _takes_blocks(options.kernel, network.outline()):
+            from backends.numba_cpu.dense import blas_direct
+
+            return blas_direct.packed(network, options, n_threads)
         from backends.numba_cpu.dense.direct import SlicedNetwork
         from backends.numba_cpu.layout.sliced_network import packed
 
@@ -151,12 +169,21 @@ class NumbaBackend:
 
     def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
         """Count the columns that differ; padding is not counted."""
+        if _takes_blocks(options.kernel, network.outline()):
+            from backends.numba_cpu.dense import blas_direct
+
+            return blas_direct.direct_size(network, options)
         from backends.numba_cpu.layout.sliced_network import direct_size
 
         return direct_size(network, options)
 
-    def warm_up_direct(self, outline: NetworkOutline) -> None:
+    def warm_up_direct(self, outline: NetworkOutline, kernel: str) -> None:
         """Compile for the type of ids that the network will have."""
+        if _takes_blocks(kernel, outline):
+            from backends.numba_cpu.dense import blas_direct
+
+            blas_direct.warm_up(outline, kernel)
+            return
         from backends.numba_cpu.dense.direct import warm_up
 
         warm_up(outline)
@@ -169,12 +196,16 @@ class NumbaBackend:
         """Make a plan of its arrays."""
         return plan_class(options.kernel)(stored, options.kernel, options, n_workers)
 
-    def store_direct(self, direct: SlicedNetwork) -> StoredLayout:
-        """Return the arrays of a network in slices."""
+    def store_direct(self, direct: SlicedNetwork | BlockNetwork) -> StoredLayout:
+        """Return the arrays of a network for direct calls."""
         return direct.store()
 
-    def restore_direct(self, stored: StoredLayout, n_threads: int) -> SlicedNetwork:
-        """Start threads for a network in slices."""
+    def restore_direct(self, stored: StoredLayout, n_threads: int) -> DirectNetwork:
+        """Start threads for a network that was stored."""
+        from backends.numba_cpu.dense import blas_direct
+
+        if blas_direct.is_stored(stored):
+            return blas_direct.restored(stored, n_threads)
         from backends.numba_cpu.dense.direct import SlicedNetwork
         from backends.numba_cpu.layout.sliced_network import restored
 
@@ -183,3 +214,12 @@ class NumbaBackend:
     def layer_sizes(self, plan: Plan) -> LayerSizes:
         """Sizes with merged columns counted once."""
         return plan.layer_sizes()
+
+
+def _takes_blocks(kernel: str, network: NetworkOutline) -> bool:
+    """Whether direct calls of a kernel take blocks and BLAS; what decides it is imported for those kernels only."""
+    if kernel not in THROUGH_BLAS:
+        return False
+    from backends.numba_cpu.dense.blas_layers import takes_blocks
+
+    return takes_blocks(kernel, network)

@@ -34,6 +34,7 @@ from sparsednn.backend import (
     kernel_name,
     require_clamps,
     require_in_memory,
+    tolerance_of,
 )
 from sparsednn.errors import MissingPackageError, OptionError
 from sparsednn.network import Activation, AnyLayer, BiasOn, Network
@@ -263,4 +264,4 @@ class PeerBackend(ABC):
         """Name the kernel, the optimisations that are on and the block's size."""
         rows = "prune" if plan.prune else "none"
         on = Optimizations(rows=rows, columns="none", order="given", structure_aware=False, block_rows=plan.block_rows)
-        return PlanDescription(self.kernels["auto"], on)
+        return PlanDescription(self.kernels["auto"], on, tolerance=tolerance_of(len(plan.layers)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+import threadpoolctl
 
 from backends.peers.base import PeerBackend, PeerLayer, PeerPlan, peer_package
 from backends.peers.blocks import Float32
@@ -49,7 +50,7 @@ class NumpyDenseBackend(DensePeerBackend):
     name = "numpy_dense"
 
     def __init__(self) -> None:
-        self._blas = peer_package("threadpoolctl").ThreadpoolController().select(user_api="blas").lib_controllers
+        self._blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
 
     def multiply(self, weights: Any, block: Float32, out: Float32) -> tuple[Float32, Float32]:
         """Multiply into `out`; what overflows is told by whoever reads the result."""

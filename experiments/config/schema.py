@@ -263,7 +263,7 @@ class Config(RunOptions):
         "auto",
         "The compiled code that does the work; backend=numba: adaptive, udc, csc, csr. Names are format of activations _ "
         "format of layers; of backend=numba: auto, adaptive, udc_csc, udc_udc, csc_csc, csc_udc, csr_csr, and aliases udc, "
-        "csc, csr",
+        "csc, csr. blas and fast are for dense layers: near, not the same bits",
     )
     executor: str = choice(
         "threads", ("threads", SIMULATED), "Compute on real threads, or only predict the time on a cluster (cluster.nodes, ...)"

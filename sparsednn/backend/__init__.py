@@ -8,7 +8,14 @@ backends by name.
 
 from __future__ import annotations
 
-from sparsednn.backend.description import DeviceUse, LayerReads, Optimizations, PlanDescription, UsedDevice
+from sparsednn.backend.description import (
+    DeviceUse,
+    LayerReads,
+    Optimizations,
+    PlanDescription,
+    UsedDevice,
+    tolerance_of,
+)
 from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
     CostedBackend,
@@ -95,5 +102,6 @@ __all__ = [
     "require_clamps",
     "require_in_memory",
     "require_schedulable",
+    "tolerance_of",
     "workers_of",
 ]

@@ -7,6 +7,17 @@ from typing import ClassVar
 
 from sparsednn.system.json_fields import JsonPart, doc, json_part
 
+TOLERANCE_OF_LAYER, FEWEST_LAYERS = 2.5e-6, 4
+
+
+def tolerance_of(n_layers: int) -> float:
+    """Return how far outputs of a kernel that adds up in an order of its own may be from exact ones, as a share of the largest.
+
+    Most are much nearer, since roundings of float32 mostly even out. They may be farther where sums cancel: where the terms are
+    much larger than what is left of them in the end.
+    """
+    return TOLERANCE_OF_LAYER * max(n_layers, FEWEST_LAYERS)
+
 
 @json_part
 class Optimizations(JsonPart):
@@ -82,9 +93,12 @@ class PlanDescription:
         If layers are read while others are computed.
     device : DeviceUse, optional
         If devices are used.
+    tolerance : float, optional
+        If the bits are not those of the reference: how far an output may be from the exact one, as a share of the largest.
     """
 
     kernel: str
     optimizations: Optimizations
     stream: LayerReads | None = None
     device: DeviceUse | None = None
+    tolerance: float | None = None

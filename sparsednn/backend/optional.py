@@ -5,6 +5,7 @@ They count the work of rows, say what costs depend on and how much memory a run 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -179,6 +180,9 @@ class DirectNetwork(Protocol):
     columns: str
     """Treatment of equal columns of a layer: none or merge."""
 
+    tolerance: float | None
+    """As of `PlanDescription`."""
+
     @property
     def n_bytes(self) -> int:
         """Bytes of its layout, as it is packed by now, and of its activations."""
@@ -211,22 +215,28 @@ class DirectSize(NamedTuple):
         That an instance goes through: fewer than the network's where columns are merged.
     n_bytes : int
         Of the packed layers, about; they take twice as much while they are packed.
+    how : str
+        How threads share a call, in a few words.
     """
 
     kernel: str
     connections: int
     n_bytes: int
+    how: str = "threads share it"
 
 
 @runtime_checkable
 class DirectBackend(Backend, Protocol):
     """A backend that also takes dense batches directly: without scheduler, row groups or sparse inputs."""
 
+    direct_kernels: Collection[str]
+    """Names of kernels, as a caller gives them, with which it does."""
+
     def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
         """Return how large the network is that `direct` would pack, by the sizes of the layers: it may turn out smaller."""
 
-    def warm_up_direct(self, outline: NetworkOutline) -> None:
-        """Compile, or load from the cache, everything that direct calls of a network of that shape will need."""
+    def warm_up_direct(self, outline: NetworkOutline, kernel: str) -> None:
+        """Compile, or load from the cache, all that direct calls of such networks need; `kernel` is a full name."""
 
     def direct(self, network: Network, options: KernelOptions, n_threads: int) -> DirectNetwork:
         """Return the network packed and ready for direct calls, with everything compiled.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, DirectNetwork, DirectOutcome
+from sparsednn.backend import Backend, DirectNetwork, DirectOutcome, tolerance_of
 from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for
 from sparsednn.engine.layouts import Description, DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
@@ -68,7 +68,7 @@ def compile(
     require_types(network, backend, kernel, scheduler)
     sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
     asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
-    direct = direct_layout(network, asked) if kernel == "auto" and scheduler == "data" else None
+    direct = direct_layout(network, asked, kernel) if scheduler == "data" else None
     compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
     compiled.pack(sizes)
     return compiled
@@ -193,7 +193,9 @@ class CompiledNetwork:
         else:
             served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
         layouts.append(prepared.describe(served, reason))
-        return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts))
+        backend = self._asked.backend
+        tolerance = None if self._asked.kernel.kernel in backend.same_bits else tolerance_of(self.outline.n_layers)
+        return Description(backend.name, self._asked.n_threads, tuple(layouts), tolerance)
 
     def pack(self, batch_sizes: Iterable[int]) -> None:
         """Pack the layouts that calls with so many instances need, as far as they are not packed yet."""

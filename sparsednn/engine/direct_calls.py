@@ -34,15 +34,18 @@ SCHEDULER = "model"
 """Parallelism of direct calls of few instances: all threads are one team, which cuts the columns of each layer."""
 
 
-def direct_layout(network: Network, asked: Request) -> DirectLayout | None:
-    """Return the layout for direct calls, if nothing was asked for that they cannot do; everything is compiled then."""
+def direct_layout(network: Network, asked: Request, kernel: str) -> DirectLayout | None:
+    """Return the layout for direct calls, if nothing was asked for that they cannot do; everything is compiled then.
+
+    `kernel` is its name as it was given.
+    """
     backend, options = asked.backend, asked.options
     ordinary = asked.options != InferOptions(
         optimize=options.optimize, backend=options.backend, communicator=options.communicator
     ) or not isinstance(options.communicator, LocalCommunicator)
-    if ordinary or not isinstance(backend, DirectBackend):
+    if ordinary or not isinstance(backend, DirectBackend) or kernel not in backend.direct_kernels:
         return None
-    backend.warm_up_direct(network.outline())
+    backend.warm_up_direct(network.outline(), asked.kernel.kernel)
     size = backend.direct_size(network, asked.kernel)
 
     def make() -> DirectNetwork:
@@ -130,6 +133,8 @@ def _record(
         processes=1,
         threads=threads_of_calls(asked),
         optimizations=Optimizations(rows="none", columns=merged, order="given", structure_aware=merged == "merge"),
+        exact=direct.tolerance is None,
+        tolerance=direct.tolerance,
         categories_count=len(categories),
         categories_sha256=categories_sha256(categories),
         seconds=seconds,

@@ -49,15 +49,19 @@ class Description(NamedTuple):
     backend : str
     threads : int
     layouts : tuple of NetworkLayout
+    tolerance : float, or None
+        How far outputs may be from exact ones at most, as a share of the largest; None: their bits are those of all kernels.
     """
 
     backend: str
     threads: int
     layouts: tuple[NetworkLayout, ...]
+    tolerance: float | None = None
 
     def __str__(self) -> str:
         """Say it in a line for each layout."""
-        return "\n".join([f"{self.backend}, {self.threads} threads", *(f"  {layout}" for layout in self.layouts)])
+        near = "" if self.tolerance is None else f"; not exact: within {self.tolerance:g} of the largest output"
+        return "\n".join([f"{self.backend}, {self.threads} threads{near}", *(f"  {layout}" for layout in self.layouts)])
 
 
 class DirectLayout:
@@ -117,8 +121,7 @@ class DirectLayout:
         if self.refusal is not None:
             return NetworkLayout(self.size.kernel, self.size.n_bytes, "no batch", self.refusal, "left out")
         served = "every batch" if self._most is None else f"batches of up to {self._most:,} instances"
-        how = "one compiled call: threads cut the columns of a small batch and share the rows of a large one"
-        reason = f"{how}{self._others}"
+        reason = f"one compiled call: {self.size.how}{self._others}"
         if network is None:
             return NetworkLayout(self.size.kernel, self.size.n_bytes, served, reason, state)
         return NetworkLayout(network.kernel, network.n_bytes, served, reason, "packed")

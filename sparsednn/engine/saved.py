@@ -173,7 +173,8 @@ class SavedNetwork:
     def direct_size(self) -> tuple[DirectSize, bool]:
         """Return the size of the layout for direct calls, and whether other kernels may do with much less work."""
         values = self.header["layouts"][DIRECT]["values"]
-        return DirectSize(values["size.kernel"], values["size.connections"], values["size.n_bytes"]), values["size.drops"]
+        size = {name: values[f"size.{name}"] for name in DirectSize._fields if f"size.{name}" in values}
+        return DirectSize(**size), values["size.drops"]
 
 
 def _header(path: Path) -> dict[str, Any]:

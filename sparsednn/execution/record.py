@@ -40,7 +40,7 @@ def record_of(
 ) -> MeasuredRun:  # fmt: skip
     """Return the part of a record that does not depend on where the data came from."""
     options, scheduler, times = job.options, job.scheduler, MeasuredSeconds(**seconds)
-    described = job.backend.describe(job.stages[0].plan)
+    described, tolerance = job.backend.describe(job.stages[0].plan), _tolerance(job)
     workers = [worker for one in run.processes for worker in worker_records(one["process"], one["times"])]
     multiply_adds = sum(one["multiply_adds"] for one in run.processes)
     return MeasuredRun(
@@ -61,6 +61,8 @@ def record_of(
         processes=len(run.processes),
         threads=n_threads,
         optimizations=described.optimizations,
+        exact=tolerance is None,
+        tolerance=tolerance,
         categories_count=len(run.categories),
         categories_sha256=categories_sha256(run.categories),
         seconds=times,
@@ -73,3 +75,9 @@ def record_of(
         stream=described.stream,
         device=described.device,
     )
+
+
+def _tolerance(job: Inference) -> float | None:
+    """How far outputs may be from exact ones after all stages; None if all have the one order of additions."""
+    found = [job.backend.describe(stage.plan).tolerance for stage in job.stages]
+    return sum(tolerance for tolerance in found if tolerance is not None) or None

@@ -10,6 +10,7 @@ from sparsednn.importers.keras_files import from_keras
 from sparsednn.importers.model import Model, load_model
 from sparsednn.importers.onnx_files import from_onnx
 from sparsednn.importers.preprocessing import Preprocessing
+from sparsednn.importers.profile import ModelProfile, NodeProfile
 from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.importers.torch_modules import from_torch
 
@@ -20,6 +21,8 @@ __all__ = [
     "LayerReport",
     "Model",
     "ModelCheck",
+    "ModelProfile",
+    "NodeProfile",
     "NodeReport",
     "Preprocessing",
     "Provenance",

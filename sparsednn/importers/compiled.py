@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from sparsednn.importers.batches import instances_of, prepared_batch
 from sparsednn.importers.check import ModelCheck, compare
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.postprocessing import classes_of, finish, n_classes
+from sparsednn.importers.profile import ModelProfile, profile
 
 AT_ONCE = 4096
 """Instances that are run at a time for an accuracy, so that scaled copies stay small."""
@@ -34,8 +36,8 @@ class CompiledModel:
             print(model.accuracy(images, labels))
     """
 
-    def __init__(self, description: ModelDescription, compiled: CompiledNetwork) -> None:
-        self.description, self.compiled = description, compiled
+    def __init__(self, description: ModelDescription, compiled: CompiledNetwork, options: Mapping[str, Any]) -> None:
+        self.description, self.compiled, self._options = description, compiled, dict(options)
 
     def __call__(self, x: Any) -> NDArray[Any]:
         """Return what the graph puts out: float32 (n, *output_shape), of a graph that ends in ArgMax int64.
@@ -88,6 +90,28 @@ class CompiledModel:
             confusion += confusion_of(some, classes_of(logits, postprocess), classes)
             best += among_best(logits, some) if n_outputs > BEST else 0
         return Accuracy(int(np.trace(confusion)), len(right), confusion, best if n_outputs > BEST else None)
+
+    def profile(self, x: Any, calls: int = 5) -> ModelProfile:
+        """Measure where the time of a call goes: seconds, entries and the share of living activations by node of the graph.
+
+        Parameters
+        ----------
+        x : as of a call
+            As many instances as calls usually have.
+        calls : int
+            How often each layer is called; medians are taken.
+
+        Returns
+        -------
+        ModelProfile
+            Printed, it is a table that says what was measured: each layer by itself, and the whole network.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As a call does; or if there are no instances.
+        """
+        return profile(self.description, self.compiled, self._options, x, calls)
 
     def check(self, x: Any, tolerance: float = 5e-5) -> ModelCheck:
         """Compare all tensors of the graph with onnx.reference: as `Model.check`."""

@@ -46,7 +46,7 @@ class Model(ModelDescription):
 
     def compile(self, **options: Any) -> CompiledModel:
         """Prepare the model once for many calls; options and errors as of `sparsednn.compile`."""
-        return CompiledModel(self, compile(self.network, **options))
+        return CompiledModel(self, compile(self.network, **options), options)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file (safetensors, with a JSON header), which `sparsednn.load_model` reads to the bit.

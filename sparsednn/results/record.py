@@ -137,6 +137,12 @@ class RunRecord(JsonPart):
     processes: int = field(metadata=doc("number of processes"))
     threads: int = field(metadata=doc("workers of each process"))
     optimizations: Optimizations = field(metadata=doc("the optimisations that are on"))
+    exact: bool = field(
+        default=True, metadata=doc("whether the kernel adds up in the one order of all kernels, so that bits are the same")
+    )
+    tolerance: float | None = field(
+        default=None, metadata=doc("how far an output may be from the exact one, as a share of the largest", when="not exact")
+    )
     categories_count: int = field(metadata=doc("number of categories"))
     categories_sha256: str = field(metadata=doc("SHA-256 of their 1-based ids, written one a line"))
     truth: Truth = field(default_factory=Truth, metadata=doc("whether they are right"))

@@ -47,6 +47,8 @@ def simulated_record(
         processes=cluster.n_processes,
         threads=cluster.n_workers,
         optimizations=described.optimizations,
+        exact=described.tolerance is None,
+        tolerance=described.tolerance,
         categories_count=len(categories),
         categories_sha256=categories_sha256(categories),
         seconds=SimulatedSeconds(

@@ -18,7 +18,7 @@ from tests.backends import nearly_equal, of
 
 PEERS = {
     "graphblas": "graphblas", "mkl": "mkl", "torch": "torch",
-    "numpy_dense": "threadpoolctl", "torch_dense": "torch", "onnxruntime": "onnxruntime",
+    "torch_dense": "torch", "onnxruntime": "onnxruntime",
 }  # fmt: skip
 """Peers, and the package that each needs."""
 

@@ -67,6 +67,7 @@ class SlicedNetwork:
     """
 
     kernel = KERNEL
+    tolerance: float | None = None
 
     def __init__(self, network: SlicedLayers, n_threads: int) -> None:
         self._network, self._slices = network, network.slices

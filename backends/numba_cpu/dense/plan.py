@@ -35,6 +35,8 @@ goes by rows, and each output; each input of a dense block, and each entry that 
 PITCH_EXTRA = 16
 """Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
 
+BY_ROWS = ("adaptive", "fast")  # kernels whose first layer may go by rows
+
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
 
@@ -198,7 +200,7 @@ class DensePlan(Plan):
         if isinstance(network, StoredLayout):
             return join("first_layer", blocks.FirstLayer, network)
         ids, columns = self.connections.ids.dtype, self.first_layer_of(network).to_scipy()
-        if self.kernel != "adaptive" or not columns.has_sorted_indices:
+        if self.kernel not in BY_ROWS or not columns.has_sorted_indices:
             return blocks.FirstLayer(indptr=np.zeros(1, np.int64), ids=np.empty(0, ids), weights=np.empty(0, np.float32))
         rows = columns.tocsr()
         return blocks.FirstLayer(indptr=rows.indptr.astype(np.int64), ids=rows.indices.astype(ids), weights=rows.data)

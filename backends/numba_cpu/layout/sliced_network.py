@@ -18,6 +18,8 @@ from sparsednn.system.memory import require
 KERNEL = "sliced"
 """The name of what takes such networks."""
 
+HOW = "threads cut the columns of a small batch and share the rows of a large one"
+
 
 class SlicedLayers(NamedTuple):
     """A network packed for direct calls.
@@ -90,7 +92,7 @@ def direct_size(network: Network, options: KernelOptions) -> DirectSize:
     merges = options.columns == "merge"
     sizes = [layer.columns.size if merges and isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers]
     widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
-    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(sizes))
+    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(sizes), HOW)
 
 
 def _unpacked(slices: Slices, number: int) -> Layer:

@@ -6,6 +6,7 @@ import numpy as np
 
 from backends.common.jit import inline
 from backends.common.kernels.activation import PER_NEURON, activate_row
+from backends.numba_cpu.dense.kernels.blas import blas_layer_on_block, is_through_blas
 from backends.numba_cpu.dense.kernels.moves import slot
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, column_of_block, tile_width
 from backends.numba_cpu.layout.kernels.connections import stored_column
@@ -70,6 +71,8 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
     """
     if is_dense:
         return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
+    if is_through_blas(conn, layer):
+        return blas_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output)
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
     order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
     order_at, biases_at = net.order_at[layer], net.bias_at[layer]
