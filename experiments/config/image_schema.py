@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsednn.options.fields import Options, choice, number, numbers, only_for, switch, text
 
-MODELS = ("onnx", "keras", "saved")
+MODELS = ("onnx", "torch", "keras", "saved")
 """Networks whose file says how many neurons and layers they have, and what their inputs and outputs mean."""
 
 SHIPPED = ("mnist", "digits")

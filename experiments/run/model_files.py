@@ -72,6 +72,8 @@ def _imported(kind: str, path: Path, input_shape: list[int] | None) -> Model:
     match kind:
         case "onnx":
             return importers.from_onnx(path, input_shape)
+        case "torch":
+            return importers.from_torch(path)
         case "keras":
             return importers.from_keras(path)
     return importers.load_model(path)

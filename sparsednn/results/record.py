@@ -149,7 +149,7 @@ class RunRecord(JsonPart):
     categories_count: int = field(metadata=doc("number of categories"))
     categories_sha256: str = field(metadata=doc("SHA-256 of their 1-based ids, written one a line"))
     truth: Truth = field(default_factory=Truth, metadata=doc("whether they are right"))
-    model: ModelRecord | None = field(default=None, metadata=doc("the model", when="network=onnx, keras or saved"))
+    model: ModelRecord | None = field(default=None, metadata=doc("the model", when="network=onnx, torch, keras or saved"))
     preprocessing: PreprocessingRecord | None = field(
         default=None, metadata=doc("what was done to the input", when="inputs of images")
     )

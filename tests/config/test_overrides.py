@@ -36,7 +36,9 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
             "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: auto, data, ", id="an unknown choice in a sweep"
         ),
         pytest.param("backend=[1,2]", r"^backend=\[1,2\]: takes one name; legal: cupy, graphblas, ", id="a list of numbers"),
-        pytest.param("network=[[1]]", "takes one name; legal: files, keras, onnx, radixnet, saved$", id="a list of lists"),
+        pytest.param(
+            "network=[[1]]", "takes one name; legal: files, keras, onnx, radixnet, saved, torch$", id="a list of lists"
+        ),
         pytest.param("cluster={a: 1}", "takes one name; legal: local, omnipath28, slurm$", id="a mapping for a group"),
         pytest.param(
             "input=[]",

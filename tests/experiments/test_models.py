@@ -20,6 +20,9 @@ import sparsednn
 from sparsednn.backend import load_backend
 from sparsednn.data import labelled
 from tests import warm
+from tests.importers.keras_models import needs_h5py
+from tests.importers.test_keras_files import BIAS, KERNEL, old_file
+from tests.importers.torch_programs import FILES
 
 DIGITS = {"mlp_80": 557, "mlp_90": 550, "mlp_95": 545, "cnn_80": 550}
 """Right answers of 597, as PyTorch counted them when the networks were trained."""
@@ -123,6 +126,29 @@ def test_predictions_are_the_reference_s(tmp_path: Path) -> None:
     values = [[float(row[f"logit_{n}"]) for n in range(1, 6)] for row in rows]
     np.testing.assert_allclose(values, np.take_along_axis(logits, best, axis=1), atol=1e-6 * np.abs(logits).max())
     assert record(tmp_path)["truth"]["of"] == 300
+
+
+def test_a_program_of_pytorch_is_run_without_pytorch(tmp_path: Path) -> None:
+    program = FILES / "cnn_80.pt2"
+    done = run("network=torch", f"network.path={program}", "input=digits", "scheduler=model", f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(tmp_path)["truth"]["correct"] == DIGITS["cnn_80"]
+    assert record(tmp_path)["model"]["file"] == str(program)
+
+
+@needs_h5py
+def test_a_model_of_keras_is_run_without_keras(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).normal(size=(20, 3)).astype(np.float32)
+    logits = x + np.maximum(x @ KERNEL + BIAS, 0)
+    np.savez(tmp_path / "data.npz", x=x, y=logits.argmax(axis=1))
+    done = run(
+        "network=keras", f"network.path={old_file(tmp_path / 'old.h5')}", "input=npz", f"input.path={tmp_path}/data.npz",
+        "output.predictions=true", f"hydra.run.dir={tmp_path}/out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (record(tmp_path / "out")["truth"]["correct"], record(tmp_path / "out")["truth"]["source"]) == (20, "given")
+    found = [float(row["logit_1"]) for row in predictions(tmp_path / "out")]
+    np.testing.assert_allclose(found, logits.max(axis=1), rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
