@@ -24,12 +24,13 @@ from experiments.records.display import Display
 from experiments.records.files import read_all
 from experiments.records.point import COMPLETE, PointRecord
 from experiments.records.statistics import WIDTH
-from sparsednn.results.record import RunRecord
+from sparsednn.results.record import RunRecord, Truth
 from sparsednn.results.simulated_record import SimulatedRun, SimulatedSeconds
 from sparsednn.system.console import run_program
 from sparsednn.system.json_fields import JsonPart, named
 
 CATEGORIES = named(RunRecord, "categories_count", "categories_sha256")
+ANSWERS = named(Truth, "correct", "of")
 EXACT = named(SimulatedRun, *CATEGORIES, "performed_edges", "workers", "traffic")
 EXACT_SECONDS = named(SimulatedSeconds, "inference", "processes", "gather")
 """Fields that are the same in every run of a configuration, and in every simulated one; real work that is avoided by chance, as
@@ -74,7 +75,8 @@ def _config(folder: Path, record: PointRecord) -> Any:
 def _differences(before: RunRecord, now: RunRecord) -> list[str]:
     """Name what should be the same and is not."""
     if not isinstance(before, SimulatedRun):
-        return _different(before, now, CATEGORIES)
+        answered = ANSWERS if before.truth.kind is not None else ()  # older records do not say
+        return _different(before, now, CATEGORIES) + _different(before.truth, now.truth, answered, "truth.")
     return _different(before, now, EXACT) + _different(before.seconds, now.seconds, EXACT_SECONDS, "seconds.")
 
 

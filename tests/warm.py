@@ -148,10 +148,12 @@ def _import_what_runs_need() -> None:
     """Import libraries and the program (figures too), and load the default kernel with all that Numba wants for it."""
     import matplotlib.backends.backend_agg
     import matplotlib.backends.backend_pdf  # noqa: F401
+    import onnx  # noqa: F401 (which runs of models wait for)
     import scipy.stats  # noqa: F401 (intervals and slopes want it, and it takes longer than all others)
 
     import experiments.session
     import experiments.sweeps.experiment  # noqa: F401 (with Matplotlib and pandas, which take a second)
+    import sparsednn.importers
     import sparsednn.simulator.simulate
 
     sparsednn.infer(sparsednn.radixnet(1024, 6), sparsednn.challenge_inputs(1024, instances=10), threads=1)

@@ -16,11 +16,11 @@ from sparsednn.options.fields import choice_of, declarations, default_of, group_
 
 COLUMN, WIDTH = 36, 132
 
-GROUPS_BY_USE = ("scheduler", "optimize", "experiment", "network", "input", "backend", "partition", "cluster")
+GROUPS_BY_USE = ("scheduler", "optimize", "experiment", "network", "input", "output", "backend", "partition", "cluster")
 MOST_USED = (
     "neurons", "layers", "instances", "threads", "repeats", "kernel", "trace", "processes", "resume", "executor",
-    "rows", "columns", "toy", "rounds", "path", "truth", "hashing", "nodes", "cores_per_node", "processes_per_node", "pin",
-    "timeout_s", "max_nodes", "partition", "account", "time_limit", "memory", "setup", "dry_run",
+    "rows", "columns", "toy", "rounds", "path", "labels", "scale", "predictions", "truth", "hashing", "nodes", "cores_per_node",
+    "processes_per_node", "pin", "timeout_s", "max_nodes", "partition", "account", "time_limit", "memory", "setup", "dry_run",
 )  # fmt: skip
 """Keys and fields of groups, those used most first; the others follow as they are declared."""
 
@@ -74,7 +74,8 @@ def _files(conf: Path, group: str) -> list[Path]:
 
 
 def _first_line(path: Path) -> str:
-    return path.read_text().partition("\n")[0].lstrip("# ")
+    """What a file says of itself, below the line that tells Hydra where its keys belong."""
+    return next(line for line in path.read_text().splitlines() if not line.startswith("# @package")).lstrip("# ")
 
 
 def _fields(options: type, prefix: str, before: str = "") -> Iterator[str]:

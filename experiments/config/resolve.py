@@ -17,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.config import slurm_rules as submission
 from experiments.config.file_rules import refused_files, widths_of
 from experiments.config.help import help_text
+from experiments.config.image_schema import IMAGE_FILES
+from experiments.config.model_rules import refused_model
 from experiments.config.schema import GROUPS, SIMULATED, ClusterConfig, Config, ExperimentConfig, own_first
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
@@ -192,15 +194,16 @@ def _check_sources(config: Config) -> None:
         chosen = getattr(config, group)
         for name, declared in declarations(type(chosen)).items():
             needed, value = choice_of(declared), getattr(chosen, name)
-            if needed is not None and needed != (taken := f"{group}={chosen.name}") and value != default_of(declared):
-                raise ConfigError(f"{group}.{name}={_shown(value)}: is only for {needed}, not for {taken}")
-    if (refused := refused_files(config)) is not None:
+            if needed is None or chosen.name in needed.partition("=")[2].split("|") or value == default_of(declared):
+                continue
+            raise ConfigError(f"{group}.{name}={_shown(value)}: is only for {needed}, not for {group}={chosen.name}")
+    if (refused := refused_files(config) or refused_model(config)) is not None:
         raise ConfigError(refused)
     if (widths := widths_of(config)) is not None:
         config.neurons, config.layers = widths[0], len(widths) - 1
     if config.network.name == "files" and not config.network.path:
         raise ConfigError("network=files: say where the layers are: network.path=FOLDER")
-    if config.input.name == "files" and not config.input.path:
-        raise ConfigError("input=files: say where the instances are: input.path=FILE_OR_FOLDER")
+    if config.input.name in ("files", *IMAGE_FILES) and not config.input.path:
+        raise ConfigError(f"input={config.input.name}: say where the instances are: input.path=FILE_OR_FOLDER")
     if config.input.name == "challenge" and config.instances is not None and config.instances > N_INSTANCES:
         raise ConfigError(f"instances={config.instances}: the challenge has {N_INSTANCES} instances, all with instances=null")

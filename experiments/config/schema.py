@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import Field, dataclass, field
 from typing import Any
 
+from experiments.config.image_schema import FROM_FILES, IMAGE_FILES, MODELS, SHIPPED, ImageOptions, OutputConfig
 from sparsednn.arguments.arrays import LARGEST
 from sparsednn.data.layouts.predictions import CLASSIFIERS
 from sparsednn.data.radixnet import CHALLENGE_SEED
@@ -63,7 +64,7 @@ class SchedulerConfig(SchedulerOptions):
 class NetworkConfig(NetworkOptions):
     """The source of the network."""
 
-    name: str = choice("radixnet", ("radixnet", "files"), "Generated, or read from files")
+    name: str = choice("radixnet", ("radixnet", "files", *MODELS), "Generated, or read from files")
     cache: bool | None = switch(
         None,
         "Keep the packed network for later runs, and take it from there. It is in the cache folder (networks/network-...), "
@@ -71,7 +72,15 @@ class NetworkConfig(NetworkOptions):
     )
     cache_gb: float = number(10.0, "Size of all cached networks, in GB", above=0)
     path: str | None = only_for(
-        "network=files", text(None, "The folder with n{neurons}-l{number}.tsv, .bin, .npz or .mtx, or gzipped", values="DIR")
+        f"network=files|{'|'.join(MODELS)}",
+        text(
+            None,
+            "The model's file, or the folder with layers. Those are n{neurons}-l{number}.tsv, .bin, .npz or .mtx, or gzipped",
+            values="FILE",
+        ),
+    )
+    input_shape: list[int] | None = only_for(
+        "network=onnx", several(None, "Shape of one instance, where the file leaves it open", kind=int, values="[1,28,28]")
     )
     layout: str = only_for(
         "network=files", choice("challenge", LAYOUTS, "How the folder is laid out: as the challenge's, or another program's")
@@ -97,10 +106,13 @@ class NetworkConfig(NetworkOptions):
     dense_width: int = only_for("network=radixnet", count(16, "How often the pattern of the radices is repeated"))
     seed: int = count(CHALLENGE_SEED, "Of its permutations; that of seed, unless given", least=0, most=SEEDS)
     weight: float = only_for("network=radixnet", number(0.0625, "The weight of every connection", largest=LARGEST))
-    bias: float | None = number(
-        None,
-        "Of every neuron; null: those in files, or the published one. Files n{neurons}-b{number} have one for each neuron",
-        largest=LARGEST,
+    bias: float | None = only_for(
+        "network=radixnet|files",
+        number(
+            None,
+            "Of every neuron; null: those in files, or the published one. Files n{neurons}-b{number} have one for each neuron",
+            largest=LARGEST,
+        ),
     )
     bias_on: str | None = only_for(
         "network=files",
@@ -131,14 +143,20 @@ class NetworkConfig(NetworkOptions):
 
 
 @dataclass
-class InputConfig(Options):
+class InputConfig(ImageOptions):
     """The source of the instances."""
 
     name: str = choice(
-        "challenge", ("challenge", "files"), "Rebuilt from the MNIST images that come with the package, or read from files"
-    )
+        "challenge", ("challenge", "files", *IMAGE_FILES, *SHIPPED),
+        "Rebuilt from the MNIST images that come with the package, read from files, or images of the package with labels",
+    )  # fmt: skip
     path: str | None = only_for(
-        "input=files", text(None, "The file, or a folder with sparse-images-{neurons}.tsv, ...", values="FILE")
+        FROM_FILES,
+        text(
+            None,
+            "The file, or the folder. With input=files that has sparse-images-{neurons}.tsv, .bin, .npz or .mtx",
+            values="FILE",
+        ),
     )
     index_base: int = only_for(
         "input=files",
@@ -256,8 +274,14 @@ class ExperimentConfig(Options):
 class Config(RunOptions):
     """All options of a run."""
 
-    neurons: int = count(1024, "Neurons of each layer: 1024, 4096, 16384 or 65536 (others: network.radices)")
-    layers: int = count(120, "Layers: 120, 480 or 1920 in the challenge. Any multiple of the block length is legal")
+    neurons: int | None = count(
+        1024, "Neurons of each layer: 1024, 4096, 16384 or 65536 (others: network.radices). null: as a model's file says",
+        null=True,
+    )  # fmt: skip
+    layers: int | None = count(
+        120, "Layers: 120, 480 or 1920 in the challenge. Others: multiples of the block length. null: as a model's file says",
+        null=True,
+    )  # fmt: skip
     instances: int | None = count(None, "Only the first N input vectors; null: all there are (60,000, or those of the file)")
     kernel: str = text(
         "auto",
@@ -284,8 +308,16 @@ class Config(RunOptions):
     optimize: OptimizeOptions = group(OptimizeOptions)
     network: NetworkConfig = group(NetworkConfig)
     input: InputConfig = group(InputConfig)
+    output: OutputConfig = group(OutputConfig)
     cluster: ClusterConfig = group(ClusterConfig)
     experiment: ExperimentConfig = group(ExperimentConfig)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Neurons and layers of a network that is no model."""
+        assert self.neurons is not None
+        assert self.layers is not None
+        return self.neurons, self.layers
 
 
 def own_first(schema: type) -> list[tuple[str, Field[Any]]]:

@@ -32,6 +32,9 @@ RESULT, RUNNING, NOTE = "result.json", "running.json", "taken.json"
 TRACE, GANTT = "trace.json", "gantt.png"
 """The workers' timeline and its chart, where a run was traced."""
 
+PREDICTIONS = "predictions.csv"
+"""The class of each instance, with output.predictions=true."""
+
 Say = Callable[[str], None]
 TOY_NOTE = "note: records at toy size say that everything works, and nothing about speed; they are no measurements"
 

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from sparsednn.backend import DeviceUse, LayerReads, Optimizations
-from sparsednn.results.record import MeasuredRun, ProcessTimes, RunRecord, Spread, Truth
+from sparsednn.results.model_record import AccuracyRecord
+from sparsednn.results.record import LABELS, MeasuredRun, ProcessTimes, RunRecord, Spread, Truth
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.json_fields import declared, to_json
 
@@ -31,13 +32,32 @@ def _result(run: RunRecord) -> dict[str, str]:
     workers = f"{_count(run.processes, 'process')} x {_count(run.threads, 'thread')}"
     return {
         "inference": f"{run.seconds.inference_median:.3f} s{spread}{note}",
-        "categories": f"{run.categories_count:,} instances end above zero: {verdict(run.truth)}",
+        **_answers(run),
         "input": f"{run.instances:,} instances (input vectors), {run.input_nnz:,} nonzeros",
         "network": f"{run.neurons:,} neurons x {run.layers:,} layers, {run.network_nnz:,} connections (weights)",
         "run": f"backend {run.backend}, kernel {run.kernel}, scheduler {run.scheduler}, {workers}{note}",
         "work": _work(run),
         "optimizations": "\n".join(optimizations(run.optimizations)) or "none",
     }
+
+
+def _answers(run: RunRecord) -> dict[str, str]:
+    """What came of it: right answers where there are labels, the challenge's categories elsewhere."""
+    if run.accuracy is not None:
+        return {"accuracy": accuracy(run.accuracy, run.truth)}
+    if run.model is not None and not run.truth.checked:
+        return {"answers": "compared with nothing: input.labels=FILE has the true classes"}
+    return {"categories": f"{run.categories_count:,} instances end above zero: {verdict(run.truth)}"}
+
+
+def accuracy(found: AccuracyRecord, truth: Truth) -> str:
+    """Say how many predicted classes are right."""
+    low, high = found.interval95
+    best = "" if found.top5 is None else f"; the label is among the five best of {found.top5:.2%}"
+    return (
+        f"{found.share:.2%} of the instances are classified right, {found.correct:,} of {found.of:,} by "
+        f"{SOURCES.get(str(truth.source), truth.source)} (95 % interval {low:.2%} to {high:.2%}{best})"
+    )
 
 
 def _work(run: RunRecord) -> str:
@@ -214,14 +234,17 @@ SOURCES = {
     "published_count": "the published number",
     "own_reference": "a reference run",
     "given": "the given truth",
+    "package": "the labels in the package",
 }
 """Sources of the truth (`sparsednn.results.record.Truth`), in words."""
 
 
 def verdict(truth: Truth) -> str:
-    """Say whether categories are right."""
+    """Say whether categories are right, or how many answers are."""
     if not truth.checked:
         return "not checked (no truth)"
+    if truth.kind == LABELS:
+        return f"{truth.correct:,} of {truth.of:,} right (by {SOURCES.get(str(truth.source), truth.source)})"
     return f"{'correct' if truth.match else 'WRONG'} (by {SOURCES.get(str(truth.source), truth.source)})"
 
 

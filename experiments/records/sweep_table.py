@@ -21,6 +21,7 @@ MEANINGS = {
     "imbalance": "busy time of the busiest thread over the mean, 1 is even",
     "locking ms": "what a thread spent on agreeing with the others",
     "categories": "instances that end above zero",
+    "accuracy": "instances that are classified right",
 }
 """Columns beside what differs and the check, with their meaning."""
 
@@ -29,7 +30,7 @@ CHECK = "check"
 SAYS_NOTHING = {"x fastest": "1.00", "imbalance": "1.00", "locking ms": "0.00"}
 """The cell, by column, with which a column says nothing if all points have it."""
 
-SAID_ONCE = ("categories", CHECK)
+SAID_ONCE = ("categories", "accuracy", CHECK)
 """Columns that are one line below the table if all points have the same."""
 
 
@@ -57,7 +58,7 @@ def sweep_table(records: list[PointRecord]) -> Group:
     keys = list(dict.fromkeys(key for point in points for key in point))
     swept = [key for key in keys if len({point.get(key) for point in points}) > 1]
     results = _results_of_all(records)
-    once = [column for column in results if column.name in SAID_ONCE and column.constant is not None and _all_done(records)]
+    once = [column for column in results if column.name in SAID_ONCE and column.constant and _all_done(records)]
     shown = [column for column in results if column not in once and column.says_something()]
     table = Table(title=f"{len(records)} points")
     for key in swept:
@@ -103,7 +104,8 @@ def _results(run: RunRecord, fastest_s: float) -> tuple[str, ...]:
         f"{run.performed_edges_per_second / 1e9:,.1f}",
         f"{run.imbalance.busy:.2f}",
         f"{mean(run.workers, 'locking_s') * 1e3:.2f}",
-        f"{run.categories_count:,}",
+        "" if run.accuracy is not None else f"{run.categories_count:,}",
+        f"{run.accuracy.share:.2%}" if run.accuracy is not None else "",
         verdict(run.truth),
     )
 

@@ -56,8 +56,7 @@ def read_network(config: Config, progress: Progress | None = None) -> Network:
     with _called("network"):
         return files.read_network(
             folder,
-            config.neurons,
-            config.layers,
+            *config.size,
             bias=bias,
             activation=clipped_relu(net.maximum) if activation is None else activation,
             bias_on=bias_on,
@@ -104,9 +103,9 @@ def network_files(config: Config) -> Iterator[Path]:
     elif has_layout(config, SNICIT):
         yield from snicit.layer_files(folder, layers)
     else:
-        yield from files.layer_files(folder, config.neurons, config.layers)
-        if net.bias is None and files.has_biases(folder, config.neurons, config.layers):
-            yield from files.bias_files(folder, config.neurons, config.layers)
+        yield from files.layer_files(folder, *config.size)
+        if net.bias is None and files.has_biases(folder, *config.size):
+            yield from files.bias_files(folder, *config.size)
 
 
 def _classes(config: Config, n_classes: int | None):  # type: ignore[no-untyped-def]
@@ -116,8 +115,8 @@ def _classes(config: Config, n_classes: int | None):  # type: ignore[no-untyped-
 def _bias(config: Config) -> float | None:
     """Return the bias of all neurons; None if each layer has a file of biases."""
     given, folder = config.network.bias, Path(str(config.network.path))
-    if not files.has_biases(folder, config.neurons, config.layers):
-        return challenge_bias(config.neurons) if given is None else given
+    if not files.has_biases(folder, *config.size):
+        return challenge_bias(config.size[0]) if given is None else given
     if given is not None:
         raise OptionError(
             f"network.bias={given}: {folder} has files of biases (n{config.neurons}-b1, ...); leave it out, or take them away"

@@ -12,15 +12,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from experiments.config.file_rules import checks_predictions
+from experiments.config.model_rules import has_images, is_model
 from experiments.config.resolve import Config
 from experiments.records.display import Display
+from experiments.run.images import Images
+from experiments.run.labels import Labels, load_labels
+from experiments.run.model_files import ModelUse, read_model
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
 from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
 from sparsednn.data.layouts.predictions import Predictions
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import RestoredNetwork
-from sparsednn.errors import OptionError
+from sparsednn.errors import DataError, OptionError
 from sparsednn.network import Network, NetworkOutline
 from sparsednn.rows.distribution import hashes_rows, initial_rows
 
@@ -35,6 +39,12 @@ class Data:
     outline : NetworkOutline
     inputs : csr_array
         This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
+    model : ModelUse
+        What the outputs mean.
+    images : Images, or None
+        Where the instances are from, if they are dense.
+    labels : Labels, or None
+        Of all instances.
     truth : int64 array, or None
         The ids of the true categories, on rank 0, if they are given.
     predictions : Predictions, or None
@@ -47,6 +57,9 @@ class Data:
     outline: NetworkOutline
     inputs: sp.csr_array
     row_ids: NDArray[np.int64]
+    model: ModelUse
+    images: Images | None
+    labels: Labels | None
     truth: NDArray[np.int64] | None
     seconds: float
     predictions: Predictions | None = None
@@ -65,15 +78,18 @@ def load(
     """
     started_at = perf_counter()
     packed = take()
-    network, outline = _network(config, display, comm) if packed is None else (packed, packed.outline)
+    network, outline, model = _network(config, display, comm) if packed is None else (packed, packed.outline, None)
+    model = model or ModelUse((outline.n_inputs,))
     cached = ", packed, from the cache" if packed is not None else ""
     display.say(
         f"network: {outline.n_inputs:,} neurons x {outline.n_layers:,} layers, {outline.nnz:,} connections "
         f"({perf_counter() - started_at:.1f} s{cached})"
     )
     inputs_at = perf_counter()
+    images = Images(config, model, outline.n_inputs) if has_images(config) else None
     with display.stage("inputs") as stage:
-        inputs, ids, n_instances = _load_inputs(config, outline.n_inputs, stage.update, comm)
+        inputs, ids, n_instances = _load_inputs(config, outline.n_inputs, images, stage.update, display, comm)
+    labels = load_labels(config, images, n_instances, outline.n_outputs, model)
     of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
     given, predictions = None, None
@@ -83,17 +99,17 @@ def load(
         predictions = read_predictions(config, outline.n_outputs, n_instances)
     elif comm.rank == 0:
         given = _load_truth(config, outline, n_instances)
-    return Data(network, outline, inputs, ids, given, perf_counter() - started_at, predictions)
+    return Data(network, outline, inputs, ids, model, images, labels, given, perf_counter() - started_at, predictions)
 
 
-def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline]:
+def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline, ModelUse | None]:
     with display.stage("network") as stage:
 
-        def make() -> Network:
-            return _load_network(config, stage.update)
+        def make() -> tuple[Network, ModelUse | None]:
+            return read_model(config) if is_model(config) else (_load_network(config, stage.update), None)
 
-        network = comm.share(make) if config.cluster.share_network else make()
-    return network, network.outline()
+        network, model = comm.share(make) if config.cluster.share_network else make()
+    return network, network.outline(), model
 
 
 def _load_truth(config: Config, outline: NetworkOutline, n_instances: int) -> NDArray[np.int64] | None:
@@ -102,7 +118,10 @@ def _load_truth(config: Config, outline: NetworkOutline, n_instances: int) -> ND
         return None
     from sparsednn.data.files import read_truth
 
-    truth = read_truth(Path(config.input.truth), outline.n_inputs, outline.n_layers)
+    try:
+        truth = read_truth(Path(config.input.truth), outline.n_inputs, outline.n_layers)
+    except DataError as error:
+        raise DataError(f"{error}; labels, the classes of instances, are input.labels=FILE") from error
     challenge = config.input.name == "challenge"
     if config.instances is not None and not (challenge and config.instances == N_INSTANCES):
         truth = truth[truth <= config.instances]
@@ -120,11 +139,11 @@ def _load_truth(config: Config, outline: NetworkOutline, n_instances: int) -> ND
 
 
 def _load_network(config: Config, progress: Callable[[int, int], None]) -> Network:
-    net = config.network
+    net, (neurons, layers) = config.network, config.size
     if net.name == "radixnet":
         return radixnet(
-            config.neurons,
-            config.layers,
+            neurons,
+            layers,
             radices=net.radices,
             dense_width=net.dense_width,
             seed=net.seed,
@@ -137,7 +156,8 @@ def _load_network(config: Config, progress: Callable[[int, int], None]) -> Netwo
 
 
 def _load_inputs(
-    config: Config, n_inputs: int, progress: Callable[[int, int], None], comm: Communicator
+    config: Config, n_inputs: int, images: Images | None, progress: Callable[[int, int], None], display: Display,
+    comm: Communicator,
 ) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
     """Return this process's instances, their ids, and how many all processes have."""
 
@@ -145,6 +165,9 @@ def _load_inputs(
         hashed, buckets = hashes_rows(config.partition.hashing), config.partition.buckets
         return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
 
+    if images is not None:
+        ids = rows_of_process(images.n)
+        return images.rows(ids, progress, display.say), ids, images.n
     if config.input.name != "challenge":
         from experiments.run.files import read_instances
 
@@ -154,10 +177,10 @@ def _load_inputs(
         return own_rows, ids, rows.shape[0]
     n_instances = config.instances or N_INSTANCES
     if comm.size == 1:
-        return challenge_inputs(config.neurons, n_instances, progress=progress), np.arange(n_instances), n_instances
-    if any(comm.all_gather(not cache_path(config.neurons).is_file())):  # then one process of each node builds them for all
+        return challenge_inputs(n_inputs, n_instances, progress=progress), np.arange(n_instances), n_instances
+    if any(comm.all_gather(not cache_path(n_inputs).is_file())):  # then one process of each node builds them for all
         if comm.node_rank == 0:
-            challenge_inputs(config.neurons, 1, progress=progress)
+            challenge_inputs(n_inputs, 1, progress=progress)
         comm.barrier()
     ids = rows_of_process(n_instances)
-    return challenge_inputs(config.neurons, n_instances, ids=ids, progress=progress), ids, n_instances
+    return challenge_inputs(n_inputs, n_instances, ids=ids, progress=progress), ids, n_instances

@@ -30,7 +30,7 @@ from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, 
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.network import Network
 from sparsednn.results.measures import add_load_times
-from sparsednn.results.record import RunRecord, Truth
+from sparsednn.results.record import LABELS, RunRecord, Truth
 from sparsednn.results.result import Result
 from sparsednn.schedulers import SCHEDULERS
 from sparsednn.system import console
@@ -101,11 +101,7 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
         result.trace.write(folder / TRACE)
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
-    if data.predictions is not None and result.output is not None:
-        run.truth = _checked_predictions(data.predictions, result.output, display)
-        return Measured(run)
-    challenge = config.input.name == "challenge"
-    run.truth = Truth(**truth.check(result.categories, run.instances, data.outline, challenge, data.truth))
+    _answer(config, data, result, display, folder)
     if run.truth.match is False:
         return Measured(run, f"{len(result.categories)} categories were found, which are not the true ones")
     return Measured(run)
@@ -117,7 +113,35 @@ def _checked_predictions(predictions: Predictions, output: Any, display: Display
     display.say(
         f"classes ({predictions.classifier}): {correct:,} of {of:,} are those of {predictions.source} ({correct / of:.2%})"
     )
-    return Truth(checked=True, source="given", match=correct == of)
+    return Truth(checked=True, source="given", kind=LABELS, correct=correct, of=of)
+
+
+def _answer(config: Config, data: Data, result: Result, display: Display, folder: Path) -> None:
+    """Complete the record by what the outputs mean, and write the files that were asked for."""
+    run = result.run_record
+    run.model, run.preprocessing = data.model.record, None if data.images is None else data.images.record
+    if data.predictions is not None and result.output is not None:
+        run.truth = _checked_predictions(data.predictions, result.output, display)
+    elif data.labels is None:
+        challenge = config.input.name == "challenge"
+        run.truth = Truth(**truth.check(result.categories, run.instances, data.outline, challenge, data.truth))
+    elif result.output is None:
+        display.say(f"note: labels are not compared: executor={config.executor} computes no outputs")
+    if result.output is not None:
+        from experiments.run import answers  # only where somebody asks what the outputs mean
+
+        if data.labels is not None:
+            run.accuracy = answers.accuracy_of(result.output, data.labels, data.model)
+            run.truth = answers.truth_of(run.accuracy, data.labels)
+        if config.output.predictions:
+            path = answers.write_predictions(folder, result.output, data.labels, data.model)
+            display.say(f"predictions: {path}")
+    if config.output.categories:
+        from sparsednn.data.triples import write_ids  # with pandas
+
+        path = folder / f"neuron{run.neurons}-l{run.layers}-categories.tsv"
+        write_ids(path, result.categories)
+        display.say(f"categories: {path}")
 
 
 def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache) -> Result:
@@ -133,7 +157,8 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
         arguments["options"] = replace(
             arguments["options"], communicator=comm, row_ids=data.row_ids, progress=_progress(data, stage)
         )
-        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=checks_predictions(config)))
+        output = data.labels is not None or config.output.predictions or checks_predictions(config)
+        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=output))
         result = prepared.infer(data.inputs)
     cache.put(prepared)
     return result

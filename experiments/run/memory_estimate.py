@@ -118,10 +118,10 @@ def _why_copies(config: Config, node: Node) -> str:
 
 def estimate(config: Config, node: Node | None = None) -> Estimate | None:
     """Return what a run will take, in all processes of a node, or in one; None where only the data themselves tell."""
-    if config.network.name != "radixnet" or config.input.name != "challenge" or config.neurons not in NONZEROS:
+    if config.network.name != "radixnet" or config.input.name != "challenge" or config.size[0] not in NONZEROS:
         return None
     instances = config.instances or N_INSTANCES
-    nonzeros = NONZEROS[config.neurons] * instances // N_INSTANCES
+    nonzeros = NONZEROS[config.size[0]] * instances // N_INSTANCES
     n_processes = 1 if node is None else node.n_processes
     size = _size(config, instances, nonzeros, n_processes)
     network, inputs = size.distinct_connections * size.id_bytes, 8 * nonzeros
@@ -151,13 +151,14 @@ def _of_all(alone: Estimate, config: Config, backend: Backend, node: Node) -> Es
 def _size(config: Config, instances: int, nonzeros: int, n_processes: int) -> RunSize:
     """Return the size of a run, in all processes of a node."""
     radices, width = config.network.radices or [2], config.network.dense_width
-    distinct = config.neurons * sum(radices) * config.layers // len(radices)
+    neurons, layers = config.size
+    distinct = neurons * sum(radices) * layers // len(radices)
     return RunSize(
-        neurons=config.neurons,
-        layers=config.layers,
+        neurons=neurons,
+        layers=layers,
         connections=distinct * width,
         distinct_connections=distinct,
-        distinct_outputs=config.neurons // width,
+        distinct_outputs=neurons // width,
         instances=instances,
         nonzeros=nonzeros,
         threads=n_processes * (config.threads or max(default_threads() // n_processes, 1)),

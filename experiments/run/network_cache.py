@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from experiments.config.model_rules import is_model
 from experiments.config.resolve import Config
 from experiments.config.schema import SIMULATED
 from experiments.records.display import Display
@@ -73,6 +74,7 @@ class PointCache:
         """Name what needs the network itself, or layers packed in another way for each run; None: nothing does."""
         config = self._config
         needing = {
+            f"network={config.network.name}": is_model(config),
             f"executor={config.executor}": config.executor == SIMULATED,
             f"backend={config.backend.name}": not isinstance(self._backend, StoringBackend),
             f"scheduler={config.scheduler.name}": config.scheduler.name == "auto",
@@ -85,8 +87,8 @@ class PointCache:
 
 def _decides(config: Config) -> dict[str, Any]:
     """Return all that decides which network it is; of a generated one without making it."""
-    network = config.network
-    decides = {name: getattr(network, name) for name in PARAMETERS} | {"neurons": config.neurons, "layers": config.layers}
+    network, (neurons, layers) = config.network, config.size
+    decides = {name: getattr(network, name) for name in PARAMETERS} | {"neurons": neurons, "layers": layers}
     digest = hashlib.sha256()
     if network.name == "radixnet":
         digest.update(Path(radixnet.__file__).read_bytes())

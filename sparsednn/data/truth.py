@@ -46,11 +46,20 @@ def check(
     Returns
     -------
     dict
-        checked (bool), source ("given", one of `SOURCES`, or None), match (bool or None).
+        checked (bool), source ("given", one of `SOURCES`, or None), match (bool or None); if it is checked also kind
+        ("categories"), correct (int: instances that are a category by both, or by neither) and of (int).
     """
     if given is not None:
-        return {"checked": True, "source": "given", "match": bool(np.array_equal(categories, given))}
+        return _compared("given", categories, given, instances)
     if challenge_data and network.challenge is not None:
         truth, source = challenge_categories(network.challenge.neurons), SOURCES[network.challenge.neurons]
-        return {"checked": True, "source": source, "match": bool(np.array_equal(categories, truth[truth <= instances]))}
+        return _compared(source, categories, truth[truth <= instances], instances)
     return {"checked": False, "source": None, "match": None}
+
+
+def _compared(source: str, found: NDArray[np.int64], true: NDArray[np.int64], instances: int) -> dict[str, Any]:
+    wrong = int(np.count_nonzero(np.setxor1d(found, true) <= instances))
+    match = bool(np.array_equal(found, true))
+    return {
+        "checked": True, "source": source, "match": match, "kind": "categories", "correct": instances - wrong, "of": instances,
+    }  # fmt: skip

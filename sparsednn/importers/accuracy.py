@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import array_of_tensor, is_tensor
 from sparsednn.errors import DataError, OptionTypeError
+from sparsednn.importers.postprocessing import Postprocess, classes_of, n_classes
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
@@ -85,6 +86,25 @@ def checked_labels(labels: Any, n: int, classes: int) -> NDArray[np.int64]:
         hint = "; they may count from 1: give labels - 1" if array.min() == 1 and array.max() == classes else ""
         raise DataError(f"labels: {array[bad]} (instance {bad}, from 0) is no class: there are {classes}, from 0{hint}")
     return array.astype(np.int64)
+
+
+class AccuracyCount:
+    """Counts right classes over batches of last activations and their labels, which are checked already."""
+
+    def __init__(self, n_outputs: int, postprocess: Postprocess) -> None:
+        self._postprocess, self._ranks = postprocess, n_outputs > BEST
+        self._classes = n_classes(n_outputs, postprocess)
+        self._confusion, self._best, self._of = np.zeros((self._classes, self._classes), np.int64), 0, 0
+
+    def add(self, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+        """Count a batch; logits : float32 (n, n_outputs), labels : int64 (n,)."""
+        self._confusion += confusion_of(labels, classes_of(logits, self._postprocess), self._classes)
+        self._best += among_best(logits, labels) if self._ranks else 0
+        self._of += len(labels)
+
+    def accuracy(self) -> Accuracy:
+        """Return what was counted."""
+        return Accuracy(int(np.trace(self._confusion)), self._of, self._confusion, self._best if self._ranks else None)
 
 
 def among_best(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.engine import CompiledNetwork
-from sparsednn.importers.accuracy import BEST, Accuracy, among_best, checked_labels, confusion_of
+from sparsednn.importers.accuracy import Accuracy, AccuracyCount, checked_labels
 from sparsednn.importers.batches import instances_of, prepared_batch
 from sparsednn.importers.check import ModelCheck, compare
 from sparsednn.importers.description import ModelDescription
@@ -82,14 +82,11 @@ class CompiledModel:
         """
         x = instances_of(images, self.description)
         postprocess, n_outputs = self.description.postprocess, self.description.network.n_outputs
-        classes = n_classes(n_outputs, postprocess)
-        right = checked_labels(labels, x.shape[0], classes)
-        confusion, best = np.zeros((classes, classes), np.int64), 0
+        right = checked_labels(labels, x.shape[0], n_classes(n_outputs, postprocess))
+        count = AccuracyCount(n_outputs, postprocess)
         for first in range(0, len(right), AT_ONCE):
-            logits, some = self._run(x[first : first + AT_ONCE]), right[first : first + AT_ONCE]
-            confusion += confusion_of(some, classes_of(logits, postprocess), classes)
-            best += among_best(logits, some) if n_outputs > BEST else 0
-        return Accuracy(int(np.trace(confusion)), len(right), confusion, best if n_outputs > BEST else None)
+            count.add(self._run(x[first : first + AT_ONCE]), right[first : first + AT_ONCE])
+        return count.accuracy()
 
     def profile(self, x: Any, calls: int = 5) -> ModelProfile:
         """Measure where the time of a call goes: seconds, entries and the share of living activations by node of the graph.

@@ -114,12 +114,17 @@ def _finite(name: str, value: Any, *, positive: bool) -> float:
 
 def unscaled_warning(x: NDArray[Any], preprocessing: Preprocessing | None) -> str | None:
     """Return a line for inputs that look like pixels which nobody scales; most networks were trained on scaled ones."""
-    if preprocessing is not None or x.dtype.kind not in "iu" or not x.size or x.max() <= 1:
+    if not looks_unscaled(x, preprocessing):
         return None
     return (
         f"x holds integers up to {x.max()} and the model scales nothing; if it was trained on scaled pixels, use "
         "model.with_preprocessing(scale=255), and with_preprocessing() if not"
     )
+
+
+def looks_unscaled(x: NDArray[Any], preprocessing: Preprocessing | None) -> bool:
+    """Return whether values are integers above 1, as pixels are, and nobody has said what to do with them."""
+    return preprocessing is None and x.dtype.kind in "iu" and bool(x.size) and bool(x.max() > 1)
 
 
 def require_preprocessing(value: Any) -> None:

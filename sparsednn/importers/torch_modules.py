@@ -1,4 +1,4 @@
-"""Imports modules of PyTorch: they are traced to an ONNX graph in memory, and that is imported."""
+"""Imports modules of PyTorch, traced to an ONNX graph in memory, and programs that PyTorch has saved."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sparsednn.arguments.scalars import whole_number
 from sparsednn.errors import DataError, MissingPackageError, OptionTypeError
 from sparsednn.importers.model import Model
 from sparsednn.importers.onnx_files import from_onnx
+from sparsednn.importers.torch_files import from_program
 
 OPSET = 17
 
 
-def from_torch(module: Any, input_shape: Sequence[int]) -> Model:
-    """Import a feed-forward module of PyTorch, as it is in evaluation mode.
+def from_torch(module: Any, input_shape: Sequence[int] | None = None) -> Model:
+    """Import a feed-forward module of PyTorch, as it is in evaluation mode, or a program that torch.export has saved.
 
     The module is traced once; weights are what its forward pass uses, so that masks of ``torch.nn.utils.prune`` which were not
-    removed are applied. It is left as it was.
+    removed are applied. It is left as it was. A program is read without PyTorch: nothing in its file is ever unpickled or run.
 
     Parameters
     ----------
-    module : torch.nn.Module
+    module : torch.nn.Module, or the path of a .pt2 file
     input_shape : sequence of int
-        Shape of one instance, without the batch.
+        Shape of one instance, without the batch; needed for modules, and what a file says itself.
 
     Returns
     -------
@@ -37,12 +39,19 @@ def from_torch(module: Any, input_shape: Sequence[int]) -> Model:
     Raises
     ------
     ImportError
-        If PyTorch or onnx is not installed (extra ``torch``).
+        If PyTorch or onnx is not installed (extra ``torch``); for a file, onnx is enough.
     TypeError
-        If it is no module; files of PyTorch (.pt) are not read, since reading them can run any program.
+        If it is no module and no path.
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If PyTorch cannot export it, or as `from_onnx` does.
+        If PyTorch cannot export it, or as `from_onnx` does. Other files of PyTorch (.pt) are refused: those are pickles, and
+        reading one can run any program.
     """
+    if isinstance(module, str | Path):
+        if input_shape is not None:
+            raise OptionTypeError(f"input_shape={input_shape!r}: the program in {module} has its own; leave it out")
+        return from_program(Path(module))
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError as error:

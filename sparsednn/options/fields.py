@@ -53,9 +53,15 @@ def switch(default: bool | None, doc: str) -> Any:
     return _declare(default, Rule("true|false", doc, (), flag))
 
 
-def count(default: int | None, doc: str, *, least: int = 1, most: int | None = MOST, values: str = "N") -> Any:
-    """Declare an option that is a whole number from `least` to `most`; or None, if that is the default."""
-    return _declare(default, Rule(values, doc, (), lambda name, value: whole_number(name, value, least, most)))
+def count(
+    default: int | None, doc: str, *, least: int = 1, most: int | None = MOST, values: str = "N", null: bool = False
+) -> Any:  # fmt: skip
+    """Declare an option that is a whole number from `least` to `most`; or None, if that is the default or `null` is set."""
+
+    def refuse(name: str, value: Any) -> int | None:
+        return None if null and value is None else whole_number(name, value, least, most)
+
+    return _declare(default, Rule(values, doc, (), refuse))
 
 
 def number(
@@ -85,6 +91,20 @@ def number(
         return found
 
     return _declare(default, Rule(values, doc, (), refuse))
+
+
+def numbers(doc: str, *, above: float | None = None, values: str = "X|[X,X,X]") -> Any:
+    """Declare an option that is a finite number or a list of such, kept as it was given; or None, unless given."""
+    one = rule_of(number(None, doc, above=above))
+    assert one is not None
+    refuse_one = one.refuse
+
+    def refuse(name: str, value: Any) -> Any:
+        if isinstance(value, list | tuple) and value:
+            return [refuse_one(name, item) for item in value]
+        return refuse_one(name, value)
+
+    return _declare(None, Rule(values, doc, (), refuse))
 
 
 def file(doc: str, *, values: str = "FILE") -> Any:
@@ -142,7 +162,7 @@ def group(made: type, doc: str = "") -> Any:
 
 
 def only_for(chosen: str, declared: Any) -> Any:
-    """Return the declaration of an option that means something only with a choice of its group: ``network=files``."""
+    """Return the declaration of an option that means something only with some choices of its group: ``network=files|onnx``."""
     kept = {"default": declared.default} if declared.default is not MISSING else {"default_factory": declared.default_factory}
     return field(**kept, metadata={**declared.metadata, _ONLY_FOR: chosen})
 
@@ -202,7 +222,7 @@ def rule_of(declared: Field[Any]) -> Rule | None:
 
 
 def choice_of(declared: Field[Any]) -> str | None:
-    """Return the choice with which alone a field means something: ``network=files``; None: with all."""
+    """Return the choices with which alone a field means something: ``network=files|onnx``; None: with all."""
     return declared.metadata.get(_ONLY_FOR)
 
 

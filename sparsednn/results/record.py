@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Any
 
 from sparsednn.backend.description import DeviceUse, LayerReads, Optimizations
+from sparsednn.results.model_record import AccuracyRecord, ModelRecord, PreprocessingRecord
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.json_fields import JsonPart, doc, json_part
 
@@ -19,19 +20,27 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 """Versions of the records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
 
+LABELS = "labels"
+"""The kind of a truth that says the class of each instance."""
+
 SIMULATED = "simulated"
 """The executor of a record whose times are virtual."""
 
 
 @json_part
 class Truth(JsonPart):
-    """The check of the categories against the truth."""
+    """The check of what was found against the truth."""
 
-    checked: bool = field(default=False, metadata=doc("whether there is a truth to check the categories against"))
+    checked: bool = field(default=False, metadata=doc("whether there is a truth to check against"))
     source: str | None = field(
-        default=None, metadata=doc("where it is from: given, published_ids, published_count or own_reference")
+        default=None, metadata=doc("where it is from: given, package, published_ids, published_count or own_reference")
     )
-    match: bool | None = field(default=None, metadata=doc("whether the categories are the true ones"))
+    match: bool | None = field(
+        default=None, metadata=doc("whether all is true; null with labels: an accuracy is a result, not a check")
+    )
+    kind: str | None = field(default=None, metadata=doc("what is compared: categories or labels", when="checked"))
+    correct: int | None = field(default=None, metadata=doc("instances that are as the truth has them", when="checked"))
+    of: int | None = field(default=None, metadata=doc("instances that were compared: all", when="checked"))
 
 
 @json_part
@@ -146,6 +155,11 @@ class RunRecord(JsonPart):
     categories_count: int = field(metadata=doc("number of categories"))
     categories_sha256: str = field(metadata=doc("SHA-256 of their 1-based ids, written one a line"))
     truth: Truth = field(default_factory=Truth, metadata=doc("whether they are right"))
+    model: ModelRecord | None = field(default=None, metadata=doc("the model", when="network=onnx, torch, keras or saved"))
+    preprocessing: PreprocessingRecord | None = field(
+        default=None, metadata=doc("what was done to the input", when="inputs of images")
+    )
+    accuracy: AccuracyRecord | None = field(default=None, metadata=doc("right answers", when="inputs with labels"))
     seconds: Seconds = field(metadata=doc("times"))
     nominal_edges_per_second: float = field(metadata=doc("instances x connections / median time", "1/s"))
     performed_edges: int = field(metadata=doc("multiply-adds really done"))

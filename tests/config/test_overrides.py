@@ -36,9 +36,15 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
             "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: auto, data, ", id="an unknown choice in a sweep"
         ),
         pytest.param("backend=[1,2]", r"^backend=\[1,2\]: takes one name; legal: cupy, graphblas, ", id="a list of numbers"),
-        pytest.param("network=[[1]]", "takes one name; legal: files, radixnet$", id="a list of lists"),
+        pytest.param(
+            "network=[[1]]", "takes one name; legal: files, keras, onnx, radixnet, saved, torch$", id="a list of lists"
+        ),
         pytest.param("cluster={a: 1}", "takes one name; legal: local, omnipath28, slurm$", id="a mapping for a group"),
-        pytest.param("input=[]", "takes one name; legal: challenge, files$", id="an empty list"),
+        pytest.param(
+            "input=[]",
+            "takes one name; legal: challenge, digits, files, idx, images_folder, mnist, npy, npz$",
+            id="an empty list",
+        ),
         pytest.param("optimize=", "takes one name; legal: all, paper$", id="no name"),
         pytest.param("optimize=''", "takes one name; legal: all, paper$", id="an empty name"),
         pytest.param("experiment=null", "^experiment=null: legal: ablation, ", id="null for a group"),

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from experiments.config.image_schema import IMAGE_FILES, MODELS
 from experiments.config.resolve import Config, ConfigError, as_record, from_record, keys, register, resolve
 from experiments.config.schema import GROUPS
 from experiments.run.arguments import simulate_arguments
@@ -79,10 +80,14 @@ def test_fields_of_data_then_model_have_the_schedulers_own_defaults() -> None:
     assert (changed.minimum_work, changed.threshold) == (0, 2)
 
 
+def needs_a_path(group: str, choice: str) -> bool:
+    return group in ("network", "input") and choice in ("files", *MODELS, *IMAGE_FILES)
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_every_group_composes(group: str) -> None:
     for path in (CONF / group).glob("*.yaml"):
-        config = composed(f"{group}={path.stem}", *([f"{group}.path=x"] if path.stem == "files" else []))
+        config = composed(f"{group}={path.stem}", *([f"{group}.path=x"] if needs_a_path(group, path.stem) else []))
         assert getattr(config, group) is not None
 
 
@@ -90,6 +95,47 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
     ("overrides", "message"),
     [
         pytest.param(["neurons=0"], "neurons=0: must be at least 1", id="no neurons"),
+        pytest.param(["neurons=null"], "neurons=null: only a model's file says it .*network=radixnet needs", id="no size"),
+        pytest.param(["network=onnx"], "network=onnx: say where the model is: network.path=FILE", id="no model"),
+        pytest.param(
+            ["network=saved", "network.path=x", "neurons=1024"],
+            "neurons=1024: network=saved has its own, which its file says; leave neurons out",
+            id="the size of a model",
+        ),
+        pytest.param(
+            ["network=keras", "network.path=x", "layers=2"], "layers=2: network=keras has its own", id="layers of a model"
+        ),
+        pytest.param(
+            ["network=onnx", "network.path=x", "network.bias=0"],
+            r"network.bias=0.0: is only for network=radixnet\|files, not for network=onnx",
+            id="the bias of a model",
+        ),
+        pytest.param(
+            ["network=onnx", "network.path=x", "network.activation=relu"],
+            "network.activation=relu: is only for network=files, not for network=onnx",
+            id="the activation of a model",
+        ),
+        pytest.param(["input=npz"], "input=npz: say where the instances are: input.path=FILE", id="no file of images"),
+        pytest.param(
+            ["input=digits", "input.path=x"], "input.path=x: is only for .*not for input=digits", id="a path too many"
+        ),
+        pytest.param(["input=mnist", "input.labels=x"], "input.labels=x: is only for .*not for input=mnist", id="other labels"),
+        pytest.param(["input.scale=255"], "input.scale=255.0: is only for .*not for input=challenge", id="scaled challenge"),
+        pytest.param(["input=mnist", "input.scale=0"], "input.scale=0.0: must be above 0", id="no scale"),
+        pytest.param(["input=mnist", "input.std=[1,0]"], "input.std=0.0: must be above 0", id="no deviation"),
+        pytest.param(["input=mnist", "input.mean=[]"], "input.mean=.*: a number is needed", id="an empty mean"),
+        pytest.param(["input=mnist", "input.mean=x"], "input.mean='x': a number is needed", id="a mean that is a word"),
+        pytest.param(["input=mnist", "input.layout=cwh"], "input.layout=cwh: did you mean", id="an unknown layout"),
+        pytest.param(
+            ["input=digits", "input.truth=x"],
+            "input.truth=x: are true categories, but input=digits comes with labels",
+            id="two truths",
+        ),
+        pytest.param(
+            ["executor=simulated", "output.predictions=true"],
+            "output.predictions=true: executor=simulated computes no outputs",
+            id="predictions of a simulation",
+        ),
         pytest.param(["threads=-1"], "threads=-1: must be at least 1", id="negative threads"),
         pytest.param(["instances=60001"], "instances=60001: the challenge has 60000", id="more instances than there are"),
         pytest.param(["scheduler.recruiting_ratio=1.5"], "recruiting_ratio=1.5: must be from 0 to 1", id="ratio above one"),

@@ -137,7 +137,8 @@ def test_what_cannot_be_imported_is_refused_in_a_line(torch: Any) -> None:
         (nn.Linear(4, 3), (5,), r"PyTorch cannot export the module for an input of shape \(1, 5\)"),
         (nn.Sequential(nn.Linear(4, 3), nn.Softplus(), nn.Linear(3, 2)), (4,), "Softplus.*no layer for this operator"),
         (Mixing(), (4,), "along the batch"),
-        ("model.pt", (4,), r"not str; .*torch\.load\(path, weights_only=True\)"),
+        ({"weight": 1}, (4,), r"not dict; .*torch\.load\(path, weights_only=True\)"),
+        ("model.pt", (4,), "the program in model.pt has its own; leave it out"),
         (nn.Linear(4, 3), 4, "input_shape=4: the shape of one instance is needed"),
         (nn.Linear(4, 3), (4, 0), "input_shape=0: must be at least 1"),
     ]

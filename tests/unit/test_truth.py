@@ -39,31 +39,39 @@ def test_categories_match_the_truth_up_to_the_last_instance(
     truth = challenge_categories(neurons)
     network = network_of(neurons, small_network)
     found = truth[truth <= instances]
-    assert check(found, instances, network, True, None) == {"checked": True, "source": SOURCES[neurons], "match": True}
+    assert check(found, instances, network, True, None) == {
+        "checked": True, "source": SOURCES[neurons], "match": True, "kind": "categories", "correct": instances, "of": instances,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("change", "instances"),
+    ("change", "instances", "wrong"),
     [
-        pytest.param(lambda ids: ids[:-1], 60_000, id="one is missing"),
-        pytest.param(lambda ids: np.append(ids, 60_000), 60_000, id="one too many"),
-        pytest.param(lambda ids: ids[::-1], 60_000, id="another order"),
-        pytest.param(lambda ids: ids[:0], 60_000, id="none"),
-        pytest.param(lambda ids: ids, 1000, id="ids behind the last instance"),
+        pytest.param(lambda ids: ids[:-1], 60_000, 1, id="one is missing"),
+        pytest.param(lambda ids: np.append(ids, 60_000), 60_000, 1, id="one too many"),
+        pytest.param(lambda ids: ids[::-1], 60_000, 0, id="another order"),
+        pytest.param(lambda ids: ids[:0], 60_000, 1812, id="none"),
+        pytest.param(lambda ids: np.append(ids[1:], 60_000), 60_000, 2, id="one for another"),
+        pytest.param(lambda ids: ids, 1000, 0, id="ids behind the last instance"),
     ],
 )
-def test_categories_that_differ_do_not_match(change: object, instances: int, small_network: sparsednn.Network) -> None:
+def test_categories_that_differ_do_not_match(
+    change: object, instances: int, wrong: int, small_network: sparsednn.Network
+) -> None:
     assert callable(change)
     found = change(challenge_categories(1024))
     assert check(found, instances, network_of(1024, small_network), True, None) == {
-        "checked": True, "source": "published_ids", "match": False,
+        "checked": True, "source": "published_ids", "match": False, "kind": "categories", "correct": instances - wrong,
+        "of": instances,
     }  # fmt: skip
 
 
 def test_the_truth_that_is_given_comes_first(small_network: sparsednn.Network) -> None:
     given = np.array([2, 3, 9])
     network = network_of(1024, small_network)
-    assert check(given, 9, network, True, given) == {"checked": True, "source": "given", "match": True}
+    assert check(given, 9, network, True, given) == {
+        "checked": True, "source": "given", "match": True, "kind": "categories", "correct": 9, "of": 9,
+    }  # fmt: skip
     assert check(given[:2], 8, small_network, False, given)["match"] is False  # who gives a truth cuts it off
 
 
