@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from experiments.config.resolve import Config
-from experiments.config.schema import InputConfig
+from experiments.config.source_schema import InputConfig
 from experiments.run.model_files import ModelUse
 from sparsednn.arguments.arrays import as_float32, canonical_inputs
 from sparsednn.arguments.batches import dense_batch

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from sparsednn.backend.description import PlanDescription
 from sparsednn.backend.shared_memory import Control, Outcome, Team
 from sparsednn.network import Network
-from sparsednn.options.fields import declarations, documented, rule_of, text
+from sparsednn.options.documentation import documented
+from sparsednn.options.fields import declarations, rule_of, text
 from sparsednn.options.groups import BackendOptions, OptimizeOptions
 
 

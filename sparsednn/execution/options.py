@@ -14,7 +14,8 @@ from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.errors import OptionTypeError, unknown_key
 from sparsednn.network import Network
-from sparsednn.options.fields import Options, check_value, declarations, documented, group, group_of
+from sparsednn.options.documentation import documented
+from sparsednn.options.fields import Options, check_value, declarations, group, group_of
 from sparsednn.options.groups import (
     BackendOptions,
     ClusterOptions,

@@ -7,9 +7,9 @@ Command lines and documentation read the same declarations (`rules`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, field, is_dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, whole_number
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
@@ -18,7 +18,6 @@ MOST = 2**31 - 1
 """The largest count: launchers and libraries take no larger numbers, and some take them for others without a word."""
 
 _RULE, _ONLY_FOR = "rule", "only_for"
-_Class = TypeVar("_Class", bound=type)
 
 
 class Rule(NamedTuple):
@@ -278,33 +277,3 @@ def default_of(declared: Field[Any]) -> Any:
     """Return what an option is unless given."""
     factory: Any = declared.default_factory
     return factory() if declared.default is MISSING else declared.default
-
-
-def documented(options: _Class) -> _Class:
-    """Put what each option does and takes into the docstring of its class, as its attributes."""
-    lines = [(options.__doc__ or "").rstrip(), "", "    Attributes", "    ----------"]
-    for name, declared in declarations(options).items():
-        rule, inner = rule_of(declared), group_of(declared)
-        if rule is not None:
-            kind = "{" + ", ".join(f'"{value}"' for value in rule.legal) + "}" if rule.legal else str(declared.type)
-            about = f"{rule.doc}.".replace("null:", "None:")
-        elif inner is not None:
-            kind, about = inner.__name__, ""
-        else:
-            kind, about = str(declared.type), declared.metadata.get("doc", "")
-        lines += [f"    {name} : {kind}", *(f"        {line}" for line in _wrapped(about, 112))]
-    options.__doc__ = "\n".join(lines)
-    return options
-
-
-def _wrapped(text: str, width: int) -> Iterator[str]:
-    """Yield the lines of a paragraph; textwrap, which can do more, takes long for what is done at each import."""
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
-            yield line
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    if line:
-        yield line

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsednn.options.fields import Options, choice, count, documented, file, number, switch
+from sparsednn.options.documentation import documented
+from sparsednn.options.fields import Options, choice, count, file, number, switch
 
 STRATEGIES = ("earliest_first", "slower_first", "faster_first")
 HASHINGS = ("none", "input", "layer", "both")

@@ -54,7 +54,8 @@ def test_a_folder_of_distsparsednn_is_run_and_its_predictions_are_the_truth(trai
     assert f"classes (softmax): {N_INSTANCES} of {N_INSTANCES} are those of {trained}/predictions.txt" in done.stdout
     found = record(tmp_path / "out")
     assert found["truth"]["checked"], found["truth"]
-    assert found["truth"]["match"] is True
+    truth = found["truth"]
+    assert (truth["kind"], truth["correct"], truth["of"], truth["match"]) == ("labels", N_INSTANCES, N_INSTANCES, None)
     assert (found["neurons"], found["layers"], found["instances"]) == (9, 3, N_INSTANCES)
 
 
@@ -67,7 +68,7 @@ def test_a_network_may_be_right_about_some_instances_only(trained: Path, tmp_pat
     done = run(*of_folder(tmp_path / "bin", tmp_path / "out", "kernel=csc", "layers=3"))
     assert done.returncode == 0, done.stderr
     assert f"{N_INSTANCES - 1} of {N_INSTANCES} are those of {tmp_path}/bin/predictions.bin" in done.stdout
-    assert record(tmp_path / "out")["truth"]["match"] is False
+    assert record(tmp_path / "out")["truth"]["correct"] == N_INSTANCES - 1
     done = run(*of_folder(tmp_path / "bin", tmp_path / "out", "kernel=csc", "instances=2"))
     assert "2 of 2 are those of" in done.stdout
 
