@@ -38,7 +38,7 @@ USABLE, MISSING = _load()
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    """What marks a backend's tests: whether they need a GPU, and why they are skipped."""
+    """Return the marks of a backend's tests: whether they need a GPU, and why they are skipped."""
     gpu = [pytest.mark.gpu] if name == "cupy" else []
     return [*gpu, pytest.mark.skip(reason=MISSING[name])] if name in MISSING else gpu
 

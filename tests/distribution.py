@@ -28,7 +28,7 @@ FIRST = (
     "tests/experiments/test_run.py",
     "tests/unit/test_thread_delays.py",
 )
-"""What takes longest, so that no process is left alone with it at the end."""
+"""Groups that take longest, so that no process is left alone with one at the end."""
 
 
 QUICK = (
@@ -38,7 +38,7 @@ QUICK = (
     "tests/conformance/test_dying_instances.py",
     "tests/gpu/test_packing.py",
 )
-"""What ``pytest -m quick`` runs, in a minute, for every save: most of what is not about programs, processes or every kernel."""
+"""Files that ``pytest -m quick`` runs, in a minute, for every save: most but those of programs, processes or every kernel."""
 
 NOT_QUICK = (
     "tests/config/test_resolve.py",

@@ -25,7 +25,7 @@ POINTS = [
 
 @pytest.fixture
 def hydra_calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What Hydra was asked to compose."""
+    """The arguments with which Hydra was asked to compose."""
     calls: list[list[str]] = []
 
     def counted(name: str, overrides: list[str]) -> object:

@@ -1,4 +1,4 @@
-"""What --help says, and keys for the library's parameters: made of the one place where an option is declared."""
+"""The text of --help, and keys for the library's parameters: made of the one place where an option is declared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every communicator must do."""
+"""The contract of every communicator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a page of Markdown: its blocks of code, links and anchors."""
+"""Reads pages of Markdown: blocks of code, links and anchors."""
 
 from __future__ import annotations
 

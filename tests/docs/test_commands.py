@@ -32,7 +32,7 @@ CONF = ROOT / "conf"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYTHON = re.compile(r"(\.venv/bin/)?python3?")
 STARTS = re.compile(r"(\.venv/bin/)?(python3?|mpiexec|pip|pytest|sphinx-build) \S")
-"""What begins so in a sentence is a command."""
+"""Words with which a command in a sentence begins."""
 
 
 def commands(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What holds for pages as a whole: their size, and that Python which they show does what it says."""
+"""Pages as a whole: their size is limited, and Python that they show does what it says."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PAGES = pages_below(ROOT)
 MOST_BYTES = 400_000
 
 TIMES = re.compile(r"\d\.\d+ ?(s|ms|seconds)\b|\d\.\d+ times\b|\d \(\d[\d.]* to \d|^\|.*\| *\d+\.\d+ *\|")
-"""What in a page's own words would be a figure that drifts: decimal seconds, factors, intervals, rows with decimals."""
+"""Parts of a page's own words that would be figures that drift: decimal seconds, factors, intervals, rows with decimals."""
 
 
 def own_words(text: str) -> list[str]:

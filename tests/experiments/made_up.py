@@ -55,7 +55,7 @@ COMMON: dict[str, Any] = {
 
 
 def measured(**changes: Any) -> MeasuredRun:
-    """What a whole record says of an inference."""
+    """Return the inference of a whole record."""
     fields = COMMON | {
         "executor": "threads",
         "split": "even",
@@ -78,7 +78,7 @@ def measured(**changes: Any) -> MeasuredRun:
 
 
 def simulated(**changes: Any) -> SimulatedRun:
-    """What a whole record says of a simulated inference."""
+    """Return the simulated inference of a whole record."""
     fields = COMMON | {
         "executor": "simulated",
         "optimizations": Optimizations(rows="none", columns="none", order="given", structure_aware=False),

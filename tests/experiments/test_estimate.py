@@ -1,4 +1,4 @@
-"""What will not fit is refused before anything is loaded, with switches that do make it fit."""
+"""Jobs that will not fit are refused before anything is loaded, with switches that do make them fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is run in turn: ratios are taken round by round, and tables and figures say what the records say."""
+"""Contests of points that are run in turn: ratios are taken round by round, and tables and figures say what the records say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README says can be done."""
+"""The README's examples do what it says."""
 
 from __future__ import annotations
 

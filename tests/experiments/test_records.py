@@ -116,7 +116,7 @@ FOREIGN = {
     "times": json.dumps(made_up("s", "p", ())),
     "null": json.dumps(made_up("s", "p") | {"neurons": None}),
 }
-"""What other programs, other versions and full disks leave in files so named."""
+"""Contents that other programs, other versions and full disks leave in files so named."""
 
 
 def with_foreign_files(folder: Path) -> list[str]:

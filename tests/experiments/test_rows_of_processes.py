@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Processes:
-    """What processes that are threads of this one say to each other."""
+    """The messages of processes that are threads of this one."""
 
     def __init__(self, size: int) -> None:
         self.size = size

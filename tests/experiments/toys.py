@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FOUND = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
 NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random_networks"}
-"""What is no experiment of its own, or has tests of its own as it needs a GPU, processes or other libraries."""
+"""Files that are no experiments of their own, or that have tests of their own: they need a GPU, processes, other libraries."""
 EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE)
 NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
-"""What optional points need, by an override of theirs."""
+"""Packages that optional points need, by an override of theirs."""
 
 SMALL = ["instances=100"]
 

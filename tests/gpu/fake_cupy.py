@@ -1,4 +1,4 @@
-"""What `backends.cupy_gpu.device.cuda` uses of CuPy, played by NumPy: everything is done at once, on the host.
+"""Plays, with NumPy, the part of CuPy that `backends.cupy_gpu.device.cuda` uses: everything is done at once, on the host.
 
 It is strict where CUDA is silent: arrays know their device, and a kernel must be launched on it. `Fake.failures` are calls that
 raise.
@@ -155,7 +155,7 @@ class Fake:
         self.sparse: Any = scipy.sparse
 
     def __getattr__(self, name: str) -> Any:
-        """What an array module has."""
+        """An attribute of NumPy, as an array module has it."""
         return getattr(np, name)
 
     def empty(self, shape: int, dtype: Any) -> Array:

@@ -22,7 +22,7 @@ FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC")
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _C_TYPES = {"int": ctypes.c_int, "int64": ctypes.c_longlong, "float": ctypes.c_float}
 SCALARS = {"int": np.int32, "int64": np.int64, "float": np.float32}
-"""What each of C's types is passed as."""
+"""By type of C, the type that an argument is passed as."""
 
 
 def signatures(source: str) -> dict[str, list[tuple[str, str]]]:

@@ -30,7 +30,7 @@ PATH = _path()
 
 
 class CompileError(RuntimeError):
-    """What NVRTC says of a source that it does not compile."""
+    """The message of NVRTC about a source that it does not compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a kernel takes: registers of a thread, bytes of shared memory, and bytes that spill from registers."""
+    """The resources of a kernel: registers of a thread, bytes of shared memory, and bytes that spill from registers."""
 
     registers: int
     shared_bytes: int

@@ -47,10 +47,10 @@ CALLS = {
     "cuda.MemoryPool.total_bytes": "",
     "cuda.MemoryPool.free_all_blocks": "",
 }
-"""What `backends.cupy_gpu.device.cuda` calls, and the names of what it passes, in their order."""
+"""Functions that `backends.cupy_gpu.device.cuda` calls, and the names of their arguments, in their order."""
 
 ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff", "sort")
-"""What the cuSPARSE kernels take from the array module."""
+"""Names that the cuSPARSE kernels take from the array module."""
 
 
 def found(path: str) -> Any:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(nvrtc.PATH is None, reason=f"{nvrtc.PACKAGE} is 
 
 LAYERS = {layer_kernel(wide=wide, uniform=one, staged=staged) for wide, one, staged in product([False, True], repeat=3)}
 OTHERS = {"fill_rows", "finish_layer", "hash_rows", "pick_rows", "same_rows", "sum_rows"}
-"""What the backend launches by name."""
+"""Kernels that the backend launches by name."""
 
 each = pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES, ids=lambda a: f"sm_{a}")
 

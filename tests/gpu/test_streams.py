@@ -189,7 +189,7 @@ def test_a_layer_is_copied_while_the_one_before_is_computed(rng: np.random.Gener
 
 
 def test_few_layers_are_ahead_of_the_device(rng: np.random.Generator) -> None:
-    """What is put into a stream is waited for a few layers later, so that progress and calls are true."""
+    """A kernel that is put into a stream is waited for a few layers later, so that progress and calls are true."""
     network, inputs = deep(rng, 20)
     device = HostDevice(lazy=True)
     backend = CupyBackend([device])

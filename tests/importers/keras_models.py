@@ -1,4 +1,4 @@
-"""What tests of Keras's models share."""
+"""Models and archives that tests of Keras's models share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every process checks of a communicator, under mpiexec."""
+"""Checks a communicator in every process, under mpiexec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every process checks of the GPU backend, under mpiexec: a device each, one network a node, the bits of one process."""
+"""Checks the GPU backend in every process, under mpiexec: a device each, one network a node, the bits of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every process checks, under mpiexec: all schedulers and ways to split rows give what one process gives, bit for bit."""
+"""Checks in every process, under mpiexec: all schedulers and ways to split rows give what one process gives, bit for bit."""
 
 from __future__ import annotations
 

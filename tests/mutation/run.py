@@ -24,7 +24,7 @@ MOST_LIMIT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a mutant.
+    """The outcome of a mutant.
 
     Attributes
     ----------

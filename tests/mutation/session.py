@@ -20,7 +20,7 @@ INSIDE = Path(__file__).with_name("inside")
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """What is tested, the Python that has it installed, and the folder for all that is written about it."""
+    """The checkout that is tested, the Python that has it installed, and the folder for all that is written about it."""
 
     folder: Path
     python: Path
@@ -40,7 +40,7 @@ class Checkout:
 
 
 class Tests:
-    """What is known of the tests of a checkout, from running all of them once without a mutant."""
+    """The tests of a checkout as they run without a mutant, from running all of them once."""
 
     def __init__(self, checkout: Checkout) -> None:
         self.seconds: dict[str, float] = {}

@@ -22,7 +22,7 @@ def parameter(value: float) -> dict[str, Any]:
 
 
 def content(**values: float | dict[int, float]) -> dict[str, Any]:
-    """What a calibration file holds; every parameter is 0 unless given by its name (tables: by number)."""
+    """Return the content of a calibration file; every parameter is 0 unless given by its name (tables: by number)."""
 
     def entry(name: str) -> dict[str, Any]:
         value = values.get(
@@ -51,5 +51,5 @@ def calibration(**values: float | dict[int, float]) -> Calibration:
 
 
 def kind(kernel: str, **options: Any) -> CostKind:
-    """What the seconds of a Numba kernel (its full name) depend on."""
+    """Return the kind of costs of a Numba kernel, given its full name."""
     return NumbaBackend().cost_kind(KernelOptions(kernel, **options))

@@ -1,4 +1,4 @@
-"""What control groups leave a process: made-up folders of both versions, as machines and containers have them."""
+"""Memory that control groups leave a process: made-up folders of both versions, as machines and containers have them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def start(package: Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def ran(process: subprocess.Popen[str]) -> tuple[int, int, str]:
-    """What the kernel returned, how often it came from the cache, and what was said."""
+    """Return the kernel's result, how often it came from the cache, and what was said."""
     out, said = process.communicate()
     assert process.returncode == 0, said
     result, hits = map(int, out.split())

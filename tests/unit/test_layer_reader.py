@@ -1,4 +1,4 @@
-"""What the reader of packed layers reads next, gives up, and finds damaged; a test takes its steps."""
+"""The reader of packed layers: the layers that it reads next, gives up, and finds damaged; a test takes its steps."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_nested_values_are_called_by_the_key_that_leads_to_them() -> None:
 
 
 def test_the_library_speaks_of_its_parameters_and_of_no_key() -> None:
-    """What a caller from Python is told; run.py puts its keys in their place."""
+    """Messages to a caller from Python; run.py puts its keys in their place."""
     names = {option for group, option in PARAMETERS.values() if group != "run"} - {"order"}
     key = re.compile(rf"\b({'|'.join(GROUPS)})\.({'|'.join(names)})\b[^(]")
     for path in (path for folder in ("sparsednn", "backends") for path in (ROOT / folder).rglob("*.py")):

@@ -78,7 +78,7 @@ def saved(folder: Path, rng: random.Random, name: str, content: bytes) -> Path:
 
 
 def outcome(read: Callable[[Path], Any], path: Path) -> Any:
-    """What a reader finds, to the last bit but for the sign of a zero; None if it refuses."""
+    """Return the matrix that a reader finds, to the last bit but for the sign of a zero; None if it refuses."""
     try:
         found = read(path)
     except plain.RefusedError:

@@ -1,4 +1,4 @@
-"""What executor and kernels share has one layout: whoever reads or writes it takes the names, not the numbers."""
+"""The memory that executor and kernels share has one layout: whoever reads or writes it takes the names, not the numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAYOUT = {
     ),
     "N_LOGGED, FIRST_LOGGED = 0, 1": "N_LOGGED, FIRST_LOGGED = 2, 3",
 }
-"""What the module says, and another layout that would do as well."""
+"""The module's layout, and another one that would do as well."""
 
 CASES = [
     ("scipy_reference", "csr_csr", "work_stealing", 2),
@@ -76,7 +76,7 @@ for name, kernel in {sorted({case[:2] for case in CASES})!r}:
 
 
 def run(tree: Path, **environment: str) -> list[str]:
-    """What the program says, with the sources of a tree."""
+    """Return the output of the program, with the sources of a tree."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=tree, text=True, capture_output=True, check=False,
         env={**os.environ, "PYTHONPATH": str(tree), **environment},

@@ -1,4 +1,4 @@
-"""What a layer costs a team: shares, the leader's part, and what other cores have written."""
+"""Costs of a layer for a team: shares, the leader's part, and lines that other cores have written."""
 
 from __future__ import annotations
 

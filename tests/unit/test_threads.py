@@ -77,7 +77,7 @@ class Recorder:
         return Outcome.THROUGH
 
     def layer(self, row_group: int, leader: int) -> None:
-        """What a layer does."""
+        """Do the work of a layer."""
 
     def call(self, worker: int, from_layer: int) -> None:
         self.calls[worker] = from_layer

@@ -1,4 +1,4 @@
-"""What every Python process of a mutation run starts with, by PYTHONPATH: a mutant in a module's place, and records of lines.
+"""Starts every Python process of a mutation run, by PYTHONPATH: puts a mutant in a module's place, and records lines.
 
 Nothing is imported that a process would not import anyway, unless one of the two is asked for; `sitecustomize` is the name that
 Python looks for.
@@ -16,7 +16,7 @@ COVER = "MUTATION_COVER"
 """File of data on covered lines, to which each process adds a suffix, and the files to be covered."""
 
 CONTEXT = "MUTATION_CONTEXT"
-"""What runs now: a test, or a fixture that several share."""
+"""The test that runs now, or the fixture that several share."""
 
 
 def mutate(module: str, file: str, instead: str) -> None:
