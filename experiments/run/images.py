@@ -105,7 +105,7 @@ class Images:
             batch = as_float32(flat, "x") if flat.dtype.kind == "f" else dense_batch(flat, self._n_inputs)[0]
         except SparseDnnError as error:
             raise DataError(f"{self._source.source}: {error}") from error
-        batch = self.preprocessing.apply(batch, self._shape)
+        batch = self.preprocessing.apply(batch, self._shape, np.empty(batch.shape, np.float32))
         wrong = np.flatnonzero(~np.isfinite(batch).all(axis=1))
         if wrong.size:
             raise DataError(f"{self._source.source}: instance {ids[wrong[0]] + 1} has a number that is not finite in float32")

@@ -53,6 +53,11 @@ def _array_of(x: Any, n_inputs: int) -> NDArray[Any]:
     raise OptionTypeError(f"x: a NumPy array or scipy.sparse matrix is needed, not {type(x).__name__}")
 
 
+def require_float32_holds(x: NDArray[Any]) -> None:
+    """Raise TypeError or ValueError unless a batch has float32, bool, or integers that float32 holds exactly."""
+    _float32_for(x.dtype, x)
+
+
 def _as_float32(x: NDArray[Any]) -> NDArray[np.float32]:
     return x.astype(_float32_for(x.dtype, x))
 

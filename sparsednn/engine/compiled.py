@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.arguments.scalars import whole_number
 from sparsednn.backend import Backend, DirectNetwork, DirectOutcome, tolerance_of
-from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for
+from sparsednn.comm import LocalCommunicator
+from sparsednn.engine.blocks import BlockwiseCalls, block_rows
+from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for, threads_of_calls
 from sparsednn.engine.layouts import Description, DirectLayout
 from sparsednn.engine.prepared import PreparedNetwork
 from sparsednn.engine.request import Request
@@ -74,7 +76,7 @@ def compile(
     return compiled
 
 
-class CompiledNetwork:
+class CompiledNetwork(BlockwiseCalls):
     """A network that is called often. Calls of several threads are served one after the other.
 
     Its threads live as long as it does; between calls they sleep. `sparsednn.compile` makes it.
@@ -129,6 +131,14 @@ class CompiledNetwork:
         """
         if type(x) is not np.ndarray and sp.issparse(x):
             require(4 * math.prod(x.shape), "the batch as a dense array", "give fewer instances at a time, or use infer()")
+        if (
+            type(x) is np.ndarray
+            and x.dtype.kind in "bui"
+            and x.shape[1:] == (self._n_inputs,)
+            and len(x) > SMALL
+            and not sparse
+        ):
+            return self._converted(x, output_array(out, x, self._n_outputs))
         batch, single = dense_batch(x, self._n_inputs)
         if sparse:
             return self._sparse(batch, out)
@@ -137,7 +147,7 @@ class CompiledNetwork:
             if out is None
             else output_array(out, batch, self._n_outputs)
         )
-        self._compute(batch, dense)
+        self.compute(batch, dense)
         return dense[0] if single and out is None else dense
 
     def _sparse(self, batch: NDArray[np.float32], out: Any) -> Any:
@@ -147,13 +157,15 @@ class CompiledNetwork:
         if not self._takes_directly(batch.shape[0]):
             return self._ordinary(batch, output=True).output
         dense = np.empty((batch.shape[0], self._n_outputs), np.float32)
-        self._compute(batch, dense)
+        self.compute(batch, dense)
         return sp.csr_array(dense)
 
-    def predict(self, x: Any) -> NDArray[np.int64]:
-        """Return the class of each instance, from 0: the output with the largest activation, the lowest of equal ones."""
-        classes: NDArray[np.int64] = np.argmax(self.run(x), axis=-1)
-        return classes
+    def rows_at_once(self, n: int) -> int:
+        """All, where a call gains by many instances that may be dropped on their way, or is one of several processes'."""
+        drops = self._direct is not None and not self._direct.takes(n)
+        if drops or not isinstance(self._asked.options.communicator, LocalCommunicator):
+            return max(n, 1)
+        return block_rows(max(self._n_inputs, self._n_outputs), threads_of_calls(self._asked))
 
     def categories(self, x: Any) -> NDArray[np.int64]:
         """Return the 1-based ids, ascending, of the instances whose last activations have a sum above zero."""
@@ -251,7 +263,8 @@ class CompiledNetwork:
             raise OptionError("this CompiledNetwork was made before the process was forked; compile the network in the child")
         return self._prepared
 
-    def _compute(self, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    def compute(self, batch: NDArray[np.float32], out: NDArray[np.float32], first: int = 0) -> None:
+        """Write the activations of checked instances into an array; messages count them from `first` on. See `run`."""
         if not self._takes_directly(batch.shape[0]):
             self._compute_otherwise(batch, out)
             return
@@ -261,7 +274,7 @@ class CompiledNetwork:
         if outcome is _LEFT_OUT:
             self._compute_otherwise(batch, out)
         elif outcome is not _RIGHT:
-            raise_for(outcome, batch, out)
+            raise_for(outcome, batch, out, first)
 
     def _ready(self) -> DirectNetwork | None:
         """Return the network for direct calls, which is packed now if it was not before; None: it is left out."""
@@ -279,7 +292,7 @@ class CompiledNetwork:
                 if self._direct is None or self._ready() is None:
                     raise
                 self._direct.take_all(str(error))
-            self._compute(batch, out)
+            self.compute(batch, out)
         else:
             out[:] = 0 if output is None else output.toarray()
 

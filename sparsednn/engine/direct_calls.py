@@ -61,15 +61,15 @@ def threads_of_calls(asked: Request) -> int:
     return min(asked.n_threads, asked.n_cores)
 
 
-def raise_for(outcome: DirectOutcome, batch: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Raise the error of a call that did not end well."""
+def raise_for(outcome: DirectOutcome, batch: NDArray[np.float32], out: NDArray[np.float32], first: int = 0) -> None:
+    """Raise the error of a call that did not end well; its first instance is number `first` of the caller's."""
     if outcome is DirectOutcome.NOT_FINITE:
         instance, feature = np.argwhere(~np.isfinite(batch))[0]
         value = batch[instance, feature]
-        raise DataError(f"x: instance {instance}, feature {feature} (from 0) is {value}, which is not finite")
+        raise DataError(f"x: instance {first + instance}, feature {feature} (from 0) is {value}, which is not finite")
     bad = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
     raise ActivationOverflowError(
-        f"instance {bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
+        f"instance {first + bad} (from 0): the last activations are not finite; they have overflowed float32 on the way "
         "(clipped_relu(max) bounds them)"
     )
 

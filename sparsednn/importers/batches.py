@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import array_of_tensor, is_tensor
-from sparsednn.arguments.batches import dense_batch
+from sparsednn.arguments.batches import dense_batch, require_float32_holds
 from sparsednn.errors import DataError, OptionTypeError
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.preprocessing import Preprocessing, unscaled_warning
@@ -39,18 +39,45 @@ def instances_of(x: Any, model: ModelDescription) -> Any:
     return x
 
 
-def prepared_batch(x: Any, model: ModelDescription) -> NDArray[np.float32]:
-    """Return a batch as the network takes it: float32, shape (n, n_inputs), scaled as the model says, and only so.
+def checked_instances(x: Any, model: ModelDescription, stacklevel: int) -> Any:
+    """Return a batch as `instances_of` does, with a warning if it looks like pixels that nobody scales."""
+    instances = instances_of(x, model)
+    line = unscaled_warning(instances.data if sp.issparse(instances) else instances, model.preprocessing)
+    if line is not None:
+        warnings.warn(line, stacklevel=stacklevel)
+    return instances
+
+
+def prepared_block(instances: Any, model: ModelDescription, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return some instances as the network takes them: float32 (n, n_inputs), scaled as the model says, and only so.
+
+    Parameters
+    ----------
+    instances : array or csr matrix of n instances, checked
+    model : ModelDescription
+    buffer : float32 array, shape (n or more, n_inputs)
+        Has them, if they have to be scaled.
 
     Raises
     ------
     TypeError, ValueError
-        As `instances_of`; for another type of numbers, or integers that float32 does not hold.
+        For another type of numbers than float32, bool and integers that float32 holds.
     """
-    instances = instances_of(x, model)
-    line = unscaled_warning(instances.data if sp.issparse(instances) else instances, model.preprocessing)
-    if line is not None:
-        warnings.warn(line, stacklevel=4)
-    n_inputs = model.network.n_inputs
-    batch, _ = dense_batch(instances if sp.issparse(instances) else instances.reshape(len(instances), n_inputs), n_inputs)
-    return batch if model.preprocessing is None else model.preprocessing.apply(batch, model.in_shape)
+    n, n_inputs = instances.shape[0], model.network.n_inputs
+    if model.preprocessing is None:
+        return dense_batch(instances if sp.issparse(instances) else instances.reshape(n, n_inputs), n_inputs)[0]
+    require_float32_holds(instances.data if sp.issparse(instances) else instances)
+    flat = instances.toarray() if sp.issparse(instances) else instances.reshape(n, n_inputs)
+    return model.preprocessing.apply(flat, model.in_shape, buffer[:n])
+
+
+def prepared_batch(x: Any, model: ModelDescription) -> NDArray[np.float32]:
+    """Return a whole batch as the network takes it; see `prepared_block`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `instances_of` and `prepared_block` do.
+    """
+    instances = checked_instances(x, model, stacklevel=4)
+    return prepared_block(instances, model, np.empty((instances.shape[0], model.network.n_inputs), np.float32))

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.engine import CompiledNetwork
+from sparsednn.engine.blocks import best, checked_count
 from sparsednn.importers.accuracy import Accuracy, AccuracyCount, checked_labels
-from sparsednn.importers.batches import instances_of, prepared_batch
+from sparsednn.importers.batches import checked_instances, prepared_block
 from sparsednn.importers.check import ModelCheck, compare
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.postprocessing import classes_of, finish, n_classes
 from sparsednn.importers.profile import ModelProfile, profile
-
-AT_ONCE = 4096
-"""Instances that are run at a time for an accuracy, so that scaled copies stay small."""
 
 
 class CompiledModel:
@@ -51,20 +50,46 @@ class CompiledModel:
         RuntimeError
             If it is closed.
         """
-        logits = self._run(x)
-        return finish(logits, self.description.postprocess).reshape(len(logits), *self.description.out_shape)
+        postprocess, instances = self.description.postprocess, self._checked(x)
+        if postprocess == "argmax":
+            return self._classes(instances).reshape(-1, *self.description.out_shape)
+        found = self._empty(instances.shape[0])
+        for _, logits in self._blocks(instances, found):
+            if postprocess != "none":
+                logits[:] = finish(logits, postprocess)
+        return found.reshape(len(found), *self.description.out_shape)
 
     def logits(self, x: Any) -> NDArray[np.float32]:
         """Return what comes before the post-processing: float32, ``(n, *output_shape)``; before an ArgMax (n, outputs)."""
-        logits = self._run(x)
-        return logits if self.description.postprocess == "argmax" else logits.reshape(len(logits), *self.description.out_shape)
+        instances = self._checked(x)
+        found = self._empty(instances.shape[0])
+        for _ in self._blocks(instances, found):
+            pass
+        return found if self.description.postprocess == "argmax" else found.reshape(len(found), *self.description.out_shape)
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Return the class of each instance, from 0: int64, shape (n,).
 
-        The largest output, the lowest of equal ones; where the only output is a sigmoid: 1 if it is 0.5 or more.
+        The largest output, the lowest of equal ones; where the only output is a sigmoid: 1 if it is 0.5 or more. Outputs are
+        there for a block of instances at a time.
         """
-        return classes_of(self._run(x), self.description.postprocess)
+        return self._classes(self._checked(x))
+
+    def top(self, x: Any, k: int = 5) -> NDArray[np.int64]:
+        """Return the `k` largest outputs of each instance, the largest first, of equal ones the lower: int64, shape (n, k).
+
+        Outputs are there for a block of instances at a time.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As a call does; or if there are fewer outputs than `k`.
+        """
+        count, instances = checked_count(k, self.description.network.n_outputs), self._checked(x)
+        found = np.empty((instances.shape[0], count), np.int64)
+        for first, logits in self._blocks(instances):
+            found[first : first + len(logits)] = best(logits, count)
+        return found
 
     def accuracy(self, images: Any, labels: Any) -> Accuracy:
         """Compare the predicted classes with labels.
@@ -80,12 +105,12 @@ class CompiledModel:
         TypeError, ValueError
             As a call does; if labels are no classes, or not as many as images.
         """
-        x = instances_of(images, self.description)
+        x = self._checked(images)
         postprocess, n_outputs = self.description.postprocess, self.description.network.n_outputs
         right = checked_labels(labels, x.shape[0], n_classes(n_outputs, postprocess))
         count = AccuracyCount(n_outputs, postprocess)
-        for first in range(0, len(right), AT_ONCE):
-            count.add(self._run(x[first : first + AT_ONCE]), right[first : first + AT_ONCE])
+        for first, logits in self._blocks(x):
+            count.add(logits, right[first : first + len(logits)])
         return count.accuracy()
 
     def profile(self, x: Any, calls: int = 5) -> ModelProfile:
@@ -126,7 +151,25 @@ class CompiledModel:
         """Close it."""
         self.close()
 
-    def _run(self, x: Any) -> NDArray[np.float32]:
-        """Return the last activations of a batch: float32, shape (n, outputs)."""
-        logits: NDArray[np.float32] = self.compiled.run(prepared_batch(x, self.description))
-        return logits
+    def _checked(self, x: Any) -> Any:
+        """Return instances that have a legal shape; a warning is for who has called the method that calls this."""
+        return checked_instances(x, self.description, stacklevel=4)
+
+    def _empty(self, n: int) -> NDArray[np.float32]:
+        return np.empty((n, self.description.network.n_outputs), np.float32)
+
+    def _classes(self, instances: Any) -> NDArray[np.int64]:
+        """Return the class of each instance, whose outputs are there for a block at a time."""
+        found = np.empty(instances.shape[0], np.int64)
+        for first, logits in self._blocks(instances):
+            found[first : first + len(logits)] = classes_of(logits, self.description.postprocess)
+        return found
+
+    def _blocks(self, instances: Any, found: NDArray[np.float32] | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the first instance and the outputs of each block; in `found`, or else overwritten by those of the next."""
+        description, n = self.description, instances.shape[0]
+        is_ready = description.preprocessing is None and not sp.issparse(instances) and instances.dtype == np.float32
+        rows = max(n, 1) if is_ready and found is not None else self.compiled.rows_at_once(n)
+        buffer = np.empty((0 if is_ready else min(n, rows), description.network.n_inputs), np.float32)
+        out = self._empty(min(n, rows)) if found is None else found
+        return self.compiled.in_blocks(instances, lambda some: prepared_block(some, description, buffer), out, rows)

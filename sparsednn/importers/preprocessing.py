@@ -72,18 +72,23 @@ class Preprocessing:
             shape[theirs] = input_shape[ours]
         return tuple(shape)
 
-    def apply(self, x: NDArray[np.float32], input_shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return a batch of float32 (n, prod(input_shape)), as images come flattened, as the network takes it."""
+    def apply(self, x: NDArray[Any], input_shape: tuple[int, ...], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Write a batch as the network takes it into `out`, float32 (n, prod(input_shape)), and return that.
+
+        x : numbers that float32 holds, shape (n, prod(input_shape)), as images come flattened; each step is rounded to float32
+        """
         if self.layout != "as_is":
             images = x.reshape(len(x), *self.image_shape(input_shape))
-            x = images.transpose(0, *(1 + axis for axis in AXES[self.layout])).reshape(len(x), -1)
-        if self.scale != 1.0:
-            x = x / np.float32(self.scale)
+            x = images.transpose(0, *(1 + axis for axis in AXES[self.layout])).reshape(x.shape)
+        if self.scale == 1.0:
+            np.copyto(out, x, casting="unsafe")
+        else:
+            np.divide(x, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
         for name, change, nothing in (("mean", np.subtract, 0.0), ("std", np.divide, 1.0)):
             values = getattr(self, name)
             if any(value != nothing for value in values):
-                x = change(x, _by_channel(name, values, input_shape, self.layout))
-        return x
+                change(out, _by_channel(name, values, input_shape, self.layout), out=out)
+        return out
 
 
 def _by_channel(
