@@ -15,7 +15,7 @@ from experiments.config.model_rules import has_images, is_model
 from experiments.config.resolve import Config
 from experiments.records.display import Display
 from experiments.run.images import Images
-from experiments.run.labels import Labels, load_labels
+from experiments.run.labels import Labels, load_labels, load_logits
 from experiments.run.model_files import ModelUse, read_model
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
@@ -45,6 +45,8 @@ class Data:
         Of all instances.
     truth : int64 array, or None
         On rank 0, if true categories are given.
+    logits : float32 array, shape (instances, outputs), or None
+        On rank 0, if the last activations are given.
     seconds : float
         That loading took.
     """
@@ -57,6 +59,7 @@ class Data:
     images: Images | None
     labels: Labels | None
     truth: NDArray[np.int64] | None
+    logits: NDArray[np.float32] | None
     seconds: float
 
 
@@ -87,7 +90,8 @@ def load(
     of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
     given = _load_truth(config, outline, n_instances) if comm.rank == 0 else None
-    return Data(network, outline, inputs, ids, model, images, labels, given, perf_counter() - started_at)
+    logits = load_logits(config, n_instances, outline.n_outputs) if comm.rank == 0 else None
+    return Data(network, outline, inputs, ids, model, images, labels, given, logits, perf_counter() - started_at)
 
 
 def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline, ModelUse | None]:
