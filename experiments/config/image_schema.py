@@ -32,6 +32,11 @@ class ImageOptions(Options):
             values="FILE",
         ),
     )
+    logits: str | None = text(
+        None, "The last activations that the network must have. In .npy or .npz, (instances, outputs); others fail the run",
+        values="FILE",
+    )  # fmt: skip
+    tolerance: float = number(5e-5, "Of input.logits: a difference that is none, by the largest of them", least=0)
     scale: float | None = only_for(
         DENSE,
         number(

@@ -40,6 +40,9 @@ def _refused_output(config: Config) -> str | None:
     if config.input.truth is not None and labelled:
         source = f"input={config.input.name} comes with" if config.input.labels is None else "input.labels has the"
         return f"input.truth={config.input.truth}: are true categories, but {source} labels; leave one of them out"
-    if config.executor == SIMULATED and config.output.predictions:
-        return "output.predictions=true: executor=simulated computes no outputs; leave it out"
+    if config.input.truth is not None and config.input.logits is not None:
+        return f"input.truth={config.input.truth}: input.logits has the truth already; leave one of them out"
+    for key, wants in (("output.predictions=true", config.output.predictions), ("input.logits", config.input.logits)):
+        if config.executor == SIMULATED and wants:
+            return f"{key}: executor=simulated computes no outputs; leave it out"
     return None

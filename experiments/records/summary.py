@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sparsednn.backend import DeviceUse, LayerReads, Optimizations
 from sparsednn.results.model_record import AccuracyRecord
-from sparsednn.results.record import LABELS, MeasuredRun, ProcessTimes, RunRecord, Spread, Truth
+from sparsednn.results.record import LABELS, LOGITS, MeasuredRun, ProcessTimes, RunRecord, Spread, Truth
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.json_fields import declared, to_json
 
@@ -43,20 +43,21 @@ def _result(run: RunRecord) -> dict[str, str]:
 
 def _answers(run: RunRecord) -> dict[str, str]:
     """What came of it: right answers where there are labels, the challenge's categories elsewhere."""
-    if run.accuracy is not None:
-        return {"accuracy": accuracy(run.accuracy, run.truth)}
+    logits = {"logits": verdict(run.truth)} if run.truth.kind == LOGITS else {}
+    if run.accuracy is not None or logits:
+        return ({"accuracy": accuracy(run.accuracy)} if run.accuracy is not None else {}) | logits
     if run.model is not None and not run.truth.checked:
         return {"answers": "compared with nothing: input.labels=FILE has the true classes"}
     return {"categories": f"{run.categories_count:,} instances end above zero: {verdict(run.truth)}"}
 
 
-def accuracy(found: AccuracyRecord, truth: Truth) -> str:
+def accuracy(found: AccuracyRecord) -> str:
     """Say how many predicted classes are right."""
     low, high = found.interval95
     best = "" if found.top5 is None else f"; the label is among the five best of {found.top5:.2%}"
     return (
         f"{found.share:.2%} of the instances are classified right, {found.correct:,} of {found.of:,} by "
-        f"{SOURCES.get(str(truth.source), truth.source)} (95 % interval {low:.2%} to {high:.2%}{best})"
+        f"{SOURCES.get(found.source, found.source)} (95 % interval {low:.2%} to {high:.2%}{best})"
     )
 
 
@@ -243,6 +244,9 @@ def verdict(truth: Truth) -> str:
     """Say whether categories are right, or how many answers are."""
     if not truth.checked:
         return "not checked (no truth)"
+    if truth.kind == LOGITS:
+        right = "as given" if truth.match else "NOT AS GIVEN"
+        return f"{truth.correct:,} of {truth.of:,} instances have the logits that are given: {right}"
     if truth.kind == LABELS:
         return f"{truth.correct:,} of {truth.of:,} right (by {SOURCES.get(str(truth.source), truth.source)})"
     return f"{'correct' if truth.match else 'WRONG'} (by {SOURCES.get(str(truth.source), truth.source)})"

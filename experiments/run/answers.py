@@ -17,7 +17,7 @@ from experiments.run.model_files import ModelUse
 from sparsednn.importers.accuracy import AccuracyCount
 from sparsednn.importers.postprocessing import classes_of, finish
 from sparsednn.results.model_record import AccuracyRecord
-from sparsednn.results.record import LABELS, Truth
+from sparsednn.results.record import LABELS, LOGITS, Truth
 from sparsednn.system.files import atomic_path
 
 AT_ONCE = 4096
@@ -37,6 +37,7 @@ def accuracy_of(output: sp.csr_array, labels: Labels, model: ModelUse) -> Accura
         count.add(logits, labels.classes[first : first + len(logits)])
     found = count.accuracy()
     return AccuracyRecord(
+        source=labels.source,
         correct=found.correct,
         of=found.of,
         share=found.share,
@@ -50,6 +51,17 @@ def accuracy_of(output: sp.csr_array, labels: Labels, model: ModelUse) -> Accura
 def truth_of(accuracy: AccuracyRecord, labels: Labels) -> Truth:
     """Return what a record says of labels: wrong predictions are a result, and fail nothing."""
     return Truth(checked=True, source=labels.source, kind=LABELS, correct=accuracy.correct, of=accuracy.of)
+
+
+def compared(output: sp.csr_array, logits: NDArray[np.float32], tolerance: float) -> Truth:
+    """Return what a record says of given logits, float32 (instances, outputs); differences are by the largest of them."""
+    largest, right, worst = float(np.abs(logits).max(initial=0)) or 1.0, 0, 0.0
+    for first, found in _batches(output):
+        differences = np.abs(found.astype(np.float64) - logits[first : first + len(found)]).max(axis=1, initial=0) / largest
+        right += int(np.count_nonzero(differences <= tolerance))
+        worst = max(worst, float(differences.max(initial=0)))
+    n = output.shape[0]
+    return Truth(checked=True, source="given", match=right == n, kind=LOGITS, correct=right, of=n, difference=worst)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Loads the labels of a point's instances: those that come with them, or those of a file."""
+"""Loads the right answers for a point's instances: labels that come with them or are in a file, and logits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from experiments.config.image_schema import SHIPPED
 from experiments.config.resolve import Config
 from experiments.run.images import Images
 from experiments.run.model_files import ModelUse
+from sparsednn.arguments.arrays import as_float32
+from sparsednn.data.arrays_in_files import array_of_npy, arrays_of_npz, only_array
 from sparsednn.errors import DataError, SparseDnnError
 
 
@@ -57,6 +59,34 @@ def load_labels(config: Config, images: Images | None, n_instances: int, n_outpu
         return None
     checked = _checked(source, labels if config.instances is None else labels[:n_instances], n_instances, classes)
     return Labels(checked, names, "package" if config.input.name in SHIPPED else "given")
+
+
+def load_logits(config: Config, n_instances: int, n_outputs: int) -> NDArray[np.float32] | None:
+    """Return the last activations that are held to be true, shape (n_instances, n_outputs), or None if none are given.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError, MemoryError
+        If the file is missing or malformed, or has other numbers of instances or outputs.
+    """
+    given = config.input.logits
+    if given is None:
+        return None
+    path = Path(given)
+    if path.name.lower().endswith(".npz"):
+        array, _ = only_array(path, arrays_of_npz(path), ("logits", "y"), ("x", "labels"))
+    else:
+        array = array_of_npy(path)
+    logits: NDArray[np.float32] = as_float32(array, f"input.logits={given}")
+    if config.instances is not None:
+        logits = logits[:n_instances]
+    if logits.shape[:1] != (n_instances,) or logits.size != n_instances * n_outputs:
+        raise DataError(
+            f"input.logits={given}: has shape {array.shape}; {n_instances} instances of {n_outputs} outputs are needed"
+        )
+    if not np.isfinite(logits).all():
+        raise DataError(f"input.logits={given}: holds a number that is not finite in float32")
+    return logits.reshape(n_instances, n_outputs)
 
 
 def _checked(source: str, labels: Any, n_instances: int, n_classes: int) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from experiments.config.model_rules import has_images, is_model
 from experiments.config.resolve import Config
 from experiments.records.display import Display
 from experiments.run.images import Images
-from experiments.run.labels import Labels, load_labels
+from experiments.run.labels import Labels, load_labels, load_logits
 from experiments.run.model_files import ModelUse, read_model
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
@@ -47,6 +47,8 @@ class Data:
         Of all instances.
     truth : int64 array, or None
         The ids of the true categories, on rank 0, if they are given.
+    logits : float32 array, shape (instances, outputs), or None
+        On rank 0, if the last activations are given.
     predictions : Predictions, or None
         The class of each instance, on rank 0, if that is given.
     seconds : float
@@ -61,6 +63,7 @@ class Data:
     images: Images | None
     labels: Labels | None
     truth: NDArray[np.int64] | None
+    logits: NDArray[np.float32] | None
     seconds: float
     predictions: Predictions | None = None
 
@@ -92,14 +95,17 @@ def load(
     labels = load_labels(config, images, n_instances, outline.n_outputs, model)
     of_all = "" if comm.size == 1 else f" of {n_instances} in this process"
     display.say(f"inputs: {inputs.shape[0]:,} instances{of_all}, {inputs.nnz:,} nonzeros ({perf_counter() - inputs_at:.1f} s)")
-    given, predictions = None, None
-    if comm.rank == 0 and checks_predictions(config):
-        from experiments.run.files import read_predictions
+    given, predictions, logits = None, None, None
+    if comm.rank == 0:
+        logits = load_logits(config, n_instances, outline.n_outputs)
+        if checks_predictions(config):
+            from experiments.run.files import read_predictions
 
-        predictions = read_predictions(config, outline.n_outputs, n_instances)
-    elif comm.rank == 0:
-        given = _load_truth(config, outline, n_instances)
-    return Data(network, outline, inputs, ids, model, images, labels, given, perf_counter() - started_at, predictions)
+            predictions = read_predictions(config, outline.n_outputs, n_instances)
+        else:
+            given = _load_truth(config, outline, n_instances)
+    seconds = perf_counter() - started_at
+    return Data(network, outline, inputs, ids, model, images, labels, given, logits, seconds, predictions)
 
 
 def _network(config: Config, display: Display, comm: Communicator) -> tuple[Network, NetworkOutline, ModelUse | None]:

@@ -30,7 +30,7 @@ from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, 
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.network import Network
 from sparsednn.results.measures import add_load_times
-from sparsednn.results.record import LABELS, RunRecord, Truth
+from sparsednn.results.record import LABELS, LOGITS, RunRecord, Truth
 from sparsednn.results.result import Result
 from sparsednn.schedulers import SCHEDULERS
 from sparsednn.system import console
@@ -103,7 +103,7 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
     _answer(config, data, result, display, folder)
     if run.truth.match is False:
-        return Measured(run, f"{len(result.categories)} categories were found, which are not the true ones")
+        return Measured(run, _wrong(run))
     return Measured(run)
 
 
@@ -114,6 +114,17 @@ def _checked_predictions(predictions: Predictions, output: Any, display: Display
         f"classes ({predictions.classifier}): {correct:,} of {of:,} are those of {predictions.source} ({correct / of:.2%})"
     )
     return Truth(checked=True, source="given", kind=LABELS, correct=correct, of=of)
+
+
+def _wrong(run: RunRecord) -> str:
+    """Say what is not as the truth has it."""
+    truth = run.truth
+    if truth.kind != LOGITS or truth.of is None or truth.correct is None:
+        return f"{run.categories_count} categories were found, which are not the true ones"
+    return (
+        f"{truth.of - truth.correct} of {truth.of} instances have other last activations than input.logits, by up to "
+        f"{truth.difference:.1e} of the largest"
+    )
 
 
 def _answer(config: Config, data: Data, result: Result, display: Display, folder: Path) -> None:
@@ -133,6 +144,8 @@ def _answer(config: Config, data: Data, result: Result, display: Display, folder
         if data.labels is not None:
             run.accuracy = answers.accuracy_of(result.output, data.labels, data.model)
             run.truth = answers.truth_of(run.accuracy, data.labels)
+        if data.logits is not None:
+            run.truth = answers.compared(result.output, data.logits, config.input.tolerance)
         if config.output.predictions:
             path = answers.write_predictions(folder, result.output, data.labels, data.model)
             display.say(f"predictions: {path}")
@@ -157,8 +170,13 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
         arguments["options"] = replace(
             arguments["options"], communicator=comm, row_ids=data.row_ids, progress=_progress(data, stage)
         )
-        output = data.labels is not None or config.output.predictions or checks_predictions(config)
-        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=output))
+        wants_outputs = (
+            data.labels is not None
+            or config.output.predictions
+            or config.input.logits is not None
+            or checks_predictions(config)
+        )
+        prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=wants_outputs))
         result = prepared.infer(data.inputs)
     cache.put(prepared)
     return result

@@ -34,6 +34,7 @@ class PreprocessingRecord(JsonPart):
 class AccuracyRecord(JsonPart):
     """How many predicted classes are the labels."""
 
+    source: str = field(metadata=doc("where the labels are from: given or package"))
     correct: int = field(metadata=doc("instances whose predicted class is their label"))
     of: int = field(metadata=doc("instances with a label: all"))
     share: float = field(metadata=doc("correct / of"))

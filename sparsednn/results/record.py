@@ -20,8 +20,8 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 """Versions of the records that can be read. Those of version 1 have the same fields, of which older ones lack some."""
 
-LABELS = "labels"
-"""The kind of a truth that says the class of each instance."""
+LABELS, LOGITS = "labels", "logits"
+"""Kinds of a truth: the class of each instance, or the last activations."""
 
 SIMULATED = "simulated"
 """The executor of a record whose times are virtual."""
@@ -38,9 +38,12 @@ class Truth(JsonPart):
     match: bool | None = field(
         default=None, metadata=doc("whether all is true; null with labels: an accuracy is a result, not a check")
     )
-    kind: str | None = field(default=None, metadata=doc("what is compared: categories or labels", when="checked"))
+    kind: str | None = field(default=None, metadata=doc("what is compared: categories, labels or logits", when="checked"))
     correct: int | None = field(default=None, metadata=doc("instances that are as the truth has them", when="checked"))
     of: int | None = field(default=None, metadata=doc("instances that were compared: all", when="checked"))
+    difference: float | None = field(
+        default=None, metadata=doc("largest difference of a logit, by the largest logit that was given", when="kind logits")
+    )
 
 
 @json_part

@@ -136,6 +136,14 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
             "output.predictions=true: executor=simulated computes no outputs",
             id="predictions of a simulation",
         ),
+        pytest.param(
+            ["input.truth=x", "input.logits=y"], "input.truth=x: input.logits has the truth already", id="truth and logits"
+        ),
+        pytest.param(
+            ["executor=simulated", "input.logits=x"],
+            "input.logits: executor=simulated computes no outputs",
+            id="simulated logits",
+        ),
         pytest.param(["threads=-1"], "threads=-1: must be at least 1", id="negative threads"),
         pytest.param(["instances=60001"], "instances=60001: the challenge has 60000", id="more instances than there are"),
         pytest.param(["scheduler.recruiting_ratio=1.5"], "recruiting_ratio=1.5: must be from 0 to 1", id="ratio above one"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.config.resolve import Config
 from experiments.run.images import Images
-from experiments.run.labels import load_labels
+from experiments.run.labels import load_labels, load_logits
 from experiments.run.model_files import ModelUse
 from sparsednn.errors import SparseDnnError
 from sparsednn.importers import Preprocessing
@@ -181,3 +181,26 @@ def test_labels_that_do_not_go_with_the_instances(stored: str, labels: str, mess
     chosen, model = config("input=npy", stored, f"input.labels={tmp_path}/y.txt"), ModelUse((4, 5, 3))
     with pytest.raises(SparseDnnError, match=rf"input.labels=.*y\.txt: .*{message}.*; ids of true categories are input.truth"):
         load_labels(chosen, Images(chosen, model, 60), 7, 3, model)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        pytest.param(np.zeros((7, 2)), r"has shape \(7, 2\); 7 instances of 3 outputs are needed", id="too few outputs"),
+        pytest.param(np.zeros((6, 3)), r"has shape \(6, 3\); 7 instances of 3 outputs are needed", id="too few instances"),
+        pytest.param(np.full((7, 3), np.inf), "holds a number that is not finite in float32", id="infinite"),
+        pytest.param(np.zeros((7, 3), complex), "complex", id="no real numbers"),
+    ],
+)
+def test_logits_that_do_not_go_with_the_network(logits: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "l.npy", logits)
+    with pytest.raises(SparseDnnError, match=message) as caught:
+        load_logits(config(f"input.logits={tmp_path}/l.npy"), 7, 3)
+    assert str(caught.value).startswith(f"input.logits={tmp_path}/l.npy")
+
+
+def test_logits_come_in_the_shape_of_the_output_or_flat(tmp_path: Path) -> None:
+    np.save(tmp_path / "l.npy", np.arange(24.0).reshape(4, 3, 2))
+    found = load_logits(config(f"input.logits={tmp_path}/l.npy", "instances=2"), 2, 6)
+    np.testing.assert_array_equal(found, np.arange(12, dtype=np.float32).reshape(2, 6))
+    assert load_logits(config(), 2, 6) is None

@@ -36,8 +36,12 @@ def lines(run: RunRecord) -> dict[str, str]:
         pytest.param(Truth(checked=True, match=True, source="published_ids"), "correct (by the published list)", id="right"),
         pytest.param(Truth(checked=True, match=False, source="given"), "WRONG (by the given truth)", id="wrong"),
         pytest.param(Truth(), "not checked (no truth)", id="unknown"),
+        pytest.param(Truth(checked=True, kind="labels", source="package", correct=1557, of=2000),
+                     "1,557 of 2,000 right (by the labels in the package)", id="labels"),
+        pytest.param(Truth(checked=True, kind="logits", source="given", match=False, correct=1, of=2),
+                     "1 of 2 instances have the logits that are given: NOT AS GIVEN", id="logits"),
     ],
-)
+)  # fmt: skip
 def test_the_verdict(truth: Truth, expected: str) -> None:
     assert verdict(truth) == expected
 
