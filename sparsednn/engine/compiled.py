@@ -31,7 +31,6 @@ from sparsednn.system.memory import require
 
 SMALL = 64
 """Instances up to which `CompiledNetwork.infer` goes directly too: of more, the record has what each thread did."""
-
 _RIGHT, _LEFT_OUT = DirectOutcome.RIGHT, None  # looked up once: small calls take a few microseconds
 _forks = [0]  # how often this process is a child of one that had imported this; cheaper to ask than its id
 os.register_at_fork(after_in_child=lambda: _forks.__setitem__(0, _forks[0] + 1))
@@ -229,10 +228,10 @@ class CompiledNetwork(BlockwiseCalls):
         OSError
             If the path has something else, or cannot be written.
         """
-        from sparsednn.engine.saved import save  # most networks are compiled in the process that calls them
+        from sparsednn.engine import saved  # most networks are compiled in the process that calls them
 
         with self._lock:
-            save(Path(path), self._opened(), self._direct)
+            saved.save(Path(path), self._opened(), self._direct)
 
     def close(self) -> None:
         """End the threads and give the memory back; it cannot be called any more."""
