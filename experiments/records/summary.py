@@ -45,6 +45,8 @@ def _answers(run: RunRecord) -> dict[str, str]:
     """What came of it: right answers where there are labels, the challenge's categories elsewhere."""
     if run.accuracy is not None:
         return {"accuracy": accuracy(run.accuracy, run.truth)}
+    if run.truth.kind == LABELS:
+        return {"classes": verdict(run.truth)}
     if run.model is not None and not run.truth.checked:
         return {"answers": "compared with nothing: input.labels=FILE has the true classes"}
     return {"categories": f"{run.categories_count:,} instances end above zero: {verdict(run.truth)}"}
