@@ -46,6 +46,8 @@ def _answers(run: RunRecord) -> dict[str, str]:
     logits = {"logits": verdict(run.truth)} if run.truth.kind == LOGITS else {}
     if run.accuracy is not None or logits:
         return ({"accuracy": accuracy(run.accuracy)} if run.accuracy is not None else {}) | logits
+    if run.truth.kind == LABELS:
+        return {"classes": verdict(run.truth)}
     if run.model is not None and not run.truth.checked:
         return {"answers": "compared with nothing: input.labels=FILE has the true classes"}
     return {"categories": f"{run.categories_count:,} instances end above zero: {verdict(run.truth)}"}

@@ -17,8 +17,10 @@ from hydra import compose, initialize_config_dir
 import sparsednn
 from experiments.config.resolve import register, resolve
 from experiments.run.files import read_instances, read_network
+from sparsednn.data.labelled import snicit_network
 from sparsednn.data.layouts.export import write_snicit
 from tests import warm
+from tests.conftest import JIT_DISABLED
 from tests.unit import plain_layouts
 from tests.unit.test_distsparsednn import N_INSTANCES, random_folder
 
@@ -157,6 +159,18 @@ def test_a_folder_of_snicit_is_run(tmp_path: Path, rng: np.random.Generator) -> 
     expected = sparsednn.infer(network, inputs, backend="scipy_reference", threads=1)
     assert record(tmp_path / "out")["categories_sha256"] == expected.record["categories_sha256"]
     assert record(tmp_path / "out")["network_nnz"] == network.nnz
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="10,000 instances take minutes without the JIT")
+def test_the_network_of_snicit_is_right_about_9494_of_the_mnist_test_images(tmp_path: Path) -> None:
+    write_snicit(tmp_path / "net", snicit_network())
+    done = run(
+        "network=files", "network.layout=snicit", f"network.path={tmp_path}/net", "input=mnist", "input.scale=255",
+        f"hydra.run.dir={tmp_path}/out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    truth = record(tmp_path / "out")["truth"]
+    assert (truth["kind"], truth["correct"], truth["of"]) == ("labels", 9494, 10_000)
 
 
 def test_a_packed_network_is_another_with_another_bias(
