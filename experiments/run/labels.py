@@ -46,7 +46,9 @@ def load_labels(config: Config, images: Images | None, n_instances: int, n_outpu
         If a file is missing or malformed, has another number of labels than there are instances, or one is no class of the
         network.
     """
-    from sparsednn.importers.postprocessing import n_classes
+    if config.input.labels is None and images is None:
+        return None
+    from sparsednn.importers.postprocessing import n_classes  # other runs need not wait for the importers
 
     given, names, classes = config.input.labels, tuple[str, ...](), n_classes(n_outputs, model.postprocess)
     if given is not None:

@@ -13,8 +13,10 @@ from experiments.config.resolve import Config
 from experiments.run.images import Images
 from experiments.run.labels import load_labels, load_logits
 from experiments.run.model_files import ModelUse
+from sparsednn.data import labelled
 from sparsednn.errors import SparseDnnError
 from sparsednn.importers import Preprocessing
+from tests.experiments.test_models import record, run
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (7, 4, 5, 3), np.uint8)
 
@@ -93,6 +95,20 @@ def test_decoded_images_are_turned_without_a_word(tmp_path: Path) -> None:
     assert images.record.layout == "hwc"
     found, _ = rows(chosen, ModelUse((3, 4, 5)), 60)
     np.testing.assert_allclose(found, PIXELS.transpose(0, 3, 1, 2).reshape(7, 60) / 255, atol=1e-7)
+
+
+def test_digits_in_folders_are_read_as_those_in_the_package(tmp_path: Path) -> None:
+    """By run.py, from pixels that are whole numbers up to 16."""
+    digits, labels = labelled.digits_test()
+    for number, (pixels, label) in enumerate(zip(np.rint(digits * 16).astype(np.uint8), labels, strict=True)):
+        (tmp_path / "digits" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.reshape(8, 8)).save(tmp_path / "digits" / str(label) / f"{number}.png")
+    network = ["network=onnx", f"network.path={labelled.digits_network('cnn_80')}"]
+    done = run(
+        *network, "input=images_folder", f"input.path={tmp_path}/digits", "input.scale=16", f"hydra.run.dir={tmp_path}/out"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(tmp_path / "out")["truth"]["correct"] == 550
 
 
 @pytest.mark.parametrize(
