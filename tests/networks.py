@@ -114,3 +114,30 @@ def _bias(rng: np.random.Generator, n: int, kind: str) -> Any:
     if kind == "neuron":
         return rng.normal(size=n).astype(np.float32) * np.float32(0.3)
     return {"zero": 0.0, "negative": -0.3, "positive": 0.2}[kind]
+
+
+def shifted_network() -> sparsednn.Network:
+    """A layer of two templates at many offsets, and one of a template that is nowhere at the border; built by hand."""
+    first = sparsednn.network.ShiftedLayer(
+        n_inputs=8,
+        n_outputs=12,
+        starts=np.array([0, 3, 5], np.int64),
+        relative=np.array([0, 1, 2, 0, 2], np.int32),
+        weights=np.array([0.5, -1, 0.25, 2, 0.125], np.float32),
+        template=np.repeat(np.array([0, 1], np.int32), 6),
+        offset=np.tile(np.arange(6, dtype=np.int32), 2),
+        bias=np.repeat(np.array([0.5, -0.25], np.float32), 6),
+        activation=sparsednn.relu(),
+    )
+    second = sparsednn.network.ShiftedLayer(
+        n_inputs=12,
+        n_outputs=3,
+        starts=np.array([0, 0, 2], np.int64),
+        relative=np.array([0, 6], np.int32),
+        weights=np.array([1, -0.5], np.float32),
+        template=np.array([1, 0, 1], np.int32),
+        offset=np.array([0, 0, 5], np.int32),
+        bias=np.zeros(3, np.float32),
+        activation=sparsednn.identity(),
+    )
+    return sparsednn.Network.from_layers([first, second], "all")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backends.common.kernels import column_merging as kernels
 from backends.common.positions import entries_at
-from sparsednn.network import AnyLayer, Layer, Network, identity
+from sparsednn.network import AnyLayer, Layer, Network, ShiftedLayer, identity
 
 
 class MergedColumns:
@@ -18,6 +18,8 @@ class MergedColumns:
 
     Columns that have the same terms in the same order, the same bias and activation give the same output to the last bit. A
     merged layer's columns keep all their terms in their order, so that an input may occur in a column more than once.
+
+    A `ShiftedLayer` stays as it is, and so do the outputs of the layer before it: offsets count in neurons that are all there.
 
     Attributes
     ----------
@@ -34,13 +36,19 @@ class MergedColumns:
 
     def layers(self) -> Iterator[AnyLayer]:
         """Merge and yield layer after layer, so that memory holds one at a time."""
-        for layer in self.network.layers:
-            columns, column = layer.distinct()
-            merged, self.last = _merge_layer(columns, self.last)
-            if column is not None:
-                self.last = self.last[column]
-            self.stands_for.append(np.bincount(self.last, minlength=merged.n_outputs).astype(np.int32))
-            yield merged
+        layers = self.network.layers
+        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+            made: AnyLayer
+            if isinstance(layer, ShiftedLayer):
+                made, self.last = layer, np.arange(layer.n_outputs, dtype=np.int32)
+            elif isinstance(following, ShiftedLayer):
+                made, self.last = _renumbered(layer, self.last), np.arange(layer.n_outputs, dtype=np.int32)
+            else:
+                columns, column = layer.distinct()
+                made, self.last = _merge_layer(columns, self.last)
+                self.last = self.last if column is None else self.last[column]
+            self.stands_for.append(np.bincount(self.last, minlength=made.n_outputs).astype(np.int32))
+            yield made
 
 
 def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
@@ -61,12 +69,27 @@ def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
 
 
 def _keeps_saturated(network: Network, number: int, before: np.float32) -> bool:
-    layer, _ = network.layers[number].distinct()
+    whole = network.layers[number]
+    layer = _different_sums(whole) if isinstance(whole, ShiftedLayer) else whole.distinct()[0]
     values, step = _weights(layer)
     bias = np.ascontiguousarray(layer.bias)
     at_zero = bias if network.bias_on == "all" else np.zeros_like(bias)
     low, high = np.float32(layer.activation.low), np.float32(layer.activation.high)
     return bool(kernels.keeps_saturated(layer.indptr, layer.indices, values, step, bias, at_zero, low, high, before))
+
+
+def _different_sums(layer: ShiftedLayer) -> Layer:
+    """A column for each template and bias: where all inputs are the same, only these make a difference."""
+    pairs = np.stack([layer.template, np.ascontiguousarray(layer.bias).view(np.int32)], axis=1)
+    _, kept = np.unique(pairs, axis=0, return_index=True)
+    template, offset = layer.template[kept], np.zeros(len(kept), np.int32)
+    return replace(layer, n_outputs=len(kept), template=template, offset=offset, bias=layer.bias[kept]).expanded()
+
+
+def _renumbered(layer: AnyLayer, representative: NDArray[np.int32]) -> Layer:
+    """A layer whose inputs are those that were kept of the layer before, with all its outputs."""
+    full = layer.expanded()
+    return replace(full, n_inputs=int(representative.max(initial=-1)) + 1, indices=representative[full.indices])
 
 
 def _weights(layer: Layer) -> tuple[NDArray[np.float32], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.network import AnyLayer, Layer
+from sparsednn.network import AnyLayer, Layer, ShiftedLayer
 
 KEYS = 3
 
@@ -14,9 +14,9 @@ def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | No
     """Return the order in which a layer's distinct columns are stored, and the one in which its outputs are computed.
 
     None is the order they have. "shared_inputs" sorts columns by their first inputs, so that columns that share inputs find
-    them in the cache.
+    them in the cache. Columns of a `ShiftedLayer` are as they are: neighbours in an image share inputs already.
     """
-    if order == "given":
+    if order == "given" or isinstance(layer, ShiftedLayer):
         return None, None
     distinct, column = layer.distinct()
     stored = _by_first_inputs(distinct)

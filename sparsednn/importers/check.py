@@ -15,7 +15,7 @@ from sparsednn.errors import DataError, OptionError
 from sparsednn.importers.batches import prepared_batch
 from sparsednn.importers.description import ModelDescription
 from sparsednn.importers.lowering import Lowering, Traced
-from sparsednn.importers.onnx_graph.graph import OnnxGraph, pools_after_limits, read_graph
+from sparsednn.importers.onnx_graph.graph import OnnxGraph, arranged, read_graph
 from sparsednn.importers.onnx_graph.reference import reference_values
 from sparsednn.importers.onnx_graph.walk import feed_shape, walk
 from sparsednn.importers.postprocessing import finish
@@ -92,7 +92,7 @@ class _Checker:
         self._first: tuple[str, str, float] | None = None
 
     def run(self, input_shape: tuple[int, ...]) -> ModelCheck:
-        walked = walk(pools_after_limits(self._graph), input_shape, dry=False, observe=self._see)
+        walked = walk(arranged(self._graph), input_shape, dry=False, observe=self._see)
         self._advance(walked.lowering)
         if self._model.postprocess != "argmax":  # whose ids would differ where two values are nearly equal
             output = finish(self._state, self._model.postprocess).reshape(len(self._state), -1)
@@ -104,7 +104,7 @@ class _Checker:
         self._advance(lowering)
         if name in self._reference:
             matrix, constant = lowering.affine(tensor)
-            self._compare(name, (matrix @ self._state.T.astype(np.float64)).T + constant)
+            self._compare(name, (matrix.csr() @ self._state.T.astype(np.float64)).T + constant)
 
     def _advance(self, lowering: Lowering) -> None:
         """Run our layers up to where the walk is, each by itself."""

@@ -9,7 +9,7 @@ from typing import Literal, overload
 from sparsednn.errors import DataError
 from sparsednn.importers.description import Provenance
 from sparsednn.importers.model import Model
-from sparsednn.importers.onnx_graph.graph import pools_after_limits, read_graph, sizes
+from sparsednn.importers.onnx_graph.graph import arranged, read_graph, sizes
 from sparsednn.importers.onnx_graph.walk import walk
 from sparsednn.importers.report import ImportReport
 from sparsednn.network import Network
@@ -37,7 +37,8 @@ def from_onnx(
     """Import a feed-forward network from an ONNX file.
 
     Every tensor of the graph is an affine function of the activations of the layer before: linear operators are multiplied in
-    float64 and rounded to float32 once, activations make layers. Values that skip layers are carried through them.
+    float64 and rounded to float32 once, activations make layers. Values that skip layers are carried through them. Large
+    convolutions are stored once (`sparsednn.network.ShiftedLayer`).
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def from_onnx(
         Shape of one instance, where the file does not fix it. The first axis of the file's input is the batch, unless as many
         axes are given here as the file has.
     explain : bool
-        Only say what would be made: layers, entries and bytes, at most, without making any of them.
+        Only say what would be made: layers, entries and bytes, at most, and about how many of these are stored where columns
+        repeat, as in convolutions; without making any of them.
 
     Returns
     -------
@@ -64,14 +66,16 @@ def from_onnx(
     MemoryError
         If the layers do not fit into memory.
     """
-    graph = pools_after_limits(read_graph(path))
+    graph = arranged(read_graph(path))
     planned = walk(graph, input_shape, dry=True)
     if explain:
         return planned.report
-    largest = max((layer.entries for layer in planned.report.layers), default=0)
+    report = planned.report
+    largest = max((layer.n_stored for layer in report.layers), default=0)
+    once = "" if report.n_stored == report.entries else f", about {report.n_stored:,} of them stored,"
     require(
-        planned.report.n_bytes + WORKING_BYTES * max(largest, planned.lowering.largest),
-        f"{graph.name}: unrolling it to {len(planned.report.layers)} layers of {planned.report.entries:,} entries",
+        report.stored_bytes + WORKING_BYTES * max(largest, planned.lowering.largest),
+        f"{graph.name}: lowering it to {len(report.layers)} layers of {report.entries:,} entries{once}",
         "from_onnx(..., explain=True) says which layers are large",
     )
     walked = walk(graph, input_shape, dry=False)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sparsednn.errors import DataError, MissingFileError, OptionTypeError, SparseDnnError, StorageError
 from sparsednn.importers.description import ModelDescription
-from sparsednn.importers.saved_header import VERSION, SavedHeader, activation_of, fields_of, header_of
-from sparsednn.network import Activation, Layer, Network
+from sparsednn.importers.saved_header import READABLE, SavedHeader, activation_of, fields_of, header_of
+from sparsednn.network import Activation, Layer, Network, ShiftedLayer
 from sparsednn.system.files import atomic_path
 from sparsednn.system.json_fields import from_json, to_json
 from sparsednn.system.memory import require
@@ -20,8 +20,9 @@ from sparsednn.system.memory import require
 KEY = "sparsednn"
 """Key of the header in the metadata of the file."""
 
-ARRAYS = {name: np.dtype(kind) for name, kind in (("indptr", "i8"), ("indices", "i4"), ("values", "f4"), ("bias", "f4"))}
-"""Arrays of each layer, with their types."""
+ARRAYS = {"indptr": "i8", "indices": "i4", "values": "f4", "bias": "f4"}
+SHIFTED = {"starts": "i8", "relative": "i4", "weights": "f4", "template": "i4", "offset": "i4", "bias": "f4"}
+"""Of a layer, with their types; and of one whose templates are stored once."""
 
 TABLE = "activation"
 """Array of a layer whose neurons have activations of their own: float32 (n_outputs, 4), as `Activation.table`."""
@@ -34,11 +35,10 @@ def save_model(model: ModelDescription, path: str | Path) -> None:
     target = _path_of(path)
     if target.is_dir():
         raise StorageError(f"{target}: is a folder; a model is saved in one file, as DIR/NAME.safetensors")
-    arrays = {
-        f"layers.{number}.{name}": np.ascontiguousarray(getattr(layer.expanded(), name))
-        for number, layer in enumerate(model.network.layers)
-        for name in ARRAYS
-    }
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, layer in enumerate(model.network.layers):
+        kept, names = (layer, SHIFTED) if isinstance(layer, ShiftedLayer) else (layer.expanded(), ARRAYS)
+        arrays |= {f"layers.{number}.{name}": np.ascontiguousarray(getattr(kept, name)) for name in names}
     tables = {f"layers.{number}.{TABLE}": layer.activation.neurons for number, layer in enumerate(model.network.layers)}
     arrays |= {name: np.ascontiguousarray(table) for name, table in tables.items() if table is not None}
     header = json.dumps(to_json(header_of(model)), allow_nan=False)
@@ -103,8 +103,9 @@ def _header(source: Path, text: str) -> SavedHeader:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}: its header is no JSON: {error}") from error
     version = values.get("version") if isinstance(values, dict) else None
-    if version != VERSION:
-        raise DataError(f"{source}: has version {version!r} of the layout of saved models; this program reads {VERSION}")
+    if version not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise DataError(f"{source}: has version {version!r} of the layout of saved models; this program reads {readable}")
     try:
         return from_json(SavedHeader, values)
     except DataError as error:
@@ -119,27 +120,53 @@ def _table(number: int, arrays: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
     return table
 
 
-def _layer(number: int, n_inputs: int, activation: Activation, arrays: dict[str, NDArray[Any]]) -> Layer:
+def _layer(number: int, n_inputs: int, activation: Activation, arrays: dict[str, NDArray[Any]]) -> Layer | ShiftedLayer:
     """Return a layer of its arrays; compiled code follows its indices, so that all are checked."""
-    found = {}
-    for name, dtype in ARRAYS.items():
-        array = arrays.pop(f"layers.{number}.{name}", None)
+    found, shifted = {}, f"layers.{number}.template" in arrays
+    for name, kind in (SHIFTED if shifted else ARRAYS).items():
+        array, dtype = arrays.pop(f"layers.{number}.{name}", None), np.dtype(kind)
         if array is None or array.dtype != dtype or array.ndim != 1:
             shown = "lacks" if array is None else f"has {array.dtype} of {array.ndim} axes for"
             raise DataError(f"layer {number + 1} {shown} its {name}; {dtype} of one axis is needed")
         found[name] = array
-    indptr, indices, values, bias = found.values()
-    n_outputs = len(bias)
+    n_outputs, wrong = len(found["bias"]), f"layer {number + 1}: its arrays do not go together"
     activation.require_outputs(n_outputs, f"layer {number + 1}: activation", same=False)
-    wrong = f"layer {number + 1}: its arrays do not go together"
+    made = ShiftedLayer if shifted else Layer
+    layer: Any = made(n_inputs=n_inputs, n_outputs=n_outputs, **found, activation=activation)
+    columns = layer.templates() if shifted else layer
+    if shifted:
+        _require_places(layer, wrong)
+    _require_columns(columns, wrong)
+    if not np.isfinite(columns.values).all() or not columns.values.all() or not np.isfinite(layer.bias).all():
+        raise DataError(f"layer {number + 1}: a weight is zero, or something is not finite")
+    return layer  # type: ignore[no-any-return]
+
+
+def _require_columns(layer: Layer, wrong: str) -> None:
+    """Refuse columns that are none, or whose inputs do not ascend."""
+    indptr, indices, values, n_outputs = layer.indptr, layer.indices, layer.values, layer.n_outputs
     if len(indptr) != n_outputs + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise DataError(f"{wrong}: indptr does not count up from 0 for {n_outputs} outputs")
     if not indptr[-1] == len(indices) == len(values):
         raise DataError(f"{wrong}: {len(indices)} indices and {len(values)} values, but {indptr[-1]} connections")
     ascending = np.diff(indices.astype(np.int64)) > 0
     ascending[indptr[1:-1][(indptr[1:-1] > 0) & (indptr[1:-1] < len(indices))] - 1] = True  # where an output begins
-    if len(indices) and (indices.min() < 0 or indices.max() >= n_inputs or not ascending.all()):
-        raise DataError(f"{wrong}: indices are not ascending from 0 to {n_inputs - 1} for each output")
-    if not np.isfinite(values).all() or not values.all() or not np.isfinite(bias).all():
-        raise DataError(f"layer {number + 1}: a weight is zero, or something is not finite")
-    return Layer(n_inputs, n_outputs, indptr, indices, values, bias, activation)
+    if len(indices) and (indices.min() < 0 or indices.max() >= layer.n_inputs or not ascending.all()):
+        raise DataError(f"{wrong}: indices are not ascending from 0 to {layer.n_inputs - 1} for each output")
+
+
+def _require_places(layer: ShiftedLayer, wrong: str) -> None:
+    """Refuse templates and offsets that lead outside the inputs."""
+    starts, n = layer.starts, len(layer.starts) - 1
+    if not len(layer.template) == len(layer.offset) == layer.n_outputs:
+        raise DataError(
+            f"{wrong}: {len(layer.template)} templates and {len(layer.offset)} offsets for {layer.n_outputs} outputs"
+        )
+    if n < 1 or not layer.n_outputs or layer.template.min() < 0 or layer.template.max() >= n:
+        raise DataError(f"{wrong}: an output has none of its {n} templates")
+    _require_columns(layer.templates(), wrong)
+    some = np.diff(starts) > 0
+    reach, first = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    reach[some], first[some] = layer.relative[starts[1:][some] - 1], layer.relative[starts[:-1][some]]
+    if first.any() or layer.offset.min() < 0 or (layer.offset + reach[layer.template] >= layer.n_inputs).any():
+        raise DataError(f"{wrong}: an offset leads outside the {layer.n_inputs} inputs, or a template does not begin at 0")

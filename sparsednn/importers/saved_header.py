@@ -15,8 +15,8 @@ from sparsednn.importers.report import ImportReport, LayerReport, NodeReport
 from sparsednn.network import Activation
 from sparsednn.system.json_fields import JsonPart, Part, declared, doc, json_part
 
-VERSION = 1
-"""Raised whenever a field or an array changes its meaning."""
+VERSION, READABLE = 2, (1, 2)
+"""Raised whenever a field or an array changes its meaning; and those that are read. Since 2 a layer may have templates."""
 
 Made = TypeVar("Made")
 
@@ -65,6 +65,9 @@ class SavedLayerReport(JsonPart):
     entries: int = field(metadata=doc("connections"))
     carried: int = field(metadata=doc("outputs that only carry values of the layer before"))
     activation: str = field(metadata=doc("its name"))
+    stored: int | None = field(
+        default=None, metadata=doc("connections that are stored", when="columns that repeat at an offset are stored once")
+    )
 
 
 @json_part

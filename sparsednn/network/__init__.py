@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparsednn.network.activation import Activation
 from sparsednn.network.activations import activation_named, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.network.challenge import Challenge
-from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
+from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer, ShiftedLayer
 from sparsednn.network.network import BiasOn, Network
 from sparsednn.network.outline import NetworkOutline
 
@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "NetworkOutline",
     "RepeatedLayer",
+    "ShiftedLayer",
     "activation_named",
     "clipped_relu",
     "gelu",

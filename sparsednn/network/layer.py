@@ -1,8 +1,9 @@
-"""Defines a layer: weights in CSC form, a bias for each output, an activation; repeated columns may be stored once."""
+"""Defines layers: weights in CSC form, biases, an activation; columns that repeat, shifted or not, may be stored once."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +45,11 @@ class Layer:
     def nnz(self) -> int:
         """Number of connections."""
         return int(self.indptr[-1])
+
+    @property
+    def n_stored(self) -> int:
+        """Number of connections that are stored: all."""
+        return self.nnz
 
     def add_to(self, digest: hashlib._Hash) -> None:
         """Add all that the layer computes to a hash; a value that all weights or all biases have is added once."""
@@ -101,6 +107,11 @@ class RepeatedLayer:
         return self.n_outputs * int(self.columns.shape[1])
 
     @property
+    def n_stored(self) -> int:
+        """Number of connections that are stored: those of the distinct columns."""
+        return int(self.columns.size)
+
+    @property
     def indptr(self) -> NDArray[np.int64]:
         """Where each output neuron's connections start: int64, shape (n_outputs + 1,). Allocates at every access."""
         return np.arange(0, self.nnz + 1, self.columns.shape[1], dtype=np.int64)
@@ -149,4 +160,95 @@ class RepeatedLayer:
         return every.expanded(), self.column
 
 
-AnyLayer = Layer | RepeatedLayer
+@dataclass(frozen=True, slots=True, eq=False)
+class ShiftedLayer:
+    """A layer whose columns are a few templates, each at many offsets, as in a convolution; templates are stored once.
+
+    Output j has the inputs ``offset[j] + relative[k]`` with the weights ``weights[k]``, for the k of its template: from
+    ``starts[template[j]]`` to ``starts[template[j] + 1]``. Columns at the border of an image have templates of their own.
+
+    `expanded` makes the `Layer` that computes the same to the bit; `indptr`, `indices` and `values` allocate at every access.
+
+    Attributes
+    ----------
+    n_inputs, n_outputs : int
+    starts : int64 array, shape (n_templates + 1,)
+        Where each template's connections start.
+    relative : int32 array, shape (n_stored,)
+        Inputs, counted from the first one of their template: ascending from 0.
+    weights : float32 array, shape (n_stored,)
+        None of them zero.
+    template : int32 array, shape (n_outputs,)
+    offset : int32 array, shape (n_outputs,)
+        First input of each output neuron; 0 where it has none.
+    bias : float32 array, shape (n_outputs,)
+    activation : Activation
+        Of all outputs, or of each one.
+    """
+
+    n_inputs: int
+    n_outputs: int
+    starts: NDArray[np.int64]
+    relative: NDArray[np.int32]
+    weights: Float32
+    template: NDArray[np.int32]
+    offset: NDArray[np.int32]
+    bias: Float32
+    activation: Activation
+
+    @property
+    def nnz(self) -> int:
+        """Number of connections."""
+        return int(np.diff(self.starts)[self.template].sum())
+
+    @property
+    def n_stored(self) -> int:
+        """Number of connections that are stored: those of the templates."""
+        return len(self.relative)
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where each output neuron's connections start: int64, shape (n_outputs + 1,). Allocates at every access."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(self.starts)[self.template])])
+
+    @property
+    def indices(self) -> NDArray[np.int32]:
+        """Input neuron of each connection: int32, shape (nnz,). Expands the layer at every access."""
+        return self.expanded().indices
+
+    @property
+    def values(self) -> Float32:
+        """Weights: float32, shape (nnz,). Expands the layer at every access."""
+        return self.expanded().values
+
+    def to_scipy(self) -> sp.csc_array:
+        """Return the weights as a scipy ``csc_array`` of float32, shape (n_inputs, n_outputs)."""
+        return self.expanded().to_scipy()
+
+    def expanded(self) -> Layer:
+        """Return the layer with every column on its own; allocates, with what is needed meanwhile, 24 bytes a connection."""
+        indptr = self.indptr
+        lengths = np.diff(indptr)
+        at = np.arange(indptr[-1]) + np.repeat(self.starts[self.template] - indptr[:-1], lengths)
+        indices = self.relative[at] + np.repeat(self.offset, lengths)
+        return Layer(self.n_inputs, self.n_outputs, indptr, indices, self.weights[at], self.bias, self.activation)
+
+    def add_to(self, digest: hashlib._Hash) -> None:
+        """Add all that the layer computes to a hash, without expanding it."""
+        digest.update(f"{self.n_inputs} {self.n_outputs} {self.activation} shifted".encode())
+        own = self.activation.neurons
+        arrays = (self.starts, self.relative, self.weights, self.template, self.offset, self.bias)
+        for array in (*arrays, *(() if own is None else (own,))):
+            digest.update(np.ascontiguousarray(array).data)
+
+    def templates(self) -> Layer:
+        """Return a layer of the templates, as they are at offset 0; without biases and activations."""
+        n, nothing = len(self.starts) - 1, Activation("identity", -math.inf, math.inf)
+        return Layer(self.n_inputs, n, self.starts, self.relative, self.weights, np.zeros(n, np.float32), nothing)
+
+    def distinct(self) -> tuple[Layer, None]:
+        """Return the layer with every column on its own, and None: columns with one template have other inputs."""
+        return self.expanded(), None
+
+
+AnyLayer = Layer | RepeatedLayer | ShiftedLayer

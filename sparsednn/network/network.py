@@ -25,7 +25,7 @@ from sparsednn.errors import OptionError, OptionTypeError
 from sparsednn.network.activation import Activation, Float32
 from sparsednn.network.activations import activation_named, relu
 from sparsednn.network.challenge import Challenge
-from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer
+from sparsednn.network.layer import AnyLayer, Layer, RepeatedLayer, ShiftedLayer
 from sparsednn.network.orientation import Layout, in_out
 from sparsednn.network.outline import NetworkOutline
 
@@ -127,7 +127,7 @@ class Network:
         if not layers:
             raise OptionError("a network needs at least one layer")
         for number, layer in enumerate(layers, start=1):
-            instance_of(f"layer {number}", layer, (Layer, RepeatedLayer), "a Layer is needed")
+            instance_of(f"layer {number}", layer, (Layer, RepeatedLayer, ShiftedLayer), "a Layer is needed")
         if not isinstance(bias_on, str) or bias_on not in ("nonzero", "all"):
             raise OptionError(f"bias_on={bias_on!r}: legal are 'nonzero' and 'all'")
         for number, (before, after) in enumerate(itertools.pairwise(layers), start=1):
@@ -174,7 +174,7 @@ class Network:
         """Return a SHA-256 of all that the network computes, as 64 hexadecimal digits.
 
         Networks that differ in a layer, a bias, an activation or the rule of the bias have different ones; so may two that are
-        equal but stored in different ways (`RepeatedLayer`).
+        equal but stored in different ways (`RepeatedLayer`, `ShiftedLayer`).
         """
         digest = hashlib.sha256(self.bias_on.encode())
         for layer in self.layers:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.network import Layer, Network
+from sparsednn.network import AnyLayer, Layer, Network, ShiftedLayer
 from sparsednn.rows.partition import hashed_order, hashed_positions
 from sparsednn.system.memory import require
 
@@ -55,7 +55,7 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
     MemoryError
         If the copies do not fit.
     """
-    n_bytes = sum(4 * layer.nnz if _is_uniform(layer.values) else 8 * layer.nnz for layer in network.layers)
+    n_bytes = sum(_bytes_of(layer) for layer in network.layers)
     n_bytes += inputs.data.nbytes + inputs.indices.nbytes
     require(n_bytes, f"hashing the neurons of {network.nnz:,} connections", "use hashing=none or input")
     widths = [network.n_inputs, *(layer.n_outputs for layer in network.layers[:-1])]
@@ -71,6 +71,13 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
     ]
     hashed = Network.from_layers(layers, network.bias_on, network.challenge)
     return hashed, _hashed_inputs(inputs, before[0])
+
+
+def _bytes_of(layer: AnyLayer) -> int:
+    """What a copy takes; a layer of shifted templates is expanded, since hashed columns have nothing in common."""
+    if isinstance(layer, ShiftedLayer):
+        return 24 * layer.nnz
+    return (4 if _is_uniform(layer.values) else 8) * layer.nnz
 
 
 def _hashed(layer: Layer, before: _Permutation, after: _Permutation | None) -> Layer:

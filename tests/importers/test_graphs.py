@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import sparsednn
+from sparsednn.system.memory import peak_rss_bytes
 from tests.importers.graphs import Node, assert_agrees, graph, imported, reference
 
 RNG = np.random.default_rng(3)
@@ -235,10 +236,17 @@ def test_a_dry_run_counts_twenty_gigabytes_without_making_them(monkeypatch: pyte
     """64 channels to 64 of 256 x 256 pixels: 9 x 64 entries for each of 4 million neurons, less the border."""
     nodes: list[Node] = [("Conv", ["x", "w"], "c", {"pads": [1, 1, 1, 1]}), ("Relu", ["c"], "y", {})]
     data = graph(nodes, ["n", 64, 256, 256], {"w": np.ones((64, 64, 3, 3), np.float32)})
+    before = peak_rss_bytes()
     planned = sparsednn.from_onnx(data, explain=True)
     assert planned.entries == 64 * 64 * (3 * 256 - 2) ** 2
     assert planned.n_bytes > 19e9
     assert f"at most {planned.entries:,} entries" in str(planned)
-    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 16 * 10**9)
-    with pytest.raises(MemoryError, match=rf"{planned.entries:,} entries needs \d+\.\d GB, but only 16\.0 GB .*explain=True"):
+    assert planned.n_stored == 64 * 64 * (3 * 3 - 2) ** 2, "inside, and at each border, for each pair of channels"
+    assert planned.stored_bytes == 8 * planned.n_stored + 12 * 64 * 256**2
+    assert f"about {planned.n_stored:,} entries, about {planned.stored_bytes:,} bytes" in str(planned)
+    assert peak_rss_bytes() - before < 64e6
+    monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 5 * 10**8)
+    once = f"{planned.entries:,} entries, about {planned.n_stored:,} of them stored,"
+    said = once + r" needs \d\.\d GB, but only 0\.5 GB .*explain=True"
+    with pytest.raises(MemoryError, match=said):
         sparsednn.from_onnx(data)

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 import sparsednn
 from sparsednn.data import labelled
 from sparsednn.errors import SparseDnnError
+from tests.networks import shifted_network
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_a_model_comes_back_to_the_bit(model: sparsednn.Model, tmp_path: Path) -
             ),
             id="activations of neurons, slopes, smooth functions",
         ),
+        pytest.param(shifted_network(), id="shifted templates"),
     ],
 )
 def test_any_network_comes_back(network: sparsednn.Network, tmp_path: Path) -> None:
@@ -73,8 +75,44 @@ def test_any_network_comes_back(network: sparsednn.Network, tmp_path: Path) -> N
     sparsednn.Model(network=network, class_names=tuple("abcdefghijkl"[: network.n_outputs])).save(path)
     again = sparsednn.load_model(path)
     assert_same_network(network, again.network)
+    assert [layer.n_stored for layer in again.network.layers] == [kept(layer).n_stored for layer in network.layers]
     assert again.class_names == tuple("abcdefghijkl"[: network.n_outputs])
     assert [path.name for path in tmp_path.iterdir()] == ["any"]
+
+
+def kept(layer: Any) -> Any:
+    """What is saved of a layer: repeated columns are written out, shifted ones are not."""
+    return layer if isinstance(layer, sparsednn.network.ShiftedLayer) else layer.expanded()
+
+
+def test_files_of_the_version_before_are_read(model: sparsednn.Model, tmp_path: Path) -> None:
+    model.save(path := tmp_path / "model")
+    assert_same_network(sparsednn.load_model(changed(path, version=1)).network, model.network)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("template", [0] * 11 + [2], "an output has none of its 2 templates"),
+        ("template", [0] * 11 + [-1], "an output has none of its 2 templates"),
+        ("template", [0] * 11, "11 templates and 12 offsets for 12 outputs"),
+        ("offset", [0] * 11 + [6], "an offset leads outside the 8 inputs"),
+        ("offset", [0] * 11 + [-1], "an offset leads outside the 8 inputs"),
+        ("relative", [0, 1, 2, 1, 2], "a template does not begin at 0"),
+        ("relative", [0, 2, 2, 0, 2], "indices are not ascending from 0 to 7"),
+        ("relative", [0, 1, 2, 0], "4 indices and 5 values, but 5 connections"),
+        ("starts", [0, 6, 5], "indptr does not count up from 0 for 2 outputs"),
+        ("starts", [0], "an output has none of its 0 templates"),
+        ("weights", [1, 1, 1, 0, 1], "a weight is zero, or something is not finite"),
+        ("bias", [0] * 11 + [np.nan], "a weight is zero, or something is not finite"),
+        ("offset", None, "layer 1 lacks its offset; int32 of one axis is needed"),
+    ],
+)
+def test_shifted_templates_that_lie_are_refused(name: str, array: list[float] | None, message: str, tmp_path: Path) -> None:
+    network = shifted_network()
+    sparsednn.Model(network=network).save(path := tmp_path / "model")
+    wrong = None if array is None else np.array(array, getattr(network.layers[0], name).dtype)
+    refused(changed(path, {f"layers.0.{name}": wrong}), message)
 
 
 def refused(path: Any, message: str) -> None:
@@ -112,7 +150,7 @@ def changed(path: Path, arrays: dict[str, Any] | None = None, **header: Any) -> 
 
 def test_headers_that_lie_are_refused(model: sparsednn.Model, tmp_path: Path) -> None:
     model.save(path := tmp_path / "model")
-    refused(changed(path, version=2), "has version 2 of the layout of saved models; this program reads 1")
+    refused(changed(path, version=3), "has version 3 of the layout of saved models; this program reads 1 and 2")
     refused(changed(path, postprocess="gone"), "in its header, it has no postprocess")
     refused(changed(path, bias_on=3), "in its header, bias_on is 3, not a text")
     refused(changed(path, bias_on="some"), "bias_on='some'")

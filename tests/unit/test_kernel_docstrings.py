@@ -24,7 +24,7 @@ TOLD = re.compile(r"((?:\w+, )*\w+) ?: (?:a pair of )?(?:u?int\d+|float\d+|bool|
 
 ANNOTATED = ("NDArray", "DeviceArray", "csr_array")
 ON_ARRAYS = {"atomic_load": [0], "atomic_store": [0], "atomic_add": [0], "entry_or": [0], "prefetch": [0]}
-ON_ARRAYS |= {"column_of_block": [0, 3, 6, 9], "pick8": [0, 2, 4]}
+ON_ARRAYS |= {"column_of_block": [0, 3, 7, 10], "pick8": [0, 2, 4]}
 """Positions of the arrays of intrinsics, which have no body to look at."""
 
 

@@ -18,6 +18,7 @@ import sparsednn
 from backends.numba_cpu.layout import files as packed_files
 from sparsednn.backend import KernelOptions, load_backend
 from sparsednn.system.temporary import LOCK, remove_abandoned, temporary_folder
+from tests.networks import shifted_network
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,8 +182,8 @@ def test_something_else_of_that_name_is_named_and_stays(network: sparsednn.Netwo
 @pytest.mark.parametrize(
     ("columns", "digest"),
     [
-        ("none", "3d6c0e9a9067a813"),
-        ("merge", "99c2421ea3ecb192"),
+        ("none", "cd4d8de59b21c403"),
+        ("merge", "ec7d58ce0518a0ae"),
     ],
 )
 def test_what_is_packed_is_what_this_format_says(tmp_path: Path, columns: str, digest: str) -> None:
@@ -190,7 +191,8 @@ def test_what_is_packed_is_what_this_format_says(tmp_path: Path, columns: str, d
     dense = (np.arange(12 * 10).reshape(12, 10) % 7 % 3).astype(np.float32)
     ragged = sparsednn.Network([sp.csr_array(dense / 4), sp.csr_array(dense.T / 8)], bias=-0.05)
     found = sha256(str(packed_files.FORMAT).encode())
-    for network in (ragged, sparsednn.radixnet(12, 4, radices=(2, 3), dense_width=2, bias=-0.1, weight=0.25)):
+    radixnet = sparsednn.radixnet(12, 4, radices=(2, 3), dense_width=2, bias=-0.1, weight=0.25)
+    for network in (ragged, radixnet, shifted_network()):
         folder = tmp_path / str(network.n_outputs + len(network.layers))
         pack(network, folder, columns)
         (path,) = folder.iterdir()

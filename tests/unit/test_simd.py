@@ -36,6 +36,7 @@ def run_column(x: Any, stride: Any, ids: Any, weights: Any, step: Any, y: Any, b
         tile_width(stride, simd.WIDEST_TILE),
         ids,
         nothing,
+        nothing,
         count,
         weights,
         nothing,

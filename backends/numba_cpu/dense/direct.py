@@ -74,7 +74,7 @@ class SlicedNetwork:
         self.columns, self.connections = network.columns, network.connections
         self._rows, self._calls_of_few = no_rows(self._slices), 0
         n_members = 1 if JIT_DISABLED else n_threads
-        self._memory = _block_memory(n_members, (network.widest + 2) * MOST_LANES)
+        self._memory = _block_memory(n_members, self._slices.n_rows * MOST_LANES)
         self._alive = np.zeros((n_members, network.widest + 1), np.int32)  # one is written beyond those that are alive
         self._counts = _lines(n_members).reshape(n_members, -1)
         self._cuts = self._slices.cuts(n_members)
@@ -140,13 +140,16 @@ class SlicedNetwork:
                 self.pack_rows()
 
     def pack_rows(self) -> bool:
-        """Pack the network by rows too, for single instances of which few activations are alive; False if it cannot be.
+        """Pack the network by rows too, for single instances of which few activations are alive; False if it cannot be, as
+        with slices that are stored once for several places.
 
         Raises
         ------
         MemoryShortageError
             If the rows do not fit.
         """
+        if self._slices.has_shifts:
+            return False
         layers = self._network.layers()
         if not are_ascending(layers):
             return False

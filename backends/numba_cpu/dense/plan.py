@@ -21,7 +21,7 @@ from backends.numba_cpu.layout.arrays import join
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import GROWTH, Format, Group, Plan, aligned_floats, n_entries
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize, StoredLayout
-from sparsednn.network import Network
+from sparsednn.network import Network, ShiftedLayer
 from sparsednn.system.memory import cache_bytes
 
 BLOCK_ROWS, WIDE_BLOCK_ROWS, FEWEST_ROWS = 128, 256, 32
@@ -74,7 +74,7 @@ class DensePlan(Plan):
         """Sparse layers go with all optimisations; dense ones share all their inputs, and no column can be merged."""
         if kernel == "udc_udc":
             return Format(packer=DensePacker, rows=options.rows, is_dense=True)
-        packer = partial(ColumnPacker, one_weight=True)
+        packer = partial(ColumnPacker, one_weight=True, shifts=True)
         return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
 
     def _stored_beside(self) -> dict[str, Any]:
@@ -190,17 +190,19 @@ class DensePlan(Plan):
     def _fitting_rows(self) -> int:
         """As many instances as fill half of the second-level cache, in layers whose columns share no inputs."""
         widths = self.neurons.widths[1:]
-        apart = widths if self.format.is_dense else widths[self.connections.column_at < 0]
+        conn = self.connections
+        apart = widths if self.format.is_dense else widths[(conn.column_at < 0) | (conn.offset_at >= 0)]
         fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
         wide = simd.WIDEST_TILE == BLOCK_ROWS and 2 * 4 * self.widest * WIDE_BLOCK_ROWS <= cache_bytes(2)
         return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
 
     def _first_layer(self, network: Network | StoredLayout) -> blocks.FirstLayer:
-        """The first layer by rows, for the adaptive kernel; nothing if some column's entries are not in ascending order."""
+        """The first layer by rows, for the adaptive kernel; nothing if it is shifted, or a column's entries do not ascend."""
         if isinstance(network, StoredLayout):
             return join("first_layer", blocks.FirstLayer, network)
-        ids, columns = self.connections.ids.dtype, self.first_layer_of(network).to_scipy()
-        if self.kernel not in BY_ROWS or not columns.has_sorted_indices:
+        ids, layer = self.connections.ids.dtype, self.first_layer_of(network)
+        columns = None if self.kernel not in BY_ROWS or isinstance(layer, ShiftedLayer) else layer.to_scipy()
+        if columns is None or not columns.has_sorted_indices:
             return blocks.FirstLayer(indptr=np.zeros(1, np.int64), ids=np.empty(0, ids), weights=np.empty(0, np.float32))
         rows = columns.tocsr()
         return blocks.FirstLayer(indptr=rows.indptr.astype(np.int64), ids=rows.indices.astype(ids), weights=rows.data)

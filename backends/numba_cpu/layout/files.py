@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 from backends.numba_cpu.layout.packing import Connections, Neurons, StoreMaker
 from backends.numba_cpu.layout.stores import FileStore, Store, mapped
 from sparsednn.errors import StorageError
-from sparsednn.network import Network, RepeatedLayer
+from sparsednn.network import Network
 from sparsednn.system.temporary import remove_abandoned, temporary_folder
 
-FORMAT = 2
-FILES = {"order": "neurons", "ids": "connections", "weights": "connections", "column": "connections", "indptr": "connections"}
+FORMAT = 3
+FILES = {
+    "order": "neurons", "ids": "connections", "weights": "connections", "column": "connections", "indptr": "connections",
+    "offset": "connections",
+}  # fmt: skip
 """The arrays that are in files of their own, and which tuple they belong to."""
 
 META = "meta.npz"
@@ -125,7 +128,7 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def _require_space(folder: Path, network: Network) -> None:
-    n_connections = sum(layer.columns.size if isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers)
+    n_connections = sum(layer.n_stored for layer in network.layers)
     needed, free = 8 * n_connections + KEEP_FREE_BYTES, shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(

@@ -1,7 +1,8 @@
 """Packs a network into flat arrays over all layers, which kernels read without Python objects.
 
 Storage is compact: ids of 16 bits where the neurons allow it, one weight for a layer in which all are the same, no column
-pointers where all columns are equally long, repeated columns once, and what several layers have in common once.
+pointers where all columns are equally long, columns once that repeat, as they are or shifted, and what several layers have in
+common once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from backends.common.column_ordering import stored_rank
 from backends.common.positions import entries_at
 from backends.numba_cpu.layout.stores import Store
-from sparsednn.network import AnyLayer, Network
+from sparsednn.network import AnyLayer, Network, ShiftedLayer
 from sparsednn.system.memory import require
 
 
@@ -62,6 +63,9 @@ class Connections(NamedTuple):
     ``indptr[indptr_at[l] + c]`` after it. Connection k of the layer has weight
     ``weights[weights_at[l] + k * weight_step[l]]``: the step is 0 where all are the same.
 
+    Where columns are also shifted (``offset_at[l] >= 0``), ``offset[offset_at[l] + q]`` is added to the ids of that output, and
+    the outputs at the positions before q have ``before[before_at[l] + q]`` connections.
+
     Sparse by rows: input i of layer l has connections ``indptr[start[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
@@ -79,6 +83,10 @@ class Connections(NamedTuple):
     column_at: NDArray[np.int64]
     indptr: NDArray[np.int64]
     indptr_at: NDArray[np.int64]
+    offset: NDArray[np.uint16] | NDArray[np.uint32]
+    offset_at: NDArray[np.int64]
+    before: NDArray[np.int64]
+    before_at: NDArray[np.int64]
     start: NDArray[np.int64]
 
 
@@ -153,20 +161,23 @@ class NeuronPacker:
 class ColumnPacker:
     """Packs layers by columns, in the order of computation.
 
-    With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id.
+    With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id. With
+    `shifts`, a layer of shifted templates has these once; else it is unrolled.
     """
 
-    def __init__(self, network: Network, *, one_weight: bool, store: StoreMaker = memory_store) -> None:
-        self.one_weight = one_weight
+    def __init__(self, network: Network, *, one_weight: bool, shifts: bool = False, store: StoreMaker = memory_store) -> None:
+        self.one_weight, self.shifts = one_weight, shifts
         ids = neuron_ids(network)
         self.ids, self.weights = store("ids", ids), store("weights", np.float32)
         self.column, self.indptr = store("column", ids), store("indptr", np.int64)
+        self.offset, self.before = store("offset", ids), Store(np.int64)
         self.degree: list[int] = []
         self.weight_step: list[int] = []
 
     def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
         """Add a layer; `stored` is the order in which its distinct columns are stored (None: as they are)."""
-        distinct, column = layer.distinct()
+        shifted = layer if self.shifts and isinstance(layer, ShiftedLayer) else None
+        distinct, column = layer.distinct() if shifted is None else (shifted.templates(), shifted.template)
         indices, values = distinct.indices, distinct.values
         degrees = np.diff(distinct.indptr)
         degree = int(degrees[0]) if len(degrees) and (degrees == degrees[0]).all() else -1
@@ -182,6 +193,8 @@ class ColumnPacker:
         self.degree.append(degree)
         self.indptr.add(None if degree >= 0 else np.concatenate([[0], np.cumsum(degrees)]))
         self.column.add(None if column is None else _column_at_position(column, stored))
+        self.offset.add(None if shifted is None else shifted.offset)
+        self.before.add(None if shifted is None else shifted.indptr)
 
     def pack(self) -> Connections:
         """Return what has been collected."""
@@ -196,6 +209,10 @@ class ColumnPacker:
             column_at=self.column.offsets(),
             indptr=self.indptr.array(),
             indptr_at=self.indptr.offsets(),
+            offset=self.offset.array(),
+            offset_at=self.offset.offsets(),
+            before=self.before.array(),
+            before_at=self.before.offsets(),
             start=np.zeros(0, np.int64),
         )
 
@@ -206,7 +223,7 @@ def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | N
 
 
 def column_spans(conn: Connections, layer: int, n_outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the ids of a layer's outputs start, in the order of computation, and how many each has."""
+    """Return where the ids of a layer's outputs start, in the order of computation, and how many each has; unshifted."""
     column = np.arange(n_outputs)
     if conn.column_at[layer] >= 0:
         column = conn.column[conn.column_at[layer] + column].astype(np.int64)
@@ -277,6 +294,7 @@ Packer = ColumnPacker | RowPacker | DensePacker
 
 def _without_columns(*, ids: Any, weights: Any, indptr: NDArray[np.int64], start: NDArray[np.int64]) -> Connections:
     """Connections without what only storage by sparse columns has."""
-    only_columns = ("degree", "ids_at", "weights_at", "weight_step", "column_at", "indptr_at")
-    none = {name: np.zeros(0, np.int64) for name in only_columns}
-    return Connections(ids=ids, weights=weights, column=np.zeros(0, ids.dtype), indptr=indptr, start=start, **none)
+    absent = dict.fromkeys(("column", "offset"), np.zeros(0, ids.dtype))
+    only_columns = "degree ids_at weights_at weight_step column_at indptr_at offset_at before before_at"
+    none: dict[str, Any] = dict.fromkeys(only_columns.split(), np.zeros(0, np.int64)) | absent
+    return Connections(ids=ids, weights=weights, indptr=indptr, start=start, **none)

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns
 from backends.numba_cpu.layout.arrays import join, split
-from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES
+from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_ENTRY, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES, TERMS
+from backends.numba_cpu.layout.shifted_slices import shared_slices
 from backends.numba_cpu.layout.slices import Slices, pack_slices, slice_ids
 from sparsednn.backend import DirectSize, KernelOptions, StoredLayout
-from sparsednn.network import Layer, Network, RepeatedLayer, identity
+from sparsednn.network import Layer, Network, RepeatedLayer, ShiftedLayer, identity
 from sparsednn.system.memory import require
 
 KERNEL = "sliced"
@@ -48,7 +49,7 @@ class SlicedLayers(NamedTuple):
         return int(self.slices.table[:, [N_INPUTS, N_OUTPUTS]].max())
 
     def layers(self) -> list[Layer]:
-        """Return the connections of all layers as they were packed; biases and activations are left out.
+        """Return the connections of all layers as they were packed, without shifts; biases and activations are left out.
 
         Raises
         ------
@@ -90,18 +91,22 @@ def packed(network: Network, options: KernelOptions) -> SlicedLayers:
 def direct_size(network: Network, options: KernelOptions) -> DirectSize:
     """Return how large the network will be, from its layers' sizes; padding is not counted."""
     merges = options.columns == "merge"
-    sizes = [layer.columns.size if merges and isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers]
+    sizes = [layer.n_stored if merges and isinstance(layer, RepeatedLayer) else layer.nnz for layer in network.layers]
+    stored = [
+        sum(group.n_entries for group in shared_slices(layer)) if isinstance(layer, ShiftedLayer) else size
+        for layer, size in zip(network.layers, sizes, strict=True)
+    ]
     widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
-    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(sizes), HOW)
+    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(stored), HOW)
 
 
 def _unpacked(slices: Slices, number: int) -> Layer:
     n_inputs, n_outputs, first, n = (int(slices.table[number, at]) for at in (N_INPUTS, N_OUTPUTS, FIRST_SLICE, N_SLICES))
-    ends = slices.ends[first : first + n + 1]
-    begin, end = int(ends[0]), int(ends[-1])
+    begin, lengths = int(slices.table[number, FIRST_ENTRY]), slices.parts[first : first + n, TERMS] * COLUMNS
+    end = begin + int(lengths.sum())
     ids = slices.ids[begin:end]
     used = np.flatnonzero(ids < n_inputs)  # the others are padding
-    columns = np.repeat(np.arange(first, first + n), np.diff(ends)) * COLUMNS + np.arange(end - begin) % COLUMNS
+    columns = np.repeat(np.arange(first, first + n), lengths) * COLUMNS + np.arange(end - begin) % COLUMNS
     outputs = slices.order[columns[used]]
     by_output = used[np.argsort(outputs, kind="stable")]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(outputs, minlength=n_outputs))])

@@ -1,4 +1,4 @@
-"""Owns linear operators as sparse matrices (rows: outputs, columns: inputs) whose entries are counted before they are made."""
+"""Owns linear operators as matrices (rows: outputs, columns: inputs) of few templates, whose entries are counted first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.importers.lowering.windows import WindowAxis, window_index
+from sparsednn.importers.lowering.shifted_rows import ShiftedRows
+from sparsednn.importers.lowering.windows import WindowAxis, WindowClasses, window_classes
 
 Float64 = NDArray[np.float64]
 
@@ -35,8 +36,16 @@ class LinearMap(Protocol):
     def nonnegative(self) -> bool:
         """Whether no entry is negative."""
 
-    def matrix(self) -> sp.csr_array:
-        """Return the matrix: float64, shape (n_rows, n_columns)."""
+    @property
+    def n_templates(self) -> int:
+        """How many templates its rows have, about."""
+
+    @property
+    def n_stored(self) -> int:
+        """How many entries these have."""
+
+    def rows(self) -> ShiftedRows:
+        """Return the matrix, of shape (n_rows, n_columns)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +79,26 @@ class MatrixMap:
         """Whether no weight is negative."""
         return bool((self.weights >= 0).all())
 
-    def matrix(self) -> sp.csr_array:
-        """Return the matrix."""
-        matrix: Any = sp.csr_array(self.weights)
-        if self.after > 1:
-            matrix = sp.kron(matrix, sp.eye_array(self.after), format="csr")
-        if self.before > 1:
-            matrix = sp.kron(sp.eye_array(self.before), matrix, format="csr")
-        return sp.csr_array(matrix)
+    @property
+    def n_templates(self) -> int:
+        """One for each output."""
+        return len(self.weights)
+
+    @property
+    def n_stored(self) -> int:
+        """Weights that are not zero."""
+        return int(np.count_nonzero(self.weights))
+
+    def rows(self) -> ShiftedRows:
+        """Return the matrix: a template for each output."""
+        n_outputs, n_inputs = self.weights.shape
+        one: Any = sp.csr_array(self.weights)
+        shape = (n_outputs, max((n_inputs - 1) * self.after + 1, 0))
+        templates = sp.csr_array((one.data, one.indices * self.after, one.indptr), shape=shape)
+        each = np.zeros((self.before, n_outputs, self.after), np.int64)
+        template = each + np.arange(n_outputs)[:, np.newaxis]
+        offset = each + np.arange(self.before)[:, np.newaxis, np.newaxis] * n_inputs * self.after + np.arange(self.after)
+        return ShiftedRows(n_inputs * self.before * self.after, templates, template.reshape(-1), offset.reshape(-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,23 +135,37 @@ class ConvolutionMap:
         """Whether no weight is negative."""
         return bool((self.weights >= 0).all())
 
-    def matrix(self) -> sp.csr_array:
-        """Return the matrix."""
-        n_channels, in_group, *_ = self.weights.shape
+    @property
+    def n_templates(self) -> int:
+        """One for each channel and each way in which windows lie on padding."""
+        return len(self.weights) * math.prod(len(window_classes(axis).elements) for axis in self.axes)
+
+    @property
+    def n_stored(self) -> int:
+        """Entries of a template for each channel and each way in which windows lie on padding."""
+        kept: Any = np.ones((), np.int64)
+        for axis in self.axes:
+            kept = np.multiply.outer(kept, window_classes(axis).elements.sum(axis=0, dtype=np.int64))
+        return int((np.count_nonzero(self.weights, axis=(0, 1)) * kept).sum())
+
+    def rows(self) -> ShiftedRows:
+        """Return the matrix: a template for each class of windows and each output channel."""
+        n_channels, in_group, *kernel = self.weights.shape
+        area = math.prod(axis.size for axis in self.axes)
         channel, source, *place = np.nonzero(self.weights)
+        windows = WindowClasses.of(self.axes)
+        at = np.ravel_multi_index(tuple(place), kernel) if place else np.zeros_like(channel)
+        columns = source * area + windows.reach[at]
+        window, entry = np.nonzero(windows.elements[:, at])  # row by row: classes, then weights in order
+        owner = window * n_channels + channel[entry]
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(windows.elements) * n_channels))])
         values = self.weights[(channel, source, *place)]
-        source = source + channel // (n_channels // self.groups) * in_group
-        rows, columns = channel[:, np.newaxis].astype(np.int64), source[:, np.newaxis].astype(np.int64)
-        inside = np.ones_like(rows, np.bool_)
-        for axis, at in zip(self.axes, place, strict=True):
-            n = len(values)
-            position, valid = axis.positions.T[at], axis.inside.T[at]  # (weights, out)
-            rows = (rows[:, :, np.newaxis] * axis.out + np.arange(axis.out)).reshape(n, rows.shape[1] * axis.out)
-            columns = (columns[:, :, np.newaxis] * axis.size + position[:, np.newaxis]).reshape(rows.shape)
-            inside = (inside[:, :, np.newaxis] & valid[:, np.newaxis]).reshape(rows.shape)
-        data = np.broadcast_to(values[:, np.newaxis], rows.shape)[inside]
-        n_inputs = in_group * self.groups * math.prod(axis.size for axis in self.axes)
-        return sp.csr_array((data, (rows[inside], columns[inside])), shape=(self.n_rows, n_inputs))
+        shape = (len(indptr) - 1, int(columns.max(initial=0)) + 1)
+        templates = sp.csr_array((values[entry], columns[entry], indptr), shape=shape)
+        number = np.arange(n_channels)[:, np.newaxis]
+        template = windows.number * n_channels + number
+        offset = windows.start + number // (n_channels // self.groups) * in_group * area
+        return ShiftedRows(in_group * self.groups * area, templates, template.reshape(-1), offset.reshape(-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,17 +196,28 @@ class PoolMap:
         """Means have no negative weights."""
         return True
 
-    def matrix(self) -> sp.csr_array:
-        """Return the matrix."""
-        index = window_index(self.channels, self.axes)
-        divisors: Any = np.ones(1)
-        for axis in self.axes:
-            counted = axis.padded if self.count_padding else axis.inside
-            divisors = np.multiply.outer(divisors, counted.sum(axis=1)).reshape(-1)
-        rows, element = np.nonzero(index >= 0)
-        data = 1 / np.tile(divisors, self.channels)[rows]
-        n_inputs = self.channels * math.prod(axis.size for axis in self.axes)
-        return sp.csr_array((data, (rows, index[rows, element])), shape=(self.n_rows, n_inputs))
+    @property
+    def n_templates(self) -> int:
+        """One for each way in which windows lie on padding."""
+        return math.prod(len(window_classes(axis).elements) for axis in self.axes)
+
+    @property
+    def n_stored(self) -> int:
+        """Inputs of a window of each class."""
+        return int(WindowClasses.of(self.axes).elements.sum())
+
+    def rows(self) -> ShiftedRows:
+        """Return the matrix: a template for each class of windows."""
+        windows = WindowClasses.of(self.axes)
+        window, element = np.nonzero(windows.elements)
+        indptr = np.concatenate([[0], np.cumsum(windows.elements.sum(axis=1))])
+        counted = windows.padded if self.count_padding else windows.elements
+        data = 1 / counted.sum(axis=1)[window]
+        area = math.prod(axis.size for axis in self.axes)
+        templates = sp.csr_array((data, windows.reach[element], indptr), shape=(len(indptr) - 1, int(windows.reach.max()) + 1))
+        number = np.arange(self.channels)[:, np.newaxis]
+        template, offset = windows.number + 0 * number, windows.start + number * area
+        return ShiftedRows(self.channels * area, templates, template.reshape(-1), offset.reshape(-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,9 +247,22 @@ class MeanMap:
         """Means have no negative weights."""
         return True
 
-    def matrix(self) -> sp.csr_array:
-        """Return the matrix."""
-        kept = [1 if axis in self.axes else size for axis, size in enumerate(self.shape)]
-        rows = np.broadcast_to(np.arange(self.n_rows).reshape(kept), self.shape).reshape(-1)
-        data = np.full(self.entries, 1 / self.widest)
-        return sp.csr_array((data, (rows, np.arange(self.entries))), shape=(self.n_rows, self.entries))
+    @property
+    def n_templates(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def n_stored(self) -> int:
+        """Inputs of one mean."""
+        return self.widest
+
+    def rows(self) -> ShiftedRows:
+        """Return the matrix: one template."""
+        number = np.arange(self.entries).reshape(self.shape)
+        first = tuple(slice(0, 1) if axis in self.axes else slice(None) for axis in range(len(self.shape)))
+        one = tuple(slice(None) if axis in self.axes else slice(0, 1) for axis in range(len(self.shape)))
+        columns, offset = number[one].reshape(-1), number[first].reshape(-1)
+        data = np.full(self.widest, 1 / self.widest)
+        templates = sp.csr_array((data, columns, [0, self.widest]), shape=(1, int(columns[-1]) + 1))
+        return ShiftedRows(self.entries, templates, np.zeros(self.n_rows, np.int64), offset)

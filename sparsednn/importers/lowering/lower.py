@@ -11,17 +11,16 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from sparsednn.importers.lowering.counts import Counts, StateBlock
-from sparsednn.importers.lowering.layers import Affine, carried_rows, joined, keeps_nonnegative, layer_of, picked
+from sparsednn.importers.lowering.counts import Counts, StateBlock, added_templates, scaled_templates
+from sparsednn.importers.lowering.layers import Affine, carried_rows, joined, keeps_nonnegative, layer_of, picked, stored_once
 from sparsednn.importers.lowering.linear_maps import LinearMap
+from sparsednn.importers.lowering.shifted_rows import REPEATED, ShiftedRows
 from sparsednn.importers.report import LayerReport
-from sparsednn.network import Activation, Layer, activation_named
+from sparsednn.network import Activation, AnyLayer, activation_named
 
 IDENTITY, RELU = activation_named("identity"), activation_named("relu")
 Index = Callable[[], NDArray[np.int64]]
@@ -46,7 +45,7 @@ class Lowering:
 
     Attributes
     ----------
-    layers : list of Layer
+    layers : list of Layer and ShiftedLayer
         None in a dry run.
     reports : list of LayerReport
     live : sequence of Traced
@@ -54,11 +53,11 @@ class Lowering:
     node, operator : str
         The node that layers are made for; set likewise.
     largest : int
-        Elements or entries of the largest tensor.
+        What the largest tensor holds: two numbers for each element, or its entries, of each template once.
     """
 
     def __init__(self, dry: bool) -> None:
-        self.layers: list[Layer] = []
+        self.layers: list[AnyLayer] = []
         self.reports: list[LayerReport] = []
         self.live: Sequence[Traced] = ()
         self.node = self.operator = ""
@@ -77,7 +76,7 @@ class Lowering:
             self._signed = np.ones(self._n_state, np.bool_)
         block = next(self._block_numbers)
         self._blocks = {block: StateBlock(self._n_state)}
-        affine = None if self._dry else Affine(sp.eye_array(self._n_state, format="csr"), np.zeros(self._n_state))
+        affine = None if self._dry else Affine.part_of_state(0, self._n_state, self._n_state)
         return self._new(shape, Counts({block: (self._n_state, 1)}, False), affine)
 
     def keep(self, tensors: Iterable[Traced]) -> None:
@@ -106,7 +105,8 @@ class Lowering:
         counts, n = self._counts[tensor.serial], math.prod(shape)
         references = {block: (min(k * copies, n * most), most) for block, (k, most) in counts.references.items()}
         affine = None if self._dry else picked(self._affine[tensor.serial], index(), fill or 0.0)
-        return self._new(shape, Counts(references, counts.nonnegative and (fill or 0.0) >= 0), affine)
+        positive = counts.nonnegative and (fill or 0.0) >= 0
+        return self._new(shape, counts._replace(references=references, nonnegative=positive, whole=False), affine)
 
     def scale(self, tensor: Traced, factors: ArrayLike) -> Traced:
         """Multiply elements by constants that broadcast to the tensor's shape."""
@@ -115,8 +115,10 @@ class Lowering:
         if not self._dry:
             matrix, constant = self._affine[tensor.serial]
             each = np.broadcast_to(k, tensor.shape).reshape(-1)
-            affine = Affine(sp.csr_array(sp.diags_array(each) @ matrix), constant * each)
-        return self._new(tensor.shape, Counts(counts.references, counts.nonnegative and bool((k >= 0).all())), affine)
+            affine = Affine(matrix.scaled(each), constant * each)
+        positive = counts.nonnegative and bool((k >= 0).all())
+        scaled = scaled_templates(counts, k, tensor.shape)
+        return self._new(tensor.shape, scaled._replace(nonnegative=positive, whole=False), affine)
 
     def shift(self, tensor: Traced, constants: ArrayLike) -> Traced:
         """Add constants that broadcast to the tensor's shape."""
@@ -125,7 +127,8 @@ class Lowering:
         if not self._dry:
             matrix, constant = self._affine[tensor.serial]
             affine = Affine(matrix, constant + np.broadcast_to(c, tensor.shape).reshape(-1))
-        return self._new(tensor.shape, Counts(counts.references, counts.nonnegative and bool((c >= 0).all())), affine)
+        positive = counts.nonnegative and bool((c >= 0).all())
+        return self._new(tensor.shape, counts._replace(nonnegative=positive, whole=False), affine)
 
     def add(self, one: Traced, other: Traced, sign: int = 1) -> Traced:
         """Return ``one + sign * other``; they have one shape."""
@@ -137,8 +140,9 @@ class Lowering:
         affine = None
         if not self._dry:
             (m, c), (n, d) = self._affine[one.serial], self._affine[other.serial]
-            affine = Affine(sp.csr_array(m + sign * n), c + sign * d)
-        return self._new(one.shape, Counts(references, a.nonnegative and b.nonnegative and sign > 0), affine)
+            affine = Affine(m.plus(n, sign), c + sign * d)
+        positive = a.nonnegative and b.nonnegative and sign > 0
+        return self._new(one.shape, Counts(references, positive, False, *added_templates(a, b)), affine)
 
     def concatenate(self, parts: Sequence[Traced], shape: tuple[int, ...], order: Index) -> Traced:
         """Return the elements of several tensors, one after the other, in the order of an index array."""
@@ -150,17 +154,19 @@ class Lowering:
         affine = None
         if not self._dry:
             each = [self._affine[part.serial] for part in parts]
-            stacked = Affine(sp.vstack([a.matrix for a in each], format="csr"), np.concatenate([a.constant for a in each]))
-            affine = picked(stacked, order(), 0.0)
-        return self._new(shape, Counts(references, all(map(self.nonnegative, parts))), affine)
+            matrix = ShiftedRows.stacked([a.matrix for a in each])
+            affine = picked(Affine(matrix, np.concatenate([a.constant for a in each])), order(), 0.0)
+        counts = [self._counts[part.serial] for part in parts]
+        templates = sum(one.n_templates for one in counts), sum(one.n_stored for one in counts)
+        return self._new(shape, Counts(references, all(map(self.nonnegative, parts)), False, *templates), affine)
 
     def apply(self, tensor: Traced, operator: LinearMap, shape: tuple[int, ...], bias: ArrayLike = 0.0) -> Traced:
         """Return ``operator @ tensor + bias``; `bias` broadcasts to `shape`.
 
         Two linear operators become one matrix, unless that has more entries than both: then the tensor is made a layer first.
         """
-        widest = operator.widest
-        if self._composed(tensor, operator) > operator.entries + self._entries(tensor) and self._row(tensor) > 1:
+        widest, counts = operator.widest, self._counts[tensor.serial]
+        if self._composed(tensor, operator) > operator.entries + counts.entries and counts.row > 1:
             self._make_state(tensor)
         counts, n = self._counts[tensor.serial], operator.n_rows
         references = {
@@ -171,10 +177,11 @@ class Lowering:
         affine = None
         if not self._dry:
             matrix, constant = self._affine[tensor.serial]
-            by = operator.matrix()
-            product = by if self._is_state(matrix) else sp.csr_array(by @ matrix)
-            affine = Affine(product, by @ constant + np.broadcast_to(np.asarray(bias, np.float64), shape).reshape(-1))
-        return self._new(shape, Counts(references, positive), affine)
+            by = operator.rows()
+            added = np.broadcast_to(np.asarray(bias, np.float64), shape).reshape(-1)
+            affine = Affine(by.times(matrix), by.times_vector(constant) + added)
+        templates = operator.n_templates, operator.n_stored * max(counts.row, 1)
+        return self._new(shape, Counts(references, positive, False, *templates), affine)
 
     def activate(
         self, tensors: Sequence[Traced], activations: Activation | Sequence[Activation], carry: Sequence[Traced] = ()
@@ -185,17 +192,25 @@ class Lowering:
         """
         each = [activations] * len(tensors) if isinstance(activations, Activation) else list(activations)
         needed = [tensor for tensor in [*self.live, *carry] if tensor.serial in self._counts]
-        n_outputs, entries = sum(tensor.size for tensor in tensors), sum(map(self._entries, tensors))
+        counts = [self._counts[tensor.serial] for tensor in tensors]
+        n_outputs, entries = sum(tensor.size for tensor in tensors), sum(one.entries for one in counts)
+        n_stored = sum(one.n_stored for one in counts)
         signs = [not keeps_nonnegative(one, self.nonnegative(tensor)) for tensor, one in zip(tensors, each, strict=True)]
         self._blocks = {block: self._blocks[block] for block in self._needed(needed)}
         n_carried = sum(block.size for block in self._blocks.values())
         if self._dry:
             n_state = n_outputs + n_carried
-            entries += n_carried
+            entries, n_stored = entries + n_carried, n_stored + min(n_carried, 1)
+            n_stored = n_stored if stored_once(entries, n_stored) else entries
         else:
-            n_carried, n_state, entries = self._make_layer(tensors, each, needed, signs)
+            n_carried = self._make_layer(tensors, each, needed, signs)
+            n_state, entries, n_stored = self.layers[-1].n_outputs, self.layers[-1].nnz, self.layers[-1].n_stored
         about = (self._n_state, n_state, entries, n_carried, each[0].name)
-        self.reports.append(LayerReport(len(self.reports) + 1, self.node, self.operator, *about))
+        self.reports.append(
+            LayerReport(
+                len(self.reports) + 1, self.node, self.operator, *about, stored=n_stored if n_stored < entries else None
+            )
+        )
         self._n_state = n_state
         self.keep(needed)
         self._counts = {serial: counts._replace(whole=False) for serial, counts in self._counts.items()}
@@ -217,23 +232,11 @@ class Lowering:
     def _new(self, shape: tuple[int, ...], counts: Counts, affine: Affine | None) -> Traced:
         tensor = Traced(next(self._serials), shape)
         self._counts[tensor.serial] = counts
-        self.largest = max(self.largest, tensor.size, self._entries(tensor))
+        held = counts.n_stored if counts.n_templates * REPEATED <= tensor.size else counts.entries
+        self.largest = max(self.largest, 2 * tensor.size, held)
         if affine is not None:
             self._affine[tensor.serial] = affine
         return tensor
-
-    def _is_state(self, matrix: Any) -> bool:
-        """Whether a matrix is the identity."""
-        n = self._n_state
-        ordered = matrix.shape == (n, n) and matrix.nnz == n and bool((matrix.indices == np.arange(n)).all())
-        return ordered and bool((matrix.data == 1).all())
-
-    def _entries(self, tensor: Traced) -> int:
-        return sum(k for k, _ in self._counts[tensor.serial].references.values())
-
-    def _row(self, tensor: Traced) -> int:
-        """Return how many entries a row of a tensor has at most."""
-        return sum(most for _, most in self._counts[tensor.serial].references.values())
 
     def _composed(self, tensor: Traced, operator: LinearMap) -> int:
         """Return how many entries an operator after a tensor has at most."""
@@ -258,8 +261,8 @@ class Lowering:
 
     def _make_layer(
         self, tensors: Sequence[Traced], activations: Sequence[Activation], needed: Sequence[Traced], signs: Sequence[bool]
-    ) -> tuple[int, int, int]:
-        """Make the layer; return how many neurons it carries, how many it has, and its entries."""
+    ) -> int:
+        """Make the layer; return how many neurons it carries."""
         serials = dict.fromkeys(tensor.serial for tensor in needed)
         parts = [self._affine[tensor.serial] for tensor in tensors]
         n_outputs = sum(len(part.constant) for part in parts)
@@ -267,7 +270,7 @@ class Lowering:
         activation = joined([(one, tensor.size) for one, tensor in zip(activations, tensors, strict=True)], signed)
         self.layers.append(layer_of([*parts, rows], activation, f"node {self.node!r} ({self.operator})"))
         for serial in serials:
-            self._affine[serial] = Affine(sp.csr_array(self._affine[serial].matrix @ after), self._affine[serial].constant)
+            self._affine[serial] = Affine(self._affine[serial].matrix.times(after), self._affine[serial].constant)
         made = [np.full(tensor.size, sign) for tensor, sign in zip(tensors, signs, strict=True)]
         self._signed = np.concatenate([*made, signed])
-        return len(rows.constant), self.layers[-1].n_outputs, self.layers[-1].nnz
+        return len(rows.constant)

@@ -50,6 +50,64 @@ class WindowAxis:
         return self.positions < self.size + self.after
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AxisClasses:
+    """The windows along one axis, sorted by which of their elements lie on inputs, and which on padding.
+
+    Attributes
+    ----------
+    elements, padded : bool arrays, shape (n_classes, kernel)
+        Which elements of the windows of a class lie on an input; and on an input or on padding.
+    number : int64 array, shape (out,)
+        Class of each window.
+    """
+
+    elements: NDArray[np.bool_]
+    padded: NDArray[np.bool_]
+    number: NDArray[np.int64]
+
+
+def window_classes(axis: WindowAxis) -> AxisClasses:
+    """Sort the windows along an axis."""
+    both = np.concatenate([axis.inside, axis.padded], axis=1)
+    _, first, number = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    return AxisClasses(axis.inside[first], axis.padded[first], number.reshape(-1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowClasses:
+    """The windows along all axes together; windows, and elements of a window, are counted in C order.
+
+    Attributes
+    ----------
+    elements, padded : bool arrays, shape (n_classes, elements of a window)
+        As in `AxisClasses`.
+    number, start : int64 arrays, shape (windows,)
+        Class of each window; and the input that its first element lies on, or would lie on: it may be negative.
+    reach : int64 array, shape (elements of a window,)
+        How many inputs each element lies behind the first.
+    """
+
+    elements: NDArray[np.bool_]
+    padded: NDArray[np.bool_]
+    number: NDArray[np.int64]
+    start: NDArray[np.int64]
+    reach: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, axes: Sequence[WindowAxis]) -> WindowClasses:
+        """Sort the windows of a convolution or a pool."""
+        elements, padded = np.ones((1, 1), np.bool_), np.ones((1, 1), np.bool_)
+        number, start, reach = (np.zeros(1, np.int64) for _ in range(3))
+        for axis in axes:
+            one = window_classes(axis)
+            number = np.add.outer(number * len(one.elements), one.number).reshape(-1)
+            elements, padded = np.kron(elements, one.elements), np.kron(padded, one.padded)
+            start = np.add.outer(start * axis.size, axis.positions[:, 0]).reshape(-1)
+            reach = np.add.outer(reach * axis.size, np.arange(axis.kernel) * axis.dilation).reshape(-1)
+        return cls(elements, padded, number, start, reach)
+
+
 def window_index(channels: int, axes: Sequence[WindowAxis]) -> NDArray[np.int64]:
     """Return the input that each element of each window lies on, -1 where that is padding.
 

@@ -141,15 +141,18 @@ class _Walk:
         return self._call(node, tuple(self._constants.get(name) for name in node.inputs))
 
     def _report(self) -> ImportReport:
-        """Say for each node in which layers it ended: those that were made for it, and the next, unless it is an activation."""
+        """Say for each node in which layers it ended: those that were made for it, and of linear ones what uses them first."""
         reports, total = self._lowering.reports, len(self._lowering.reports)
+        ends, users = [*(before for _, before in self._layers_before), total][1:], dict[str, int]()
         nodes = []
-        ends = [*(before for _, before in self._layers_before), total][1:]
-        for (node, before), after in zip(self._layers_before, ends, strict=True):
-            linear = all(layer.activation == "identity" for layer in reports[before:after])
-            last = min(after + linear, total)
-            nodes.append(NodeReport(node.name, node.operator, tuple(range(min(before + 1, last), last + 1))))
-        return ImportReport(tuple(nodes), tuple(self._lowering.reports), self._exact)
+        for (node, before), after in reversed(list(zip(self._layers_before, ends, strict=True))):
+            last, first = after, before + 1
+            if all(layer.activation == "identity" for layer in reports[before:after]):
+                last = min((users[name] for name in node.outputs if name in users), default=total)
+                first = min(first, last) if after > before else last
+            nodes.append(NodeReport(node.name, node.operator, tuple(range(first, last + 1))))
+            users |= {name: min(first, users.get(name, first)) for name in node.inputs}
+        return ImportReport(tuple(reversed(nodes)), tuple(reports), self._exact)
 
 
 def feed_shape(graph: OnnxGraph, input_shape: Sequence[int] | None) -> tuple[tuple[int, ...], bool]:

@@ -12,7 +12,7 @@ from backends.common.jit import inline
 from backends.common.kernels.activation import activate
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.scattered_sums import add_row
-from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES
+from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, N_INPUTS, N_OUTPUTS, N_SLICES, N_TERMS
 
 PERCENT_ALIVE = 35
 """Of a layer's inputs, from which on columns are taken. A connection costs two to three times as much by rows, since each is a
@@ -50,9 +50,7 @@ def way_of_layer(at, lanes, net, layer, member):
         return lanes
     if net.starts_at.shape[0] > 0:
         return BY_ROWS
-    first = net.table[layer, FIRST_SLICE]
-    terms = (net.ends[first + net.table[layer, N_SLICES]] - net.ends[first]) // COLUMNS
-    net.counts[member, LEFT] += terms
+    net.counts[member, LEFT] += net.table[layer, N_TERMS]
     return lanes
 
 

@@ -12,10 +12,20 @@ from backends.common.raw_memory import read_float, write_float
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
-from backends.numba_cpu.layout.kernels.slices import ACTIVATIONS_AT, COLUMNS, FIRST_SLICE, N_INPUTS, N_OUTPUTS
+from backends.numba_cpu.layout.kernels.slices import (
+    ACTIVATIONS_AT,
+    COLUMNS,
+    ENTRIES_AT,
+    FIRST_SLICE,
+    N_INPUTS,
+    N_OUTPUTS,
+    N_ZEROS,
+    SAME_TERMS,
+    SHIFT,
+    TERMS,
+)
 
 _EXPONENT = np.int32(0x7F800000)
-_slice1, _slice2, _slice4, _slice8, _slice16, _slice32 = SLICES.values()
 
 
 class Rows(NamedTuple):
@@ -29,7 +39,7 @@ class Rows(NamedTuple):
     out_column: int
 
 
-def _slices_with(slice_of_columns):
+def _slices_with(lanes, slice_of_columns):
     @inline
     def slices_of_layer(flat, x_at, y_at, net, layer, first, last):
         """Compute the slices first .. last of a layer.
@@ -38,17 +48,18 @@ def _slices_with(slice_of_columns):
         net : SlicedNet
         """
         low, high = net.clamps[layer, 0], net.clamps[layer, 1]
-        ids, weights, ends, order, bias, always = net.ids, net.weights, net.ends, net.order, net.bias, net.always
+        ids, weights, parts, order, bias, always = net.ids, net.weights, net.parts, net.order, net.bias, net.always
         for number in range(first, last):
-            at = ends[number]
-            count = (ends[number + 1] - at) // COLUMNS
-            slice_of_columns(flat, x_at, y_at, ids, weights, at, count, order, bias, number * COLUMNS, always, low, high)
+            at, count, moved_at = parts[number, ENTRIES_AT], parts[number, TERMS], x_at + parts[number, SHIFT] * lanes
+            same = parts[number, SAME_TERMS]
+            slice_of_columns(
+                flat, moved_at, y_at, ids, weights, at, same, count, order, bias, number * COLUMNS, always, low, high
+            )
 
     return slices_of_layer
 
 
-_layer1, _layer2, _layer4 = _slices_with(_slice1), _slices_with(_slice2), _slices_with(_slice4)
-_layer8, _layer16, _layer32 = _slices_with(_slice8), _slices_with(_slice16), _slices_with(_slice32)
+_layer1, _layer2, _layer4, _layer8, _layer16, _layer32 = [_slices_with(lanes, one) for lanes, one in SLICES.items()]
 
 
 @inline
@@ -70,13 +81,14 @@ def taken_together(n):
 
 @inline
 def layer_part(x_at, y_at, lanes, net, layer, first, last):
-    """Compute the slices first .. last of a layer for `lanes` instances, and the row of zeros for the next layer's padding.
+    """Compute the slices first .. last of a layer for `lanes` instances, and the rows of zeros for the next layer's padding.
 
     net : SlicedNet      its memory has the activations before the layer from `x_at` on, and gets those after it from `y_at` on
     """
     flat = net.memory.reshape(-1)
     if first == net.table[layer, FIRST_SLICE]:
-        zero_row(flat, y_at + net.table[layer, N_OUTPUTS] * lanes, lanes)
+        n_zeros = net.table[layer + 1, N_ZEROS] if layer + 1 < net.table.shape[0] else 1
+        clear(flat, y_at + net.table[layer, N_OUTPUTS] * lanes, n_zeros * lanes)
     if lanes == 1:
         _layer1(flat, x_at, y_at, net, layer, first, last)
     elif lanes == 2:
@@ -94,13 +106,13 @@ def layer_part(x_at, y_at, lanes, net, layer, first, last):
 
 
 @inline
-def zero_row(flat, at, lanes):
-    """Write a row of zeros.
+def clear(flat, at, n):
+    """Write zeros.
 
     flat : float32 (floats,)
     """
-    for lane in range(lanes):
-        flat[at + lane] = np.float32(0)
+    for number in range(n):
+        flat[at + number] = np.float32(0)
 
 
 @inline
@@ -130,7 +142,7 @@ def all_finite(rows, n, n_inputs):
 
 @inline
 def load_block(rows, first, n, lanes, net, at):
-    """Bring instances first .. first + n of the caller's array into lanes; lanes without one, and the row after, are zero.
+    """Bring instances first .. first + n of the caller's array into lanes; lanes without one, and rows after, are zero.
 
     rows : Rows
     net : SlicedNet
@@ -148,7 +160,7 @@ def load_block(rows, first, n, lanes, net, at):
     for lane in range(n, lanes):
         for j in range(n_inputs):
             flat[at + j * lanes + lane] = np.float32(0)
-    zero_row(flat, at + n_inputs * lanes, lanes)
+    clear(flat, at + n_inputs * lanes, net.table[0, N_ZEROS] * lanes)
 
 
 @inline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.common.jit import inline
+from backends.common.jit import entry_or, inline
 from backends.common.kernels.activation import PER_NEURON, activate_row
 from backends.numba_cpu.dense.kernels.blas import blas_layer_on_block, is_through_blas
 from backends.numba_cpu.dense.kernels.moves import slot
@@ -52,7 +52,8 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
         at_zero = bias if net.bias_always else np.float32(0)
         count = gather_column(weights, start + j * n_inputs, n_inputs, column_ids, column_weights)
         column_of_block(
-            x, stride, width, column_ids, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low, high
+            x, stride, width, column_ids, nothing, nothing, count, column_weights, nothing, one, y, slot(j), bias, at_zero, low,
+            high,
         )  # fmt: skip
         if activations_at >= 0:
             activate_row(y, slot(j) * stride, slot(j) * stride + stride, activations, activations_at + PER_NEURON * j)
@@ -84,7 +85,7 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
         conn.indptr,
         conn.indptr_at[layer],
     )
-    columns, column_at = conn.column, conn.column_at[layer]
+    columns, column_at, offsets, offset_at = conn.column, conn.column_at[layer], conn.offset, conn.offset_at[layer]
     weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
     width = tile_width(stride, WIDEST_TILE)
     n_connections = np.int64(0)  # a literal would have the column compiled a second time
@@ -94,7 +95,10 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
         at_zero = bias if bias_always else np.float32(0)
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, position)
         weights_from = weights_at + (start - ids_at) * step
-        column_of_block(x, stride, width, ids, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high)
+        offset = entry_or(offsets, offset_at + position, offset_at >= 0, np.int64(0))
+        column_of_block(
+            x, stride, width, ids, offset, start, count, weights, weights_from, step, y, slot(j), bias, at_zero, low, high
+        )  # fmt: skip
         if activations_at >= 0:
             activate_row(y, slot(j) * stride, slot(j) * stride + stride, activations, activations_at + PER_NEURON * j)
         n_connections += count

@@ -61,11 +61,13 @@ def _address(builder: Any, base: Any, first: int, lanes: int) -> Any:
     return builder.bitcast(builder.gep(base, [ir.Constant(_INT64, first)]), ir.VectorType(_FLOAT, lanes).as_pointer())
 
 
-def _accumulate(builder: Any, width: int, x: Any, stride: Any, inputs: Any, weights: Any, step: Any, count: Any) -> list[Any]:
+def _accumulate(
+    builder: Any, width: int, x: Any, stride: Any, inputs: Any, offset: Any, weights: Any, step: Any, count: Any
+) -> list[Any]:  # fmt: skip
     """Emit loops over the connections ``0 <= k < count``; return the accumulators."""
 
     def term(k: Any, sums: list[Any]) -> list[Any]:
-        row = builder.zext(builder.load(builder.gep(inputs, [k])), _INT64)
+        row = builder.add(builder.zext(builder.load(builder.gep(inputs, [k])), _INT64), offset)
         row = builder.add(row, builder.lshr(row, ir.Constant(_INT64, SKEW_SHIFT)))
         weight = builder.load(builder.gep(weights, [builder.mul(k, step)]))
         base, added = builder.gep(x, [builder.mul(row, stride)]), []
@@ -104,10 +106,11 @@ def _loop(
 
 
 def _tile(
-    builder: Any, width: int, x: Any, stride: Any, inputs: Any, weights: Any, step: Any, count: Any, y: Any, *ends: Any
+    builder: Any, width: int, x: Any, stride: Any, inputs: Any, offset: Any, weights: Any, step: Any, count: Any, y: Any,
+    *ends: Any,
 ) -> None:  # fmt: skip
     """Emit one column for the `width` instances that x and y point at."""
-    sums = _accumulate(builder, width, x, stride, inputs, weights, step, count)
+    sums = _accumulate(builder, width, x, stride, inputs, offset, weights, step, count)
     for total, (first, lanes) in zip(sums, _vectors(width), strict=True):
         scalars = (splat(builder, end, lanes) for end in ends)
         builder.store(finish(builder, total, *scalars), _address(builder, y, first, lanes), align=4)
@@ -136,22 +139,22 @@ def _each_tile(builder: Any, stride: Any, tile_width: Any, tile: Callable[[int, 
 def _compiled_column() -> Callable[..., None]:
     @intrinsic
     def column_of_block(
-        typing_context: Any, x: Any, stride: Any, tile_width: Any, inputs: Any, start: Any, count: Any,
+        typing_context: Any, x: Any, stride: Any, tile_width: Any, inputs: Any, offset: Any, start: Any, count: Any,
         weights: Any, weights_from: Any, step: Any, y: Any, slot: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any,
     ) -> Any:  # fmt: skip
         f32, i64 = types.float32, types.int64
-        signature = types.void(x, i64, i64, inputs, i64, i64, weights, i64, i64, y, i64, f32, f32, f32, f32)
+        signature = types.void(x, i64, i64, inputs, i64, i64, i64, weights, i64, i64, y, i64, f32, f32, f32, f32)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             def at(number: int, *steps: Any) -> Any:
                 data = context.make_array(signature.args[number])(context, builder, args[number]).data
                 return functools.reduce(lambda address, step: builder.gep(address, [step]), steps, data)
 
-            stride, inputs, weights = args[1], at(3, args[4]), at(6, args[7])
+            stride, inputs, weights = args[1], at(3, args[5]), at(7, args[8])
 
             def tile(width: int, first: Any) -> None:
-                x, y = at(0, first), at(9, builder.mul(args[10], stride), first)
-                _tile(builder, width, x, stride, inputs, weights, args[8], args[5], y, *args[11:])
+                x, y = at(0, first), at(10, builder.mul(args[11], stride), first)
+                _tile(builder, width, x, stride, inputs, args[4], weights, args[9], args[6], y, *args[12:])
 
             _each_tile(builder, stride, args[2], tile)
             return context.get_dummy_value()
@@ -162,14 +165,14 @@ def _compiled_column() -> Callable[..., None]:
 
 
 def _python_column(
-    x: Any, stride: int, tile_width: int, inputs: Any, start: int, count: int,
+    x: Any, stride: int, tile_width: int, inputs: Any, offset: int, start: int, count: int,
     weights: Any, weights_from: int, step: int, y: Any, slot: int, bias: Any, bias_at_zero: Any, low: Any, high: Any,
 ) -> None:  # fmt: skip
     """Compute one output for all instances of a block: what `column_of_block` does, in NumPy for runs without the JIT.
 
-    y[slot, i] = clamp(bias + sum of x[row of inputs[start + k], i] * weights[weights_from + k * step] over 0 <= k < count), for
-    0 <= i < stride; `bias_at_zero` takes the place of bias + sum where the sum is zero. `tile_width` instances are taken at a
-    time. Clamp and bias are those of `backends.common.kernels.activation`, a vector at a time.
+    y[slot, i] = clamp(bias + sum of x[row of inputs[start + k] + offset, i] * weights[weights_from + k * step] over 0 <= k <
+    count), for 0 <= i < stride; `bias_at_zero` takes the place of bias + sum where the sum is zero. `tile_width` instances are
+    taken at a time. Clamp and bias are those of `backends.common.kernels.activation`, a vector at a time.
 
     x, y : float32 (block_slots * stride,)           rows `stride` apart; a neuron's is neuron + (neuron >> SKEW_SHIFT)
     inputs : uint16 or uint32 (connections,)         input neurons
@@ -178,7 +181,7 @@ def _python_column(
     """
     z = np.zeros(stride, np.float32)
     for k in range(count):
-        row = int(inputs[start + k])
+        row = int(inputs[start + k]) + offset
         base = (row + (row >> SKEW_SHIFT)) * stride
         z = z + x[base : base + stride] * weights[weights_from + k * step]
     z = np.where(z != 0, z + bias, bias_at_zero)

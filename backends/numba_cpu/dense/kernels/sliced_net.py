@@ -16,7 +16,7 @@ from backends.common.jit import inline
 from backends.common.kernels.arrays_at import floats_at, int32s_at, int64s_at
 from backends.common.raw_memory import pointer
 from backends.numba_cpu.dense.kernels.helpers import FIRST_MEMBER, NET_LINES, OF_NET
-from backends.numba_cpu.layout.kernels.slices import TABLE_WIDTH
+from backends.numba_cpu.layout.kernels.slices import PART_WIDTH, TABLE_WIDTH
 
 
 class SlicedNet(NamedTuple):
@@ -24,10 +24,10 @@ class SlicedNet(NamedTuple):
 
     ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
     weights : float32 (entries,)
-    ends : int64 (slices + 1,)
+    parts : int64 (slices, 4)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16 + n,)                and activations of single neurons
-    table : int64 (layers, 5)
+    table : int64 (layers, 8)
     clamps : float32 (layers, 2)
     last : int32 (n_outputs,)                        the last layer's output that stands for each of the network's
     cuts : int64 (layers, members + 1, members + 1)  see `backends.numba_cpu.layout.slices.Slices.cuts`
@@ -43,7 +43,7 @@ class SlicedNet(NamedTuple):
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
     weights: NDArray[np.float32]
-    ends: NDArray[np.int64]
+    parts: NDArray[np.int64]
     order: NDArray[np.int32]
     bias: NDArray[np.float32]
     table: NDArray[np.int64]
@@ -64,7 +64,7 @@ ARRAYS = SlicedNet._fields[:-1]
 """Each has two entries of the table: address and size; then come the numbers."""
 
 (
-    IDS, WEIGHTS, ENDS, ORDER, BIAS, TABLE, CLAMPS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS, STARTS, STARTS_AT,
+    IDS, WEIGHTS, PARTS, ORDER, BIAS, TABLE, CLAMPS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS, STARTS, STARTS_AT,
 ) = range(OF_NET, OF_NET + 2 * len(ARRAYS), 2)  # fmt: skip
 ALWAYS, N_HELPED, MEMBERS, LATEST = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 4)
 """The rule of the bias; instances from which on helpers are called; threads; the address of the number of the network that was
@@ -84,7 +84,7 @@ def net_of(shared, ids_like):
     return SlicedNet(
         carray(pointer(shared[IDS]), shared[IDS + 1], ids_like.dtype),
         floats_at(shared[WEIGHTS], shared[WEIGHTS + 1]),
-        int64s_at(shared[ENDS], shared[ENDS + 1]),
+        int64s_at(shared[PARTS], (shared[PARTS + 1] // PART_WIDTH, PART_WIDTH)),
         int32s_at(shared[ORDER], shared[ORDER + 1]),
         floats_at(shared[BIAS], shared[BIAS + 1]),
         int64s_at(shared[TABLE], (n_layers, TABLE_WIDTH)),

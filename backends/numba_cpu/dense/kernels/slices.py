@@ -2,6 +2,7 @@
 
 Instances lie side by side, in lanes; where there are fewer than a vector holds, the vector has several columns. Multiply and
 add are separate instructions, and a column's terms are added in their order; padding adds zeros to sums that are never -0.
+Where all columns of a slice have the same input, as in dense layers and in convolutions, the activation is loaded once.
 """
 
 from __future__ import annotations
@@ -42,44 +43,57 @@ class _SliceCode:
         self.row = ir.VectorType(_FLOAT, min(lanes, WIDE))
         self.whole = ir.VectorType(_FLOAT, WIDE)
 
-    def emit(self, builder: Any, x: Any, y: Any, ids: Any, weights: Any, count: Any, ends: tuple[Any, ...]) -> None:
-        """Emit all columns of the slice, `at_once` at a time."""
+    def emit(
+        self, builder: Any, x: Any, y: Any, ids: Any, weights: Any, same: Any, count: Any, ends: tuple[Any, ...]
+    ) -> None:  # fmt: skip
+        """Emit all columns of the slice, `at_once` at a time; in the first `same` terms they have the same inputs."""
         for first in range(0, COLUMNS, self.at_once):
-            sums = self._sums(builder, first, x, ids, weights, count)
+            zero = ir.Constant(self.whole, [0.0] * WIDE)
+            sums = [zero] * (self.at_once // self.together * self.vectors)
+            sums = self._sums(builder, first, x, ids, weights, _INT64(0), same, sums, shared=True)
+            sums = self._sums(builder, first, x, ids, weights, same, count, sums, shared=False)
             self._store(builder, first, y, sums, ends)
 
-    def _sums(self, builder: Any, first: int, x: Any, ids: Any, weights: Any, count: Any) -> list[Any]:
-        """Emit the loop over the terms of some columns; return their sums, a vector or more for each group of columns."""
-        zero = ir.Constant(self.whole, [0.0] * WIDE)
+    def _sums(
+        self, builder: Any, first: int, x: Any, ids: Any, weights: Any, begin: Any, end: Any, sums: list[Any], *, shared: bool
+    ) -> list[Any]:  # fmt: skip
+        """Emit the loop over some terms of some columns; return their sums, a vector or more for each group of columns."""
         before = builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("slice.head", "slice.body", "slice.after"))
         builder.branch(head)
         builder.position_at_end(head)
-        k = builder.phi(_INT64)
-        sums = [builder.phi(self.whole) for _ in range(self.at_once // self.together * self.vectors)]
-        builder.cbranch(builder.icmp_signed("<", k, count), body, after)
+        k, totals = builder.phi(_INT64), [builder.phi(self.whole) for _ in sums]
+        builder.cbranch(builder.icmp_signed("<", k, end), body, after)
         builder.position_at_end(body)
-        added = self._terms(builder, builder.add(builder.mul(k, _INT64(COLUMNS)), _INT64(first)), x, ids, weights, sums)
-        begin, following = [_INT64(0)] + [zero] * len(sums), [builder.add(k, _INT64(1)), *added]
-        for phi, start, then in zip([k, *sums], begin, following, strict=True):
+        at = builder.add(builder.mul(k, _INT64(COLUMNS)), _INT64(first))
+        added = self._terms(builder, at, x, ids, weights, totals, shared=shared)
+        following = [builder.add(k, _INT64(1)), *added]
+        for phi, start, then in zip([k, *totals], [begin, *sums], following, strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(then, builder.block)
         builder.branch(head)
         builder.position_at_end(after)
-        return sums
+        return totals
 
-    def _terms(self, builder: Any, at: Any, x: Any, ids: Any, weights: Any, sums: list[Any]) -> list[Any]:
-        """Emit one term of each column: entries from `at` on."""
-        found = loaded_ids(builder, builder.gep(ids, [at]), self.at_once, self.id_bits)
+    def _terms(
+        self, builder: Any, at: Any, x: Any, ids: Any, weights: Any, sums: list[Any], *, shared: bool
+    ) -> list[Any]:  # fmt: skip
+        """Emit one term of each column: entries from `at` on. Activations that columns share are loaded once."""
+        address = builder.gep(ids, [at])
+        if shared:
+            found = [builder.zext(builder.load(address), _INT64)] * self.together
+        else:
+            found = loaded_ids(builder, address, self.at_once, self.id_bits)
         kind = ir.VectorType(_FLOAT, self.at_once)
         weight = builder.load(builder.bitcast(builder.gep(weights, [at]), kind.as_pointer()), align=4)
         rows = [builder.gep(x, [builder.mul(neuron, _INT64(self.lanes))]) for neuron in found]
+        once = [self._gathered(builder, rows, vector) for vector in range(self.vectors)] if shared else []
         added: list[Any] = []
         for group in range(self.at_once // self.together):
             columns = range(group * self.together, (group + 1) * self.together)
             factor = self._spread(builder, weight, columns)
             for vector in range(self.vectors):
-                values = self._gathered(builder, [rows[column] for column in columns], vector)
+                values = once[vector] if shared else self._gathered(builder, [rows[column] for column in columns], vector)
                 added.append(builder.fadd(sums[len(added)], builder.fmul(values, factor)))
         return added
 
@@ -142,11 +156,11 @@ class _SliceCode:
 def _compiled_slice(lanes: int) -> Callable[..., None]:
     @intrinsic
     def slice_of_columns(
-        typing_context: Any, memory: Any, x_at: Any, y_at: Any, ids: Any, weights: Any, at: Any, count: Any,
+        typing_context: Any, memory: Any, x_at: Any, y_at: Any, ids: Any, weights: Any, at: Any, same: Any, count: Any,
         order: Any, bias: Any, first: Any, always: Any, low: Any, high: Any,
     ) -> Any:  # fmt: skip
         i64, f32 = types.int64, types.float32
-        signature = types.void(memory, i64, i64, ids, weights, i64, i64, order, bias, i64, types.boolean, f32, f32)
+        signature = types.void(memory, i64, i64, ids, weights, i64, i64, i64, order, bias, i64, types.boolean, f32, f32)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             def data(number: int, at: Any) -> Any:
@@ -155,7 +169,7 @@ def _compiled_slice(lanes: int) -> Callable[..., None]:
 
             code = _SliceCode(lanes, signature.args[3].dtype.bitwidth)
             x, y, entries, values = data(0, args[1]), data(0, args[2]), data(3, args[5]), data(4, args[5])
-            code.emit(builder, x, y, entries, values, args[6], (data(7, args[9]), data(8, args[9]), *args[10:]))
+            code.emit(builder, x, y, entries, values, args[6], args[7], (data(8, args[10]), data(9, args[10]), *args[11:]))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -165,13 +179,14 @@ def _compiled_slice(lanes: int) -> Callable[..., None]:
 
 def _python_slice(lanes: int) -> Callable[..., None]:
     def slice_of_columns(
-        memory: Any, x_at: int, y_at: int, ids: Any, weights: Any, at: int, count: int,
+        memory: Any, x_at: int, y_at: int, ids: Any, weights: Any, at: int, same: int, count: int,
         order: Any, bias: Any, first: int, always: bool, low: Any, high: Any,
     ) -> None:  # fmt: skip
         """Compute a slice in NumPy, for runs without the JIT.
 
         memory : float32                              has x from `x_at` on and y from `y_at` on: a row of `lanes` for a neuron
-        ids : uint16 or uint32, weights : float32     the slice's entries from `at` on, 16 for each of `count` terms
+        ids : uint16 or uint32, weights : float32     the slice's entries from `at` on, 16 for each of `count` terms; in the
+                                                      first `same` terms, all columns have one input
         order : int32, bias : float32                 of its columns, from `first` on
         always : bool                                 the bias is added to a sum of zero too
         low, high : float32

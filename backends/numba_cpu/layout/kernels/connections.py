@@ -23,6 +23,9 @@ def first_column(conn, layer, n_outputs, member, n_members):
 
     conn : Connections
     """
+    if conn.offset_at[layer] >= 0:
+        first = conn.before_at[layer]
+        return cut(conn.before, first, first + n_outputs, member, n_members) - first
     if conn.degree[layer] >= 0:
         return share(n_outputs, member, n_members)
     first = conn.indptr_at[layer]
