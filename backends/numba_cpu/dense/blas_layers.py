@@ -82,7 +82,8 @@ class BlasPacker(ColumnPacker):
         self.weight_step.append(1)
         self.degree.append(int(degrees[0]) if even else -1)
         self.indptr.add(None if even else full.indptr)
-        self.column.add(None)
+        for none in (self.column, self.offset, self.before):
+            none.add(None)
 
     def pack(self) -> Connections:
         """Return what has been collected."""

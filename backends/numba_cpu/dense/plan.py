@@ -99,13 +99,9 @@ class DensePlan(Plan):
         by_rows = options.kernel == "adaptive" and options.columns != "none"
         parameters = "udc_csc" if options.kernel == "adaptive" and not by_rows else options.kernel
         return CostKind(
-            parameters,
-            "blocks",
-            prunes=options.rows != "none",
-            block_rows=options.block_rows,
-            row_unit=cls.row_unit,
+            parameters, "blocks", prunes=options.rows != "none", block_rows=options.block_rows, row_unit=cls.row_unit,
             loads_by_rows=by_rows,
-        )
+        )  # fmt: skip
 
     @classmethod
     def memory_bytes(cls, size: RunSize, options: KernelOptions) -> MemoryBytes:
