@@ -73,7 +73,7 @@ def test_figures_are_drawn_from_committed_records(committed: CommittedRecords, t
     for name in FIGURES:
         (tmp_path / RECORDS / f"{name}.json").write_bytes(committed.path(name).read_bytes())
     changed = rewrite(tmp_path)
-    assert [path.name for path in changed] == ["ablation.png", "parallelisms.png", "stragglers.png"]
+    assert [path.name for path in changed] == ["ablation.png", "crossover.png", "parallelisms.png", "stragglers.png"]
     assert drawn_from(tmp_path / FIGURES["ablation"]) is not None
     assert rewrite(tmp_path) == []
 

@@ -28,6 +28,7 @@ PAGES = ("README.md", "docs/results/*.md")
 NOT_MEASURED = "Not measured here."
 FIGURES = {
     "ablation": "docs/ablation.png",
+    "crossover": "docs/crossover.png",
     "parallelisms": "docs/parallelisms.png",
     "straggler_timeline": "docs/stragglers.png",
 }
