@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from sparsednn.system.json_fields import JsonPart, doc, json_part
 
-TOLERANCE_OF_LAYER, FEWEST_LAYERS = 2.5e-6, 4
+LAYERS_OF_ONE, FEWEST_LAYERS = 400_000, 4
+"""So many layers were off by the largest output itself; networks of fewer layers than these four are taken for four."""
 
 
 def tolerance_of(n_layers: int) -> float:
@@ -16,7 +17,7 @@ def tolerance_of(n_layers: int) -> float:
     Most are much nearer, since roundings of float32 mostly even out. They may be farther where sums cancel: where the terms are
     much larger than what is left of them in the end.
     """
-    return TOLERANCE_OF_LAYER * max(n_layers, FEWEST_LAYERS)
+    return max(n_layers, FEWEST_LAYERS) / LAYERS_OF_ONE
 
 
 @json_part
