@@ -92,7 +92,8 @@ def _stress_kernels(name: str, n_runs: int) -> None:
         inputs = sp.random_array((40, 30), density=0.4, rng=9)
         expected = sparsednn.infer(network, inputs, backend="scipy_reference", threads=1, output=True).output
         assert expected is not None
-        kernels = [kernel for kernel, legal in load_backend("numba").schedulers.items() if name in legal]
+        backend = load_backend("numba")
+        kernels = [kernel for kernel in backend.same_bits if name in backend.schedulers[kernel]]
         for _ in range(n_runs):
             scheduler = _delayed(SCHEDULERS[name](_random_options(rng)), rng)
             result = sparsednn.infer(
