@@ -126,7 +126,7 @@ ARCHITECTURES = {
     "mlp1024": Architecture(mlp(1024, 1024, 1024), "dense 1024, 1024, 1024", 60_000, 1, 1),
     "lenet5": Architecture(lenet5("average"), "conv 6, 16 of 5x5, average pools, dense 120, 84", 30_000, 2, 1, 12),
     "lenet5 max": Architecture(lenet5("max"), "conv 6, 16 of 5x5, max pools, dense 120, 84", 30_000, 2, 1, 12),
-    "vgg": Architecture(vgg, "conv 16, 16, pool, 32, 32, pool, 64 of 3x3, mean", 12_000, 6, 2, 4),
+    "vgg": Architecture(vgg, "conv 16, 16, pool, 32, 32, pool, 64 of 3x3, mean", 20_000, 6, 2, 4),
     "resnet": Architecture(resnet, "conv 16, residual blocks 16, 32, 64, batch norms, mean", 12_000, 3, 1, 4),
 }
 TOY = {"toy mlp": Architecture(mlp(32, 16), "dense 32, 16", 60_000, 100, 30)}
