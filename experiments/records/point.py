@@ -57,6 +57,9 @@ class BenchmarkRun(JsonPart):
     latency: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=latency"))
     random_networks: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=random_networks"))
     roofline: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=roofline"))
+    trained_networks: dict[str, Any] | None = field(
+        default=None, metadata=doc("its figures", when="experiment=trained_networks")
+    )
 
 
 BENCHMARK_FIGURES = tuple(one.name for one in declared(BenchmarkRun) if one.metadata["when"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +41,11 @@ class Steps(NamedTuple):
 
 
 class Benchmark(NamedTuple):
-    """A benchmark: its steps, which are imported only to be run, and the keys that it uses."""
+    """A benchmark: its steps, which are imported only to be run, the keys that it uses, and packages of extras it needs."""
 
     steps: Callable[[], Steps]
     uses: tuple[str, ...]
+    extra_packages: tuple[str, ...] = ()
 
 
 def _crossover() -> Steps:
@@ -76,13 +78,27 @@ def _roofline() -> Steps:
     return Steps(measure.require_usable, measure.benchmark)
 
 
+def _trained_networks() -> Steps:
+    from experiments.sweeps.trained import benchmark
+
+    return Steps(benchmark.require_usable, benchmark.benchmark)
+
+
+_IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
     "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),
     "latency": Benchmark(_latency, ("threads", "repeats")),
     "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
     "roofline": Benchmark(_roofline, ("threads", "repeats")),
+    "trained_networks": Benchmark(_trained_networks, ("threads", "repeats", "instances", "seed", *_IMAGES), ("torch", "onnx")),
 }
+
+
+def missing_packages(name: str) -> list[str]:
+    """Return the packages that a benchmark needs and that are not installed; none for what is no benchmark."""
+    needed = BENCHMARKS[name].extra_packages if name in BENCHMARKS else ()
+    return [package for package in needed if find_spec(package) is None]
 
 
 def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:

@@ -125,37 +125,33 @@ def measure(settings: Sequence[Setting], config: Config, toy: bool, progress: Ca
     return found
 
 
-class _Contest:
-    """The contestants of a setting, checked against the reference."""
+class InTurn:
+    """Contestants that answer the same batch, checked against ours, and then in turn.
 
-    def __init__(self, setting: Setting, threads: int, peers: Sequence[str]) -> None:
-        self.network, self.x = (challenge if setting.family == CHALLENGE else random_layers)(setting)
-        self.compiled = sparsednn.compile(self.network, threads=threads)
-        self.calls: dict[str, Call] = {OURS: self.compiled}
+    Parameters
+    ----------
+    x : float32 array, shape (instances, ...)
+    ours : callable
+    at : str
+        What messages call the network and the batch.
+    """
+
+    def __init__(self, x: Float32, ours: Call, at: str) -> None:
+        self.x, self.at = x, at
+        self.calls: dict[str, Call] = {OURS: ours}
+        self.expected = np.asarray(ours(x))
         self.left_out: list[str] = []
         self.failed: list[str] = []
-        expected = self.compiled(self.x)
-        self._check_bits(expected)
-        for name in peers:
-            self._add(name, PEERS[name](self.network, threads, setting.batch), expected, setting)
 
-    def _check_bits(self, found: Float32) -> None:
-        few = self.x[:8]
-        output = sparsednn.infer(self.network, few, backend="scipy_reference", threads=1, output=True).output
-        assert output is not None
-        if (found[:8] + np.float32(0)).tobytes() != (output.toarray() + np.float32(0)).tobytes():
-            self.failed.append(f"{OURS} has not the reference's bits")
-
-    def _add(self, name: str, call: Call, expected: Float32, setting: Setting) -> None:
+    def add(self, name: str, call: Call) -> None:
         """Add a contestant, unless it is wrong or takes too long."""
         began = perf_counter()
         found = np.asarray(call(self.x))
         took = perf_counter() - began
-        if np.abs(found - expected).max(initial=0) > TOLERANCE * max(float(np.abs(expected).max(initial=0)), 1.0):
+        if difference(found, self.expected) > TOLERANCE:
             self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
         elif took > LONGEST_S:
-            at = f"{setting.family}, {100 * setting.sparsity:g} %, {setting.batch} instances"
-            self.left_out.append(f"{name} is left out of {at}: a call takes {took:.1f} s")
+            self.left_out.append(f"{name} is left out of {self.at}: a call takes {took:.1f} s")
         else:
             self.calls[name] = call
 
@@ -175,9 +171,34 @@ class _Contest:
                     found[name][f"p{share}"][number] = float(np.percentile(times, share))
         return dict(found)
 
+
+class _Contest(InTurn):
+    """The contestants of a setting; ours is checked against the reference."""
+
+    def __init__(self, setting: Setting, threads: int, peers: Sequence[str]) -> None:
+        self.network, x = (challenge if setting.family == CHALLENGE else random_layers)(setting)
+        self.compiled = sparsednn.compile(self.network, threads=threads)
+        super().__init__(x, self.compiled, f"{setting.family}, {100 * setting.sparsity:g} %, {setting.batch} instances")
+        self._check_bits(self.expected)
+        for name in peers:
+            self.add(name, PEERS[name](self.network, threads, setting.batch))
+
+    def _check_bits(self, found: Float32) -> None:
+        few = self.x[:8]
+        output = sparsednn.infer(self.network, few, backend="scipy_reference", threads=1, output=True).output
+        assert output is not None
+        if (found[:8] + np.float32(0)).tobytes() != (output.toarray() + np.float32(0)).tobytes():
+            self.failed.append(f"{OURS} has not the reference's bits")
+
     def close(self) -> None:
         """End the threads."""
         self.compiled.close()
+
+
+def difference(found: Float32, expected: Float32) -> float:
+    """Return the largest difference, as a share of the largest expected value, or of 1 if that is smaller; infinity for NaN."""
+    largest = float(np.abs(found - expected).max(initial=0)) / max(float(np.abs(expected).max(initial=0)), 1.0)
+    return largest if np.isfinite(largest) else np.inf
 
 
 def _within_reach(seconds: Mapping[str, Sequence[float | None]]) -> list[str]:

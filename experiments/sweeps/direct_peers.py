@@ -160,17 +160,22 @@ def graphblas_csr(network: sparsednn.Network, threads: int, batch: int) -> Call:
 
 def onnxruntime_dense(network: sparsednn.Network, threads: int, batch: int) -> Call:
     """Return calls of ONNX Runtime on a graph of Gemm and Clip: sequential, with all of its optimisations, and our threads."""
-    runtime, onnx = peer_package("onnxruntime"), peer_package("onnx")
+    graph = onnx_graph(network, peer_package("onnx")).SerializeToString()
+    return onnxruntime_session(graph, "x", threads)
+
+
+def onnxruntime_session(graph: bytes, name: str, threads: int) -> Call:
+    """Return calls of ONNX Runtime on a graph whose input has a name: sequential, all optimisations, so many threads."""
+    runtime = peer_package("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    graph = onnx_graph(network, onnx).SerializeToString()
     session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def call(x: Float32) -> Any:
-        return session.run(None, {"x": x})[0]
+        return session.run(None, {name: x})[0]
 
     return call
 

@@ -11,6 +11,7 @@ from experiments.config.composer import CONFIG_NAME
 from experiments.config.resolve import ConfigError, chosen_experiment
 from experiments.config.schema import ExperimentConfig
 from experiments.records.display import time_left
+from experiments.sweeps.benchmarks import missing_packages
 from experiments.sweeps.experiment import ExperimentRun, RunContext
 from experiments.sweeps.points import plan
 
@@ -29,6 +30,7 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, given: list[str],
     members = [_composed(name, experiment, given) for name in experiment.members]
     for member in members:
         plan(member, given)  # a mistake in what is given is one error, before anything is run
+    members = _that_can_be_run(members, experiment.name, context)
     started_at, status = monotonic(), 0
     for number, member in enumerate(members):
         left = time_left(monotonic() - started_at, number, len(members))
@@ -41,6 +43,17 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, given: list[str],
             context.complain(str(error))
             status = max(status, 1)
     return status
+
+
+def _that_can_be_run(members: list[ExperimentConfig], name: str, context: RunContext) -> list[ExperimentConfig]:
+    """Leave out benchmarks that need an extra which is not installed, with a word for each."""
+    kept = []
+    for member in members:
+        if missing := missing_packages(member.benchmark):
+            context.say(f"experiment {name}: left out: {member.name}: not installed: {', '.join(missing)}")
+        else:
+            kept.append(member)
+    return kept
 
 
 def _composed(name: str, experiment: ExperimentConfig, given: list[str]) -> ExperimentConfig:

@@ -1,4 +1,4 @@
-"""Loads labelled images and trained networks that come with the package: digits, the MNIST test set, SNICIT's network."""
+"""Loads labelled images and trained networks that come with the package: digits, MNIST, SNICIT's network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparsednn.errors import DataError, MissingFileError
 from sparsednn.network import Network
 
 DIGITS_NETWORKS = ("mlp_80", "mlp_90", "mlp_95", "cnn_80")
-MNIST_TEST, MNIST_PIXELS = 10_000, 28
+MNIST_TRAINING, MNIST_TEST, MNIST_PIXELS = 60_000, 10_000, 28
 SNICIT_LAYERS = 20
 _FOLDER = Path(__file__).parent
 _AGAIN = "install the package again"
@@ -56,8 +56,29 @@ def mnist_test() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     FileNotFoundError, ValueError
         If a file is missing from the installation, or damaged.
     """
-    images = _idx(_FOLDER / "mnist" / "t10k-images-idx3-ubyte.gz", (MNIST_TEST, MNIST_PIXELS, MNIST_PIXELS))
-    return images, _idx(_FOLDER / "mnist" / "t10k-labels-idx1-ubyte.gz", (MNIST_TEST,)).astype(np.int64)
+    return _mnist("t10k", MNIST_TEST)
+
+
+def mnist_training() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the MNIST training set.
+
+    Returns
+    -------
+    images : uint8, shape (60000, 28, 28)
+    labels : int64, shape (60000,)
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing from the installation, or damaged.
+    """
+    return _mnist("train", MNIST_TRAINING)
+
+
+def _mnist(part: str, n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    folder = _FOLDER / "mnist"
+    images = _idx(folder / f"{part}-images-idx3-ubyte.gz", (n, MNIST_PIXELS, MNIST_PIXELS))
+    return images, _idx(folder / f"{part}-labels-idx1-ubyte.gz", (n,)).astype(np.int64)
 
 
 def snicit_network() -> Network:

@@ -50,10 +50,7 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share (Wilson, "Probable inference ...", JASA 22, 1927)."""
-        n, p = self.of, self.share
-        middle = p + Z95**2 / (2 * n)
-        half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-        return max((middle - half) / (1 + Z95**2 / n), 0.0), min((middle + half) / (1 + Z95**2 / n), 1.0)
+        return accuracy_interval(self.correct, self.of)
 
     def __float__(self) -> float:
         """Return the share."""
@@ -64,6 +61,14 @@ class Accuracy:
         low, high = self.interval
         best = "" if self.top5 is None else f"; {self.top5:.2%} among the best {BEST}"
         return f"{self.share:.2%} ({self.correct:,} of {self.of:,}; 95 % interval {low:.2%} to {high:.2%}{best})"
+
+
+def accuracy_interval(correct: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, as `Accuracy.interval`)."""
+    n, p = of, correct / of
+    middle = p + Z95**2 / (2 * n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+    return max((middle - half) / (1 + Z95**2 / n), 0.0), min((middle + half) / (1 + Z95**2 / n), 1.0)
 
 
 def checked_labels(labels: Any, n: int, classes: int) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ CONF = ROOT / "conf"
 FOUND = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
 NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random_networks"}
 """Files that are no experiments of their own, or that have tests of their own: they need a GPU, processes, other libraries."""
-EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE)
+TORCH_ONLY = set[str]() if importlib.util.find_spec("torch") else {"trained_networks"}
+EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE - TORCH_ONLY)
 NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
 """Packages that optional points need, by an override of theirs."""
 

@@ -1,0 +1,154 @@
+"""Benchmark of trained networks: accuracy and time of inference against sparsity, ours beside other libraries.
+
+Networks are trained with PyTorch, pruned, fine-tuned, imported by `sparsednn.from_torch` and compiled. Their logits are held
+against PyTorch's, then all contestants answer the test images in turn: see `experiments.sweeps.direct_calls`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sparsednn
+from backends.peers.base import peer_package
+from experiments.config.resolve import Config, ConfigError
+from experiments.sweeps.direct_calls import TIMED_S, TOY_TIMED_S, TOY_WARM_S, WARM_S, InTurn, difference
+from experiments.sweeps.direct_peers import Call, Float32, is_installed, onnxruntime_session
+from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
+from experiments.sweeps.trained.datasets import Dataset, load
+from experiments.sweeps.trained.training import BATCH, DENSE, LEARNING_RATE, MAGNITUDE, Trainer, Variant, outputs_of
+from sparsednn.engine import default_threads
+
+SPARSITIES, TOY_SPARSITIES = (0.8, 0.9, 0.95, 0.99), (0.8,)
+BATCHES, TOY_BATCHES = (1, 64, 10_000), (1, 40)
+LOGITS_TOLERANCE = 5e-5
+"""The largest difference from PyTorch's logits, as a share of the largest."""
+
+EXTRA = "pip install -e '.[torch]'"
+
+
+def require_usable() -> None:
+    """Raise ConfigError where PyTorch, or onnx which its export needs, is not installed."""
+    for package in ("torch", "onnx"):
+        if not is_installed(package):
+            raise ConfigError(
+                f"experiment=trained_networks: {package} is not installed, with which networks are trained and exported; "
+                f"install it with: {EXTRA}"
+            )
+
+
+def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Train and measure: ``threads``, ``repeats`` as rounds, ``input`` to train on, ``instances`` of it, ``seed``.
+
+    Returns
+    -------
+    dict
+        ``data`` and ``training``: what was trained on and how; ``networks``: of each variant its layers, sparsity, right
+        answers of both, largest difference of logits; ``settings``: times as of `experiments.sweeps.direct_calls.measure`;
+        ``left_out`` and ``failed`` in words.
+    """
+    torch, threads = peer_package("torch"), config.threads or default_threads()
+    torch.set_num_threads(threads)
+    data, found = load(config), _Figures(config, toy, threads, torch)
+    named, sparsities = (TOY, TOY_SPARSITIES) if toy else (ARCHITECTURES, SPARSITIES)
+    done, total = 0, len(named) * (len(sparsities) + 2)
+    for name, architecture in named.items():
+        if not architecture.takes(data.shape):
+            found.left_out.append(f"{name} is left out: it does not take instances of shape {data.shape}")
+            done += len(sparsities) + 2
+            continue
+        trainer = Trainer(torch, architecture, data, config.seed, config.instances)
+        for variant in trainer.variants(sparsities):
+            found.add(name, trainer, variant)
+            done += 1
+            progress(done, total)
+    how = {"optimizer": "Adam", "learning_rate": LEARNING_RATE, "batch": BATCH, "seed": config.seed, "torch": torch.__version__}
+    return {"rounds": config.repeats, "data": data.record(), "training": how, **found.parts()}
+
+
+class _Figures:
+    """Collects what is measured of each variant."""
+
+    def __init__(self, config: Config, toy: bool, threads: int, torch: Any) -> None:
+        self._torch, self._threads, self._rounds = torch, threads, config.repeats
+        self._times = (TOY_WARM_S, TOY_TIMED_S) if toy else (WARM_S, TIMED_S)
+        self._batches = TOY_BATCHES if toy else BATCHES
+        self.networks: list[dict[str, Any]] = []
+        self.settings: list[dict[str, Any]] = []
+        self.failed: list[str] = []
+        self.left_out = [
+            f"{name} is left out: {package} is not installed{hint}"
+            for name, package, hint in (("onnxruntime", "onnxruntime", " (extra peers)"), ("deepsparse", "deepsparse", ""))
+            if not is_installed(package)
+        ]
+
+    def parts(self) -> dict[str, Any]:
+        """Return all of it under its names."""
+        return {"networks": self.networks, "settings": self.settings, "left_out": self.left_out, "failed": self.failed}
+
+    def add(self, name: str, trainer: Trainer, variant: Variant) -> None:
+        """Import a variant, check it, and measure it with all batches."""
+        family = name if variant.pruning in (DENSE, MAGNITUDE) else f"{name}, {variant.pruning}"
+        at = f"{family}, {100 * variant.sparsity:g} %"
+        model = sparsednn.from_torch(variant.module, trainer.data.shape)
+        with model.compile(threads=self._threads) as compiled:
+            about = self._checked(at, compiled, variant, trainer.data)
+            trained = {"architecture": trainer.architecture.said, "instances": trainer.n, "epochs": variant.epochs}
+            counts = {"weights": variant.weights, "nonzero_weights": variant.nonzero_weights}
+            what = {"family": family, "network": name, "pruning": variant.pruning, "sparsity": variant.sparsity}
+            seconds = {"training_s": variant.seconds}
+            layers = {"layers": len(model.network.layers), "connections": model.network.nnz}
+            self.networks.append(what | trained | seconds | counts | layers | about)
+            for batch in self._batches:
+                x = np.resize(trainer.data.test_x, (batch, *trainer.data.shape))  # again from the first, if there are fewer
+                setting = {"family": family, "sparsity": variant.sparsity, "batch": batch, "connections": model.network.nnz}
+                self.settings.append(setting | {"seconds": self._seconds(at, compiled, model, variant.module, x)})
+
+    def _checked(self, at: str, compiled: Any, variant: Variant, data: Dataset) -> dict[str, Any]:
+        """Return accuracies of both, and how far apart logits are; too far is a failure."""
+        expected, ours = outputs_of(self._torch, variant.module, data.test_x), compiled.logits(data.test_x)
+        apart = difference(ours, expected)
+        if apart > LOGITS_TOLERANCE:
+            self.failed.append(f"{at}: logits differ from PyTorch's by {apart:.1e} of the largest")
+        correct = {name: int((found.argmax(1) == data.test_y).sum()) for name, found in (("ours", ours), ("torch", expected))}
+        return {"correct": correct["ours"], "correct_torch": correct["torch"], "of": len(data.test_y), "difference": apart}
+
+    def _seconds(self, at: str, compiled: Any, model: sparsednn.Model, module: Any, x: Float32) -> dict[str, Any]:
+        in_turn = InTurn(x, compiled, f"{at}, {len(x)} instances")
+        with ExitStack() as stack:
+            for name, call in self._peers(model, module, len(x), stack):
+                in_turn.add(name, call)
+            times = in_turn.times(self._rounds, *self._times)
+        self.failed += [f"{in_turn.at}: {line}" for line in in_turn.failed]
+        self.left_out += in_turn.left_out
+        return times
+
+    def _peers(self, model: sparsednn.Model, module: Any, batch: int, stack: ExitStack) -> Iterator[tuple[str, Call]]:
+        torch, graph = self._torch, model.source or b""
+
+        def call(x: Float32) -> Any:
+            with torch.inference_mode():
+                return module(torch.from_numpy(x)).numpy()
+
+        yield "torch dense", call
+        if is_installed("onnxruntime"):
+            yield "onnxruntime dense", onnxruntime_session(graph, model.input_name, self._threads)
+        if is_installed("deepsparse"):
+            yield "deepsparse", deepsparse_engine(graph, batch, self._threads, stack)
+
+
+def deepsparse_engine(graph: bytes, batch: int, threads: int, stack: ExitStack) -> Call:
+    """Return calls of DeepSparse's engine, which is compiled for the batch and reads the graph from a file."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    (folder / "network.onnx").write_bytes(graph)
+    engine = peer_package("deepsparse").compile_model(str(folder / "network.onnx"), batch_size=batch, num_cores=threads)
+
+    def call(x: Float32) -> Any:
+        return engine.run([x])[0]
+
+    return call
