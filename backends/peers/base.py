@@ -127,16 +127,12 @@ class PeerBackend(ABC):
         """Return a float32 csr_array in the library's own form."""
 
     @abstractmethod
-    def multiply(self, weights: Any, block: Float32, out: Float32) -> tuple[Float32, Float32]:
-        """Return `block` and ``weights @ block``, made in the memory of `out`."""
+    def through(self, plan: PeerPlan, stage: int, block: Float32) -> Float32:
+        """Return what the layers of a stage make of a block."""
 
     @abstractmethod
     def set_threads(self, n_threads: int) -> int:
         """Set how many threads the library uses for calls of this thread, and return how many they were."""
-
-    def clamp(self, block: Float32, activation: Activation) -> None:
-        """Apply an activation in place."""
-        np.clip(block, np.float32(activation.low), np.float32(activation.high), out=block)
 
     def alive(self, block: Float32, activation: Activation) -> NDArray[np.bool_]:
         """Say which columns of what an activation has made are not all zero."""
@@ -230,24 +226,6 @@ class PeerBackend(ABC):
         group.put(stage + 1, ids, block)
         return finished, counted
 
-    def through(self, plan: PeerPlan, stage: int, block: Float32) -> Float32:
-        """Take a block through the layers of a stage, one after the other."""
-        spare = np.empty((0, 0), np.float32)
-        for layer in plan.layers[plan.checkpoints[stage] : plan.checkpoints[stage + 1]]:
-            block, spare = self._advance(layer, block, spare)
-        return block
-
-    def _advance(self, layer: PeerLayer, block: Float32, spare: Float32) -> tuple[Float32, Float32]:
-        """Return the activations after a layer, and memory that is free by that."""
-        shape = (layer.n_outputs + 1, block.shape[1])
-        block, out = self.multiply(layer.weights, block, spare if spare.shape == shape else np.empty(shape, np.float32))
-        if layer.late_bias is not None:
-            np.add(out[:-1], layer.late_bias, out=out[:-1], where=out[:-1] != 0)
-        if layer.activation.low > -np.inf or layer.activation.high < np.inf:
-            self.clamp(out, layer.activation)
-        out[-1] = 1
-        return out, block
-
     def close(self, plan: PeerPlan, group: BlockGroup) -> GroupResult:
         """Bring the rows into their order."""
         return group.result()
@@ -265,3 +243,33 @@ class PeerBackend(ABC):
         rows = "prune" if plan.prune else "none"
         on = Optimizations(rows=rows, columns="none", order="given", structure_aware=False, block_rows=plan.block_rows)
         return PlanDescription(self.kernels["auto"], on, tolerance=tolerance_of(len(plan.layers)))
+
+
+class LayerwisePeer(PeerBackend):
+    """A peer that is called once a layer, and whose activations are passes over its result."""
+
+    @abstractmethod
+    def multiply(self, weights: Any, block: Float32, out: Float32) -> tuple[Float32, Float32]:
+        """Return `block` and ``weights @ block``, made in the memory of `out`."""
+
+    def clamp(self, block: Float32, activation: Activation) -> None:
+        """Apply an activation in place."""
+        np.clip(block, np.float32(activation.low), np.float32(activation.high), out=block)
+
+    def through(self, plan: PeerPlan, stage: int, block: Float32) -> Float32:
+        """Take a block through the layers of a stage, one after the other."""
+        spare = np.empty((0, 0), np.float32)
+        for layer in plan.layers[plan.checkpoints[stage] : plan.checkpoints[stage + 1]]:
+            block, spare = self._advance(layer, block, spare)
+        return block
+
+    def _advance(self, layer: PeerLayer, block: Float32, spare: Float32) -> tuple[Float32, Float32]:
+        """Return the activations after a layer, and memory that is free by that."""
+        shape = (layer.n_outputs + 1, block.shape[1])
+        block, out = self.multiply(layer.weights, block, spare if spare.shape == shape else np.empty(shape, np.float32))
+        if layer.late_bias is not None:
+            np.add(out[:-1], layer.late_bias, out=out[:-1], where=out[:-1] != 0)
+        if layer.activation.low > -np.inf or layer.activation.high < np.inf:
+            self.clamp(out, layer.activation)
+        out[-1] = 1
+        return out, block

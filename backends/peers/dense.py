@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import threadpoolctl
 
-from backends.peers.base import PeerBackend, PeerLayer, PeerPlan, peer_package
+from backends.peers.base import LayerwisePeer, PeerBackend, PeerLayer, PeerPlan, peer_package
 from backends.peers.blocks import Float32
 from backends.peers.torch import TorchBackend
 from sparsednn.backend import KernelOptions, MemoryBytes, RunSize
@@ -44,7 +44,7 @@ class DensePeerBackend(PeerBackend):
         return MemoryBytes(VALUE_BYTES * cells, 4 * VALUE_BYTES * self.block_rows * (size.neurons + 1))
 
 
-class NumpyDenseBackend(DensePeerBackend):
+class NumpyDenseBackend(DensePeerBackend, LayerwisePeer):
     """``numpy.matmul(layer, block)``: the BLAS that NumPy brings, whose threads threadpoolctl sets."""
 
     name = "numpy_dense"
@@ -112,10 +112,6 @@ class OnnxRuntimeBackend(DensePeerBackend):
             block_rows=plan.block_rows,
             sessions=sessions,
         )
-
-    def multiply(self, weights: Any, block: Float32, out: Float32) -> tuple[Float32, Float32]:
-        """Do nothing: sessions take whole stages."""
-        raise NotImplementedError
 
     def set_threads(self, n_threads: int) -> int:
         """Do nothing: a session has the threads that it was made with."""

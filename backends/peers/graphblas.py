@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from backends.peers.base import PeerBackend, peer_package
+from backends.peers.base import LayerwisePeer, peer_package
 from backends.peers.blocks import Float32
 
 
-class GraphblasBackend(PeerBackend):
+class GraphblasBackend(LayerwisePeer):
     """``out += layer @ block`` on full matrices stored by rows."""
 
     name = "graphblas"

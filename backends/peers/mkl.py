@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from backends.peers.base import INSTALL, PeerBackend
+from backends.peers.base import INSTALL, LayerwisePeer
 from backends.peers.blocks import Float32
 from sparsednn.errors import MemoryShortageError, MissingPackageError
 
@@ -52,7 +52,7 @@ class MklMatrix:
         _call(library.mkl_sparse_optimize, self.handle)
 
 
-class MklBackend(PeerBackend):
+class MklBackend(LayerwisePeer):
     """``mkl_sparse_s_mm`` on inspected layers."""
 
     name = "mkl"

@@ -12,12 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from backends.peers.base import PeerBackend, peer_package
+from backends.peers.base import LayerwisePeer, peer_package
 from backends.peers.blocks import Float32
 from sparsednn.network import Activation
 
 
-class TorchBackend(PeerBackend):
+class TorchBackend(LayerwisePeer):
     """``torch.mm(layer, block)`` on tensors that share the blocks' memory."""
 
     name = "torch"

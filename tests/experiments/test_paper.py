@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -15,10 +14,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.config.resolve import as_record, register, resolve
+from experiments.sweeps.direct_peers import is_installed
 from tests.baseline import records
 from tests.experiments.toys import (
     CONF,
     EXPERIMENTS,
+    NEEDS,
     RUNNABLE,
     SWEEPS,
     TORCH_ONLY,
@@ -67,7 +68,7 @@ def test_a_figure_of_inferences_shows_the_median_of_each_points_times(name: str,
 
 
 def test_points_whose_packages_are_not_there_are_left_out_with_a_word(toys: Callable[[str], Path]) -> None:
-    missing = [name for name in ("mkl", "graphblas", "torch") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("mkl", "graphblas", "torch") if not is_installed(NEEDS[f"backend={name}"])]
     said = (toys("peers") / "stdout").read_text()
     assert said.count("left out: 1 of 7 points: ") == len(missing)
     for name in missing:

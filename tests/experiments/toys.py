@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments.config.resolve import chosen_experiment, register
 from experiments.config.schema import ExperimentConfig
+from experiments.sweeps.direct_peers import is_installed
 from experiments.sweeps.points import PlannedPoint, plan
 from sparsednn.engine import default_threads
 from tests import warm
@@ -27,8 +28,8 @@ NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random
 """Files that are no experiments of their own, or that have tests of their own: they need a GPU, processes, other libraries."""
 TORCH_ONLY = set[str]() if importlib.util.find_spec("torch") else {"trained_networks"}
 EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE - TORCH_ONLY)
-NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
-"""Packages that optional points need, by an override of theirs."""
+NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "python-graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
+"""Packages that optional points need, by an override of theirs, as pip calls them: MKL's has no module to look for."""
 
 SMALL = ["instances=100"]
 
@@ -66,7 +67,7 @@ def record(folder: Path) -> dict[str, Any]:
 def planned(name: str) -> list[PlannedPoint]:
     """The points of an experiment at toy size that can be run with what is installed here."""
     points = plan(at_toy_size(name), [], default_threads())
-    missing = {override for override, package in NEEDS.items() if importlib.util.find_spec(package) is None}
+    missing = {override for override, package in NEEDS.items() if not is_installed(package)}
     return [point for point in points if not (point.optional and missing & set(point.overrides))]
 
 

@@ -19,6 +19,7 @@ import pytest
 import sparsednn
 from sparsednn.data import labelled
 from sparsednn.errors import SparseDnnError
+from tests.archives import compressed_by_unknown_means
 from tests.importers.torch_programs import FILES, residual, saved
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch: the extra torch")
@@ -148,6 +149,13 @@ class Bomb:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pytest.fail, ("something was unpickled",)
+
+
+def test_programs_of_an_unknown_compression_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt2"
+    path.write_bytes(compressed_by_unknown_means((FILES / "residual.pt2").read_bytes()))
+    with pytest.raises(SparseDnnError, match=r"x\.pt2: models/model\.json cannot be read: .*compression"):
+        sparsednn.from_torch(path)
 
 
 def test_pickles_and_other_files_are_never_opened(tmp_path: Path) -> None:

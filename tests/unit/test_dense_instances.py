@@ -14,6 +14,7 @@ from sparsednn.data.arrays_in_files import IDX_TYPES, read_idx
 from sparsednn.data.dense_instances import open_instances
 from sparsednn.data.labels import read_labels
 from sparsednn.errors import SparseDnnError
+from tests.archives import compressed_by_unknown_means
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -182,3 +183,11 @@ def test_lines_that_are_no_labels_are_named(line: str, tmp_path: Path) -> None:
 def test_an_idx_file_is_read_whatever_its_name_says(tmp_path: Path) -> None:
     (tmp_path / "plain.gz").write_bytes(idx(ARRAY.astype("u1")))
     np.testing.assert_array_equal(read_idx(tmp_path / "plain.gz"), ARRAY)
+
+
+def test_archives_of_an_unknown_compression_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=ARRAY)
+    path.write_bytes(compressed_by_unknown_means(path.read_bytes()))
+    with pytest.raises(SparseDnnError, match=r"x\.npz: no \.npz file, or a damaged one: .*compression"):
+        open_instances("npz", path)

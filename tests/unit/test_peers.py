@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import sparsednn
 from backends.common.row_results import checkpoints
 from backends.peers import base as peers
-from backends.peers.base import PeerBackend
+from backends.peers.base import LayerwisePeer
 from backends.peers.blocks import BlockGroup, Pool, with_bias
 from sparsednn.backend import DONE, SCORE, Control, KernelOptions, Outcome, Team, load_backend
 from tests.backends import nearly_equal, of
@@ -23,7 +23,7 @@ PEERS = {
 """Peers, and the package that each needs."""
 
 
-class ScipyPeer(PeerBackend):
+class ScipyPeer(LayerwisePeer):
     """A library with threads of its own, played by scipy, so that what peers share is tested where none is installed."""
 
     name = "scipy_peer"

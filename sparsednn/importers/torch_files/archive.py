@@ -57,6 +57,7 @@ class ProgramArchive:
         try:
             self._zip = zipfile.ZipFile(path)
             self._members = {name.partition("/")[2]: name for name in self._zip.namelist()}
+        # NotImplementedError: zipfile's own, of a version or, below, of a compression that it does not know
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise DataError(f"{self.name}: no program of torch.export, which are .pt2 files: {error}") from error
         models = [name for name in self._members if name.startswith("models/") and name.endswith(".json")]
