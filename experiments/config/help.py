@@ -74,7 +74,7 @@ def _files(conf: Path, group: str) -> list[Path]:
 
 
 def _first_line(path: Path) -> str:
-    """What a file says of itself, below the line that tells Hydra where its keys belong."""
+    """Return the description of a file by itself, below the line that tells Hydra where its keys belong."""
     return next(line for line in path.read_text().splitlines() if not line.startswith("# @package")).lstrip("# ")
 
 

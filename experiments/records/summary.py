@@ -42,7 +42,7 @@ def _result(run: RunRecord) -> dict[str, str]:
 
 
 def _answers(run: RunRecord) -> dict[str, str]:
-    """What came of it: right answers where there are labels, the challenge's categories elsewhere."""
+    """The outcome of a run: right answers where there are labels, the challenge's categories elsewhere."""
     logits = {"logits": verdict(run.truth)} if run.truth.kind == LOGITS else {}
     if run.accuracy is not None or logits:
         return ({"accuracy": accuracy(run.accuracy)} if run.accuracy is not None else {}) | logits

@@ -27,7 +27,7 @@ TOP = 5
 """Classes of each instance in `PREDICTIONS`."""
 
 MEANINGS = {"softmax": "probability", "sigmoid": "probability", "logsoftmax": "log_probability"}
-"""What the outputs are after each post-processing; logits after the others."""
+"""Meaning of the outputs after each post-processing; logits after the others."""
 
 
 def accuracy_of(output: sp.csr_array, labels: Labels, model: ModelUse) -> AccuracyRecord:

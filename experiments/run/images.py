@@ -113,7 +113,7 @@ class Images:
 
     @property
     def record(self) -> PreprocessingRecord:
-        """What the record says of what was done to them."""
+        """The preprocessing of the instances, for the record."""
         done = self.preprocessing
         return PreprocessingRecord(scale=done.scale, mean=list(done.mean), std=list(done.std), layout=done.layout)
 

@@ -58,7 +58,7 @@ def checked_count(k: Any, n_outputs: int) -> int:
 
 
 class BlockwiseCalls(ABC):
-    """What a compiled network does block by block."""
+    """The calls of a compiled network that go block by block."""
 
     _n_inputs: int
     _n_outputs: int

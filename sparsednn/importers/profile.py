@@ -26,7 +26,7 @@ MEASURED = (
 
 @dataclass(frozen=True, slots=True)
 class NodeProfile:
-    """What one node of the graph takes.
+    """The share of one node of the graph in a call.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class ModelProfile:
 
     @property
     def measured(self) -> str:
-        """What was measured, in a sentence."""
+        """The measurement in a sentence."""
         return MEASURED.format(calls=self.calls, instances=self.instances, whole=1e3 * self.whole_seconds)
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ class ModelRecord(JsonPart):
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class PreprocessingRecord(JsonPart):
-    """What was done to dense inputs: (x / scale - mean) / std."""
+    """The preparation of dense inputs: (x / scale - mean) / std."""
 
     scale: float = field(metadata=doc("values were divided by it"))
     mean: list[float] = field(metadata=doc("was subtracted then, one number or one for each channel"))

@@ -74,7 +74,7 @@ def hash_neurons(network: Network, inputs: sp.csr_array, buckets: int) -> tuple[
 
 
 def _bytes_of(layer: AnyLayer) -> int:
-    """What a copy takes; a layer of shifted templates is expanded, since hashed columns have nothing in common."""
+    """Bytes of a copy; a layer of shifted templates is expanded, since hashed columns have nothing in common."""
     if isinstance(layer, ShiftedLayer):
         return 24 * layer.nnz
     return (4 if _is_uniform(layer.values) else 8) * layer.nnz

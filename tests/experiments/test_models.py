@@ -47,7 +47,7 @@ def predictions(folder: Path) -> list[dict[str, str]]:
 
 
 def expected_logits(name: str) -> np.ndarray:
-    """What onnx's own reference makes of all digits."""
+    """The answers of onnx's own reference for all digits."""
     reference = ReferenceEvaluator(str(labelled.digits_network(name)))
     images = labelled.digits_test()[0].reshape(-1, 1, 8, 8)
     return np.asarray(reference.run(None, {reference.input_names[0]: images})[0])

@@ -81,7 +81,7 @@ def test_any_network_comes_back(network: sparsednn.Network, tmp_path: Path) -> N
 
 
 def kept(layer: Any) -> Any:
-    """What is saved of a layer: repeated columns are written out, shifted ones are not."""
+    """The saved form of a layer: repeated columns are written out, shifted ones are not."""
     return layer if isinstance(layer, sparsednn.network.ShiftedLayer) else layer.expanded()
 
 

@@ -33,7 +33,7 @@ OPTIONS = "direct"
 
 
 class _Options(NamedTuple):
-    """What a network for direct calls was packed for."""
+    """The options that a network for direct calls was packed with."""
 
     kernel: str
     columns: str

@@ -17,11 +17,11 @@ ALL, FULL = "blas", "fast"
 """The kernels: all layers go through BLAS, or those that are full enough."""
 
 SLICED, SPARSE, DENSE = 1.0, 1.45, 0.85
-"""What a connection takes of a layer in slices (direct calls of the kernel auto) and of a sparse layer of blocks, and what a
+"""Cost of a connection of a layer in slices (direct calls of the kernel auto) and of a sparse layer of blocks, and what a
 weight takes in a product of BLAS, zero or not.
 
 Measured with 1024 instances, medians of calls in turn, nothing else running, two layers 30 to 100 % full (a virtual machine
-with 2 processors, AMD EPYC of Zen 5, AVX-512; OpenBLAS 0.3.30, which did 49 billion multiply-adds a second a thread). One
+with 2 processors, AMD EPYC of Zen 4, AVX-512; OpenBLAS 0.3.30, which did 49 billion multiply-adds a second a thread). One
 product was as fast as a sparse layer of blocks at 58 % (1024 x 1024) and 60 % (784 x 300), and as fast as slices at 72 and 88
 % with one thread, at 86 and 91 % with two. CPU times on the busy machine gave 60 and 69 % for 512 x 512 and 256 x 64 in
 blocks, and 87 and more than 100 % beside slices. A quarter, where BLAS pays beside scalar code, is not enough here: vectors

@@ -48,7 +48,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """What a folder holds.
+    """The network, the instances and the classes that a folder holds.
 
     Attributes
     ----------
