@@ -18,7 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
-from experiments.config.resolve import Config
+from experiments.config.resolve import Config, ConfigError
+from experiments.config.schema import ExperimentConfig
 from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32, is_installed
 from sparsednn.engine import default_threads
 
@@ -86,14 +87,46 @@ def latency_settings(toy: bool) -> list[Setting]:
     return [Setting(name, widths[name], s, batch) for name, some in sparsities.items() for s in some for batch in batches]
 
 
-def crossover(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def crossover(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Measure the settings of `crossover_settings`: ``threads``, and ``repeats`` as rounds. See `measure`."""
-    return measure(crossover_settings(toy), config, toy, progress)
+    return measure(_chosen(crossover_settings(experiment.toy), experiment), config, experiment.toy, progress)
 
 
-def latency(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def latency(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Measure the settings of `latency_settings`. See `measure`."""
-    return measure(latency_settings(toy), config, toy, progress)
+    return measure(_chosen(latency_settings(experiment.toy), experiment), config, experiment.toy, progress)
+
+
+def crossover_choices(toy: bool) -> dict[str, list[Any]]:
+    """Return the networks and sparsities of the crossover."""
+    return _choices(crossover_settings(toy))
+
+
+def latency_choices(toy: bool) -> dict[str, list[Any]]:
+    """Return the networks and sparsities of the latencies."""
+    return _choices(latency_settings(toy))
+
+
+def _choices(settings: Sequence[Setting]) -> dict[str, list[Any]]:
+    return {
+        "networks": list(dict.fromkeys(setting.family for setting in settings)),
+        "sparsities": list(dict.fromkeys(setting.sparsity for setting in settings)),
+    }
+
+
+def _chosen(settings: Sequence[Setting], experiment: ExperimentConfig) -> list[Setting]:
+    """Return the settings of the networks and sparsities that were chosen.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    networks, sparsities = experiment.networks, experiment.sparsities
+    found = [s for s in settings if (not networks or s.family in networks) and (not sparsities or s.sparsity in sparsities)]
+    if not found:
+        raise ConfigError(f"experiment.sparsities={sparsities}: experiment.networks={networks} has none of these; change one")
+    return found
 
 
 def require_usable() -> None:
@@ -134,10 +167,12 @@ class InTurn:
     ours : callable
     at : str
         What messages call the network and the batch.
+    longest_s : float
+        A contestant whose first call takes longer is left out.
     """
 
-    def __init__(self, x: Float32, ours: Call, at: str) -> None:
-        self.x, self.at = x, at
+    def __init__(self, x: Float32, ours: Call, at: str, longest_s: float = LONGEST_S) -> None:
+        self.x, self.at, self._longest_s = x, at, longest_s
         self.calls: dict[str, Call] = {OURS: ours}
         self.expected = np.asarray(ours(x))
         self.left_out: list[str] = []
@@ -150,7 +185,7 @@ class InTurn:
         took = perf_counter() - began
         if difference(found, self.expected) > TOLERANCE:
             self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
-        elif took > LONGEST_S:
+        elif took > self._longest_s:
             self.left_out.append(f"{name} is left out of {self.at}: a call takes {took:.1f} s")
         else:
             self.calls[name] = call

@@ -65,6 +65,36 @@ def test_networks_are_trained_measured_and_drawn(tmp_path: Path) -> None:
 
 
 @NEEDS_TORCH
+def test_variants_are_only_those_that_were_asked_for() -> None:
+    import torch
+
+    def made(*asked: Any) -> list[tuple[str, float]]:
+        data = datasets.load(Config(input=InputConfig(name="digits")))
+        return [(one.pruning, round(one.sparsity, 2)) for one in Trainer(torch, TOY["toy mlp"], data, 1, 64).variants(*asked)]
+
+    assert made([0.9], False, False) == [("magnitude", 0.9)]
+    assert made([], True, False) == [("none", 0.0)]
+    assert [pruning for pruning, _ in made([0.9])] == ["none", "magnitude", "two steps"]
+
+
+def test_what_is_chosen_is_one_of_the_networks_and_sparsities() -> None:
+    for text, said in (
+        ("networks=[mlp30]", "experiment.networks=mlp30: unknown"),
+        ("sparsities=[0.85]", "experiment.sparsities=0.85: unknown"),
+    ):
+        done = run("experiment=crossover", f"experiment.{text}")
+        assert done.returncode == 1
+        assert said in done.stderr
+    done = run("experiment=crossover", "experiment.networks=[challenge]", "experiment.sparsities=[0.9]")
+    assert done.returncode == 1
+    assert "experiment.networks=['challenge'] has none of these" in done.stderr
+    for name in ("ablation", "roofline"):
+        done = run(f"experiment={name}", "experiment.networks=[mlp]")
+        assert done.returncode == 1
+        assert "experiment.networks=['mlp']: " in done.stderr
+
+
+@NEEDS_TORCH
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "mlp1024"])
 def test_each_network_can_be_pruned_both_ways_and_imported(name: str) -> None:
     import torch
