@@ -93,7 +93,7 @@ def _trained_networks() -> Steps:
     return Steps(benchmark.require_usable, benchmark.benchmark, choices=benchmark.choices)
 
 
-_IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.layout")
+_IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
     "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),

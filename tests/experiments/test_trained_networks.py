@@ -28,7 +28,7 @@ from experiments.sweeps.trained import benchmark, datasets
 from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
 from experiments.sweeps.trained.training import Trainer, magnitude_masks, neuron_masks, outputs_of
 from sparsednn.data import labelled
-from sparsednn.errors import DataError
+from sparsednn.errors import DataError, OptionError
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import COMPILED_ONLY, record, run
 
@@ -79,8 +79,8 @@ def test_variants_are_only_those_that_were_asked_for() -> None:
 
 def test_what_is_chosen_is_one_of_the_networks_and_sparsities() -> None:
     for text, said in (
-        ("networks=[mlp30]", "experiment.networks=mlp30: unknown"),
-        ("sparsities=[0.85]", "experiment.sparsities=0.85: unknown"),
+        ("networks=[mlp30]", "experiment.networks=mlp30: did you mean mlp?"),
+        ("sparsities=[0.85]", "experiment.sparsities=0.85: "),
     ):
         done = run("experiment=crossover", f"experiment.{text}")
         assert done.returncode == 1
@@ -201,6 +201,19 @@ def test_instances_are_parted_once_and_for_all(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate([data.y, data.test_y])[order], np.arange(9) % 3)
     again = datasets.load(config_of(path, scale=2.0, layout="hwc"))
     assert np.array_equal(again.test_x, data.test_x)
+    means, deviations = np.float32([1, 2, 3])[:, None, None], np.float32([2, 4, 8])[:, None, None]
+    standard = datasets.load(config_of(path, scale=2.0, mean=[1, 2, 3], std=[2.0, 4.0, 8.0], layout="hwc"))
+    assert np.array_equal(standard.test_x, (data.test_x - means) / deviations)
+    with pytest.raises(OptionError, match="mean has 2 numbers"):
+        datasets.load(config_of(path, scale=2.0, mean=[1, 2], layout="hwc"))
+
+
+def test_grey_images_have_one_channel(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((6, 3, 5), np.float32)
+    np.savez(tmp_path / "own.npz", x=images, y=np.arange(6) % 2)
+    data = datasets.load(config_of(tmp_path / "own.npz", mean=0.5, layout="hwc"))
+    assert data.shape == (1, 3, 5)
+    assert np.array_equal(np.sort(np.concatenate([data.x, data.test_x]), None), np.sort(images - np.float32(0.5), None))
 
 
 def test_mnist_has_a_test_set_of_its_own() -> None:

@@ -160,7 +160,9 @@ def _onnx_mapping() -> ModuleType:
     """Return `onnx.mapping` as it was before onnx 1.18: types of tensors, and NumPy's for them."""
     helper, module = peer_package("onnx.helper"), ModuleType("onnx.mapping")
     known = {tensor_type: helper.tensor_dtype_to_np_dtype(tensor_type) for tensor_type in helper.get_all_tensor_dtypes()}
-    vars(module).update(TENSOR_TYPE_TO_NP_TYPE=known, NP_TYPE_TO_TENSOR_TYPE={b: a for a, b in known.items()}, TENSOR_TYPE_MAP={})
+    vars(module).update(
+        TENSOR_TYPE_TO_NP_TYPE=known, NP_TYPE_TO_TENSOR_TYPE={b: a for a, b in known.items()}, TENSOR_TYPE_MAP={}
+    )
     return module
 
 
