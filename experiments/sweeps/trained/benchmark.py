@@ -156,7 +156,7 @@ class _Figures:
             yield "deepsparse", deepsparse_engine(graph, batch, self._threads, stack)
 
 
-def _onnx_mapping() -> ModuleType:
+def onnx_mapping() -> ModuleType:
     """Return `onnx.mapping` as it was before onnx 1.18: types of tensors, and NumPy's for them."""
     helper, module = peer_package("onnx.helper"), ModuleType("onnx.mapping")
     known = {tensor_type: helper.tensor_dtype_to_np_dtype(tensor_type) for tensor_type in helper.get_all_tensor_dtypes()}
@@ -172,7 +172,7 @@ def deepsparse_engine(graph: bytes, batch: int, threads: int, stack: ExitStack) 
     DeepSparse 1.8, the last one with an engine, asks for a module that onnx has no more since 1.18.
     """
     os.environ.setdefault("NM_DISABLE_ANALYTICS", "1")
-    sys.modules.setdefault("onnx.mapping", _onnx_mapping())
+    sys.modules.setdefault("onnx.mapping", onnx_mapping())
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (folder / "network.onnx").write_bytes(graph)
     engine = peer_package("deepsparse").compile_model(str(folder / "network.onnx"), batch_size=batch, num_cores=threads)
