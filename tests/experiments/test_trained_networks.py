@@ -65,7 +65,8 @@ def test_networks_are_trained_measured_and_drawn(tmp_path: Path) -> None:
 
 
 def test_deepsparse_finds_the_types_of_tensors_that_onnx_had() -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     mapping = benchmark.onnx_mapping()
     assert mapping.TENSOR_TYPE_TO_NP_TYPE[onnx.TensorProto.FLOAT] == np.float32
     assert mapping.NP_TYPE_TO_TENSOR_TYPE[np.dtype(np.int64)] == onnx.TensorProto.INT64
