@@ -32,11 +32,11 @@ SHARES = (50, 95, 99)
 MOST_CALLS = 2000
 """The most calls of one round, each of which has a time of its own."""
 
-LONGEST_S = 2.0
-"""A contestant whose first call takes longer is left out of a setting: the question is answered."""
-
 FEW_ROUNDS, OUT_OF_REACH = 3, 3.0
 """A contestant who takes so many times what the fastest takes, by the medians of the first rounds, sits out the others."""
+
+LONGEST_S = 2.0
+"""A contestant whose first call takes longer, and `OUT_OF_REACH` times as long as ours, makes no other; that is its time."""
 
 TOLERANCE = 1e-4
 """The largest difference, as a share of the largest activation: libraries add in orders of their own."""
@@ -168,25 +168,28 @@ class InTurn:
     at : str
         What messages call the network and the batch.
     longest_s : float
-        A contestant whose first call takes longer is left out.
+        A contestant whose first call takes longer, and is out of reach, makes no other.
     """
 
     def __init__(self, x: Float32, ours: Call, at: str, longest_s: float = LONGEST_S) -> None:
-        self.x, self.at, self._longest_s = x, at, longest_s
+        self.x, self.at = x, at
         self.calls: dict[str, Call] = {OURS: ours}
+        self.once: dict[str, float] = {}
+        began = perf_counter()
         self.expected = np.asarray(ours(x))
+        self._too_long_s = max(longest_s, OUT_OF_REACH * (perf_counter() - began))
         self.left_out: list[str] = []
         self.failed: list[str] = []
 
     def add(self, name: str, call: Call) -> None:
-        """Add a contestant, unless it is wrong or takes too long."""
+        """Add a contestant, unless it is wrong; one that takes too long has made its only call."""
         began = perf_counter()
         found = np.asarray(call(self.x))
         took = perf_counter() - began
         if difference(found, self.expected) > TOLERANCE:
             self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
-        elif took > self._longest_s:
-            self.left_out.append(f"{name} is left out of {self.at}: a call takes {took:.1f} s")
+        elif took > self._too_long_s:
+            self.once[name] = took
         else:
             self.calls[name] = call
 
@@ -194,7 +197,8 @@ class InTurn:
         """Return the percentiles of the calls of each round, by contestant; None where it sat out."""
         names = list(self.calls)
         found: dict[str, dict[str, list[float | None]]] = {
-            name: {f"p{share}": [None] * rounds for share in SHARES} for name in names
+            name: {f"p{share}": [self.once.get(name), *[None] * (rounds - 1)] for share in SHARES}
+            for name in (*names, *self.once)
         }
         for number in range(rounds):
             if number == FEW_ROUNDS:
