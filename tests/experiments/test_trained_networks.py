@@ -174,7 +174,7 @@ def test_the_same_seed_trains_the_same_network() -> None:
 def test_logits_that_are_not_those_of_pytorch_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "outputs_of", lambda torch, module, x: outputs_of(torch, module, x) + np.float32(0.01))
     config = Config(threads=1, repeats=1, instances=100, input=InputConfig(name="digits"))
-    figures = benchmark.benchmark(config, True, lambda done, total: None)
+    figures = benchmark.benchmark(config, ExperimentConfig(toy=True), lambda done, total: None)
     assert len(figures["failed"]) == 3
     assert figures["failed"][0].startswith("toy mlp, 0 %: logits differ from PyTorch's by ")
 
