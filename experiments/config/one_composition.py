@@ -13,7 +13,7 @@ def compose_once(arguments: Iterable[str]) -> None:
 
     Hydra has no public way to say so. It takes a missing mode for what the command line asks for, as when it found none.
     """
-    Hydra.get_mode = _GET_MODE if any(map(_could_set, arguments)) else _no_mode
+    Hydra.get_mode = _GET_MODE if any(map(_could_set, arguments)) else _no_mode  # type: ignore[assignment, method-assign]
 
 
 def _could_set(argument: str) -> bool:
