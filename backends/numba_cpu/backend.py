@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -83,6 +83,7 @@ class NumbaBackend:
 
     name = "numba"
     same_bits: Collection[str] = tuple(kernel for kernel in FORMATS if kernel not in THROUGH_BLAS)
+    compact_kernels: Collection[str] = tuple(kernel for kernel, activations in FORMATS.items() if activations == "dense")
     direct_kernels: Collection[str] = ("auto", *THROUGH_BLAS)
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
@@ -115,6 +116,10 @@ class NumbaBackend:
         """Run the plan's kernels on an empty row group, with the dtypes that groups up to `largest_group` rows will have."""
         width = int(plan.neurons.widths[0])
         plan.warm_up(sp.csr_array((largest_group, width), dtype=np.float32))
+
+    def warm_up_compact(self, plan: Plan, empty: Any) -> None:
+        """Run the plan's kernels on compact rows."""
+        plan.warm_up(empty)
 
     def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Bring rows of the input into the kernel's format."""

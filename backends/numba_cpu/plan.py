@@ -32,6 +32,7 @@ from sparsednn.backend import (
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
+from sparsednn.system.parallel import ahead
 
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25
@@ -126,7 +127,7 @@ class Plan(ABC):
         merged = MergedColumns(network) if self.format.columns == "merge" else None
         neurons, packer = NeuronPacker(network, store), self.format.packer(network, store=store)
         sizes: list[int] = []
-        for layer in network.layers if merged is None else merged.layers():
+        for layer in network.layers if merged is None else ahead(merged.layers()):
             stored, order = computing_order(layer, self.format.order)
             neurons.add(layer, order)
             packer.add(layer, stored)

@@ -18,6 +18,7 @@ from sparsednn.backend.description import (
 )
 from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
+    CompactBackend,
     CostedBackend,
     CostKind,
     DeviceBackend,
@@ -71,6 +72,7 @@ __all__ = [
     "STOP_FLAG",
     "WORK",
     "Backend",
+    "CompactBackend",
     "Control",
     "CostKind",
     "CostedBackend",

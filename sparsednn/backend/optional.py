@@ -155,6 +155,17 @@ class SizedBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class CompactBackend(Backend, Protocol):
+    """A backend with kernels that read 16-bit ids, and a value that all entries have, as they are (``CompactRows``)."""
+
+    compact_kernels: Collection[str]
+    """Full names of these kernels."""
+
+    def warm_up_compact(self, plan: Any, empty: Any) -> None:
+        """Compile as `Backend.warm_up` does, for row groups of compact rows; `empty` are as many as a group has, all zero."""
+
+
+@runtime_checkable
 class DeviceBackend(Backend, Protocol):
     """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
 

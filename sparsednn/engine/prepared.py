@@ -7,11 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
-from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.arguments.arrays import canonical_inputs, require_width
 from sparsednn.backend import StoringBackend
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
-from sparsednn.engine.request import Request
+from sparsednn.engine.request import Request, reads_compact_rows
 from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
 from sparsednn.execution.options import InferOptions
@@ -91,10 +93,10 @@ class PreparedNetwork:
         return NetworkLayout(self.asked.kernel.kernel, n_bytes, instances, reason, state)
 
     def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
-        """Run inference; `output` goes before the request's. See `sparsednn.infer`."""
+        """Run inference; `output` goes before the request's. See `sparsednn.infer`; inputs may also be `CompactRows`."""
         asked, clock = self.asked, PhaseTimes()
         with clock.lap("load"):
-            rows = canonical_inputs(inputs, self.outline.n_inputs)
+            rows = self._rows(inputs)
         with clock.lap("choose"):
             scheduler, choice, opts, plan = asked.choose(self.network, rows)
         with clock.lap("hash"):
@@ -110,7 +112,7 @@ class PreparedNetwork:
             stages = self._prepared(as_run, opts, plan)
             del as_run, plan  # the stages have plans of their own, with copies
         with clock.lap("compile"):
-            warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+            warm_up(asked.backend, stages, share, scheduler.n_row_groups(asked.n_workers), opts)
         wanted = asked.output if output is None else output
         job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
         runs = _repeated(job)
@@ -119,6 +121,15 @@ class PreparedNetwork:
             "inference_median": float(np.median([run.seconds for run in runs])),
         }
         return _result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+
+    def _rows(self, inputs: Any) -> sp.csr_array | CompactRows:
+        """Inputs as they are run; compact ones are sound, and stay so where nothing but kernels for them will see them."""
+        if not isinstance(inputs, CompactRows):
+            return canonical_inputs(inputs, self.outline.n_inputs)
+        require_width(inputs.shape, self.outline.n_inputs)
+        asked = self.asked
+        stay = reads_compact_rows(asked.backend, asked.kernel.kernel, asked.scheduler, asked.options)
+        return inputs if stay else inputs.to_csr()
 
     def _prepared(self, as_run: Network | RestoredNetwork, options: InferOptions, plan: Any) -> list[LayerRange]:
         """Prepare the layers, unless that was done in an earlier call."""

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sparsednn.arguments.scalars import flag, whole_number
 from sparsednn.backend import (
     Backend,
+    CompactBackend,
     DeviceBackend,
     KernelOptions,
     kernel_name,
@@ -118,6 +119,15 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     if name not in SCHEDULERS:
         raise OptionError(unknown("scheduler", name, [*SCHEDULERS, AUTO]))
     return SCHEDULERS[name](options)
+
+
+def reads_compact_rows(backend: Backend, kernel: str, scheduler: str | Scheduler, options: InferOptions) -> bool:
+    """Return whether compact rows stay as they are: nothing moves or changes them, and a kernel (its full name) reads them."""
+    if scheduler == AUTO or options.hashes_neurons or options.run.rebalance_after is not None:
+        return False
+    kind = SCHEDULERS[scheduler] if isinstance(scheduler, str) else scheduler
+    moves = kind.takes_from_processes or options.partition.order == "alive_first"
+    return not moves and isinstance(backend, CompactBackend) and kernel in backend.compact_kernels
 
 
 def _require_compatible(scheduler: Scheduler, options: InferOptions) -> None:

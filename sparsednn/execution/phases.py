@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsednn.backend import Backend
+from sparsednn.backend import Backend, CompactBackend
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.execution.layer_ranges import LayerRange
 from sparsednn.execution.options import InferOptions
 from sparsednn.rows.distribution import Share, bounds_by_work, initial_rows, parts_of, redistribute, row_work
@@ -43,11 +44,16 @@ def redistributed(share: Share, options: InferOptions, first: NDArray[np.int64] 
     return redistribute(comm, share, parts)
 
 
-def warm_up(backend: Backend, stages: list[LayerRange], n_rows: int, n_groups: int, options: InferOptions) -> None:
+def warm_up(backend: Backend, stages: list[LayerRange], share: Share, n_groups: int, options: InferOptions) -> None:
     """Compile; where processes share a node, one first, so that the others find everything in the cache."""
+    compact = isinstance(share.rows, CompactRows)
     comm = options.communicator
     for turn in (True, False) if comm.size > 1 else (True,):
         if turn == (comm.node_rank == 0):
             for stage in stages:
-                backend.warm_up(stage.plan, largest_group(n_rows, n_groups, backend.row_unit(stage.plan)))
+                n_rows = largest_group(len(share.ids), n_groups, backend.row_unit(stage.plan))
+                if compact and isinstance(backend, CompactBackend):
+                    backend.warm_up_compact(stage.plan, CompactRows.empty(n_rows, share.rows.shape[1]))
+                else:
+                    backend.warm_up(stage.plan, n_rows)
         comm.barrier()
