@@ -38,7 +38,7 @@ KERNELS: dict[str, Callable[[], None]] = {
     f"{name} {bits}": partial(function, n, *kernels)
     for name, function, kernels in (
         ("direct", _call, ()),
-        ("dense", _infer, ("adaptive",)),
+        ("dense", _infer, ("rowwise_first",)),
         ("csc", _infer, ("csc_udc", "csc_csc")),
         ("csr", _infer, ("csr_csr",)),
     )

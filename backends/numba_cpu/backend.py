@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backends.numba_cpu.dense.direct import SlicedNetwork
 
 FORMATS = {
-    "adaptive": "dense",
+    "rowwise_first": "dense",
     "udc_udc": "dense",
     "udc_csc": "dense",
     "csc_udc": "csc",
@@ -89,14 +89,14 @@ class NumbaBackend:
     layout_version = FORMAT
     layout_options: Collection[str] = ("kernel", "columns", "order")
     kernels: Mapping[str, str] = {
-        "auto": "adaptive",
+        "auto": "rowwise_first",
         **{name: name for name in FORMATS},
         "udc": "udc_csc",
         "csc": "csc_csc",
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "adaptive": ALL_SIX,
+        "rowwise_first": ALL_SIX,
         "udc_udc": ("data", "model"),
         "udc_csc": ALL_SIX,
         "csc_udc": ("data", "model"),

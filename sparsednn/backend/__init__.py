@@ -34,6 +34,7 @@ from sparsednn.backend.optional import (
 from sparsednn.backend.protocol import LEGAL_OPTIONS, Backend, GroupResult, KernelOptions
 from sparsednn.backend.registry import (
     ENTRY_POINT_GROUP,
+    FORMER_KERNELS,
     backend_names,
     kernel_name,
     load_backend,
@@ -62,6 +63,7 @@ __all__ = [
     "CALL",
     "DONE",
     "ENTRY_POINT_GROUP",
+    "FORMER_KERNELS",
     "LEGAL_OPTIONS",
     "LINE",
     "MEET_NS",

@@ -19,7 +19,7 @@ from tests.networks import Case, cases
 PLACES = [(name, kernel) for name in ("numba", "scipy_reference", ON_HOST) if name in USABLE for kernel in sorted(
     set(USABLE[name].kernels.values())
 )]  # fmt: skip
-STREAMED = ("adaptive", "udc_csc", "fused")
+STREAMED = ("rowwise_first", "udc_csc", "fused")
 OPTIONS = {
     "threads": st.sampled_from([1, 2, 3, np.int64(2)]),
     "repeats": st.sampled_from([1, 2]),

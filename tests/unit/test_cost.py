@@ -122,7 +122,7 @@ def test_saturated_rows_are_retired_where_they_stay_so() -> None:
     merged = profile(counts).as_run(sizes).group_work(np.arange(300))
     found = features(merged, kind("udc_csc"))
     assert found.layers["multiply_add_s"].tolist() == [304 * 4, 104 * 8]  # whole vectors of 8
-    by_rows = features(merged, kind("adaptive"))
+    by_rows = features(merged, kind("rowwise_first"))
     assert by_rows.layers["multiply_add_s"].tolist() == [0, 104 * 8]
     assert by_rows.group["load_s"] == 300 * 4 * 1 + 300 * 2  # each entry's connections, and each output
 
