@@ -40,6 +40,7 @@ KERNELS: dict[str, Callable[[], None]] = {
         ("direct", _call, ()),
         ("dense", _infer, ("rowwise_first",)),
         ("csc", _infer, ("csc_udc", "csc_csc")),
+        ("dcsc", _infer, ("dcsc_csc",)),
         ("csr", _infer, ("csr_csr",)),
     )
     for bits, n in ((16, 8), (32, MANY))

@@ -40,6 +40,7 @@ FORMATS = {
     "udc_csc": "dense",
     "csc_udc": "csc",
     "csc_csc": "csc",
+    "dcsc_csc": "csc",
     "csr_csr": "csr",
     "blas": "dense",
     "fast": "dense",
@@ -63,6 +64,10 @@ def plan_class(kernel: str) -> type[Plan]:
             from backends.numba_cpu.dense.plan import DensePlan
 
             return DensePlan
+        case "csc" if kernel == "dcsc_csc":
+            from backends.numba_cpu.csc.dcsc_plan import DcscPlan
+
+            return DcscPlan
         case "csc":
             from backends.numba_cpu.csc.plan import CscPlan
 
@@ -93,6 +98,7 @@ class NumbaBackend:
         **{name: name for name in FORMATS},
         "udc": "udc_csc",
         "csc": "csc_csc",
+        "dcsc": "dcsc_csc",
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
@@ -101,6 +107,7 @@ class NumbaBackend:
         "udc_csc": ALL_SIX,
         "csc_udc": ("data", "model"),
         "csc_csc": ALL_SIX,
+        "dcsc_csc": ALL_SIX,
         "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
         "blas": ALL_SIX,
         "fast": ALL_SIX,

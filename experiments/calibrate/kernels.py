@@ -25,7 +25,7 @@ KERNELS = {
     "rowwise_first": KernelOptions("rowwise_first"),
     "udc_csc": KernelOptions("udc_csc", rows="prune", columns="none"),
     "csc_csc": KernelOptions("csc_csc"),
-    "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False),
+    "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False, empty_columns="walk"),
     "csr_csr": KernelOptions("csr_csr"),
 }
 """Options of the kernels of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""

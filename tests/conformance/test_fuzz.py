@@ -27,6 +27,7 @@ OPTIONS = {
     "columns": st.sampled_from(["none", "merge"]),
     "order": st.sampled_from(["given", "shared_inputs"]),
     "full_columns": st.booleans(),
+    "empty_columns": st.sampled_from(["walk", "skip"]),
     "block_rows": st.sampled_from([None, 1, 7, np.int64(16)]),
     "residency": st.sampled_from(["memory", "memory", "stream"]),
     "numa_domains": st.sampled_from([None, 1, 2]),

@@ -15,7 +15,7 @@ from tests.conformance.test_backend import REFERENCE, reference
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
-SAME_BITS = ("rowwise_first", "udc_csc", "csc_csc", "fused")
+SAME_BITS = ("rowwise_first", "udc_csc", "csc_csc", "dcsc_csc", "fused")
 """Kernels that add up a column's entries as they are stored: in the order of the original ids."""
 
 pytestmark = pytest.mark.skipif(

@@ -186,7 +186,11 @@ def test_opening_and_closing() -> None:
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        pytest.param(kind("csc_csc", rows="none", full_columns=False), "csc_csc/paper", id="nothing the paper lacks"),
+        pytest.param(
+            kind("csc_csc", rows="none", full_columns=False, empty_columns="walk"),
+            "csc_csc/paper",
+            id="nothing the paper lacks",
+        ),
         pytest.param(kind("csc_csc", rows="none"), "csc_csc", id="one of two switches"),
         pytest.param(kind("csr_csr", rows="none", full_columns=False), "csr_csr", id="csr has no full columns"),
     ],

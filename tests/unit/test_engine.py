@@ -184,7 +184,7 @@ def test_progress_ends_with_everything_done(small_network: sparsednn.Network, sm
     assert calls[-1] == (9 * 4, 9 * 4)
 
 
-@pytest.mark.parametrize("kernel", ["udc_csc", "udc_udc", "csc_csc", "csc_udc", "csr_csr"])
+@pytest.mark.parametrize("kernel", ["udc_csc", "udc_udc", "csc_csc", "dcsc_csc", "csc_udc", "csr_csr"])
 @pytest.mark.parametrize("rows", ["none", "prune"])
 def test_every_kernel_counts_all_rows_as_done(
     kernel: str, rows: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array

@@ -38,6 +38,7 @@ CASES = [
     ("numba", "rowwise_first", "data_then_model", 3),
     ("numba", "csc_csc", "model", 2),
     ("numba", "csc_csc", "data_then_model", 3),
+    ("numba", "dcsc_csc", "data_then_model", 3),
     ("numba", "csr_csr", "data_then_model", 3),
     ("numba", "udc_csc", "model", 2),
 ]

@@ -249,7 +249,7 @@ def test_layers_that_nobody_lives_to_see_are_not_read(network: sparsednn.Network
     assert 0 < result.record["stream"]["different_layers_read"] <= 2 + reader.AHEAD_LAYERS < LAYERS
 
 
-@pytest.mark.parametrize("kernel", ["csc_csc", "csr_csr", "csc_udc", "udc_udc"])
+@pytest.mark.parametrize("kernel", ["csc_csc", "dcsc_csc", "csr_csr", "csc_udc", "udc_udc"])
 def test_kernels_that_need_the_network_in_memory_refuse(
     network: sparsednn.Network, inputs: sp.csr_array, kernel: str, folder: Path
 ) -> None:
