@@ -25,7 +25,7 @@ ABOUT = ("family", "neurons", "layers", "instances", "alive", "occupancy", "conn
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class MeasuredWalk:
     """A network and a row group (`ABOUT`), and the CPU seconds of each contestant, round by round."""
 
     about: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Walk:
         return median_interval([a / b for a, b in zip(self.seconds[contestant], self.seconds[other], strict=True)])
 
 
-def walks_of(points: Points) -> list[Walk]:
+def walks_of(points: Points) -> list[MeasuredWalk]:
     """Return the walks of all records, rounds of one after those of the other.
 
     Raises
@@ -62,14 +62,14 @@ def walks_of(points: Points) -> list[Walk]:
         if any(about != abouts[0] for about in abouts):
             raise ConfigError(f"experiment {points.name}: its records are of different walks; give folders of one of them")
         seconds = {name: [time for case in cases for time in case["seconds"][name]] for name in cases[0]["seconds"]}
-        walks.append(Walk({name: cases[0][name] for name in ABOUT}, seconds))
+        walks.append(MeasuredWalk({name: cases[0][name] for name in ABOUT}, seconds))
     return walks
 
 
 def draw(points: Points) -> Drawing:
     """Draw a panel for each network and number of instances that are alive, a line for each contestant."""
     walks = walks_of(points)
-    panels: dict[str, list[Walk]] = {}
+    panels: dict[str, list[MeasuredWalk]] = {}
     for walk in walks:
         if walk.about["occupancy"] is not None:
             panels.setdefault(walk.name, []).append(walk)
@@ -85,7 +85,7 @@ def draw(points: Points) -> Drawing:
     return Drawing(figure, _data(points, walks), Group(_table(walks), *(Text(line) for line in verdicts(panels))))
 
 
-def verdicts(panels: Mapping[str, Sequence[Walk]]) -> list[str]:
+def verdicts(panels: Mapping[str, Sequence[MeasuredWalk]]) -> list[str]:
     """Say for each panel up to which occupancy of those measured DCSC is surely faster than CSC, from the smallest on."""
     lines = []
     for name, walks in panels.items():
@@ -104,7 +104,7 @@ def verdicts(panels: Mapping[str, Sequence[Walk]]) -> list[str]:
     return lines
 
 
-def _draw(axes: Axes, walks: Sequence[Walk]) -> None:
+def _draw(axes: Axes, walks: Sequence[MeasuredWalk]) -> None:
     for number, name in enumerate(walks[0].seconds):
         look = style.series(name, number, simulated=False)
         axes.plot([100 * walk.about["occupancy"] for walk in walks], [walk.ns(name) for walk in walks], **look)
@@ -113,7 +113,7 @@ def _draw(axes: Axes, walks: Sequence[Walk]) -> None:
     axes.set_xlabel("columns with an entry, % (logarithmic)")
 
 
-def _table(walks: Sequence[Walk]) -> Table:
+def _table(walks: Sequence[MeasuredWalk]) -> Table:
     table = Table(title="Nanoseconds a connection, medians; ratios with 95 % intervals (below 1: the first is faster)")
     names = list(walks[0].seconds)
     for name in ("network and row group", "columns with an entry", "multiply-adds / connection", *names):
@@ -130,7 +130,7 @@ def _table(walks: Sequence[Walk]) -> Table:
     return table
 
 
-def _data(points: Points, walks: Sequence[Walk]) -> pd.DataFrame:
+def _data(points: Points, walks: Sequence[MeasuredWalk]) -> pd.DataFrame:
     point = points.points[0]
     return pd.DataFrame(
         [

@@ -12,9 +12,9 @@ import pytest
 
 import sparsednn
 from experiments.config.resolve import ConfigError
-from experiments.figures.walking import ABOUT, Walk, verdicts
+from experiments.figures.walking import ABOUT, MeasuredWalk, verdicts
 from experiments.sweeps.walking.c_program import CProgram, compiler
-from experiments.sweeps.walking.cases import CHALLENGE, OCCUPANCY, Case
+from experiments.sweeps.walking.cases import CHALLENGE, OCCUPANCY, WalkCase
 from sparsednn.network import Network
 from tests.experiments.toys import COMPILED_ONLY, record
 
@@ -24,7 +24,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (gcc
 
 @pytest.mark.parametrize(("alive", "occupancy"), [(1, 0.03), (4, 0.3), (17, 1.0)])
 def test_the_same_columns_have_entries_before_and_after_each_layer(alive: int, occupancy: float) -> None:
-    network, inputs = Case(OCCUPANCY, 96, 3, 17, alive, occupancy).made()
+    network, inputs = WalkCase(OCCUPANCY, 96, 3, 17, alive, occupancy).made()
     before = inputs
     for layer in network.layers:
         alone = Network([layer.to_scipy()], bias=[layer.bias], bias_on="all", activation=layer.activation)
@@ -40,10 +40,14 @@ def test_the_same_columns_have_entries_before_and_after_each_layer(alive: int, o
 @needs_compiler
 @pytest.mark.parametrize(
     "case",
-    [Case(OCCUPANCY, 96, 3, 17, 4, 0.3), Case(CHALLENGE, 1024, 6, 17, 0, None), Case(CHALLENGE, 1024, 6, 30, 30, None)],
+    [
+        WalkCase(OCCUPANCY, 96, 3, 17, 4, 0.3),
+        WalkCase(CHALLENGE, 1024, 6, 17, 0, None),
+        WalkCase(CHALLENGE, 1024, 6, 30, 30, None),
+    ],
     ids=["occupancy", "empty", "random"],
 )
-def test_the_steps_in_c_have_the_references_bits(case: Case) -> None:
+def test_the_steps_in_c_have_the_references_bits(case: WalkCase) -> None:
     network, inputs = case.made()
     walk = CProgram(str(COMPILER)).prepared(network, inputs)
     expected = sparsednn.infer(network, inputs, backend="scipy_reference", output=True)
@@ -89,9 +93,9 @@ def test_a_record_has_all_rounds_and_a_figure(toys: Callable[[str], Path]) -> No
     assert "dcsc is" in " ".join((folder / "stdout").read_text().split())
 
 
-def _walk(occupancy: float, csc: list[float], dcsc: list[float]) -> Walk:
+def _walk(occupancy: float, csc: list[float], dcsc: list[float]) -> MeasuredWalk:
     about = dict.fromkeys(ABOUT, 1) | {"family": OCCUPANCY, "occupancy": occupancy}
-    return Walk(about, {"csc": csc, "dcsc": dcsc})
+    return MeasuredWalk(about, {"csc": csc, "dcsc": dcsc})
 
 
 def test_the_verdict_is_the_largest_share_below_which_all_are_faster() -> None:

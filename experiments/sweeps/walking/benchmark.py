@@ -56,7 +56,7 @@ def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -
     found: dict[str, Any] = {"rounds": config.repeats, "compiler": path and version(path), "cases": [], "failed": []}
     for number, case in enumerate(settings):
         network, inputs = case.made()
-        contest = Contest(backend, program, network, inputs)
+        contest = WalksInTurn(backend, program, network, inputs)
         found["failed"] += [f"{case}: {line}" for line in contest.check()]
         found["cases"].append(
             {
@@ -88,7 +88,7 @@ class KernelWalk:
         return thread_time() - began
 
 
-class Contest:
+class WalksInTurn:
     """What takes the same inputs through the same layers."""
 
     def __init__(self, backend: Backend, program: CProgram | None, network: Network, inputs: sp.csr_array) -> None:

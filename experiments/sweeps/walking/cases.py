@@ -20,7 +20,7 @@ DEAD = -1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class WalkCase:
     """A network, and instances that are taken through it as one row group.
 
     Attributes
@@ -76,14 +76,14 @@ class Case:
         return network, sp.csr_array(inputs)
 
 
-def cases(toy: bool) -> Iterator[Case]:
+def cases(toy: bool) -> Iterator[WalkCase]:
     """Yield those that are measured."""
     neurons, layers = 1024, 6 if toy else 120
     for instances in (17,) if toy else (17, 134):
-        yield Case(CHALLENGE, neurons, layers, instances, 0, None)
-        yield Case(CHALLENGE, neurons, layers, instances, instances, None)
+        yield WalkCase(CHALLENGE, neurons, layers, instances, 0, None)
+        yield WalkCase(CHALLENGE, neurons, layers, instances, instances, None)
     shares = (0.05, 0.5) if toy else (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
     for neurons, layers in ((64, 2),) if toy else ((1024, 60), (16384, 4)):
         for alive in (1,) if toy else (1, 4):
             for share in shares:
-                yield Case(OCCUPANCY, neurons, layers, 17, alive, share)
+                yield WalkCase(OCCUPANCY, neurons, layers, 17, alive, share)
