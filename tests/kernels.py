@@ -45,9 +45,10 @@ KERNELS: dict[str, Callable[[], None]] = {
     f"{name} {bits}": partial(function, n, *kernels)
     for name, function, kernels in (
         ("direct", _call, ()),
-        ("dense", _infer, ("adaptive",)),
+        ("dense", _infer, ("rowwise_first",)),
         ("compact", _infer_compact, ()),
         ("csc", _infer, ("csc_udc", "csc_csc")),
+        ("dcsc", _infer, ("dcsc_csc",)),
         ("csr", _infer, ("csr_csr",)),
     )
     for bits, n in ((16, 8), (32, MANY))

@@ -46,6 +46,16 @@ def inline(function: F) -> F:
     return compiled  # type: ignore[no-any-return]
 
 
+def always_inline(function: F) -> F:
+    """Compile a helper that is part of each kernel that calls it: for what a call would take as long as.
+
+    LLVM does this, when references have been counted already. Numba's own way (`inline="always"`) is another: it lets arrays of
+    tuples be counted within loops.
+    """
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False, forceinline=True)(function)
+    return compiled  # type: ignore[no-any-return]
+
+
 if JIT_DISABLED:
     _lock = threading.Lock()
 
@@ -67,6 +77,10 @@ if JIT_DISABLED:
     def entry_or(array: Any, index: int, wanted: bool, otherwise: int) -> int:
         """Read an entry if it is wanted."""
         return int(array[index]) if wanted else otherwise
+
+    def count_bits(word: int) -> int:
+        """Count the bits of a uint64 that are set."""
+        return int(word).bit_count()
 
     def prefetch(array: Any, index: int) -> None:
         """Do nothing: Python cannot ask for a cache line."""
@@ -131,6 +145,15 @@ else:
             return result
 
         return types.int64(array, types.intp, types.boolean, types.int64), codegen
+
+    @intrinsic
+    def count_bits(typing_context: Any, word: Any) -> Any:
+        """Count the bits of a uint64 that are set."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.int64(types.uint64), codegen
 
     @intrinsic
     def prefetch(typing_context: Any, array: Any, index: Any) -> Any:

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from backends.numba_cpu.dense.direct import SlicedNetwork
 
 FORMATS = {
-    "adaptive": "dense",
+    "rowwise_first": "dense",
     "udc_udc": "dense",
     "udc_csc": "dense",
     "csc_udc": "csc",
     "csc_csc": "csc",
+    "dcsc_csc": "csc",
     "csr_csr": "csr",
     "blas": "dense",
     "fast": "dense",
@@ -63,6 +64,10 @@ def plan_class(kernel: str) -> type[Plan]:
             from backends.numba_cpu.dense.plan import DensePlan
 
             return DensePlan
+        case "csc" if kernel == "dcsc_csc":
+            from backends.numba_cpu.csc.dcsc_plan import DcscPlan
+
+            return DcscPlan
         case "csc":
             from backends.numba_cpu.csc.plan import CscPlan
 
@@ -90,18 +95,20 @@ class NumbaBackend:
     layout_version = FORMAT
     layout_options: Collection[str] = ("kernel", "columns", "order")
     kernels: Mapping[str, str] = {
-        "auto": "adaptive",
+        "auto": "rowwise_first",
         **{name: name for name in FORMATS},
         "udc": "udc_csc",
         "csc": "csc_csc",
+        "dcsc": "dcsc_csc",
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "adaptive": ALL_SIX,
+        "rowwise_first": ALL_SIX,
         "udc_udc": ("data", "model"),
         "udc_csc": ALL_SIX,
         "csc_udc": ("data", "model"),
         "csc_csc": ALL_SIX,
+        "dcsc_csc": ALL_SIX,
         "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
         "blas": ALL_SIX,
         "fast": ALL_SIX,

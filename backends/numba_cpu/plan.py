@@ -116,7 +116,8 @@ class Plan(ABC):
         if folder is None:
             return self._pack(network, memory_store)
         if not self.format.streams:
-            raise OptionError(f"residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc")
+            kept = f"kernel={self.kernel} keeps the network in memory"
+            raise OptionError(f"residency=stream: {kept}; use rowwise_first or udc_csc")
         about = f"columns={self.format.columns} order={self.format.order}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)

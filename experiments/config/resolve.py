@@ -120,7 +120,9 @@ def as_record(config: Config) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> Config:
-    """Return the configuration that `as_record` has made plain."""
+    """Return the configuration that `as_record` has made plain, by this version or an earlier one."""
+    optimize = {"empty_columns": "walk"} | record.get("optimize", {})  # all that there was before it was an option
+    record = record | {"optimize": optimize}
     config: Any = _as_object(OmegaConf.merge(OmegaConf.structured(Config), record), Config, "")  # type: ignore[arg-type]
     return config  # type: ignore[no-any-return]
 

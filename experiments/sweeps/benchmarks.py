@@ -93,6 +93,12 @@ def _trained_networks() -> Steps:
     return Steps(benchmark.require_usable, benchmark.benchmark, choices=benchmark.choices)
 
 
+def _walking() -> Steps:
+    from experiments.sweeps.walking import benchmark
+
+    return Steps(benchmark.require_usable, benchmark.benchmark)
+
+
 _IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
@@ -101,6 +107,7 @@ BENCHMARKS = {
     "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
     "roofline": Benchmark(_roofline, ("threads", "repeats")),
     "trained_networks": Benchmark(_trained_networks, ("threads", "repeats", "instances", "seed", *_IMAGES), ("torch", "onnx")),
+    "walking": Benchmark(_walking, ("threads", "repeats")),
 }
 
 

@@ -35,6 +35,7 @@ from sparsednn.backend.optional import (
 from sparsednn.backend.protocol import LEGAL_OPTIONS, Backend, GroupResult, KernelOptions
 from sparsednn.backend.registry import (
     ENTRY_POINT_GROUP,
+    FORMER_KERNELS,
     backend_names,
     kernel_name,
     load_backend,
@@ -63,6 +64,7 @@ __all__ = [
     "CALL",
     "DONE",
     "ENTRY_POINT_GROUP",
+    "FORMER_KERNELS",
     "LEGAL_OPTIONS",
     "LINE",
     "MEET_NS",

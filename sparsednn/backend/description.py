@@ -37,6 +37,12 @@ class Optimizations(JsonPart):
     full_columns: bool | None = field(
         default=None, metadata=doc("whether columns without a zero are added as dense vectors", when="sparse kernels")
     )
+    empty_columns: str | None = field(
+        default=None,
+        metadata=doc(
+            "what is done about the sums of columns that no entry reaches: walk or skip", when="kernels of CSC and DCSC"
+        ),
+    )
 
 
 @json_part

@@ -42,6 +42,12 @@ class OptimizeOptions(Options):
         True,
         "Sparse kernels add a neuron that is zero for no instance as a dense vector. A column of activations needs no ids then",
     )
+    empty_columns: str = choice(
+        "skip",
+        ("walk", "skip"),
+        "Kernel csc: skip does not compute sums that no entry reaches. walk visits their connections, as the paper does; if no "
+        "instance is alive, skip does not count what reaches them either",
+    )
 
 
 @documented

@@ -33,7 +33,7 @@ def sweeps() -> list[list[str]]:
             found.append([*SIZE, *run, "threads=2", processes])
     machines = ["cluster.nodes=2", "cluster.processes_per_node=2", "cluster.cores_per_node=6", "cluster.noisy_node=1.5"]
     schedulers = "scheduler=data,model,data_then_model,manager_worker,work_stealing,auto"
-    for kernel, optimize in (("adaptive", "all"), ("udc_csc", "all"), ("csc_csc", "all,paper")):
+    for kernel, optimize in (("rowwise_first", "all"), ("udc_csc", "all"), ("csc_csc", "all,paper")):
         found.append([*SIZE, f"kernel={kernel}", f"optimize={optimize}", "executor=simulated", schedulers, *machines])
     csr = "scheduler=data,data_then_model,manager_worker,work_stealing"
     found.append([*SIZE, "kernel=csr_csr", "executor=simulated", csr, *machines])

@@ -19,7 +19,7 @@ from tests.networks import Case, cases
 PLACES = [(name, kernel) for name in ("numba", "scipy_reference", ON_HOST) if name in USABLE for kernel in sorted(
     set(USABLE[name].kernels.values())
 )]  # fmt: skip
-STREAMED = ("adaptive", "udc_csc", "fused")
+STREAMED = ("rowwise_first", "udc_csc", "fused")
 OPTIONS = {
     "threads": st.sampled_from([1, 2, 3, np.int64(2)]),
     "repeats": st.sampled_from([1, 2]),
@@ -27,6 +27,7 @@ OPTIONS = {
     "columns": st.sampled_from(["none", "merge"]),
     "order": st.sampled_from(["given", "shared_inputs"]),
     "full_columns": st.booleans(),
+    "empty_columns": st.sampled_from(["walk", "skip"]),
     "block_rows": st.sampled_from([None, 1, 7, np.int64(16)]),
     "residency": st.sampled_from(["memory", "memory", "stream"]),
     "numa_domains": st.sampled_from([None, 1, 2]),
