@@ -66,6 +66,7 @@ class UsedDevice(JsonPart):
     driver: int | None = field(default=None, metadata=doc("version of the driver, as CUDA encodes it", when="CUDA"))
     runtime: int | None = field(default=None, metadata=doc("version of the runtime, as CUDA encodes it", when="CUDA"))
     cupy: str | None = field(default=None, metadata=doc("version of CuPy", when="CUDA"))
+    peers: list[int] | None = field(default=None, metadata=doc("devices whose memory it reads without the host", when="CUDA"))
 
 
 @json_part
@@ -75,9 +76,14 @@ class DeviceUse(JsonPart):
     devices: list[UsedDevice] = field(metadata=doc("each device"))
     block_rows: int = field(metadata=doc("instances that a device takes at a time, at most", "rows"))
     row_groups: int = field(metadata=doc("row groups that were run"))
-    row_groups_s: float = field(metadata=doc("time that they took", "s"))
+    row_groups_s: float = field(
+        metadata=doc("from the first work of each to its last, by the device's clock, time of the host included", "s")
+    )
     layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="residency=stream"))
     copied_bytes: int | None = field(default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream"))
+    layers_pinned: bool | None = field(
+        default=None, metadata=doc("whether the host's memory of the layers could be pinned", when="residency=stream")
+    )
 
 
 @dataclass(frozen=True, slots=True)

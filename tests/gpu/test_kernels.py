@@ -125,7 +125,7 @@ def test_instances_come_in_are_picked_compared_and_added_up(
     for j in last:
         expected += rows[:, j].astype(np.float64)
     assert np.array_equal(dense.sums(on, block, last), expected)
-    found = sp.vstack(list(dense.outputs(on, block, last))).toarray()
+    found = sp.vstack(list(dense.outputs(on, block, last, on.device.empty(dense.output_floats(block), np.float32)))).toarray()
     assert np.array_equal(found, rows[:, last])
 
 

@@ -124,9 +124,17 @@ def sums(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> NDArray[np.f
     return lane.download(found)
 
 
-def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> Iterator[sp.csr_array]:
-    """Yield the activations of some neurons, some instances at a time: float32 CSR; last : int32 (n_last,), the neurons."""
-    memory = lane.device.empty(block.n_neurons * OUTPUT_ROWS, np.float32)
+def output_floats(block: DenseBlock) -> int:
+    """Return how much memory `outputs` needs for a block."""
+    return block.n_neurons * min(OUTPUT_ROWS, block.n_padded)
+
+
+def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32], memory: DeviceArray) -> Iterator[sp.csr_array]:
+    """Yield the activations of some neurons, some instances at a time: float32 CSR.
+
+    last : int32 (n_last,)    the neurons
+    memory : float32 (at least as many as `output_floats`,), on the device
+    """
     for start in range(0, block.n, OUTPUT_ROWS):
         part = pick(lane, block, np.arange(start, min(start + OUTPUT_ROWS, block.n)), memory)
         values = lane.download(part.x[: part.size])

@@ -173,7 +173,9 @@ class Walk:
             rows = plan.kernel.result(lane, block, plan.network.last)
             group.finish(rows @ np.ones(rows.shape[1]), [rows] if group.wants_output else [])
             return
-        found = list(outputs(lane, block, plan.network.last)) if group.wants_output else []
+        found = []
+        if group.wants_output:
+            found = list(outputs(lane, block, plan.network.last, plan.kernel.spare(lane, block)))
         group.finish(sums(lane, block, plan.network.last), found)
 
 

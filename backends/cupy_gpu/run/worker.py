@@ -31,7 +31,8 @@ class Lane:
         self.device, self.block_rows = device, block_rows
         self.stream = device.new_stream()
         self.layers: Layers
-        self.flags = device.empty(2 * block_rows, np.uint8)
+        with device.current(self.stream):
+            self.flags = device.empty(2 * block_rows, np.uint8)
         self._buffers: list[DeviceArray] = []
 
     def buffers(self, n_floats: int) -> list[DeviceArray]:
