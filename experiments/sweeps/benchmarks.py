@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,11 +34,14 @@ class Steps(NamedTuple):
         tells how far it is. If ``failed`` is among them (a list of lines) and not empty, the point has failed.
     report : callable, optional
         Returns the name and the text of a file for the point's folder, given the figures.
+    reports_parts : bool
+        Whether `run` also takes a function that writes the report of the figures that it is given, which are not all yet.
     """
 
     require_usable: Callable[[], None]
-    run: Callable[[Config, bool, Progress], Figures]
+    run: Callable[..., Figures]
     report: Callable[[Figures], tuple[str, str]] | None = None
+    reports_parts: bool = False
 
 
 class Benchmark(NamedTuple):
@@ -63,7 +67,7 @@ def _latency() -> Steps:
 def _gpu_check() -> Steps:
     from experiments.gpu_check import check, report
 
-    return Steps(check.require_usable, check.benchmark, report.report)
+    return Steps(check.require_usable, check.benchmark, report.report, reports_parts=True)
 
 
 def _random_networks() -> Steps:
@@ -131,17 +135,24 @@ def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:
     BENCHMARKS[name].steps().require_usable()
 
 
+def _write_report(steps: Steps, folder: Path, figures: Figures) -> Path:
+    """Write the report of a benchmark that has one; return its path."""
+    assert steps.report is not None
+    file, text = steps.report(figures)
+    with atomic_path(folder / file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return folder / file
+
+
 def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> Measured:
     """Run an experiment's benchmark; return what its record says of it, with the figures under its name."""
     name = experiment.benchmark
     steps = BENCHMARKS[name].steps()
     with display.stage(f"benchmark {name}") as stage:
-        figures = steps.run(config, experiment.toy, stage.update)
+        in_parts = (partial(_write_report, steps, folder),) if steps.reports_parts else ()
+        figures = steps.run(config, experiment.toy, stage.update, *in_parts)
     if steps.report is not None:
-        file, text = steps.report(figures)
-        with atomic_path(folder / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        display.say(f"report: {folder / file}")
+        display.say(f"report: {_write_report(steps, folder, figures)}")
     threads = config.threads or default_threads()
     body = BenchmarkRun(executor=config.executor, processes=1, threads=threads)
     setattr(body, name, figures)
