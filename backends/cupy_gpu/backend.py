@@ -92,19 +92,31 @@ class CupyBackend:
         return GpuPlan(network, kernel_name(self, options.kernel), options, n_workers)
 
     def warm_up(self, plan: GpuPlan, largest_group: int) -> None:
-        """Bring the layers to the devices, take all memory, and compile, load and call all that a run may."""
-        plan.on_devices = None  # that of a call before gives its memory back first
+        """Bring the layers to the devices, take all memory, and compile, load and call all that a run may.
+
+        What an earlier call has brought there stays, if it was for as many rows.
+        """
+        kept = plan.on_devices
+        if kept is not None and kept.serves(self.devices, largest_group, self._n_processes):
+            kept.forget_counts()
+            return
+        plan.on_devices = kept = None  # that of a call before gives its memory back first
         on_devices = plan.on_devices = OnDevices(plan, self.devices, largest_group, self._n_processes)
         if largest_group > 0:
             warm_up(plan, [on_devices.lane(worker) for worker in range(plan.n_workers)])
             on_devices.forget_counts()
+
+    def take_inputs(self, plan: GpuPlan, inputs: sp.csr_array) -> None:
+        """Pin the inputs, from which row groups are copied to the devices."""
+        if plan.on_devices is not None:
+            plan.on_devices.take_inputs(inputs)
 
     def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> DeviceGroup:
         """Point at the rows: they come to the device when their turn comes."""
         if plan.on_devices is None:
             plan.on_devices = OnDevices(plan, self.devices, len(rows), self._n_processes)
         skip_empty = bool(plan.prunes and plan.network.zeros_stay[0])
-        return DeviceGroup(inputs, rows, worker, output=output, skip_empty=skip_empty)
+        return DeviceGroup(plan.on_devices.inputs, inputs, rows, worker, output=output, skip_empty=skip_empty)
 
     def run(self, plan: GpuPlan, group: DeviceGroup, control: Control, team: Team, member: int) -> Outcome:
         """Put work into the member's stream until the group is through or the team has to leave."""
@@ -114,7 +126,7 @@ class CupyBackend:
         lane = lanes[member]
         if member == 0 and len({one.device.number for one in lanes}) < len(lanes) and plan.on_devices.is_first_team():
             _LOG.warning(ONE_DEVICE)
-        with lane.at_work():
+        with plan.on_devices.watched(), lane.at_work():
             if member > 0:
                 return run_as_member(meeting, lane, member)
             meeting.device_team = DeviceTeam(plan, team, lanes)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from backends.common.row_results import checkpoints
 from backends.cupy_gpu.device.interface import Device, Stream
 from backends.cupy_gpu.kernels.cusparse import SpgemmKernel, SpmmKernel
 from backends.cupy_gpu.kernels.fused import FusedKernel
 from backends.cupy_gpu.kernels.source import TILE
+from backends.cupy_gpu.layout.inputs import DeviceInputs
 from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
 from backends.cupy_gpu.layout.residency import SLOTS_PER_WORKER, LayerCache, ResidentNetwork, StreamedLayers
-from backends.cupy_gpu.run.worker import Lane
+from backends.cupy_gpu.run.worker import KERNEL, UPLOAD, Lane
 from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice, require_clamps, tolerance_of
 from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network
@@ -96,7 +99,8 @@ class OnDevices:
 
     def __init__(self, plan: GpuPlan, devices: list[Device], largest_group: int, n_processes: int = 1) -> None:
         self._network, self._kernel, self._streams = plan.network, plan.kernel, plan.streams  # not the plan, which has this
-        self._devices, self._n_processes = devices[: plan.n_workers], n_processes
+        self._devices, self._n_processes, self._largest_group = devices[: plan.n_workers], n_processes, largest_group
+        self._failed = False
         for device in self._devices:
             device.release_unused()
         self._lock = threading.Lock()
@@ -112,13 +116,36 @@ class OnDevices:
         self.pinned: bool | None = None
         if plan.streams:
             self.pinned = self._pinned.enter_context(self._devices[0].pin(plan.network.store))
+        self.inputs = DeviceInputs({device.number: self._room(device) for device in self._devices})
         weakref.finalize(self, _close, self._open, self._pinned)
+
+    def serves(self, devices: list[Device], largest_group: int, n_processes: int) -> bool:
+        """Return whether row groups of up to so many rows can be run on these devices without more preparation."""
+        same = self._devices == devices[: len(self._devices)] and n_processes == self._n_processes
+        return same and not self._failed and largest_group <= self._largest_group
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note what fails in the context: layers may be lost, and devices unusable, so that this serves no more."""
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            raise
 
     def forget_counts(self) -> None:
         """Set the counts of the work so far to zero."""
         self.group_s.clear()
+        self.inputs.uploaded_bytes = 0
+        for lane in self._lanes.values():
+            lane.forget_times()
         for layers in self._caches():
             layers.n_copied = layers.copied_bytes = 0
+
+    def take_inputs(self, inputs: sp.csr_array) -> None:
+        """Get ready for row groups of these inputs."""
+        with self._devices[0].errors():
+            self.inputs.take(inputs, self._devices[0])
 
     def is_first_team(self) -> bool:
         """Return True when called for the first time."""
@@ -186,14 +213,26 @@ class OnDevices:
         fitting: int = left // max(self._network.largest_layer_bytes, 1)
         return max(self._fewest_slots(), min(fitting, self._network.n_different))
 
+    def _room(self, device: Device) -> int:
+        """Memory of a device that neither activations nor layers take."""
+        activations: int = self._per_device * self._kernel.row_bytes(self._network) * self.block_rows
+        layers = self._n_slots(device) * self._network.largest_layer_bytes if self._streams else self._network.store.nbytes
+        return max(self._budgets[device.number] - activations - layers, 0)
+
     def describe(self) -> DeviceUse:
         """Say which devices these are, and what was done there in all repeats: by their clocks, row group by row group."""
-        caches = self._caches()
+        caches, row_groups_s = self._caches(), sum(self.group_s)
+        kernel_s, upload_s = (sum(lane.seconds(what) for lane in self._lanes.values()) for what in (KERNEL, UPLOAD))
         return DeviceUse(
             devices=[from_json(UsedDevice, one.describe() | {"used_bytes": one.used_bytes()}) for one in self._devices],
             block_rows=self.block_rows,
             row_groups=len(self.group_s),
-            row_groups_s=sum(self.group_s),
+            row_groups_s=row_groups_s,
+            kernel_s=kernel_s,
+            upload_s=upload_s,
+            host_s=max(row_groups_s - kernel_s - upload_s, 0.0),
+            uploaded_bytes=self.inputs.uploaded_bytes,
+            inputs_pinned=self.inputs.pinned,
             layers_copied=sum(layers.n_copied for layers in caches) if self._streams else None,
             copied_bytes=sum(layers.copied_bytes for layers in caches) if self._streams else None,
             layers_pinned=self.pinned,

@@ -79,6 +79,17 @@ class DeviceUse(JsonPart):
     row_groups_s: float = field(
         metadata=doc("from the first work of each to its last, by the device's clock, time of the host included", "s")
     )
+    kernel_s: float | None = field(
+        default=None, metadata=doc("of that, what layers took: from before the first launch of each to after its last", "s")
+    )
+    upload_s: float | None = field(default=None, metadata=doc("of that, what copies of inputs to devices took", "s"))
+    host_s: float | None = field(
+        default=None, metadata=doc("what is left of it: devices waited for the host, or looked for rows to drop", "s")
+    )
+    uploaded_bytes: int | None = field(
+        default=None, metadata=doc("inputs copied to devices, where they were not yet from an earlier repeat", "bytes")
+    )
+    inputs_pinned: bool | None = field(default=None, metadata=doc("whether the host's memory of the inputs could be pinned"))
     layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="residency=stream"))
     copied_bytes: int | None = field(default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream"))
     layers_pinned: bool | None = field(

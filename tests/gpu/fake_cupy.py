@@ -70,6 +70,8 @@ class Fake:
         self.log: list[str] = []
         self.waits: list[str] = []
         self.largest = 0
+        self.ranges: list[str] = []
+        self.open_ranges = 0
         self.enabled: list[tuple[int, int]] = []
         Array.log = self.log
         self._allocated: list[tuple[int, int, int]] = []
@@ -92,6 +94,7 @@ class Fake:
             get_elapsed_time=lambda begin, end: 2.0 * (begin.timed and end.timed),
             compiler=SimpleNamespace(compile_using_nvrtc=self._compile), nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
             function=SimpleNamespace(Module=lambda: Module(self)),
+            nvtx=SimpleNamespace(RangePush=self._push, RangePop=self._pop),
         )  # fmt: skip
         self.sparse: Any = SimpleNamespace(csr_matrix=self._csr_matrix)
 
@@ -153,6 +156,13 @@ class Fake:
         if not (isinstance(given, tuple) and len(given) == 2):
             self.waits.append("csr_matrix")
         return Csr(given, shape=shape, dtype=dtype)
+
+    def _push(self, name: str) -> None:
+        self.ranges.append(name)
+        self.open_ranges += 1
+
+    def _pop(self) -> None:
+        self.open_ranges -= 1
 
     def _checked(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*arguments: Any) -> Any:

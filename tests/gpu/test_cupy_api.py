@@ -37,6 +37,8 @@ CALLS = {
     "cuda.Stream.synchronize": "",
     "cuda.Event": "",
     "cuda.Event.synchronize": "",
+    "cuda.nvtx.RangePush": "message",
+    "cuda.nvtx.RangePop": "",
     "cuda.get_elapsed_time": "start_event end_event",
     "cuda.MemoryPointer.memset_async": "value size stream",
     "cuda.runtime.getDeviceCount": "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -150,14 +151,13 @@ def test_the_librarys_ids_of_32_bits_count_all_that_a_block_may_have(kernel: str
 
 
 def test_inputs_with_more_entries_than_the_librarys_ids_count_are_refused() -> None:
-    class Inputs:
-        nnz, shape = 2**31, (40_000, 2**16)
-
+    inputs = SimpleNamespace(nnz=2**31, shape=(40_000, 2**16))
+    rows: Any = SimpleNamespace(inputs={0: inputs}, chosen=0)
     lane: Any = None
     with pytest.raises(
         ValueError, match=r"^2,147,483,648 entries in a block of 40,000 instances: .*; use a smaller block_rows"
     ):
-        SpgemmKernel().load(lane, lane, Inputs())  # type: ignore[arg-type]
+        SpgemmKernel().load(lane, lane, rows)
 
 
 @pytest.mark.parametrize(

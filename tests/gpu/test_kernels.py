@@ -15,6 +15,7 @@ from backends.cupy_gpu.kernels.dense import DenseBlock, padded
 from backends.cupy_gpu.kernels.fused import FusedKernel
 from backends.cupy_gpu.kernels.source import TILE, layer_kernel
 from backends.cupy_gpu.layout import packing
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import pack_network
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import KernelOptions
@@ -35,7 +36,7 @@ def block_of(on: Lane, rows: np.ndarray, by_instance: bool) -> DenseBlock:
     n, n_neurons = rows.shape
     x = on.device.empty(n_neurons * padded(n, by_instance=by_instance), np.float32)
     block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=padded(n, by_instance=by_instance), by_instance=by_instance)
-    dense.fill(on, block, sp.csr_array(rows))
+    dense.fill(on, block, InputRows.all_of(sp.csr_array(rows)))
     return block
 
 

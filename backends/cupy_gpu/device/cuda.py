@@ -25,7 +25,7 @@ PORTABLE = 1
 HOST_TO_DEVICE = 1
 """cudaMemcpyHostToDevice."""
 
-NOT_PINNED = "%d bytes of host memory cannot be pinned (%s); copies from there are slower"
+NOT_PINNED = "host memory cannot be pinned (%s); copies from there are slower"
 ALREADY_ENABLED = "cudaErrorPeerAccessAlreadyEnabled"
 NO_ARRAY = np.uint64(0)
 """A null pointer, as an argument of a kernel."""
@@ -138,6 +138,7 @@ class CudaDevice(Device):
         self.xp, self.sparse, self.number = cupy, sparse, number
         self._cupy, self._modules, self._peers = cupy, modules, peers
         self._kernels: dict[str, Any] = {}
+        self._told = False
 
     def new_stream(self) -> CudaStream:
         return CudaStream(self._cupy, self.number)
@@ -193,7 +194,7 @@ class CudaDevice(Device):
                     self._cupy.cuda.runtime.hostUnregister(array.ctypes.data)
 
     def _register(self, array: NDArray[np.uint8]) -> bool:
-        """Pin memory; False, with a warning, where the system does not let it be pinned."""
+        """Pin memory; False, with one warning for all, where the system does not let it be pinned."""
         with self._cupy.cuda.Device(self.number):
             try:
                 self._cupy.cuda.runtime.hostRegister(array.ctypes.data, array.nbytes, PORTABLE)
@@ -201,7 +202,9 @@ class CudaDevice(Device):
                 found = translated(error, self.number)
                 if found is None:
                     raise
-                _LOG.warning(NOT_PINNED, array.nbytes, said(error))
+                if not self._told:
+                    _LOG.warning(NOT_PINNED, said(error))
+                self._told = True
                 return False
         return True
 
@@ -227,6 +230,14 @@ class CudaDevice(Device):
         given = tuple(NO_ARRAY if argument is None else argument for argument in arguments)
         with self.current(stream):
             self._kernels[kernel](tuple(grid), tuple(block), given, shared_mem=shared_bytes)
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        self._cupy.cuda.nvtx.RangePush(name)
+        try:
+            yield
+        finally:
+            self._cupy.cuda.nvtx.RangePop()
 
     def seconds_between(self, begin: Any, end: Any) -> float:
         return 1e-3 * float(self._cupy.cuda.get_elapsed_time(begin, end))

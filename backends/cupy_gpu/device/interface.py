@@ -87,6 +87,9 @@ class Device(Protocol):
     ) -> None:  # fmt: skip
         """Run a kernel of `source.source` with arrays, None (no array) and NumPy scalars."""
 
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """Give what is put into streams in the context a name that profilers show."""
+
     def seconds_between(self, begin: Any, end: Any) -> float:
         """Return the time from one event to the other, both of which are over."""
 

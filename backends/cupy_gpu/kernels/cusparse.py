@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backends.cupy_gpu.device.interface import Device, DeviceArray
 from backends.cupy_gpu.kernels.dense import DenseBlock, fill, output_floats, pick
 from backends.cupy_gpu.kernels.source import LANES, WARPS
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.errors import OptionError
@@ -101,8 +102,8 @@ class SpmmKernel:
         """Return a layer in the library's form; data : uint8 (layer.n_bytes,)."""
         return library_layer(device, layer, data)
 
-    def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
-        """Bring instances into memory of their own; inputs : float32 CSR (n, n_inputs)."""
+    def load(self, lane: Lane, network: PackedNetwork, inputs: InputRows) -> DenseBlock:
+        """Bring instances into memory of their own."""
         n, n_neurons = inputs.shape
         x = lane.device.empty(n * n_neurons, np.float32)
         block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n, by_instance=False)
@@ -161,8 +162,9 @@ class SpgemmKernel:
         """Return a layer in the library's form; data : uint8 (layer.n_bytes,)."""
         return library_layer(device, layer, data)
 
-    def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> SparseBlock:
-        """Bring the transpose of instances to the device; inputs : float32 CSR (n, n_inputs)."""
+    def load(self, lane: Lane, network: PackedNetwork, rows: InputRows) -> SparseBlock:
+        """Bring the transpose of instances to the device."""
+        inputs = rows.inputs[rows.chosen]
         if inputs.nnz > MOST_ENTRIES:
             raise OptionError(
                 f"{inputs.nnz:,} entries in a block of {inputs.shape[0]:,} instances: cuSPARSE's ids have 32 bits; "

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.interface import Device, DeviceArray
 from backends.cupy_gpu.kernels.dense import DenseBlock, fill, padded, pick
 from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
 from backends.cupy_gpu.run.worker import Lane
 
@@ -49,8 +49,8 @@ class FusedKernel:
         """Return a layer as the kernel takes it: its bytes as they are, data : uint8 (layer.n_bytes,)."""
         return data
 
-    def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
-        """Bring instances into the worker's first array; inputs : float32 CSR (n, n_inputs)."""
+    def load(self, lane: Lane, network: PackedNetwork, inputs: InputRows) -> DenseBlock:
+        """Bring instances into the worker's first array."""
         n, n_neurons = inputs.shape
         self.reserve(lane, network)
         block = self.blank(lane, n_neurons, n)

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from backends.cupy_gpu.kernels.dense import DenseBlock, outputs, sums
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import PackedLayer
 from backends.cupy_gpu.plan import GpuPlan
 from backends.cupy_gpu.run.leader import find_twins
@@ -55,8 +56,8 @@ def _compute(plan: GpuPlan, lane: Lane, number: int) -> None:
     lane.layers.give_back(number)
 
 
-def _ones(layer: PackedLayer, n: int) -> sp.csr_array:
-    return sp.csr_array(np.ones((n, layer.n_inputs), np.float32))
+def _ones(layer: PackedLayer, n: int) -> InputRows:
+    return InputRows.all_of(sp.csr_array(np.ones((n, layer.n_inputs), np.float32)))
 
 
 def _decide(plan: GpuPlan, lane: Lane) -> None:
@@ -64,7 +65,7 @@ def _decide(plan: GpuPlan, lane: Lane) -> None:
     last = np.arange(1, dtype=np.int32)
     lane.device.zero(lane.flags, lane.stream)
     lane.download(lane.flags)
-    block: DenseBlock = plan.kernel.load(lane, plan.network, sp.csr_array(np.ones((N_ROWS, 1), np.float32)))
+    block: DenseBlock = plan.kernel.load(lane, plan.network, InputRows.all_of(sp.csr_array(np.ones((N_ROWS, 1), np.float32))))
     find_twins(lane, block, np.arange(N_ROWS), 1)
     left = plan.kernel.pick(lane, block, np.arange(1))
     sums(lane, left, last)
