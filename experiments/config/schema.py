@@ -183,7 +183,7 @@ class Config(RunOptions):
     threads: int | None = count(
         None,
         "Threads of each process; null: its share of the cores that may be used. Of a simulated node: of its cores; of a GPU: "
-        "two streams",
+        "one stream",
     )
     processes: int | None = count(None, "Start N processes (extra mpi); null: 1, or as many as an MPI launcher has started")
     seed: int = count(CHALLENGE_SEED, "Seed of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)

@@ -174,6 +174,17 @@ class DeviceBackend(Backend, Protocol):
         otherwise. Called before anything else."""
 
 
+@runtime_checkable
+class InputsBackend(Backend, Protocol):
+    """A backend that gets ready for the inputs before the clock is on: that lets devices copy from their memory, say."""
+
+    def take_inputs(self, plan: Any, inputs: sp.csr_array) -> None:
+        """Get ready for row groups of these inputs; computes nothing of them.
+
+        Called before each run: what was made ready for the same inputs is good for all.
+        """
+
+
 class DirectOutcome(Enum):
     """How a direct call ended: with the right result, refused since an input is not finite, or with an output that is not."""
 

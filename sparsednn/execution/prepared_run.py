@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import DONE, Backend, Control
+from sparsednn.backend import DONE, Backend, Control, InputsBackend
 from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
 from sparsednn.execution.layer_ranges import LayerRange, rebalanced
@@ -118,6 +118,8 @@ class Inference:
         """
         comm = self.comm
         with self._queues(self.share) as (share, groups, queues):
+            if isinstance(self.backend, InputsBackend) and groups:
+                self.backend.take_inputs(self.stages[0].plan, groups[0].inputs)
             comm.barrier()
             started_at = perf_counter()
             done = self._run_stages(share, groups, queues, started_at)
