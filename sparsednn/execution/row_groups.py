@@ -151,7 +151,17 @@ class RowGroups:
         """Return the results of all row groups that were to be run here, by number."""
         if self._uncut is not None and self._n_cut != len(self._uncut.ids):
             raise RuntimeError(f"the scheduler stopped all workers but cut only {self._n_cut} of {len(self._uncut.ids)} rows")
+        if self._uncut is not None and not self._groups:
+            self._run_no_rows()
         missing = sorted(self._expected - self._results.keys())
         if missing:
             raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
         return [FinishedGroup(self._groups[number], self._results[number]) for number in sorted(self._results)]
+
+    def _run_no_rows(self) -> None:
+        """Run a row group without rows, where there was nothing to cut: the output of this process has its columns."""
+        assert self._uncut is not None
+        none = np.zeros(0, np.int64)
+        self._groups[0] = RowGroup(self._uncut.rows, none, none)
+        self.open(0, 0)
+        self.run(0, self.team((0,)), 0)
