@@ -51,6 +51,8 @@ THROUGH_BLAS = ("blas", "fast")
 """Kernels that add up sums in BLAS's order: they are taken only if they are asked for by name."""
 
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
+FORECAST = (*ALL_SIX, "adaptive")
+"""Schedulers of kernels whose costs are calibrated, so that they can be forecast."""
 
 
 def plan_class(kernel: str) -> type[Plan]:
@@ -103,13 +105,13 @@ class NumbaBackend:
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "rowwise_first": ALL_SIX,
+        "rowwise_first": FORECAST,
         "udc_udc": ("data", "model"),
-        "udc_csc": ALL_SIX,
+        "udc_csc": FORECAST,
         "csc_udc": ("data", "model"),
-        "csc_csc": ALL_SIX,
+        "csc_csc": FORECAST,
         "dcsc_csc": ALL_SIX,
-        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
+        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing", "adaptive"),
         "blas": ALL_SIX,
         "fast": ALL_SIX,
     }

@@ -28,6 +28,7 @@ from sparsednn.engine import RestoredNetwork
 from sparsednn.errors import DataError, OptionError
 from sparsednn.network import Network, NetworkOutline
 from sparsednn.rows.distribution import hashes_rows, initial_rows
+from sparsednn.schedulers import AUTO, SCHEDULERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ def _load_inputs(
 
     def rows_of_process(n: int) -> NDArray[np.int64]:
         hashed, buckets = hashes_rows(config.partition.hashing), config.partition.buckets
-        return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
+        spread = config.scheduler.name != AUTO and SCHEDULERS[config.scheduler.name].cuts
+        return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets, spread=spread)[comm.rank])
 
     if images is not None:
         ids = rows_of_process(images.n)

@@ -13,6 +13,7 @@ from sparsednn.arguments.arrays import canonical_inputs, require_width
 from sparsednn.backend import StoringBackend
 from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
+from sparsednn.engine.outlook import give_outlook, sample_of
 from sparsednn.engine.request import Request, reads_compact_rows
 from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
@@ -24,12 +25,13 @@ from sparsednn.network import Network, NetworkOutline
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
-from sparsednn.rows.distribution import loaded_share
+from sparsednn.rows.distribution import Share, loaded_share
 from sparsednn.rows.partition import alive_first
-from sparsednn.schedulers import AUTO
+from sparsednn.schedulers import AUTO, Scheduler
 
 if TYPE_CHECKING:
     from sparsednn.simulator.tuning import Choice
+    from sparsednn.simulator.work import WorkProfile
 
 
 class RestoredNetwork(NamedTuple):
@@ -63,6 +65,7 @@ class PreparedNetwork:
         self.network, self.asked = network, asked
         self.outline = network.outline if isinstance(network, RestoredNetwork) else network.outline()
         self._stages: list[LayerRange] | None = None
+        self._sample: WorkProfile | None = None
 
     @property
     def keeps_stages(self) -> bool:
@@ -107,7 +110,9 @@ class PreparedNetwork:
                 as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
                 outline = as_run.outline()
             layer_nnz = column_imbalance(outline, asked.n_workers)
-            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
+            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts, spread=scheduler.cuts)
+        with clock.lap("choose"):
+            sample = self._sampled(scheduler, as_run, share)
         with clock.lap("prepare"):
             stages = self._prepared(as_run, opts, plan)
             del as_run, plan  # the stages have plans of their own, with copies
@@ -115,6 +120,9 @@ class PreparedNetwork:
             warm_up(asked.backend, stages, share, scheduler.n_row_groups(asked.n_workers), opts)
         wanted = asked.output if output is None else output
         job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
+        if sample is not None:
+            with clock.lap("choose"):
+                give_outlook(job, asked, sample)
         runs = _repeated(job)
         seconds = clock.seconds | {
             "inference": [run.seconds for run in runs],
@@ -143,6 +151,16 @@ class PreparedNetwork:
             self._stages = stages
         return stages
 
+    def _sampled(self, scheduler: Scheduler, as_run: Network | RestoredNetwork, share: Share) -> WorkProfile | None:
+        """Return work counts for schedulers that cut row groups; a compiled network counts those of its first call."""
+        if not scheduler.cuts or self._sample is not None:
+            return self._sample
+        assert isinstance(as_run, Network)
+        sample = sample_of(self.asked, scheduler, as_run, share)
+        if self.keeps_stages and sample.n_instances:
+            self._sample = sample
+        return sample
+
     def _whole(self) -> Network:
         assert isinstance(self.network, Network)
         return self.network
@@ -154,7 +172,7 @@ def _repeated(job: Inference) -> list[Repeat]:
     with alone_with(job.scheduler):
         if options.partition.order == "alive_first":
             alive = alive_first(job.run().categories, job.share.n_instances)
-            job.share = redistributed(job.share, options, alive)
+            job.share = redistributed(job.share, options, alive, spread=job.scheduler.cuts)
         return [job.run() for _ in range(options.run.repeats)]
 
 

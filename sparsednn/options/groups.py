@@ -111,6 +111,17 @@ class SchedulerOptions(Options):
         least=0,
         most=None,
     )
+    sample_rows: int = count(
+        32, "scheduler=adaptive: instances of which the work is counted before a run. All others are taken to be like these"
+    )
+    walk_share: float = number(
+        0.04,
+        "scheduler=adaptive: share of a row group's time that walking the network may take. The smaller it is, the larger are "
+        "the row groups",
+        least=0.001,
+        most=1,
+        values="R",
+    )
 
 
 @documented

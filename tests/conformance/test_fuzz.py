@@ -60,8 +60,8 @@ def check(case: Case, place: tuple[str, str], scheduler: str, options: dict[str,
     backend, chosen = USABLE[name], dict(options)
     legal = backend.schedulers[kernel]
     scheduler = scheduler if scheduler in legal else legal[0]
-    if scheduler == "global_work_stealing":
-        chosen["rebalance_after"] = None  # which is refused, since it balances by itself
+    if scheduler in ("global_work_stealing", "adaptive"):
+        chosen["rebalance_after"] = None  # which is refused, since they balance by themselves
     if kernel not in STREAMED:
         chosen["residency"] = "memory"
     with warnings.catch_warnings():

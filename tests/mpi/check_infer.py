@@ -86,7 +86,7 @@ def main(comm: MpiCommunicator, what: str) -> None:
             for name in SCHEDULERS:
                 check(comm, network, few, kernel="csc", scheduler=name, threads=2)
     elif what == "splits":
-        for split, name in product(SPLITS, ("data", "data_then_model", "global_work_stealing")):
+        for split, name in product(SPLITS, ("data", "data_then_model", "global_work_stealing", "adaptive")):
             check(comm, network, rows, kernel="csc", scheduler=name, threads=2, **split)
         for after, kernel in product((1, 3, 6, 99), ("rowwise_first", "csc", "csr")):
             record = check(comm, network, rows, kernel=kernel, rebalance_after=after, threads=2)
