@@ -45,7 +45,7 @@ def test_schedulers_and_hashing_change_no_bit(
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """More than 128 rows, or hashing moves none."""
-    rows = sp.csr_array((rng.random((300, 12)) < 0.4).astype(np.float32))
+    rows = sp.csr_array((rng.random((140 if JIT_DISABLED else 300, 12)) < 0.4).astype(np.float32))
     expected = sparsednn.infer(small_network, rows, backend=REFERENCE, threads=1, output=True)
     result = sparsednn.infer(
         small_network, rows, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler, split_factor=3),
@@ -150,9 +150,10 @@ def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None
 
 def test_a_team_makes_more_room_together(rng: np.random.Generator) -> None:
     """From few entries to many within two layers: the sparse kernels need more room several times, in the middle of a team."""
-    spread = sp.csr_array(np.ones((8, 200), np.float32))
-    network = sparsednn.Network([spread, sp.csr_array(np.eye(200)), sp.csr_array(np.ones((200, 300)))], bias=0.5, bias_on="all")
-    inputs = sp.csr_array((rng.random((64, 8)) < 0.3).astype(np.float32))
+    n, m, n_rows = (60, 90, 16) if JIT_DISABLED else (200, 300, 64)  # as often more room, in a fortieth of the time
+    spread = sp.csr_array(np.ones((8, n), np.float32))
+    network = sparsednn.Network([spread, sp.csr_array(np.eye(n)), sp.csr_array(np.ones((n, m)))], bias=0.5, bias_on="all")
+    inputs = sp.csr_array((rng.random((n_rows, 8)) < 0.3).astype(np.float32))
     expected = sparsednn.infer(network, inputs, backend=REFERENCE, threads=1, output=True)
     for kernel, scheduler in (("csc", "model"), ("csr", "data_then_model"), ("udc", "model")):
         result = sparsednn.infer(network, inputs, kernel=kernel, scheduler=eager(scheduler), threads=3, output=True)
