@@ -13,7 +13,8 @@ from backends.common.positions import entries_at
 from backends.numba_cpu.csc.kernels import columns
 from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
-from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, small_ids
+from backends.numba_cpu.layout.neurons import small_ids
+from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import Format, Group, Plan, fits, n_entries, two_sides, with_room
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 

@@ -27,7 +27,7 @@ class BlasPlan(DensePlan):
     def format_of(cls, kernel: str, options: KernelOptions) -> Format:
         """As of sparse layers; none can be read from files."""
         return Format(
-            packer=partial(BlasPacker, kernel=kernel),
+            packer=partial(BlasPacker, kernel=kernel, grouped=kernel != ALL and options.order == "shared_inputs"),
             rows=options.rows,
             columns=options.columns,
             order="given" if kernel == ALL else options.order,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,18 @@ class Store:
     def lengths(self) -> NDArray[np.int64]:
         """Return how many entries each layer has."""
         return np.array(self._lengths, np.int64)
+
+
+class StoreMaker(Protocol):
+    """Makes the store of an array, by its name."""
+
+    def __call__(self, name: str, dtype: Any) -> Store:
+        """Return an empty store of a dtype."""
+
+
+def memory_store(name: str, dtype: Any) -> Store:
+    """Return a store in memory."""
+    return Store(dtype)
 
 
 class FileStore(Store):
