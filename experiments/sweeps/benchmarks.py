@@ -100,7 +100,7 @@ def _trained_networks() -> Steps:
 def _walking() -> Steps:
     from experiments.sweeps.walking import benchmark
 
-    return Steps(benchmark.require_usable, benchmark.benchmark)
+    return Steps(benchmark.require_usable, _by_size(benchmark.benchmark))
 
 
 _IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
