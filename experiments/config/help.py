@@ -19,7 +19,8 @@ COLUMN, WIDTH = 36, 132
 GROUPS_BY_USE = ("scheduler", "optimize", "experiment", "network", "input", "output", "backend", "partition", "cluster")
 MOST_USED = (
     "neurons", "layers", "instances", "threads", "repeats", "kernel", "trace", "processes", "resume", "executor",
-    "rows", "columns", "toy", "rounds", "path", "labels", "scale", "predictions", "truth", "hashing", "nodes", "cores_per_node",
+    "rows", "columns", "toy", "rounds", "networks", "sparsities", "path", "labels", "scale",
+    "predictions", "truth", "hashing", "nodes", "cores_per_node",
     "processes_per_node", "pin", "timeout_s", "max_nodes", "partition", "account", "time_limit", "memory", "setup", "dry_run",
 )  # fmt: skip
 """Keys and fields of groups, those used most first; the others follow as they are declared."""

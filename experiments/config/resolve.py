@@ -19,7 +19,7 @@ from experiments.config.file_rules import refused_files, widths_of
 from experiments.config.help import help_text
 from experiments.config.image_schema import IMAGE_FILES
 from experiments.config.model_rules import refused_model
-from experiments.config.schema import GROUPS, SIMULATED, ClusterConfig, Config, ExperimentConfig, own_first
+from experiments.config.schema import CHOICES, GROUPS, SIMULATED, ClusterConfig, Config, ExperimentConfig, own_first
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
 from sparsednn.options.fields import check_values, choice_of, declarations, default_of, group_of
@@ -88,6 +88,12 @@ def chosen_experiment(cfg: DictConfig) -> ExperimentConfig | None:
         raise ConfigError(f"experiment.{given[0]}: an experiment needs a name other than none")
     if len(given) > 1:
         raise ConfigError(f"experiment.{given[1]}: experiment={experiment.name} has {given[0]}, not that")
+    for name in CHOICES:
+        if getattr(experiment, name) and given[0] != "benchmark":
+            raise ConfigError(
+                f"experiment.{name}={getattr(experiment, name)}: experiment={experiment.name} runs no benchmark, "
+                "whose networks it could choose from; leave it out"
+            )
     if given[0] in ("members", "report"):
         for name in ("figure", "overrides", "toy_overrides", "same_categories"):
             if getattr(experiment, name) != getattr(ExperimentConfig(), name):

@@ -141,6 +141,10 @@ class ExperimentConfig(Options):
         1, "Run the measured points so often, in turn. So all see a machine whose speed changes; simulated ones are run once"
     )
     most_neurons: int | None = count(None, "Points with wider networks are left out; null: none")
+    networks: list[str] = several([], "Only these networks of a benchmark; []: all", kind=str, values="[mlp300]")
+    sparsities: list[float] = several(
+        [], "Only these shares of weights that are zero, of a benchmark; []: all", kind=(int, float), values="[0.9]"
+    )
     same_categories: bool = switch(False, "All points must have the same categories")
     overrides: dict[str, Any] = field(default_factory=dict)
     toy_overrides: dict[str, Any] = field(default_factory=dict)
@@ -209,6 +213,9 @@ def own_first(schema: type) -> list[tuple[str, Field[Any]]]:
     own = schema.__annotations__
     return sorted(declarations(schema).items(), key=lambda item: (item[0] != "name", item[0] not in own))
 
+
+CHOICES = ("networks", "sparsities")
+"""Fields of `ExperimentConfig` that choose among what a benchmark would do."""
 
 GROUPS = tuple(f.name for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.default_factory))
 """Fields of `Config` that are configuration groups."""

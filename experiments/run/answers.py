@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from experiments.records.files import PREDICTIONS
 from experiments.run.labels import Labels
 from experiments.run.model_files import ModelUse
+from sparsednn.data.layouts.predictions import classes_of as classes_as_distsparsednn
 from sparsednn.importers.accuracy import AccuracyCount
 from sparsednn.importers.postprocessing import classes_of, finish
 from sparsednn.results.model_record import AccuracyRecord
@@ -84,11 +85,14 @@ def best_classes(logits: NDArray[np.float32], model: ModelUse) -> Top:
     return Top(predicted, order.astype(np.int64), np.take_along_axis(values, order, axis=1))
 
 
-def write_predictions(folder: Path, output: sp.csr_array, labels: Labels | None, model: ModelUse) -> Path:
+def write_predictions(
+    folder: Path, output: sp.csr_array, labels: Labels | None, model: ModelUse, classifier: str | None = None
+) -> Path:
     """Write the predicted class of each instance into a folder, whole or not at all; return the file.
 
     A line for each instance: its number from 1, its class from 0 (and name), its label where there is one, and the best classes
-    with what the model gives them, in digits that give the same float32 again.
+    with what the model gives them, in digits that give the same float32 again. With a classifier of DistSparseDNN the class is
+    the one that it finds.
 
     Raises
     ------
@@ -100,9 +104,10 @@ def write_predictions(folder: Path, output: sp.csr_array, labels: Labels | None,
         writer = csv.writer(file, lineterminator="\n")
         for first, logits in _batches(output):
             top = best_classes(logits, model)
+            predicted_classes = top.predicted if classifier is None else classes_as_distsparsednn(logits, classifier)
             if first == 0:
                 writer.writerow(_head(top.classes.shape[1], bool(names), labels is not None, model.postprocess))
-            for number, predicted in enumerate(top.predicted.tolist()):
+            for number, predicted in enumerate(predicted_classes.tolist()):
                 named = [names[predicted]] if names else []
                 label = [int(labels.classes[first + number])] if labels is not None else []
                 best = zip(top.classes[number].tolist(), top.values[number].tolist(), strict=True)

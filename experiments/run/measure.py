@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from experiments.config.file_rules import checks_predictions
+from experiments.config.file_rules import DISTSPARSEDNN, checks_predictions, has_layout
 from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import SIMULATED
@@ -18,13 +18,15 @@ from experiments.records.files import GANTT, RUNNING, TRACE, write_record
 from experiments.records.point import COMPLETE, FAILED, BenchmarkRun, PointRecord
 from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.environment import environment
+from experiments.run.labels import Labels
 from experiments.run.load import Data, load
 from experiments.run.memory_estimate import require_room
+from experiments.run.model_files import ModelUse
 from experiments.run.network_cache import PointCache
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
-from sparsednn.data.layouts.predictions import Predictions
+from sparsednn.data.layouts.predictions import Predictions, classifier_of
 from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
 from sparsednn.execution.threads import WATCH_INTERVAL_S
@@ -147,7 +149,7 @@ def _answer(config: Config, data: Data, result: Result, display: Display, folder
         if data.logits is not None:
             run.truth = answers.compared(result.output, data.logits, config.input.tolerance)
         if config.output.predictions:
-            path = answers.write_predictions(folder, result.output, data.labels, data.model)
+            path = answers.write_predictions(folder, result.output, *_meaning(config, data, result.output.shape[1]))
             display.say(f"predictions: {path}")
     if config.output.categories:
         from sparsednn.data.triples import write_ids  # with pandas
@@ -155,6 +157,18 @@ def _answer(config: Config, data: Data, result: Result, display: Display, folder
         path = folder / f"neuron{run.neurons}-l{run.layers}-categories.tsv"
         write_ids(path, result.categories)
         display.say(f"categories: {path}")
+
+
+def _meaning(config: Config, data: Data, n_outputs: int) -> tuple[Labels | None, ModelUse, str | None]:
+    """Return the labels, what outputs mean, and the classifier of another program, if its files are what is read."""
+    if not has_layout(config, DISTSPARSEDNN):
+        return data.labels, data.model, None
+    classifier = classifier_of(n_outputs, config.network.classifier)
+    model = replace(data.model, postprocess="sigmoid") if classifier == "sigmoid" else data.model
+    labels = data.labels
+    if data.predictions is not None:
+        labels = Labels(data.predictions.classes, (), "given")
+    return labels, model, classifier
 
 
 def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache) -> Result:

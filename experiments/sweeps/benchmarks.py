@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.config.resolve import Config, ConfigError, as_record
-from experiments.config.schema import ExperimentConfig
+from experiments.config.schema import CHOICES, ExperimentConfig
 from experiments.records.display import Display
 from experiments.records.point import BenchmarkRun
 from experiments.run.identity import config_hash
@@ -29,15 +29,24 @@ class Steps(NamedTuple):
     require_usable : callable
         Raises ConfigError where it cannot be run.
     run : callable
-        Returns figures as plain values, given the configuration, whether it is to be of toy size, and a function that it
-        tells how far it is. If ``failed`` is among them (a list of lines) and not empty, the point has failed.
+        Returns figures as plain values, given the configuration, the experiment (whether it is to be of toy size, and what was
+        chosen), and a function that it tells how far it is. If ``failed`` is among them (a list of lines) and not empty, the
+        point has failed.
     report : callable, optional
         Returns the name and the text of a file for the point's folder, given the figures.
+    choices : callable, optional
+        Returns what ``experiment.networks`` and ``experiment.sparsities`` can choose from, given whether it is of toy size.
     """
 
     require_usable: Callable[[], None]
-    run: Callable[[Config, bool, Progress], Figures]
+    run: Callable[[Config, ExperimentConfig, Progress], Figures]
     report: Callable[[Figures], tuple[str, str]] | None = None
+    choices: Callable[[bool], Mapping[str, Collection[Any]]] | None = None
+
+
+def _by_size(run: Callable[[Config, bool, Progress], Figures]) -> Callable[[Config, ExperimentConfig, Progress], Figures]:
+    """Return the steps of a benchmark of which nothing but its size can be chosen."""
+    return lambda config, experiment, progress: run(config, experiment.toy, progress)
 
 
 class Benchmark(NamedTuple):
@@ -51,40 +60,40 @@ class Benchmark(NamedTuple):
 def _crossover() -> Steps:
     from experiments.sweeps import direct_calls
 
-    return Steps(direct_calls.require_usable, direct_calls.crossover)
+    return Steps(direct_calls.require_usable, direct_calls.crossover, choices=direct_calls.crossover_choices)
 
 
 def _latency() -> Steps:
     from experiments.sweeps import direct_calls
 
-    return Steps(direct_calls.require_usable, direct_calls.latency)
+    return Steps(direct_calls.require_usable, direct_calls.latency, choices=direct_calls.latency_choices)
 
 
 def _gpu_check() -> Steps:
     from experiments.gpu_check import check, report
 
-    return Steps(check.require_usable, check.benchmark, report.report)
+    return Steps(check.require_usable, _by_size(check.benchmark), report.report)
 
 
 def _random_networks() -> Steps:
     from experiments.sweeps import random_contests
 
-    return Steps(random_contests.require_usable, random_contests.benchmark)
+    return Steps(random_contests.require_usable, _by_size(random_contests.benchmark))
 
 
 def _roofline() -> Steps:
     from experiments.roofline import measure
 
-    return Steps(measure.require_usable, measure.benchmark)
+    return Steps(measure.require_usable, _by_size(measure.benchmark))
 
 
 def _trained_networks() -> Steps:
     from experiments.sweeps.trained import benchmark
 
-    return Steps(benchmark.require_usable, benchmark.benchmark)
+    return Steps(benchmark.require_usable, benchmark.benchmark, choices=benchmark.choices)
 
 
-_IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.layout")
+_IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
     "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),
@@ -128,7 +137,22 @@ def require(experiment: ExperimentConfig, overrides: Iterable[str]) -> None:
                 f"{text}: experiment={experiment.name} runs the benchmark {name}, which does not use {key}; "
                 f"leave it out. Used: {', '.join(uses)}, experiment.rounds, experiment.toy"
             )
-    BENCHMARKS[name].steps().require_usable()
+    steps = BENCHMARKS[name].steps()
+    steps.require_usable()
+    _require_choices(experiment, steps)
+
+
+def _require_choices(experiment: ExperimentConfig, steps: Steps) -> None:
+    choices = steps.choices(experiment.toy) if steps.choices else {}
+    for name in CHOICES:
+        for value in getattr(experiment, name):
+            if name not in choices:
+                raise ConfigError(
+                    f"experiment.{name}={getattr(experiment, name)}: the benchmark {experiment.benchmark} has none to choose "
+                    "from; leave it out"
+                )
+            if value not in choices[name]:
+                raise ConfigError(unknown(f"experiment.{name}", f"{value}", [f"{one}" for one in choices[name]]))
 
 
 def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> Measured:
@@ -136,7 +160,7 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
     name = experiment.benchmark
     steps = BENCHMARKS[name].steps()
     with display.stage(f"benchmark {name}") as stage:
-        figures = steps.run(config, experiment.toy, stage.update)
+        figures = steps.run(config, experiment, stage.update)
     if steps.report is not None:
         file, text = steps.report(figures)
         with atomic_path(folder / file) as temporary:

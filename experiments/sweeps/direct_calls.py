@@ -18,7 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
-from experiments.config.resolve import Config
+from experiments.config.resolve import Config, ConfigError
+from experiments.config.schema import ExperimentConfig
 from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32, is_installed
 from sparsednn.engine import default_threads
 
@@ -31,11 +32,11 @@ SHARES = (50, 95, 99)
 MOST_CALLS = 2000
 """The most calls of one round, each of which has a time of its own."""
 
-LONGEST_S = 2.0
-"""A contestant whose first call takes longer is left out of a setting: the question is answered."""
-
 FEW_ROUNDS, OUT_OF_REACH = 3, 3.0
 """A contestant who takes so many times what the fastest takes, by the medians of the first rounds, sits out the others."""
+
+LONGEST_S = 2.0
+"""A contestant whose first call takes longer, and `OUT_OF_REACH` times as long as ours, makes no other; that is its time."""
 
 TOLERANCE = 1e-4
 """The largest difference, as a share of the largest activation: libraries add in orders of their own."""
@@ -86,14 +87,46 @@ def latency_settings(toy: bool) -> list[Setting]:
     return [Setting(name, widths[name], s, batch) for name, some in sparsities.items() for s in some for batch in batches]
 
 
-def crossover(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def crossover(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Measure the settings of `crossover_settings`: ``threads``, and ``repeats`` as rounds. See `measure`."""
-    return measure(crossover_settings(toy), config, toy, progress)
+    return measure(_chosen(crossover_settings(experiment.toy), experiment), config, experiment.toy, progress)
 
 
-def latency(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def latency(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Measure the settings of `latency_settings`. See `measure`."""
-    return measure(latency_settings(toy), config, toy, progress)
+    return measure(_chosen(latency_settings(experiment.toy), experiment), config, experiment.toy, progress)
+
+
+def crossover_choices(toy: bool) -> dict[str, list[Any]]:
+    """Return the networks and sparsities of the crossover."""
+    return _choices(crossover_settings(toy))
+
+
+def latency_choices(toy: bool) -> dict[str, list[Any]]:
+    """Return the networks and sparsities of the latencies."""
+    return _choices(latency_settings(toy))
+
+
+def _choices(settings: Sequence[Setting]) -> dict[str, list[Any]]:
+    return {
+        "networks": list(dict.fromkeys(setting.family for setting in settings)),
+        "sparsities": list(dict.fromkeys(setting.sparsity for setting in settings)),
+    }
+
+
+def _chosen(settings: Sequence[Setting], experiment: ExperimentConfig) -> list[Setting]:
+    """Return the settings of the networks and sparsities that were chosen.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    networks, sparsities = experiment.networks, experiment.sparsities
+    found = [s for s in settings if (not networks or s.family in networks) and (not sparsities or s.sparsity in sparsities)]
+    if not found:
+        raise ConfigError(f"experiment.sparsities={sparsities}: experiment.networks={networks} has none of these; change one")
+    return found
 
 
 def require_usable() -> None:
@@ -134,24 +167,29 @@ class InTurn:
     ours : callable
     at : str
         What messages call the network and the batch.
+    longest_s : float
+        A contestant whose first call takes longer, and is out of reach, makes no other.
     """
 
-    def __init__(self, x: Float32, ours: Call, at: str) -> None:
+    def __init__(self, x: Float32, ours: Call, at: str, longest_s: float = LONGEST_S) -> None:
         self.x, self.at = x, at
         self.calls: dict[str, Call] = {OURS: ours}
+        self.once: dict[str, float] = {}
+        began = perf_counter()
         self.expected = np.asarray(ours(x))
+        self._too_long_s = max(longest_s, OUT_OF_REACH * (perf_counter() - began))
         self.left_out: list[str] = []
         self.failed: list[str] = []
 
     def add(self, name: str, call: Call) -> None:
-        """Add a contestant, unless it is wrong or takes too long."""
+        """Add a contestant, unless it is wrong; one that takes too long has made its only call."""
         began = perf_counter()
         found = np.asarray(call(self.x))
         took = perf_counter() - began
         if difference(found, self.expected) > TOLERANCE:
             self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
-        elif took > LONGEST_S:
-            self.left_out.append(f"{name} is left out of {self.at}: a call takes {took:.1f} s")
+        elif took > self._too_long_s:
+            self.once[name] = took
         else:
             self.calls[name] = call
 
@@ -159,7 +197,8 @@ class InTurn:
         """Return the percentiles of the calls of each round, by contestant; None where it sat out."""
         names = list(self.calls)
         found: dict[str, dict[str, list[float | None]]] = {
-            name: {f"p{share}": [None] * rounds for share in SHARES} for name in names
+            name: {f"p{share}": [self.once.get(name), *[None] * (rounds - 1)] for share in SHARES}
+            for name in (*names, *self.once)
         }
         for number in range(rounds):
             if number == FEW_ROUNDS:

@@ -140,15 +140,18 @@ def texts(doc: str, *, values: str) -> Any:
     return _declare(None, Rule(values, doc, (), refuse))
 
 
+_NOT_OF: dict[Any, str] = {int: "not an integer", str: "no text", (int, float): "no number"}
+
+
 def several(default: Iterable[Any] | None, doc: str, *, kind: type | tuple[type, ...], values: str) -> Any:
-    """Declare an option that is a list of strings or whole numbers; or None, if that is the default."""
+    """Declare an option that is a list of strings, whole numbers or numbers; or None, if that is the default."""
 
     def refuse(name: str, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
             raise OptionTypeError(f"{name}={value!r}: a list is needed")
         for item in value:
             if not isinstance(item, kind) or isinstance(item, bool):
-                raise OptionTypeError(f"{name}={list(value)}: {item!r} is {'not an integer' if kind is int else 'no text'}")
+                raise OptionTypeError(f"{name}={list(value)}: {item!r} is {_NOT_OF[kind]}")
         return list(value)
 
     rule = Rule(values, doc, (), refuse)

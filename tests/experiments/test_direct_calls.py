@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import sparsednn
-from experiments.figures.base.direct_calls import Answer
+from experiments.figures.base.direct_calls import Answer, said_once
 from experiments.figures.crossover import verdicts
 from experiments.sweeps import direct_calls
 from experiments.sweeps.direct_calls import OURS, Setting, random_network
@@ -70,17 +70,41 @@ def test_peers_that_are_installed_answer_like_the_reference(name: str, batch: in
         assert np.allclose(np.asarray(call(x)), output.toarray(), rtol=1e-5, atol=1e-6)
 
 
-def test_wrong_answers_fail_and_long_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_answers_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PEERS, "wrong", lambda network, threads, batch: lambda x: np.zeros((5, 20), np.float32))
     contest = direct_calls._Contest(SMALL, 1, ["wrong"])
     assert contest.failed == ["wrong differs by more than 0.0001 of the largest value"]
     assert list(contest.calls) == [OURS]
     contest.close()
-    monkeypatch.setattr(direct_calls, "LONGEST_S", 0.0)
-    contest = direct_calls._Contest(SMALL, 1, ["scipy"])
-    assert contest.failed == []
-    assert contest.left_out[0].startswith("scipy is left out of mlp, 80 %, 5 instances: a call takes")
-    contest.close()
+
+
+def test_who_takes_too_long_makes_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(network: sparsednn.Network, threads: int, batch: int) -> Any:
+        scipy = PEERS["scipy"](network, threads, batch)
+
+        def call(x: Any) -> Any:
+            sleep(0.3)
+            return scipy(x)
+
+        return call
+
+    monkeypatch.setitem(PEERS, "slow", slow)
+    network, x = direct_calls.random_layers(SMALL)
+    with sparsednn.compile(network, threads=1) as compiled:
+        compiled(x)
+        contest = direct_calls.InTurn(x, compiled, "here", longest_s=0.1)
+        contest.add("slow", slow(network, 1, 5))
+        assert (contest.failed, contest.left_out, list(contest.calls)) == ([], [], [OURS])
+        times = contest.times(3, 0.0, 0.0)
+        patient = direct_calls.InTurn(x, lambda x: (sleep(0.2), compiled(x))[1], "here", longest_s=0.1)
+        patient.add("slow", slow(network, 1, 5))
+    assert "slow" in patient.calls, "ours takes nearly as long"
+    found = Answer("mlp", 0.8, 5, times)
+    assert (found.n_rounds("slow"), found.called_once("slow"), found.called_once(OURS)) == (1, True, False)
+    assert found.middle("slow") > 0.3
+    assert said_once([found]) == [
+        "One call only, without warming up, since it took seconds and three times as long as ours: slow (1) settings"
+    ]
 
 
 def answer(ours: list[float], peer: list[float]) -> Answer:

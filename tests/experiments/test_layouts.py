@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hydra import compose, initialize_config_dir
@@ -59,6 +60,19 @@ def test_a_folder_of_distsparsednn_is_run_and_its_predictions_are_the_truth(trai
     truth = found["truth"]
     assert (truth["kind"], truth["correct"], truth["of"], truth["match"]) == ("labels", N_INSTANCES, N_INSTANCES, None)
     assert (found["neurons"], found["layers"], found["instances"]) == (9, 3, N_INSTANCES)
+
+
+@pytest.mark.parametrize("classifier", ["softmax", "sigmoid"])
+def test_predictions_are_those_that_the_truth_counts(classifier: str, trained: Path, tmp_path: Path) -> None:
+    if classifier == "sigmoid":
+        (trained / "predictions.txt").write_text("".join(f"{i} {i % 2}\n" for i in range(1, N_INSTANCES + 1)))
+    done = run(*of_folder(trained, tmp_path / "out", f"network.classifier={classifier}", "output.predictions=true"))
+    assert done.returncode == 0, done.stderr
+    written = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    given = pd.read_csv(trained / "predictions.txt", sep=r"\s+", header=None)
+    assert written["label"].tolist() == given[1].tolist()
+    assert (written["class"] == written["label"]).sum() == record(tmp_path / "out")["truth"]["correct"]
+    assert set(written["class"]) == {"softmax": {0, 1, 3}, "sigmoid": {0, 1}}[classifier]
 
 
 def test_a_network_may_be_right_about_some_instances_only(trained: Path, tmp_path: Path) -> None:

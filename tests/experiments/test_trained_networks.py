@@ -28,7 +28,7 @@ from experiments.sweeps.trained import benchmark, datasets
 from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
 from experiments.sweeps.trained.training import Trainer, magnitude_masks, neuron_masks, outputs_of
 from sparsednn.data import labelled
-from sparsednn.errors import DataError
+from sparsednn.errors import DataError, OptionError
 from tests.experiments.made_up import made_up, write_all
 from tests.experiments.toys import COMPILED_ONLY, record, run
 
@@ -62,6 +62,44 @@ def test_networks_are_trained_measured_and_drawn(tmp_path: Path) -> None:
     drawn = pd.read_csv(tmp_path / "trained_networks.csv")
     assert set(drawn["accuracy"]) == {one["correct"] / one["of"] for one in found["networks"]}
     assert (tmp_path / "trained_networks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_deepsparse_finds_the_types_of_tensors_that_onnx_had() -> None:
+    import onnx
+
+    mapping = benchmark.onnx_mapping()
+    assert mapping.TENSOR_TYPE_TO_NP_TYPE[onnx.TensorProto.FLOAT] == np.float32
+    assert mapping.NP_TYPE_TO_TENSOR_TYPE[np.dtype(np.int64)] == onnx.TensorProto.INT64
+
+
+@NEEDS_TORCH
+def test_variants_are_only_those_that_were_asked_for() -> None:
+    import torch
+
+    def made(*asked: Any) -> list[tuple[str, float]]:
+        data = datasets.load(Config(input=InputConfig(name="digits")))
+        return [(one.pruning, round(one.sparsity, 2)) for one in Trainer(torch, TOY["toy mlp"], data, 1, 64).variants(*asked)]
+
+    assert made([0.9], False, False) == [("magnitude", 0.9)]
+    assert made([], True, False) == [("none", 0.0)]
+    assert [pruning for pruning, _ in made([0.9])] == ["none", "magnitude", "two steps"]
+
+
+def test_what_is_chosen_is_one_of_the_networks_and_sparsities() -> None:
+    for text, said in (
+        ("networks=[mlp30]", "experiment.networks=mlp30: did you mean mlp?"),
+        ("sparsities=[0.85]", "experiment.sparsities=0.85: "),
+    ):
+        done = run("experiment=crossover", f"experiment.{text}")
+        assert done.returncode == 1
+        assert said in done.stderr
+    done = run("experiment=crossover", "experiment.networks=[challenge]", "experiment.sparsities=[0.9]")
+    assert done.returncode == 1
+    assert "experiment.networks=['challenge'] has none of these" in done.stderr
+    for name in ("ablation", "roofline"):
+        done = run(f"experiment={name}", "experiment.networks=[mlp]")
+        assert done.returncode == 1
+        assert "experiment.networks=['mlp']: " in done.stderr
 
 
 @NEEDS_TORCH
@@ -136,7 +174,7 @@ def test_the_same_seed_trains_the_same_network() -> None:
 def test_logits_that_are_not_those_of_pytorch_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "outputs_of", lambda torch, module, x: outputs_of(torch, module, x) + np.float32(0.01))
     config = Config(threads=1, repeats=1, instances=100, input=InputConfig(name="digits"))
-    figures = benchmark.benchmark(config, True, lambda done, total: None)
+    figures = benchmark.benchmark(config, ExperimentConfig(toy=True), lambda done, total: None)
     assert len(figures["failed"]) == 3
     assert figures["failed"][0].startswith("toy mlp, 0 %: logits differ from PyTorch's by ")
 
@@ -171,6 +209,19 @@ def test_instances_are_parted_once_and_for_all(tmp_path: Path) -> None:
     assert np.array_equal(np.concatenate([data.y, data.test_y])[order], np.arange(9) % 3)
     again = datasets.load(config_of(path, scale=2.0, layout="hwc"))
     assert np.array_equal(again.test_x, data.test_x)
+    means, deviations = np.float32([1, 2, 3])[:, None, None], np.float32([2, 4, 8])[:, None, None]
+    standard = datasets.load(config_of(path, scale=2.0, mean=[1, 2, 3], std=[2.0, 4.0, 8.0], layout="hwc"))
+    assert np.array_equal(standard.test_x, (data.test_x - means) / deviations)
+    with pytest.raises(OptionError, match="mean has 2 numbers"):
+        datasets.load(config_of(path, scale=2.0, mean=[1, 2], layout="hwc"))
+
+
+def test_grey_images_have_one_channel(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((6, 3, 5), np.float32)
+    np.savez(tmp_path / "own.npz", x=images, y=np.arange(6) % 2)
+    data = datasets.load(config_of(tmp_path / "own.npz", mean=0.5, layout="hwc"))
+    assert data.shape == (1, 3, 5)
+    assert np.array_equal(np.sort(np.concatenate([data.x, data.test_x]), None), np.sort(images - np.float32(0.5), None))
 
 
 def test_mnist_has_a_test_set_of_its_own() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backends.common.jit import JIT_DISABLED
 from backends.numba_cpu.dense.kernels import direct as kernels
-from backends.numba_cpu.dense.kernels import helpers, sliced_net
+from backends.numba_cpu.dense.kernels import helpers, pace, sliced_net
 from backends.numba_cpu.dense.kernels.event_driven import SAVED
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.event_rows import are_ascending, no_rows, pack_rows
@@ -80,6 +80,8 @@ class SlicedNetwork:
         self._cuts = self._slices.cuts(n_members)
         self._shared = _lines(helpers.FIRST_MEMBER // helpers.LINE + n_members)
         self._shared[helpers.ID] = next(_NUMBERS)
+        paces = self._shared[helpers.OF_PACE : helpers.FIRST_MEMBER].reshape(-1, helpers.LINE)
+        paces[:, [pace.UNTIL, pace.PERIOD]] = pace.FIRST_TRY
         self._fill_table()
         self._given: tuple[Any, ...] = (self._shared, self._slices.ids[:0])
         self._compile(network.n_inputs, len(network.last))

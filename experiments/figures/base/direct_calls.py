@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -48,6 +49,10 @@ class Answer:
         """Return in how many rounds it called."""
         return sum(time is not None for time in self.seconds[name]["p50"])
 
+    def called_once(self, name: str) -> bool:
+        """Whether it made one call, which took too long for others."""
+        return self.n_rounds(name) == 1 < self.n_rounds(OURS)
+
     def best(self, dense: bool | None = None) -> str | None:
         """Return the fastest library: of all, of those with dense layers, or of those with sparse ones."""
         names = [name for name in self.seconds if name != OURS and (dense is None or name.endswith(DENSE) == dense)]
@@ -81,7 +86,16 @@ def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]
         }
         first = settings[0]
         joined.append(Answer(first["family"], first["sparsity"], first["batch"], seconds))
-    return joined, sorted({line for figures in found for line in figures["left_out"]})
+    return joined, [*said_once(joined), *sorted({line for figures in found for line in figures["left_out"]})]
+
+
+def said_once(answers: Sequence[Answer]) -> list[str]:
+    """Say of which contestants a time is that of one call, and how often."""
+    names = [name for answer in answers for name in answer.seconds if answer.called_once(name)]
+    if not names:
+        return []
+    counted = ", ".join(f"{name} ({n})" for name, n in sorted(Counter(names).items()))
+    return [f"One call only, without warming up, since it took seconds and three times as long as ours: {counted} settings"]
 
 
 def table_of(answers: Sequence[Answer], percentiles: Sequence[str] = ("p50",)) -> Table:

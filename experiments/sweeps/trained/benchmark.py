@@ -6,17 +6,22 @@ against PyTorch's, then all contestants answer the test images in turn: see `exp
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 import sparsednn
 from backends.peers.base import peer_package
 from experiments.config.resolve import Config, ConfigError
+from experiments.config.schema import ExperimentConfig
 from experiments.sweeps.direct_calls import TIMED_S, TOY_TIMED_S, TOY_WARM_S, WARM_S, InTurn, difference
 from experiments.sweeps.direct_peers import Call, Float32, is_installed, onnxruntime_session
 from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
@@ -28,6 +33,9 @@ SPARSITIES, TOY_SPARSITIES = (0.8, 0.9, 0.95, 0.99), (0.8,)
 BATCHES, TOY_BATCHES = (1, 64, 10_000), (1, 40)
 LOGITS_TOLERANCE = 5e-5
 """The largest difference from PyTorch's logits, as a share of the largest."""
+
+LONGEST_S = 10.0
+"""A contestant whose first call takes longer is left out: 10,000 instances take some libraries seconds."""
 
 EXTRA = "pip install -e '.[torch]'"
 
@@ -42,8 +50,15 @@ def require_usable() -> None:
             )
 
 
-def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def choices(toy: bool) -> dict[str, list[Any]]:
+    """Return the networks and the sparsities; 0 stands for the networks as they are before they are pruned."""
+    return {"networks": list(TOY if toy else ARCHITECTURES), "sparsities": [0.0, *(TOY_SPARSITIES if toy else SPARSITIES)]}
+
+
+def benchmark(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Train and measure: ``threads``, ``repeats`` as rounds, ``input`` to train on, ``instances`` of it, ``seed``.
+
+    Where sparsities are chosen, no other variants are made than these; all but the dense networks are pruned by magnitude then.
 
     Returns
     -------
@@ -54,19 +69,19 @@ def benchmark(config: Config, toy: bool, progress: Callable[[int, int], None]) -
     """
     torch, threads = peer_package("torch"), config.threads or default_threads()
     torch.set_num_threads(threads)
-    data, found = load(config), _Figures(config, toy, threads, torch)
-    named, sparsities = (TOY, TOY_SPARSITIES) if toy else (ARCHITECTURES, SPARSITIES)
-    done, total = 0, len(named) * (len(sparsities) + 2)
-    for name, architecture in named.items():
-        if not architecture.takes(data.shape):
+    data, found = load(config), _Figures(config, experiment.toy, threads, torch)
+    named, sparsities = (TOY, TOY_SPARSITIES) if experiment.toy else (ARCHITECTURES, SPARSITIES)
+    names, chosen = experiment.networks or list(named), sorted(experiment.sparsities)
+    each = len(chosen) or len(sparsities) + 2
+    for number, name in enumerate(names):
+        if not named[name].takes(data.shape):
             found.left_out.append(f"{name} is left out: it does not take instances of shape {data.shape}")
-            done += len(sparsities) + 2
             continue
-        trainer = Trainer(torch, architecture, data, config.seed, config.instances)
-        for variant in trainer.variants(sparsities):
+        trainer = Trainer(torch, named[name], data, config.seed, config.instances)
+        pruned = [sparsity for sparsity in chosen or sparsities if sparsity]
+        for done, variant in enumerate(trainer.variants(pruned, not chosen or 0 in chosen, not chosen), 1):
             found.add(name, trainer, variant)
-            done += 1
-            progress(done, total)
+            progress(number * each + done, len(names) * each)
     how = {"optimizer": "Adam", "learning_rate": LEARNING_RATE, "batch": BATCH, "seed": config.seed, "torch": torch.__version__}
     return {"rounds": config.repeats, "data": data.record(), "training": how, **found.parts()}
 
@@ -119,7 +134,7 @@ class _Figures:
         return {"correct": correct["ours"], "correct_torch": correct["torch"], "of": len(data.test_y), "difference": apart}
 
     def _seconds(self, at: str, compiled: Any, model: sparsednn.Model, module: Any, x: Float32) -> dict[str, Any]:
-        in_turn = InTurn(x, compiled, f"{at}, {len(x)} instances")
+        in_turn = InTurn(x, compiled, f"{at}, {len(x)} instances", LONGEST_S)
         with ExitStack() as stack:
             for name, call in self._peers(model, module, len(x), stack):
                 in_turn.add(name, call)
@@ -142,13 +157,29 @@ class _Figures:
             yield "deepsparse", deepsparse_engine(graph, batch, self._threads, stack)
 
 
+def onnx_mapping() -> ModuleType:
+    """Return `onnx.mapping` as it was before onnx 1.18: types of tensors, and NumPy's for them."""
+    helper, module = peer_package("onnx.helper"), ModuleType("onnx.mapping")
+    known = {tensor_type: helper.tensor_dtype_to_np_dtype(tensor_type) for tensor_type in helper.get_all_tensor_dtypes()}
+    vars(module).update(
+        TENSOR_TYPE_TO_NP_TYPE=known, NP_TYPE_TO_TENSOR_TYPE={b: a for a, b in known.items()}, TENSOR_TYPE_MAP={}
+    )
+    return module
+
+
 def deepsparse_engine(graph: bytes, batch: int, threads: int, stack: ExitStack) -> Call:
-    """Return calls of DeepSparse's engine, which is compiled for the batch and reads the graph from a file."""
+    """Return calls of DeepSparse's engine, which is compiled for the batch and reads the graph from a file.
+
+    DeepSparse 1.8, the last one with an engine, asks for a module that onnx has no more since 1.18.
+    """
+    os.environ.setdefault("NM_DISABLE_ANALYTICS", "1")
+    sys.modules.setdefault("onnx.mapping", onnx_mapping())
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     (folder / "network.onnx").write_bytes(graph)
     engine = peer_package("deepsparse").compile_model(str(folder / "network.onnx"), batch_size=batch, num_cores=threads)
 
     def call(x: Float32) -> Any:
-        return engine.run([x])[0]
+        (found,) = engine.run([x])  # made for NumPy 1: in NumPy 2 it reads a size of items of 0, and from that strides of 0
+        return as_strided(found, found.shape, (4 * found.shape[1], 4)) if found.strides == (0, 0) else found
 
     return call

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config.resolve import Config, ConfigError
+from experiments.config.source_schema import InputConfig
 from sparsednn.data import labelled
 from sparsednn.errors import DataError
+from sparsednn.importers.preprocessing import ImageLayout, Preprocessing
 
 TEST_SHARE = 1 / 3
 """Share of the instances that are kept for the test, where nobody has parted them."""
@@ -85,6 +87,19 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images[:, None].astype(np.float32) / np.float32(255)
 
 
+def _preprocessed(values: NDArray[Any], given: InputConfig) -> NDArray[np.float32]:
+    """Return instances as a network takes them, float32 (n, channels, height, width) if they are images: grey ones have one."""
+    layout: ImageLayout = "hwc" if values.ndim == COLOUR_AXES and given.layout == "hwc" else "as_is"
+    if values.ndim == GREY_AXES:
+        values = values[:, None]
+    shape = values.shape[1:] if layout == "as_is" else (values.shape[3], *values.shape[1:3])
+    said = {name: value for name in ("scale", "mean", "std") if (value := getattr(given, name)) is not None}
+    preprocessing = Preprocessing(layout=layout, **said)
+    preprocessing.require_fit(shape)
+    flat = values.reshape(len(values), -1)
+    return preprocessing.apply(flat, shape, np.empty(flat.shape, np.float32)).reshape(-1, *shape)
+
+
 def _parted(name: str, x: NDArray[np.float32], y: NDArray[np.int64]) -> Dataset:
     order = np.random.default_rng(SPLIT_SEED).permutation(len(y))
     n_test = int(len(y) * TEST_SHARE)
@@ -112,11 +127,7 @@ def _given(config: Config) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     values = source.take(np.arange(source.n))
     if values.dtype.kind in "iu" and values.max() > 1 and given.scale is None:
         raise ConfigError(f"input.path={given.path}: holds integers up to {values.max()}; say their scale: input.scale=255")
-    x = values.astype(np.float32) / np.float32(given.scale or 1)
+    x = _preprocessed(values, given)
     if not np.isfinite(x).all():
         raise DataError(f"{source.source}: has a number that is not finite in float32")
-    if x.ndim == GREY_AXES:
-        x = x[:, None]
-    if x.ndim == COLOUR_AXES and given.layout == "hwc":
-        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     return x, checked_labels(labels, len(x), int(np.max(labels, initial=0)) + 1)

@@ -80,9 +80,10 @@ class Trainer:
         """How many instances are trained on."""
         return min(self.n_instances or self.architecture.instances, len(self.data.y))
 
-    def variants(self, sparsities: Sequence[float]) -> Iterator[Variant]:
+    def variants(self, sparsities: Sequence[float], dense: bool = True, two_steps: bool = True) -> Iterator[Variant]:
         """Yield the dense network, those of rising sparsity by magnitude over all layers, and the one of two steps.
 
+        The first and the last only where asked for; all begin from the first.
         Each is fine-tuned after it was pruned. The two steps begin from the dense network: of all weights the smallest 75 % go;
         then, in each hidden layer, the 25 % of the neurons or channels whose weights have the smallest sum of magnitudes.
         """
@@ -92,16 +93,21 @@ class Trainer:
             module = self.architecture.build(torch, self.data.shape, self.data.n_classes)
         began, epochs = perf_counter(), long
         self._train(module, long, {})
-        dense = copy.deepcopy(module)
-        yield self._variant(module, DENSE, epochs, began)
+        unpruned = copy.deepcopy(module)
+        if dense:
+            yield self._variant(module, DENSE, epochs, began)
+            began = perf_counter()
         for sparsity in sparsities:
-            began, epochs = perf_counter(), epochs + short
+            epochs += short
             self._train(module, short, magnitude_masks(torch, module, sparsity))
             yield self._variant(module, MAGNITUDE, epochs, began)
-        began, masks = perf_counter(), magnitude_masks(torch, dense, STEP_SPARSITY)
-        self._train(dense, short, masks)
-        self._train(dense, short, neuron_masks(torch, dense, STEP_NEURONS, masks))
-        yield self._variant(dense, TWO_STEPS, long + 2 * short, began)
+            began = perf_counter()
+        if not two_steps:
+            return
+        masks = magnitude_masks(torch, unpruned, STEP_SPARSITY)
+        self._train(unpruned, short, masks)
+        self._train(unpruned, short, neuron_masks(torch, unpruned, STEP_NEURONS, masks))
+        yield self._variant(unpruned, TWO_STEPS, long + 2 * short, began)
 
     def _train(self, module: Any, epochs: int, masks: Masks) -> None:
         """Train with Adam and cross entropy; what a mask has as zero is zero before, meanwhile and afterwards."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.common.jit import atomic_add, atomic_load, atomic_store, inline, kernel
+from backends.common.jit import atomic_add, atomic_load, atomic_store, clock_ns, inline, kernel
 from backends.common.kernels.arrays_at import int64s_at
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, LEFT, layer_part_by_rows, way_of_layer
 from backends.numba_cpu.dense.kernels.helpers import (
@@ -20,6 +20,7 @@ from backends.numba_cpu.dense.kernels.helpers import (
     LANES_NOW,
     LAYER,
     LINE,
+    OF_PACE,
     OUT,
     OUT_COLUMN,
     OUT_ROW,
@@ -50,6 +51,7 @@ from backends.numba_cpu.dense.kernels.lanes import (
     store_block,
     taken_together,
 )
+from backends.numba_cpu.dense.kernels.pace import goes_alone, note_call
 from backends.numba_cpu.dense.kernels.sliced_net import LATEST, N_HELPED, net_of
 from backends.numba_cpu.dense.kernels.slices import MOST_LANES
 from backends.numba_cpu.layout.kernels.slices import COLUMNS, N_INPUTS
@@ -149,6 +151,15 @@ def with_helpers(shared, latest, rows, n, net):
 
 
 @inline
+def pace_of(n):
+    """Where the shared memory has the line of calls of n instances."""
+    at, lanes = OF_PACE, 1
+    while lanes < n:
+        lanes, at = 2 * lanes, at + LINE
+    return at
+
+
+@inline
 def compute(shared, ids_like):
     """Take a batch through all layers; returns RIGHT, NOT_FINITE (nothing has been done), OVERFLOW or FEW_ALIVE.
 
@@ -160,10 +171,16 @@ def compute(shared, ids_like):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
     net.counts[:] = 0
-    if net.memory.shape[0] > 1 and n >= shared[N_HELPED]:
+    helped, began, pace = net.memory.shape[0] > 1 and n >= shared[N_HELPED], np.int64(0), np.int64(0)
+    if helped and n <= MOST_LANES:
+        pace = pace_of(n)
+        helped, began = not goes_alone(shared, pace), clock_ns()
+    if helped:
         with_helpers(shared, int64s_at(shared[LATEST], 1), rows, n, net)
     elif not instances_alone(rows, 0, n, 0, net):
         shared[OVERFLOWN] = 1
+    if pace != 0:
+        note_call(shared, pace, not helped, clock_ns() - began)
     if atomic_load(shared, OVERFLOWN) != 0:
         return OVERFLOW
     return FEW_ALIVE if net.counts[0, LEFT] * WORTH_PACKING * COLUMNS > net.weights.shape[0] else RIGHT

@@ -20,7 +20,11 @@ OF_NET = OF_LAYER + LINE
 """From here on `backends.numba_cpu.dense.kernels.sliced_net` has the network's table."""
 
 NET_LINES = 5
-FIRST_MEMBER = OF_NET + NET_LINES * LINE
+OF_PACE = OF_NET + NET_LINES * LINE
+"""From here on each number of lanes, 1, 2, 4, .. 32, has a line of `backends.numba_cpu.dense.kernels.pace`."""
+
+PACE_LINES = 6
+FIRST_MEMBER = OF_PACE + PACE_LINES * LINE
 """From here on each member has a line."""
 
 READY, TURN, POSITION, TEAM_SIZE = range(4)

@@ -82,11 +82,11 @@ def _direct_calls(records: CommittedRecords, name: str, *, tail: bool) -> str:
             number(1e6 * answer.middle(CALLED), 3),
             *([number(1e6 * answer.middle(CALLED, "p99"), 3)] if tail else []),
             *(number(1e6 * answer.middle(name), 3) if name in answer.seconds else "" for name in names),
-            interval(answer.ratio(answer.best() or CALLED)),
+            "" if (best := answer.best()) is None else interval(answer.ratio(best)),
         )
         for answer in answers
     ]
-    parts = [table(header, rows), *([paragraph(f"Left out: {'; '.join(left_out)}.")] if left_out else [])]
+    parts = [table(header, rows), *([paragraph(f"{'; '.join(left_out)}.")] if left_out else [])]
     return "\n\n".join([*parts, source(records.read(name))])
 
 
