@@ -45,7 +45,7 @@ def trimmed(record: dict[str, Any]) -> dict[str, Any]:
     simulated = record["executor"] == "simulated"
     kept = {key: record[key] for key in (*KEPT, *(SIMULATED if simulated else ())) if key in record}
     if simulated:
-        kept["seconds"] = {key: value for key, value in kept["seconds"].items() if key not in ("load", "profile")}
+        kept["seconds"] = {key: value for key, value in kept["seconds"].items() if key not in ("load", "profile", "sizing")}
     else:
         kept["seconds"] = {"inference": [1.0], "inference_median": 1.0}
     return {**kept, "environment": {}}

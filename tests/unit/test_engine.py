@@ -253,7 +253,7 @@ def test_auto_chooses_a_scheduler_and_says_why(challenge_network: sparsednn.Netw
     record = sparsednn.infer(challenge_network, challenge_rows[:2000], kernel="csc", scheduler="auto", threads=2).record
     predicted = record["auto"]["predicted_s"]
     assert record["scheduler"] in ONE_PROCESS_SCHEDULERS
-    assert {name.split()[0] for name in predicted} == set(ONE_PROCESS_SCHEDULERS)
+    assert {name.split()[0] for name in predicted} == set(ONE_PROCESS_SCHEDULERS) - {"adaptive"}  # which chooses by itself
     best = min(predicted[name] for name in predicted if name.split()[0] == record["scheduler"])
     assert best <= 1.01 * min(predicted.values())
     assert record["scheduler"] in record["auto"]["reason"]
