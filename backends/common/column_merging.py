@@ -117,7 +117,9 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     n_inputs = int(representative.max(initial=-1)) + 1
     kept = kept[:n_kept]
     if n_kept == n:
-        indptr, indices, weights = layer.indptr, representative[layer.indices], layer.values
+        # copies: who takes a merged layer may sort its entries where they are, which must not reach the network
+        indptr, indices = layer.indptr.copy(), representative[layer.indices]
+        weights = layer.values if step == 0 else values.copy()
     else:
         start, stop = layer.indptr[kept], layer.indptr[kept + 1]
         indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)

@@ -131,3 +131,12 @@ def test_a_repeated_layer_looks_like_any_other() -> None:
     assert of is not None
     assert distinct.to_scipy().toarray()[:, of].tolist() == layer.to_scipy().toarray().tolist()
     assert plain.distinct() == (plain, None)
+
+
+def test_merged_layers_share_no_connections_with_the_network() -> None:
+    """Who takes one may sort its entries where they are."""
+    whole = network([[1, 2, 2], [0, 3, 4]])
+    for merged, layer in zip(MergedColumns(whole).layers(), whole.layers, strict=True):
+        assert merged.n_outputs == layer.n_outputs
+        for name in ("indptr", "indices", "values"):
+            assert not np.shares_memory(getattr(merged, name), getattr(layer, name)), name
