@@ -1,7 +1,7 @@
 """Compiles the kernels that the suite uses, once for all its processes: each takes the next that none is compiling.
 
-Otherwise all processes meet the same kernels in their first minutes, and each compiles them for itself, which takes 160 s of a
-processor. What is in the cache is only loaded.
+Otherwise all processes meet the same kernels in their first minutes, and each compiles them for itself, which takes 95 s of a
+processor. What is in the cache is only loaded. Kernels of the same helpers are compiled by one process, which then has these.
 """
 
 from __future__ import annotations
@@ -15,34 +15,56 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
+from sparsednn.data.compact_rows import CompactRows
+from sparsednn.simulator.profile import measure_profile
 
 MANY = 2**16 + 1
 """Neurons, or instances of a row group, whose ids need more than 16 bits."""
 
 
+def _network(n: int) -> sparsednn.Network:
+    """Return a network of `n` inputs and two neurons."""
+    return sparsednn.Network([sp.csr_array(([1.0], ([n - 1], [0])), shape=(n, 2))])
+
+
 def _infer(n: int, *kernels: str) -> None:
     """Run kernels on `n` instances of `n` inputs."""
-    network = sparsednn.Network([sp.csr_array(([1.0], ([n - 1], [0])), shape=(n, 2))])
     for kernel in kernels:
-        sparsednn.infer(network, sp.eye_array(n, dtype=np.float32), kernel=kernel, threads=1)
+        sparsednn.infer(_network(n), sp.eye_array(n, dtype=np.float32), kernel=kernel, threads=1)
 
 
-def _call(n: int) -> None:
+def _infer_compact(n: int) -> None:
+    """Run the default kernel on compact rows, as challenge inputs are in run.py."""
+    rows = CompactRows(np.arange(n + 1, dtype=np.int32), np.arange(n, dtype=np.uint16), n)
+    sparsednn.infer(sparsednn.Network([sp.eye_array(n, dtype=np.float32)]), rows, threads=1)
+
+
+def _call(n: int, kernel: str = "auto") -> None:
     """Call a compiled network of `n` inputs."""
-    network = sparsednn.Network([sp.csr_array(([1.0], ([n - 1], [0])), shape=(n, 2))])
-    with sparsednn.compile(network, threads=1) as compiled:
+    with sparsednn.compile(_network(n), kernel=kernel, threads=1) as compiled:
         compiled(np.ones((1, n), np.float32))
+
+
+def _dense(n: int) -> None:
+    """Run what takes dense blocks through layers: inferences, and for few neurons direct calls with BLAS and profiles too."""
+    _infer(n, "rowwise_first")
+    if n < MANY:
+        _call(n, "blas")
+        measure_profile(_network(n), sp.eye_array(n, dtype=np.float32), 1, cache=False)
 
 
 KERNELS: dict[str, Callable[[], None]] = {
     f"{name} {bits}": partial(function, n, *kernels)
     for name, function, kernels in (
+        ("dense", _dense, ()),
         ("direct", _call, ()),
-        ("dense", _infer, ("adaptive",)),
+        ("compact", _infer_compact, ()),
         ("csc", _infer, ("csc_udc", "csc_csc")),
+        ("dcsc", _infer, ("dcsc_csc",)),
         ("csr", _infer, ("csr_csr",)),
     )
     for bits, n in ((16, 8), (32, MANY))
+    if (name, bits) != ("compact", 32)  # which has 16 bits always
 }
 """Calls by which kernels are compiled, those that take longest first."""
 

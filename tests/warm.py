@@ -95,7 +95,7 @@ def _serve() -> dict[str, Any]:
 
 
 def _become(request: dict[str, Any]) -> None:
-    """Give the process the input, output, folder and environment that a new one would have."""
+    """Give the process the input and output that it is to have, and all else that a new one would have."""
     for number, path, mode in (
         (0, os.devnull, os.O_RDONLY),
         (1, request["out"], os.O_WRONLY),
@@ -104,10 +104,15 @@ def _become(request: dict[str, Any]) -> None:
         file = _pipe_without_reader() if path == GONE else os.open(path, mode)
         os.dup2(file, number)
         os.close(file)
+    become(request["env"], request["cwd"])
+
+
+def become(environment: Mapping[str, str], folder: str) -> None:
+    """Give the process new streams on its output, and the environment and the folder that a new one would have."""
     sys.stdout, sys.stderr = _reopened(sys.stdout, 1), _reopened(sys.stderr, 2)
     os.environ.clear()
-    os.environ.update(request["env"])
-    os.chdir(request["cwd"])
+    os.environ.update(environment)
+    os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -128,7 +133,7 @@ def _pipe_without_reader() -> int:
     return writer
 
 
-def _run(command: list[str]) -> NoReturn:
+def run_program(command: list[str]) -> NoReturn:
     """Run a file or a module as Python's command line does."""
     if command[0] == "-m":
         sys.argv = command[1:]
@@ -144,16 +149,20 @@ def _run(command: list[str]) -> NoReturn:
     sys.exit(0)
 
 
-def _import_what_runs_need() -> None:
-    """Import libraries and the program (figures too), and load the default kernel with all that Numba wants for it."""
+def import_what_figures_need() -> None:
+    """Import what takes longest of all, and ranks do not need."""
     import matplotlib.backends.backend_agg
     import matplotlib.backends.backend_pdf  # noqa: F401
     import onnx  # noqa: F401 (which runs of models wait for)
     import scipy.stats  # noqa: F401 (intervals and slopes want it, and it takes longer than all others)
 
-    import experiments.session
-    import experiments.sweeps.experiment  # noqa: F401 (with Matplotlib and pandas, which take a second)
-    import sparsednn.importers
+    import experiments.sweeps.experiment  # noqa: F401
+    import sparsednn.importers  # noqa: F401
+
+
+def import_what_runs_need() -> None:
+    """Import libraries and the program, and load the default kernel with all that Numba wants for it."""
+    import experiments.session  # noqa: F401
     import sparsednn.simulator.simulate
 
     sparsednn.infer(sparsednn.radixnet(1024, 6), sparsednn.challenge_inputs(1024, instances=10), threads=1)
@@ -162,7 +171,8 @@ def _import_what_runs_need() -> None:
 
 
 if __name__ == "__main__":
-    _import_what_runs_need()
+    import_what_figures_need()
+    import_what_runs_need()
     _asked = _serve()
     _become(_asked)
-    _run(_asked["command"])
+    run_program(_asked["command"])

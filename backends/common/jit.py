@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
 from backends.common.kernel_cache import KernelCache
@@ -32,18 +33,61 @@ CPU_FEATURES: str = get_host_cpu_features() if _CONFIG.CPU_FEATURES is None else
 """Features of the processor that kernels are compiled for, as Numba passes them to LLVM: ``+avx2,-avx512f,...``"""
 
 
+_POLICY: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "no_cfunc_wrapper": True}
+
+
+class Helper(CPUDispatcher):
+    """Dispatcher of a function that only kernels call: there is nothing that would take Python's objects to it.
+
+    It is compiled once for all numbers of a type: Numba would compile it, and all that it calls, once more for each place where
+    an argument is a number that is written there.
+    """
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Return how a call is typed, and compile what is called."""
+        return super().get_call_template(tuple(map(types.unliteral, args)), {name: types.unliteral(kws[name]) for name in kws})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse what would end the process: Numba would jump to a function that was not made."""
+        raise TypeError(f"{self.py_func.__name__} is compiled for kernels alone; call `as_python` of it")
+
+
 def kernel(function: F) -> F:
     """Compile a kernel when it is first called: no GIL, cached, plain IEEE arithmetic, C division."""
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+    compiled: Any = numba.njit(**_POLICY)(function)
     if not JIT_DISABLED:
         compiled._cache = KernelCache(function)
     return compiled  # type: ignore[no-any-return]
 
 
-def inline(function: F) -> F:
-    """Compile a helper that kernels call; the compiler inlines it where that pays."""
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
+def _helper(function: F, **flags: bool) -> F:
+    compiled: Any = numba.njit(**(_POLICY | {"no_cpython_wrapper": True} | flags))(function)
+    if not JIT_DISABLED:
+        compiled.__class__ = Helper
     return compiled  # type: ignore[no-any-return]
+
+
+def inline(function: F) -> F:
+    """Compile a helper that kernels call; the compiler inlines it where that pays.
+
+    It has none of the wrappers by which Python and C call a function: to unpack tuples of arrays they take longer to compile
+    than what most helpers do.
+    """
+    return _helper(function)
+
+
+def always_inline(function: F) -> F:
+    """Compile a helper that is part of each kernel that calls it: for what a call would take as long as.
+
+    LLVM does this, when references have been counted already. Numba's own way (`inline="always"`) is another: it lets arrays of
+    tuples be counted within loops.
+    """
+    return _helper(function, forceinline=True)
+
+
+def as_python(function: F) -> F:
+    """Return the function that a helper was made of, for who calls it from Python."""
+    return getattr(function, "py_func", function)
 
 
 if JIT_DISABLED:
@@ -67,6 +111,10 @@ if JIT_DISABLED:
     def entry_or(array: Any, index: int, wanted: bool, otherwise: int) -> int:
         """Read an entry if it is wanted."""
         return int(array[index]) if wanted else otherwise
+
+    def count_bits(word: int) -> int:
+        """Count the bits of a uint64 that are set."""
+        return int(word).bit_count()
 
     def prefetch(array: Any, index: int) -> None:
         """Do nothing: Python cannot ask for a cache line."""
@@ -131,6 +179,15 @@ else:
             return result
 
         return types.int64(array, types.intp, types.boolean, types.int64), codegen
+
+    @intrinsic
+    def count_bits(typing_context: Any, word: Any) -> Any:
+        """Count the bits of a uint64 that are set."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.int64(types.uint64), codegen
 
     @intrinsic
     def prefetch(typing_context: Any, array: Any, index: Any) -> Any:

@@ -34,6 +34,7 @@ from sparsednn.backend import (
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
+from sparsednn.system.parallel import ahead
 
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25
@@ -117,7 +118,8 @@ class Plan(ABC):
         if folder is None:
             return self._pack(network, memory_store)
         if not self.format.streams:
-            raise OptionError(f"residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc")
+            kept = f"kernel={self.kernel} keeps the network in memory"
+            raise OptionError(f"residency=stream: {kept}; use rowwise_first or udc_csc")
         about = f"columns={self.format.columns} order={self.format.order}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)
@@ -128,7 +130,7 @@ class Plan(ABC):
         merged = MergedColumns(network) if self.format.columns == "merge" else None
         neurons, packer = NeuronPacker(network, store), self.format.packer(network, store=store)
         sizes: list[int] = []
-        for layer in network.layers if merged is None else merged.layers():
+        for layer in network.layers if merged is None else ahead(merged.layers()):
             neurons.add(layer, self._add(packer, layer))
             sizes.append(layer.nnz)
         last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from backends.common.jit import as_python
 from backends.numba_cpu.dense.kernels.grouped import GROUP_LANES, TILE_COLUMNS
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, tile_width
 from backends.numba_cpu.layout.kernels.groups import GROUP
@@ -106,7 +107,7 @@ def set_sizes(levels: Sequence[Cache], n_threads: int) -> dict[str, int]:
 
 def tiles(stride: int) -> list[int]:
     """Return the widths in which the kernel takes rows of `stride` instances."""
-    width = int(tile_width(stride, WIDEST_TILE))
+    width = int(as_python(tile_width)(stride, WIDEST_TILE))
     return [min(width, stride - first) for first in range(0, stride, width)]
 
 

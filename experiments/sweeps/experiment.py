@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
@@ -45,12 +45,15 @@ class RunContext:
         Has the records of points that need no run.
     comm : Communicator, optional
         The processes that an MPI launcher has started.
+    composer : Composer
+        Composes points, and knows what it has composed before.
     """
 
     console: Console
     complain: Callable[[str], None]
     elsewhere: Elsewhere
     comm: Communicator | None = None
+    composer: Composer = field(default_factory=Composer)
 
     def say(self, text: str) -> None:
         """Print a line on the console."""
@@ -113,8 +116,8 @@ class ExperimentRun:
         planned = plan(self.experiment, self.given, default_threads())
         if self.experiment.benchmark:
             benchmarks.require(self.experiment, planned[0].overrides)
-        composer = Composer()
-        points = [ComposedPoint(point, composer.compose(["experiment=none", *point.overrides])) for point in planned]
+        compose = self.context.composer.compose
+        points = [ComposedPoint(point, compose(["experiment=none", *point.overrides])) for point in planned]
         self._refuse_what_no_point_can_run(points)
         points = self._in_turn(self._that_can_be_run(points))
         self._refuse_other_records(points)

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from experiments.config.composer import Composer
 from experiments.config.image_schema import IMAGE_FILES, MODELS
 from experiments.config.resolve import Config, ConfigError, as_record, from_record, keys, register, resolve
 from experiments.config.schema import GROUPS
@@ -17,6 +18,9 @@ from sparsednn.options.groups import HASHINGS
 from sparsednn.schedulers import SchedulerOptions
 
 CONF = Path(__file__).parents[2] / "conf"
+COMPOSER = Composer()
+"""Composes as Hydra does, as `test_composer` tells, and each choice of groups once."""
+
 FIXED_KEYS = (
     "neurons layers instances kernel executor threads processes repeats seed trace resume rebalance_after "
     "backend scheduler partition optimize network input cluster experiment "
@@ -31,7 +35,7 @@ FIXED_KEYS = (
 def composed(*overrides: str) -> Config:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolve(compose("config", overrides=list(overrides)))
+        return resolve(COMPOSER.compose(overrides))
 
 
 def test_the_default_is_the_main_job() -> None:
@@ -244,3 +248,11 @@ def test_values_of_wrong_kinds_are_one_line(override: str, message: str) -> None
     with pytest.raises(ConfigError, match=message) as caught:
         composed(override)
     assert "\n" not in str(caught.value)
+
+
+def test_records_from_before_an_option_mean_what_there_was_then() -> None:
+    for overrides in ((), ("optimize=paper",)):
+        record = as_record(composed(*overrides))
+        assert as_record(from_record(record)) == record
+        del record["optimize"]["empty_columns"]
+        assert from_record(record).optimize.empty_columns == "walk"

@@ -45,7 +45,7 @@ def test_schedulers_and_hashing_change_no_bit(
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """More than 128 rows, or hashing moves none."""
-    rows = sp.csr_array((rng.random((300, 12)) < 0.4).astype(np.float32))
+    rows = sp.csr_array((rng.random((140 if JIT_DISABLED else 300, 12)) < 0.4).astype(np.float32))
     expected = sparsednn.infer(small_network, rows, backend=REFERENCE, threads=1, output=True)
     result = sparsednn.infer(
         small_network, rows, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler, split_factor=3),
@@ -63,18 +63,20 @@ def test_schedulers_and_hashing_change_no_bit(
     rows=ROWS,
     columns=COLUMNS,
     full=st.booleans(),
+    empty=st.sampled_from(["walk", "skip"]),
     threads=st.integers(1, 5),
     block_rows=st.sampled_from([None, 16]),
     strategy=st.sampled_from(STRATEGIES),
 )
 def test_teams_give_the_bits_of_the_reference(
-    backend: str, kernel: str, scheduler: str, case: Case, rows: str, columns: str, full: bool, threads: int, block_rows: int |
-    None, strategy: str,
+    backend: str, kernel: str, scheduler: str, case: Case, rows: str, columns: str, full: bool, empty: str, threads: int,
+    block_rows: int | None, strategy: str,
 ) -> None:  # fmt: skip
     expected = reference(case)
     result = sparsednn.infer(
         case.network, case.inputs, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler, strategy=strategy),
-        threads=threads, output=True, rows=rows, columns=columns, full_columns=full, block_rows=block_rows,
+        threads=threads, output=True, rows=rows, columns=columns, full_columns=full, empty_columns=empty,
+        block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None
@@ -126,7 +128,7 @@ def test_a_scheduler_and_a_kernel_that_do_not_go_together_are_refused(
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too many rows for plain Python")
-@pytest.mark.parametrize("kernel", ["udc_csc", "csc_csc", "csr_csr"])
+@pytest.mark.parametrize("kernel", ["udc_csc", "csc_csc", "dcsc_csc", "csr_csr"])
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None:
     """All of the first worker's instances stay alive and the others' are empty: those help it, and the bits stay."""
@@ -148,9 +150,10 @@ def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None
 
 def test_a_team_makes_more_room_together(rng: np.random.Generator) -> None:
     """From few entries to many within two layers: the sparse kernels need more room several times, in the middle of a team."""
-    spread = sp.csr_array(np.ones((8, 200), np.float32))
-    network = sparsednn.Network([spread, sp.csr_array(np.eye(200)), sp.csr_array(np.ones((200, 300)))], bias=0.5, bias_on="all")
-    inputs = sp.csr_array((rng.random((64, 8)) < 0.3).astype(np.float32))
+    n, m, n_rows = (60, 90, 16) if JIT_DISABLED else (200, 300, 64)  # as often more room, in a fortieth of the time
+    spread = sp.csr_array(np.ones((8, n), np.float32))
+    network = sparsednn.Network([spread, sp.csr_array(np.eye(n)), sp.csr_array(np.ones((n, m)))], bias=0.5, bias_on="all")
+    inputs = sp.csr_array((rng.random((n_rows, 8)) < 0.3).astype(np.float32))
     expected = sparsednn.infer(network, inputs, backend=REFERENCE, threads=1, output=True)
     for kernel, scheduler in (("csc", "model"), ("csr", "data_then_model"), ("udc", "model")):
         result = sparsednn.infer(network, inputs, kernel=kernel, scheduler=eager(scheduler), threads=3, output=True)

@@ -29,6 +29,9 @@ from tests.docs.markdown import blocks, code_spans
 from tests.docs.pages import MANUAL, ROOT, TUTORIAL, page_name
 
 CONF = ROOT / "conf"
+COMPOSER = Composer()
+"""Is asked by all commands, and composes each choice of groups once."""
+
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYTHON = re.compile(r"(\.venv/bin/)?python3?")
 STARTS = re.compile(r"(\.venv/bin/)?(python3?|mpiexec|pip|pytest|sphinx-build) \S")
@@ -68,9 +71,8 @@ def compose_points(arguments: list[str]) -> None:
     assert len(points(arguments)) == 1 or "-m" in arguments
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composer = Composer()
         for overrides in points(arguments):
-            composed = composer.compose(overrides)
+            composed = COMPOSER.compose(overrides)
             experiment = chosen_experiment(composed)
             if experiment is None:
                 assert resolve(composed)

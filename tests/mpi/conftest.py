@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from experiments.launch.mpiexec import clean_environment
+from tests import warm
 from tests.conftest import JIT_DISABLED
+from tests.mpi import warm_ranks
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
@@ -33,12 +35,15 @@ def environment() -> dict[str, str]:
 
 
 def run(*command: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, which is to come in time."""
+    """Run a command to its end, which is to come in time; a program of Python as a fork (see `tests.warm`)."""
+    if command[0] == sys.executable:
+        return warm.run(command, env=environment())
     return subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout_s, check=False
     )  # fmt: skip
 
 
-def mpirun(n: int, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a Python program on `n` processes."""
-    return run(str(MPIEXEC), "-n", str(n), sys.executable, *arguments, timeout_s=timeout_s)
+def mpirun(n: int, *arguments: str, anew: bool = False, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a Python program on `n` processes: forks, or new ones (see `tests.mpi.warm_ranks`)."""
+    python = [sys.executable] if anew else warm_ranks.command(environment())
+    return run(str(MPIEXEC), "-n", str(n), *python, *arguments, timeout_s=timeout_s)

@@ -66,7 +66,9 @@ def test_an_error_in_one_rank_ends_all(tmp_path: Path, phase: str, kind: str) ->
 
 
 def test_a_killed_rank_ends_all_and_leaves_a_running_mark(tmp_path: Path) -> None:
-    done = mpirun(2, "-m", "tests.mpi.faulty", "inference", "1", "kill", "run.py", *QUICK, f"hydra.run.dir={tmp_path}")
+    done = mpirun(
+        2, "-m", "tests.mpi.faulty", "inference", "1", "kill", "run.py", *QUICK, f"hydra.run.dir={tmp_path}", anew=True
+    )
     assert done.returncode != 0
     assert not (tmp_path / "result.json").exists()
     assert (tmp_path / "running.json").exists()

@@ -72,7 +72,7 @@ def test_ranks_that_start_late_find_one_folder(tmp_path: Path) -> None:
     """Ranks one second apart: still one record, in one folder."""
     script = f"import os, runpy, sys, time; time.sleep(int(os.environ['PMI_RANK'])); sys.argv = ['run.py', '{FEW}', "
     script += f"'hydra.run.dir={tmp_path}/${{now:%S-%f}}']; runpy.run_path('run.py', run_name='__main__')"
-    done = mpirun(2, "-c", script)
+    done = mpirun(2, "-c", script, anew=True)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.iterdir())) == 1
     assert len(records(tmp_path)) == 1

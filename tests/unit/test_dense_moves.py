@@ -10,11 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backends.numba_cpu.dense.kernels.moves import copy_instances, n_slots, pack_instances, padded, slot
+from backends.common.jit import as_python, kernel
+from backends.numba_cpu.dense.kernels import moves
+from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.dense.kernels.simd import LANES
 
 N_NEURONS = 70
 """More than 64, after which a row is left free."""
+
+copy_instances, pack_instances = kernel(as_python(moves.copy_instances)), kernel(as_python(moves.pack_instances))
+padded, slot = as_python(moves.padded), as_python(moves.slot)
 
 ROWS = np.array([slot(j) for j in range(N_NEURONS)])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.common.jit import as_python, kernel
 from backends.numba_cpu.backend import OUTCOMES
 from backends.numba_cpu.kernels.team import Place, must_leave
 from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, STOP_FLAG, Control, Outcome, Team
@@ -35,9 +36,10 @@ LAYOUT = {
 
 CASES = [
     ("scipy_reference", "csr_csr", "work_stealing", 2),
-    ("numba", "adaptive", "data_then_model", 3),
+    ("numba", "rowwise_first", "data_then_model", 3),
     ("numba", "csc_csc", "model", 2),
     ("numba", "csc_csc", "data_then_model", 3),
+    ("numba", "dcsc_csc", "data_then_model", 3),
     ("numba", "csr_csr", "data_then_model", 3),
     ("numba", "udc_csc", "model", 2),
 ]
@@ -126,14 +128,14 @@ def test_waits_are_logged_while_there_is_room() -> None:
 
 
 def test_a_team_leaves_where_compiled_kernels_leave() -> None:
-    control, left = Control.for_workers(2), []
+    control, left, leaves = Control.for_workers(2), [], kernel(as_python(must_leave))
     team = Team.of((1, 0))
     for stop, call, score, fresh in product((0, 1), (None, 0, 3), (0, 2, 3, 4), (False, True)):
         control.flags[STOP_FLAG] = stop
         control.dismiss(1) if call is None else control.call(1, call)
         place = Place.of(team, control, 0)
         left.append(control.must_leave(1, score, fresh=fresh))
-        assert left[-1] is OUTCOMES.get(must_leave(place, score, fresh)), (stop, call, score, fresh)
+        assert left[-1] is OUTCOMES.get(leaves(place, score, fresh)), (stop, call, score, fresh)
         assert control.must_leave(0, score, fresh=fresh) is (Outcome.STOPPED if stop else None)  # nobody calls worker 0
     assert [left.count(outcome) for outcome in (Outcome.STOPPED, Outcome.CALLED, None)] == [24, 6, 18]
 

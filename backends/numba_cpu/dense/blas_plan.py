@@ -64,7 +64,7 @@ class BlasPlan(DensePlan):
             return super().run(group, place, worker)
 
     def _first_layer(self, network: Network | StoredLayout) -> FirstLayer:
-        """As of the adaptive kernel, where the first layer is sparse."""
+        """As of kernel rowwise_first, where the first layer is sparse."""
         found = super()._first_layer(network)
         if isinstance(network, StoredLayout) or self.connections.start[0] < 0:
             return found

@@ -1,4 +1,4 @@
-"""Plans runs with dense blocks of activations and sparse or dense layers (adaptive, udc_csc, udc_udc)."""
+"""Plans runs with dense blocks of activations and sparse or dense layers (rowwise_first, udc_csc, udc_udc)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ goes by rows, and each output; each input of a dense block, and each entry that 
 PITCH_EXTRA = 16
 """Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
 
-BY_ROWS = ("adaptive", "fast")  # kernels whose first layer may go by rows
+BY_ROWS = ("rowwise_first", "fast")  # kernels whose first layer may go by rows
 
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
@@ -96,8 +96,8 @@ class DensePlan(Plan):
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:
         """Blocks; where no columns are merged, few inputs are sparse enough to be taken through the first layer by rows."""
-        by_rows = options.kernel == "adaptive" and options.columns != "none"
-        parameters = "udc_csc" if options.kernel == "adaptive" and not by_rows else options.kernel
+        by_rows = options.kernel == "rowwise_first" and options.columns != "none"
+        parameters = "udc_csc" if options.kernel == "rowwise_first" and not by_rows else options.kernel
         return CostKind(
             parameters, "blocks", prunes=options.rows != "none", block_rows=options.block_rows, row_unit=cls.row_unit,
             loads_by_rows=by_rows,
@@ -195,7 +195,7 @@ class DensePlan(Plan):
         return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
 
     def _first_layer(self, network: Network | StoredLayout) -> blocks.FirstLayer:
-        """The first layer by rows, for the adaptive kernel; nothing if it is shifted, or a column's entries do not ascend."""
+        """The first layer by rows, for kernels that take it so; nothing if it is shifted, or its columns do not ascend."""
         if isinstance(network, StoredLayout):
             return join("first_layer", blocks.FirstLayer, network)
         ids, layer = self.connections.ids.dtype, self.first_layer_of(network)
