@@ -235,5 +235,5 @@ def check_roof_again(written: dict[str, Any]) -> None:
 def test_one_group_stays_in_l1() -> None:
     case = group_case()
     work = case.work(roofline.GROUP_STRIDE)
-    assert (work.n_inputs, work.n_outputs, work.n_connections, work.n_stored) == (32, 16, 512, 512)
+    assert (work.n_inputs, work.n_outputs, work.n_connections, work.n_stored) == (32, 16, 512, 32)
     assert case.bytes_in_order(64, (Cache("L1", 32 << 10, 1),), 1)["memory"] == 0
