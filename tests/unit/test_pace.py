@@ -7,7 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from backends.common.jit import as_python, kernel
 from backends.numba_cpu.dense.kernels import pace
+
+goes_alone, note_call = kernel(as_python(pace.goes_alone)), kernel(as_python(pace.note_call))
 
 WAKING_NS = 50_000
 
@@ -25,10 +28,10 @@ class Line:
         """Make calls; return which of them went alone. A helper that was not called sleeps."""
         ways = []
         for number in range(n):
-            alone = bool(pace.goes_alone(self.shared, 8))
+            alone = bool(goes_alone(self.shared, 8))
             ns = alone_ns(number) if alone else helped_ns(number) + WAKING_NS * self._asleep
             self._asleep = alone
-            pace.note_call(self.shared, 8, alone, ns)
+            note_call(self.shared, 8, alone, ns)
             ways.append(alone)
         assert set(self.shared[:8]) | set(self.shared[16:]) == {-7}
         return ways
