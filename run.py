@@ -1,8 +1,11 @@
 """Entry point: compose the configuration, launch the run or the experiment. ``python run.py --help`` explains it."""
 
+import gc
 import os
 import sys
 from pathlib import Path
+
+gc.disable()  # nothing of what is imported and composed is garbage, nor will it be: `point` goes on with the rest
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +24,8 @@ SESSION = Session(CONF)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def point(cfg: DictConfig) -> PointOutcome:
     """Run one point of the sweep that Hydra composes, or an experiment; launchers may do so in other processes."""
+    gc.freeze()
+    gc.enable()
     hydra_config = HydraConfig.get()
     number = hydra_config.job.num if hydra_config.mode == RunMode.MULTIRUN else 0
     return SESSION.run(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task), number)

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from experiments.config import overrides
+from experiments.config.one_composition import compose_once
 from experiments.config.resolve import ConfigError, chosen_experiment, resolve
 from experiments.launch import outcomes
 from experiments.launch.mpi import run_as_follower
@@ -119,6 +120,7 @@ class Session:
     def _main(self, point: Callable[[], Any], arguments: Sequence[str]) -> int:
         try:
             overrides.check(arguments, self.conf)
+            compose_once(arguments)
             if self.comm is not None:
                 overrides.refuse_launchers(arguments)
             outcomes.listen(self._take)

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.simulator.profile import measure_profile
 
 MANY = 2**16 + 1
@@ -32,6 +33,12 @@ def _infer(n: int, *kernels: str) -> None:
         sparsednn.infer(_network(n), sp.eye_array(n, dtype=np.float32), kernel=kernel, threads=1)
 
 
+def _infer_compact(n: int) -> None:
+    """Run the default kernel on compact rows, as challenge inputs are in run.py."""
+    rows = CompactRows(np.arange(n + 1, dtype=np.int32), np.arange(n, dtype=np.uint16), n)
+    sparsednn.infer(sparsednn.Network([sp.eye_array(n, dtype=np.float32)]), rows, threads=1)
+
+
 def _call(n: int, kernel: str = "auto") -> None:
     """Call a compiled network of `n` inputs."""
     with sparsednn.compile(_network(n), kernel=kernel, threads=1) as compiled:
@@ -40,7 +47,7 @@ def _call(n: int, kernel: str = "auto") -> None:
 
 def _dense(n: int) -> None:
     """Run what takes dense blocks through layers: inferences, and for few neurons direct calls with BLAS and profiles too."""
-    _infer(n, "adaptive")
+    _infer(n, "rowwise_first")
     if n < MANY:
         _call(n, "blas")
         measure_profile(_network(n), sp.eye_array(n, dtype=np.float32), 1, cache=False)
@@ -51,10 +58,13 @@ KERNELS: dict[str, Callable[[], None]] = {
     for name, function, kernels in (
         ("dense", _dense, ()),
         ("direct", _call, ()),
+        ("compact", _infer_compact, ()),
         ("csc", _infer, ("csc_udc", "csc_csc")),
+        ("dcsc", _infer, ("dcsc_csc",)),
         ("csr", _infer, ("csr_csr",)),
     )
     for bits, n in ((16, 8), (32, MANY))
+    if (name, bits) != ("compact", 32)  # which has 16 bits always
 }
 """Calls by which kernels are compiled, those that take longest first."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backends.common.kernels import column_merging as kernels
 from backends.common.positions import entries_at
-from sparsednn.network import AnyLayer, Layer, Network, ShiftedLayer, identity
+from sparsednn.network import AnyLayer, Layer, Network, RepeatedLayer, ShiftedLayer, identity
 
 
 class MergedColumns:
@@ -69,8 +69,7 @@ def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
 
 
 def _keeps_saturated(network: Network, number: int, before: np.float32) -> bool:
-    whole = network.layers[number]
-    layer = _different_sums(whole) if isinstance(whole, ShiftedLayer) else whole.distinct()[0]
+    layer = _different_sums(network.layers[number])
     values, step = _weights(layer)
     bias = np.ascontiguousarray(layer.bias)
     at_zero = bias if network.bias_on == "all" else np.zeros_like(bias)
@@ -78,8 +77,16 @@ def _keeps_saturated(network: Network, number: int, before: np.float32) -> bool:
     return bool(kernels.keeps_saturated(layer.indptr, layer.indices, values, step, bias, at_zero, low, high, before))
 
 
-def _different_sums(layer: ShiftedLayer) -> Layer:
-    """A column for each template and bias: where all inputs are the same, only these make a difference."""
+def _different_sums(layer: AnyLayer) -> Layer:
+    """The columns that may have different sums where all inputs are the same.
+
+    Those of a `RepeatedLayer` have equally many connections with one weight; those of a `ShiftedLayer` differ by template and
+    bias.
+    """
+    if isinstance(layer, RepeatedLayer):
+        return replace(layer, n_outputs=1, columns=layer.columns[:1], column=np.zeros(1, np.int32)).expanded()
+    if not isinstance(layer, ShiftedLayer):
+        return layer
     pairs = np.stack([layer.template, np.ascontiguousarray(layer.bias).view(np.int32)], axis=1)
     _, kept = np.unique(pairs, axis=0, return_index=True)
     template, offset = layer.template[kept], np.zeros(len(kept), np.int32)
@@ -109,10 +116,13 @@ def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer
     )
     n_inputs = int(representative.max(initial=-1)) + 1
     kept = kept[:n_kept]
-    start, stop = layer.indptr[kept], layer.indptr[kept + 1]
-    indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)
-    weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
-    indices = representative[layer.indices[at]]
+    if n_kept == n:
+        indptr, indices, weights = layer.indptr, representative[layer.indices], layer.values
+    else:
+        start, stop = layer.indptr[kept], layer.indptr[kept + 1]
+        indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)
+        weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
+        indices = representative[layer.indices[at]]
     small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])
     return replace(small, activation=layer.activation.taken(kept)), merged
 

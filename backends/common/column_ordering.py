@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from sparsednn.network import AnyLayer, Layer, ShiftedLayer
 
-KEYS = 3
+KEYS, KEY_BITS = 3, 21
+"""First inputs that columns are sorted by, and the bits that each has where all are in one number."""
 
 
 def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
@@ -33,8 +34,14 @@ def stored_rank(stored: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _by_first_inputs(layer: Layer) -> NDArray[np.int64]:
-    """Columns sorted by their first inputs."""
-    return np.lexsort(first_inputs(layer))
+    """Columns sorted by their first inputs; equal ones stay in their order."""
+    keys = first_inputs(layer)
+    if layer.n_inputs >= 2**KEY_BITS - 1:
+        return np.lexsort(keys)
+    together = np.sum([(key + 1) << (KEY_BITS * place) for place, key in enumerate(keys)], axis=0)
+    order = np.argsort(together)
+    ascending = together[order]
+    return order if (ascending[:-1] < ascending[1:]).all() else np.argsort(together, kind="stable")
 
 
 def first_inputs(layer: Layer) -> list[NDArray[np.int64]]:

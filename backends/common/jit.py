@@ -60,16 +60,29 @@ def kernel(function: F) -> F:
     return compiled  # type: ignore[no-any-return]
 
 
+def _helper(function: F, **flags: bool) -> F:
+    compiled: Any = numba.njit(**(_POLICY | {"no_cpython_wrapper": True} | flags))(function)
+    if not JIT_DISABLED:
+        compiled.__class__ = Helper
+    return compiled  # type: ignore[no-any-return]
+
+
 def inline(function: F) -> F:
     """Compile a helper that kernels call; the compiler inlines it where that pays.
 
     It has none of the wrappers by which Python and C call a function: to unpack tuples of arrays they take longer to compile
     than what most helpers do.
     """
-    compiled: Any = numba.njit(**(_POLICY | {"no_cpython_wrapper": True}))(function)
-    if not JIT_DISABLED:
-        compiled.__class__ = Helper
-    return compiled  # type: ignore[no-any-return]
+    return _helper(function)
+
+
+def always_inline(function: F) -> F:
+    """Compile a helper that is part of each kernel that calls it: for what a call would take as long as.
+
+    LLVM does this, when references have been counted already. Numba's own way (`inline="always"`) is another: it lets arrays of
+    tuples be counted within loops.
+    """
+    return _helper(function, forceinline=True)
 
 
 def as_python(function: F) -> F:
@@ -98,6 +111,10 @@ if JIT_DISABLED:
     def entry_or(array: Any, index: int, wanted: bool, otherwise: int) -> int:
         """Read an entry if it is wanted."""
         return int(array[index]) if wanted else otherwise
+
+    def count_bits(word: int) -> int:
+        """Count the bits of a uint64 that are set."""
+        return int(word).bit_count()
 
     def prefetch(array: Any, index: int) -> None:
         """Do nothing: Python cannot ask for a cache line."""
@@ -162,6 +179,15 @@ else:
             return result
 
         return types.int64(array, types.intp, types.boolean, types.int64), codegen
+
+    @intrinsic
+    def count_bits(typing_context: Any, word: Any) -> Any:
+        """Count the bits of a uint64 that are set."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctpop(args[0])
+
+        return types.int64(types.uint64), codegen
 
     @intrinsic
     def prefetch(typing_context: Any, array: Any, index: Any) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import os
 import pickle
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,26 @@ def sources_of(file: Path) -> dict[str, Path]:
     package = file
     while (package.parent / "__init__.py").exists():
         package = package.parent
-    roots = {OUR_SOURCES, SHARED_LAYOUT, package}
-    found = {root: root.rglob("*.py") if root.is_dir() else [root] for root in roots}
+    found = {root: _modules_in(root) if root.is_dir() else [root] for root in {OUR_SOURCES, SHARED_LAYOUT, package}}
     return {str(path.relative_to(root.parent)): path for root, paths in found.items() for path in paths}
 
 
+def _modules_in(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names if name.endswith(".py"))
+
+
 def _digest(file: Path) -> str:
+    """Return a hash of all sources; those that no file's time and size says were edited are read once for all kernels."""
+    stats = ((name, path, path.stat()) for name, path in sorted(sources_of(file).items()))
+    return _digest_of(tuple((name, path, stat.st_mtime_ns, stat.st_size) for name, path, stat in stats))
+
+
+@functools.lru_cache(maxsize=4)
+def _digest_of(sources: tuple[tuple[str, Path, int, int], ...]) -> str:
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag)
     digest = hashlib.sha256(repr(versions).encode())
-    for name, path in sorted(sources_of(file).items()):
+    for name, path, _, _ in sources:
         digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from backends.cupy_gpu.plan import GpuPlan, OnDevices
 from backends.cupy_gpu.run.leader import Walk, run_as_member
 from backends.cupy_gpu.run.row_group import DeviceGroup
 from backends.cupy_gpu.run.teams import DeviceTeam
+from backends.cupy_gpu.run.warm_up import warm_up
 from sparsednn.backend import (
     PLAIN_ENTRY_BYTES,
     Control,
@@ -31,8 +33,15 @@ from sparsednn.network import Network
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
 WITHOUT_TEAMS = ("data", "manager_worker", "work_stealing", "global_work_stealing")
 
-STREAMS = 2
-"""Workers on each device unless told otherwise: while one waits for the host to decide, the other computes."""
+STREAMS = 1
+"""Workers on each device unless told otherwise. For two the device has the same work, and Python, of which one thread at a time
+runs, twice as much."""
+
+ONE_DEVICE = (
+    "backend=cupy: members of a team are streams of one GPU, which computes no faster for it and waits for the host more "
+    "often; use scheduler=data, or threads= as many as there are GPUs"
+)
+_LOG = logging.getLogger(__name__)
 
 
 class CupyBackend:
@@ -63,12 +72,19 @@ class CupyBackend:
     }  # fmt: skip
 
     def __init__(self, devices: Sequence[Device] | None = None) -> None:
-        self.devices: list[Device] = [*cuda_devices()] if devices is None else [*devices]
+        self._visible: list[Device] = [*cuda_devices()] if devices is None else [*devices]
+        self.devices = self._visible
+        self._n_processes = 1
 
     def place(self, node_rank: int, node_size: int) -> int:
-        """Take all devices if the process is alone on its node, and one if it is not; return the number of workers."""
+        """Take all devices if the process is alone on its node, and one if it is not; return the number of workers.
+
+        Processes that have the same device share its memory.
+        """
+        n_devices = len(self._visible)
         if node_size > 1:
-            self.devices = [self.devices[node_rank % len(self.devices)]]
+            self.devices = [self._visible[node_rank % n_devices]]
+            self._n_processes = len(range(node_rank % n_devices, node_size, n_devices))
         return STREAMS * len(self.devices)
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> GpuPlan:
@@ -76,23 +92,31 @@ class CupyBackend:
         return GpuPlan(network, kernel_name(self, options.kernel), options, n_workers)
 
     def warm_up(self, plan: GpuPlan, largest_group: int) -> None:
-        """Bring the layers to the devices, and compile and load all kernels by running a few rows on each of them."""
-        plan.on_devices = OnDevices(plan, self.devices, largest_group)
-        if largest_group == 0:
+        """Bring the layers to the devices, take all memory, and compile, load and call all that a run may.
+
+        What an earlier call has brought there stays, if it was for as many rows.
+        """
+        kept = plan.on_devices
+        if kept is not None and kept.serves(self.devices, largest_group, self._n_processes):
+            kept.forget_counts()
             return
-        rows = sp.csr_array(np.eye(2, plan.network.layers[0].n_inputs, dtype=np.float32))
-        for worker in plan.on_devices.first_workers:
-            group = self.open(plan, rows, np.arange(2), worker, output=True)
-            self.run(plan, group, Control.for_workers(plan.n_workers), Team.of((worker,)), 0)
-            self.close(plan, group)
-        plan.on_devices.forget_counts()
+        plan.on_devices = kept = None  # that of a call before gives its memory back first
+        on_devices = plan.on_devices = OnDevices(plan, self.devices, largest_group, self._n_processes)
+        if largest_group > 0:
+            warm_up(plan, [on_devices.lane(worker) for worker in range(plan.n_workers)])
+            on_devices.forget_counts()
+
+    def take_inputs(self, plan: GpuPlan, inputs: sp.csr_array) -> None:
+        """Pin the inputs, from which row groups are copied to the devices."""
+        if plan.on_devices is not None:
+            plan.on_devices.take_inputs(inputs)
 
     def open(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> DeviceGroup:
         """Point at the rows: they come to the device when their turn comes."""
         if plan.on_devices is None:
-            plan.on_devices = OnDevices(plan, self.devices, len(rows))
+            plan.on_devices = OnDevices(plan, self.devices, len(rows), self._n_processes)
         skip_empty = bool(plan.prunes and plan.network.zeros_stay[0])
-        return DeviceGroup(inputs, rows, worker, output=output, skip_empty=skip_empty)
+        return DeviceGroup(plan.on_devices.inputs, inputs, rows, worker, output=output, skip_empty=skip_empty)
 
     def run(self, plan: GpuPlan, group: DeviceGroup, control: Control, team: Team, member: int) -> Outcome:
         """Put work into the member's stream until the group is through or the team has to leave."""
@@ -100,7 +124,9 @@ class CupyBackend:
         meeting = group.meeting(team, control)
         lanes = [plan.on_devices.lane(worker) for worker in (group.worker, *team.workers[1:])]
         lane = lanes[member]
-        with lane.at_work():
+        if member == 0 and len({one.device.number for one in lanes}) < len(lanes) and plan.on_devices.is_first_team():
+            _LOG.warning(ONE_DEVICE)
+        with plan.on_devices.watched(), lane.at_work():
             if member > 0:
                 return run_as_member(meeting, lane, member)
             meeting.device_team = DeviceTeam(plan, team, lanes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from backends.numba_cpu.dense.direct import SlicedNetwork
 
 FORMATS = {
-    "adaptive": "dense",
+    "rowwise_first": "dense",
     "udc_udc": "dense",
     "udc_csc": "dense",
     "csc_udc": "csc",
     "csc_csc": "csc",
+    "dcsc_csc": "csc",
     "csr_csr": "csr",
     "blas": "dense",
     "fast": "dense",
@@ -50,6 +51,8 @@ THROUGH_BLAS = ("blas", "fast")
 """Kernels that add up sums in BLAS's order: they are taken only if they are asked for by name."""
 
 ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
+FORECAST = (*ALL_SIX, "adaptive")
+"""Schedulers of kernels whose costs are calibrated, so that they can be forecast."""
 
 
 def plan_class(kernel: str) -> type[Plan]:
@@ -63,6 +66,10 @@ def plan_class(kernel: str) -> type[Plan]:
             from backends.numba_cpu.dense.plan import DensePlan
 
             return DensePlan
+        case "csc" if kernel == "dcsc_csc":
+            from backends.numba_cpu.csc.dcsc_plan import DcscPlan
+
+            return DcscPlan
         case "csc":
             from backends.numba_cpu.csc.plan import CscPlan
 
@@ -83,25 +90,28 @@ class NumbaBackend:
 
     name = "numba"
     same_bits: Collection[str] = tuple(kernel for kernel in FORMATS if kernel not in THROUGH_BLAS)
+    compact_kernels: Collection[str] = tuple(kernel for kernel, activations in FORMATS.items() if activations == "dense")
     direct_kernels: Collection[str] = ("auto", *THROUGH_BLAS)
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
     layout_version = FORMAT
     layout_options: Collection[str] = ("kernel", "columns", "order")
     kernels: Mapping[str, str] = {
-        "auto": "adaptive",
+        "auto": "rowwise_first",
         **{name: name for name in FORMATS},
         "udc": "udc_csc",
         "csc": "csc_csc",
+        "dcsc": "dcsc_csc",
         "csr": "csr_csr",
     }
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "adaptive": ALL_SIX,
+        "rowwise_first": FORECAST,
         "udc_udc": ("data", "model"),
-        "udc_csc": ALL_SIX,
+        "udc_csc": FORECAST,
         "csc_udc": ("data", "model"),
-        "csc_csc": ALL_SIX,
-        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing"),
+        "csc_csc": FORECAST,
+        "dcsc_csc": ALL_SIX,
+        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing", "adaptive"),
         "blas": ALL_SIX,
         "fast": ALL_SIX,
     }
@@ -115,6 +125,10 @@ class NumbaBackend:
         """Run the plan's kernels on an empty row group, with the dtypes that groups up to `largest_group` rows will have."""
         width = int(plan.neurons.widths[0])
         plan.warm_up(sp.csr_array((largest_group, width), dtype=np.float32))
+
+    def warm_up_compact(self, plan: Plan, empty: Any) -> None:
+        """Run the plan's kernels on compact rows."""
+        plan.warm_up(empty)
 
     def open(self, plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:
         """Bring rows of the input into the kernel's format."""

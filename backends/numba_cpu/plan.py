@@ -16,8 +16,10 @@ from backends.common.column_ordering import computing_order
 from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.arrays import join_packed, split_packed
 from backends.numba_cpu.layout.files import Packed, packed_files
-from backends.numba_cpu.layout.packing import Connections, NeuronPacker, Neurons, Packer, StoreMaker, memory_store
+from backends.numba_cpu.layout.neurons import NeuronPacker, Neurons
+from backends.numba_cpu.layout.packing import ColumnPacker, Connections, Packer
 from backends.numba_cpu.layout.reader import LayerReader
+from backends.numba_cpu.layout.stores import StoreMaker, memory_store
 from sparsednn.backend import (
     CostKind,
     GroupResult,
@@ -32,6 +34,7 @@ from sparsednn.backend import (
 from sparsednn.errors import OptionError
 from sparsednn.network import AnyLayer, Network
 from sparsednn.system.memory import require
+from sparsednn.system.parallel import ahead
 
 CACHE_LINE_BYTES = 64
 GROWTH = 1.25
@@ -115,7 +118,8 @@ class Plan(ABC):
         if folder is None:
             return self._pack(network, memory_store)
         if not self.format.streams:
-            raise OptionError(f"residency=stream: kernel={self.kernel} keeps the network in memory; use adaptive or udc_csc")
+            kept = f"kernel={self.kernel} keeps the network in memory"
+            raise OptionError(f"residency=stream: {kept}; use rowwise_first or udc_csc")
         about = f"columns={self.format.columns} order={self.format.order}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)
@@ -126,10 +130,8 @@ class Plan(ABC):
         merged = MergedColumns(network) if self.format.columns == "merge" else None
         neurons, packer = NeuronPacker(network, store), self.format.packer(network, store=store)
         sizes: list[int] = []
-        for layer in network.layers if merged is None else merged.layers():
-            stored, order = computing_order(layer, self.format.order)
-            neurons.add(layer, order)
-            packer.add(layer, stored)
+        for layer in network.layers if merged is None else ahead(merged.layers()):
+            neurons.add(layer, self._add(packer, layer))
             sizes.append(layer.nnz)
         last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
         stands_for = None if merged is None else merged.stands_for
@@ -139,6 +141,15 @@ class Plan(ABC):
             n_connections=np.array(sizes, np.int64),
             stands_for=stands_for,
         )
+
+    def _add(self, packer: Packer, layer: AnyLayer) -> NDArray[np.int64] | None:
+        """Pack a layer; return the order in which its outputs are computed (None: as they are)."""
+        if isinstance(packer, ColumnPacker) and (groups := packer.groups_of(layer)) is not None:
+            packer.add_groups(groups)
+            return groups.order
+        stored, order = computing_order(layer, self.format.order)
+        packer.add(layer, stored)
+        return order
 
     def store(self) -> StoredLayout:
         """Return what the plan is made of; a plan of the same kernel and options can be made of that."""

@@ -22,10 +22,10 @@ from sparsednn.simulator.cost_model import Features, cost_kind, features
 from sparsednn.simulator.profile import measure_profile
 
 KERNELS = {
-    "adaptive": KernelOptions("adaptive"),
+    "rowwise_first": KernelOptions("rowwise_first"),
     "udc_csc": KernelOptions("udc_csc", rows="prune", columns="none"),
     "csc_csc": KernelOptions("csc_csc"),
-    "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False),
+    "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False, empty_columns="walk"),
     "csr_csr": KernelOptions("csr_csr"),
 }
 """Options of the kernels of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""
@@ -33,13 +33,14 @@ KERNELS = {
 BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
 """Parameters that depend on what fits into the caches, and so on the number of neurons."""
 
-NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(("adaptive", "udc_csc"), ("column_s", "scan_s", "sum_s"))
+BLOCKS = ("rowwise_first", "udc_csc")
+NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCKS, ("column_s", "scan_s", "sum_s"))
 """Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
 
 LONG_S, SHORT_S = 1.0, 0.1
 """Runs that would take longer than the first are left out; those shorter than the second are run more often."""
 
-ROUGH_RATE = {"adaptive": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
+ROUGH_RATE = {"rowwise_first": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
 """Multiply-adds a second, to see beforehand how long a run would take."""
 
 

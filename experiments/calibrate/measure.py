@@ -48,8 +48,8 @@ class Effort:
     shared: tuple[tuple[int, int, dict[str, int]], ...]
 
 
-SHARED_1024 = {"adaptive": 40_000, "udc_csc": 6_000, "csc_csc": 1_500, "csc_csc/paper": 1_000, "csr_csr": 1_000}
-SHARED_16384 = {"adaptive": 2_000, "udc_csc": 300, "csc_csc": 60, "csc_csc/paper": 60, "csr_csr": 60}
+SHARED_1024 = {"rowwise_first": 40_000, "udc_csc": 6_000, "csc_csc": 1_500, "csc_csc/paper": 1_000, "csr_csr": 1_000}
+SHARED_16384 = {"rowwise_first": 2_000, "udc_csc": 300, "csc_csc": 60, "csc_csc/paper": 60, "csr_csr": 60}
 EFFORTS = {
     "full": Effort(FULL, 7, 3_000, ((1024, 120, SHARED_1024), (16384, 20, SHARED_16384))),
     "quick": Effort(QUICK, 3, 600, ((1024, 120, SHARED_1024),)),

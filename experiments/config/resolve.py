@@ -23,6 +23,7 @@ from experiments.config.schema import CHOICES, GROUPS, SIMULATED, ClusterConfig,
 from sparsednn.data.challenge_inputs import N_INSTANCES
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
 from sparsednn.options.fields import check_values, choice_of, declarations, default_of, group_of
+from sparsednn.schedulers import counts_work
 
 __all__ = ["GROUPS", "Config", "ConfigError", "as_record", "chosen_experiment", "keys", "register", "resolve"]
 
@@ -120,7 +121,9 @@ def as_record(config: Config) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> Config:
-    """Return the configuration that `as_record` has made plain."""
+    """Return the configuration that `as_record` has made plain, by this version or an earlier one."""
+    optimize = {"empty_columns": "walk"} | record.get("optimize", {})  # all that there was before it was an option
+    record = record | {"optimize": optimize}
     config: Any = _as_object(OmegaConf.merge(OmegaConf.structured(Config), record), Config, "")  # type: ignore[arg-type]
     return config  # type: ignore[no-any-return]
 
@@ -185,8 +188,10 @@ def _check_executor(config: Config) -> None:
         built = submission.submits(config) and name in submission.SIZES
         if value != getattr(defaults, name) and not built:
             raise ConfigError(f"cluster.{name}={_shown(value)}: only for executor=simulated")
-    if cluster.calibration is not None and config.scheduler.name != "auto":
-        raise ConfigError(f"cluster.calibration={cluster.calibration}: only for executor=simulated or scheduler=auto")
+    if cluster.calibration is not None and not counts_work(config.scheduler.name):
+        raise ConfigError(
+            f"cluster.calibration={cluster.calibration}: only for executor=simulated, scheduler=auto or scheduler=adaptive"
+        )
 
 
 def _shown(value: Any) -> str:

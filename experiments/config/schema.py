@@ -173,9 +173,9 @@ class Config(RunOptions):
     instances: int | None = count(None, "Only the first N input vectors; null: all there are (60,000, or those of the file)")
     kernel: str = text(
         "auto",
-        "The compiled code that does the work; backend=numba: adaptive, udc, csc, csr. Names are format of activations _ "
-        "format of layers; of backend=numba: auto, adaptive, udc_csc, udc_udc, csc_csc, csc_udc, csr_csr, and aliases udc, "
-        "csc, csr. blas and fast are for dense layers: near, not the same bits",
+        "The compiled code that does the work; backend=numba: rowwise_first, udc, csc, dcsc, csr. Names are format of "
+        "activations _ format of layers; of backend=numba: auto, rowwise_first, udc_csc, udc_udc, csc_csc, dcsc_csc, csc_udc, "
+        "csr_csr, and aliases udc, csc, dcsc, csr. blas and fast are for dense layers: near, not the same bits",
     )
     executor: str = choice(
         "threads", ("threads", SIMULATED), "Compute on real threads, or only predict the time on a cluster (cluster.nodes, ...)"
@@ -183,7 +183,7 @@ class Config(RunOptions):
     threads: int | None = count(
         None,
         "Threads of each process; null: its share of the cores that may be used. Of a simulated node: of its cores; of a GPU: "
-        "two streams",
+        "one stream",
     )
     processes: int | None = count(None, "Start N processes (extra mpi); null: 1, or as many as an MPI launcher has started")
     seed: int = count(CHALLENGE_SEED, "Seed of the network's permutations; 5489 gives the challenge's", least=0, most=SEEDS)

@@ -9,25 +9,28 @@ from rich.console import Group
 from rich.text import Text
 
 from experiments.figures.base import style
-from experiments.figures.base.direct_calls import OURS, Answer, answers_of, data_of, table_of
+from experiments.figures.base.direct_calls import IDLE, OURS, Answer, answers_of, data_of, table_of
 from experiments.figures.base.drawing import Drawing
 from experiments.records.read import Points
 
 
 def draw(points: Points) -> Drawing:
-    """Draw a panel for each network, a line for each contestant."""
+    """Draw a panel for each network, a line for each contestant, with the most threads; the table has all."""
     answers, left_out = answers_of(points, "latency")
-    kinds = list(dict.fromkeys((answer.family, answer.sparsity) for answer in answers))
+    most = max((answer.threads or 0 for answer in answers), default=0)
+    shown = [answer for answer in answers if (answer.threads or 0) == most]
+    kinds = list(dict.fromkeys((answer.family, answer.sparsity) for answer in shown))
     figure = style.new_figure(1.5 + 3.8 * len(kinds), 4.6)
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
-        _draw_times(axes, [answer for answer in answers if (answer.family, answer.sparsity) == kind])
+        _draw_times(axes, [answer for answer in shown if (answer.family, answer.sparsity) == kind])
         axes.set_title(f"{kind[0]}, {100 * kind[1]:g} % zeros")
     panels[0].set_ylabel("time of a call in us (logarithmic)")
     n_rounds = min(answer.n_rounds(OURS) for answer in answers)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     style.entitle(figure, "Calls of small batches", points, f"medians of {n_rounds} rounds; bars end at the 99th percentile")
-    table = table_of(answers, ("p50", "p95", "p99"))
+    idle = [IDLE] if all(IDLE in answer.seconds[OURS] for answer in answers) else []
+    table = table_of(answers, ("p50", "p95", "p99", *idle))
     return Drawing(figure, data_of(points, answers), Group(table, *(Text(line) for line in left_out)))
 
 

@@ -1,7 +1,8 @@
 """Checks and measures a user's NVIDIA GPU once: ``python run.py experiment=gpu_check``.
 
 No GPU was at hand when this was written. So the conformance suite is run on the device, all networks are checked, and what the
-device takes is measured by its own clock; a report says it all, to be sent back.
+device takes is measured by its own clock; a report says it all, to be sent back. It is written after each part, and the parts
+run in processes of their own, so that whatever fails costs no more than its own part.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
+from experiments.gpu_check.apart import Apart
 from experiments.gpu_check.probes import copies, layers
 from experiments.records.display import Display
 from experiments.run.measure import is_fault, measure, message
@@ -34,7 +37,12 @@ SHOWN_FAILURES = 50
 TESTS_RAN = (0, 1, 5)
 """Exit codes of pytest where it could do its work: all passed, some failed, none were there."""
 
+INSTALL = "pip install -e '.[dev,gpu]'"
+NEEDED = ("pytest", "hypothesis")
+"""Packages of the extra dev that the suite needs."""
+
 Progress = Callable[[int, int], None]
+Save = Callable[[dict[str, Any]], None]
 
 
 def require_usable() -> None:
@@ -49,37 +57,91 @@ def require_usable() -> None:
         load_backend("cupy")
     except (ImportError, DeviceError) as error:
         raise ConfigError(str(error)) from error
-    if find_spec("pytest") is None or not all((ROOT / path).exists() for path in SUITE):
+    if not all(find_spec(package) for package in NEEDED) or not all((ROOT / path).exists() for path in SUITE):
         raise ConfigError(
-            "experiment=gpu_check runs the conformance suite: run it in a clone of the repository, with "
-            "pip install -e '.[dev,gpu]'"
+            f"experiment=gpu_check runs the conformance suite: run it in a clone of the repository, with {INSTALL}"
         )
 
 
-def benchmark(config: Config, toy: bool, progress: Progress) -> dict[str, Any]:
+def benchmark(config: Config, toy: bool, progress: Progress, save: Save) -> dict[str, Any]:
     """Check and measure as a configuration says: ``threads`` (streams), ``repeats`` and ``instances`` of each network.
+
+    Parameters
+    ----------
+    config : Config
+    toy : bool
+    progress : callable
+        Is told how many parts are done, and of how many.
+    save : callable
+        Is given what has been found after each part: as below, without the parts that are to come.
 
     Returns
     -------
     dict
-        ``devices``, ``conformance``, ``networks``, ``kernels``, ``streaming``, ``layers``, ``copies``; and ``failed``: what has
-        not gone as it must, in words.
+        ``devices``, ``conformance``, ``networks``, ``kernels``, ``streaming``, ``layers``, ``copies``; ``errors``, of parts
+        that have none of these; ``unfinished``, how many parts are to come; and ``failed``: what has not gone as it must, in
+        words.
     """
-    points = list(_points(toy))
-    total = len(points) + 3
-    conformance = conform(TOY_SUITE if toy else SUITE)
-    progress(1, total)
-    found: dict[str, list[dict[str, Any]]] = {"networks": [], "kernels": [], "streaming": []}
-    for number, (section, about, changes) in enumerate(points):
-        found[section].append(about | run(point_config(config, **changes)))
-        progress(2 + number, total)
-    probed: dict[str, Any] = {"layers": layers(toy, config.repeats)}
-    progress(total - 1, total)
-    probed["copies"] = copies(toy, config.repeats)
-    progress(total, total)
+    parts, figures, apart = list(_parts(config, toy)), _nothing_yet(), Apart()
+    try:
+        for number, part in enumerate(parts):
+            part(figures, apart)
+            figures |= {"unfinished": len(parts) - number - 1, "failed": failures(figures)}
+            save(figures)
+            progress(number + 1, len(parts))
+    finally:
+        apart.end()
+    return figures
+
+
+def _nothing_yet() -> dict[str, Any]:
+    return {
+        "devices": [], "conformance": None, "networks": [], "kernels": [], "streaming": [], "layers": [], "copies": None,
+        "errors": {},
+    }  # fmt: skip
+
+
+Part = Callable[[dict[str, Any], Apart], None]
+
+
+def _parts(config: Config, toy: bool) -> Iterator[Part]:
+    """Yield functions that each find one part of the figures."""
+    yield partial(_probe, "devices", devices, ())
+    yield partial(_probe, "conformance", conform, (TOY_SUITE if toy else SUITE,))
+    for section, about, changes in _points(toy):
+        yield partial(_point, section, about, point_config(config, **changes))
+    yield partial(_probe, "layers", layers, (toy, config.repeats))
+    yield partial(_probe, "copies", copies, (toy, config.repeats))
+
+
+def _probe(name: str, work: Callable[..., Any], arguments: tuple[Any, ...], figures: dict[str, Any], apart: Apart) -> None:
+    """Find one section; what fails is said in ``errors``."""
+    try:
+        figures[name] = apart.run(work, *arguments)
+    except Exception as error:
+        figures["errors"][name] = _in_words(error)
+    apart.end()
+
+
+def _point(section: str, about: dict[str, Any], config: Config, figures: dict[str, Any], apart: Apart) -> None:
+    """Find one row of a section; after one that fails, another process goes on."""
+    try:
+        found = apart.run(run, config)
+    except Exception as error:
+        found = {"status": "failed", "error": _in_words(error)}
+    figures[section].append(about | found)
+    if found["status"] == "failed":
+        apart.end()
+
+
+def _in_words(error: Exception) -> str:
+    return repr(error) if is_fault(error) else message(error)
+
+
+def devices() -> list[dict[str, Any]]:
+    """Return what all devices say of themselves."""
     backend: Any = load_backend("cupy")
-    figures = {"devices": [device.describe() for device in backend.devices], "conformance": conformance, **found, **probed}
-    return figures | {"failed": failures(figures)}
+    return [device.describe() for device in backend.devices]
 
 
 def _points(toy: bool) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -124,7 +186,7 @@ def run(config: Config) -> dict[str, Any]:
         except MemoryError as error:
             return {"status": "does not fit", "error": message(error)}
         except Exception as error:
-            return {"status": "failed", "error": repr(error) if is_fault(error) else message(error)}
+            return {"status": "failed", "error": _in_words(error)}
     assert isinstance(found, MeasuredRun)
     assert found.device is not None
     device, right = found.device, found.truth.match if found.truth.checked else None
@@ -177,11 +239,11 @@ def counted(root: ET.Element) -> dict[str, Any]:
 
 def failures(figures: dict[str, Any]) -> list[str]:
     """Say what has not gone as it must; what does not fit into the device's memory is no failure."""
-    found = []
+    found = [f"{section}: {error}" for section, error in figures["errors"].items()]
     conformance = figures["conformance"]
-    if conformance["failed"]:
+    if conformance is not None and conformance["failed"]:
         found.append(f"{conformance['failed']} conformance tests failed")
-    elif not conformance["passed"]:
+    elif conformance is not None and not conformance["passed"]:
         found.append("no conformance test ran on the GPU")
     for section in ("networks", "kernels", "streaming"):
         for row in figures[section]:

@@ -6,7 +6,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from sparsednn.backend import KernelOptions, load_backend
 from sparsednn.data.radixnet import radixnet
@@ -52,10 +51,9 @@ def _layer(backend: Any, plan: Any, n_rows: int, toy: bool, repeats: int) -> dic
     layer, kernel, n_calls = plan.network.layers[number], plan.kernel, TOY_CALLS if toy else CALLS
     n_rows = min(n_rows, lane.block_rows)
     with lane.at_work():
-        rng = np.random.default_rng(1)
-        rows = sp.csr_array(rng.random((n_rows, plan.network.layers[0].n_inputs), dtype=np.float32))
-        block = kernel.load(lane, plan.network, rows)
-        block.n_neurons = layer.n_inputs
+        block = kernel.blank(lane, layer.n_inputs, n_rows)
+        row = lane.upload(np.random.default_rng(1).random(block.n_padded, dtype=np.float32))
+        block.x[: block.size].reshape(layer.n_inputs, -1)[...] = row  # on the device: the host may have less memory
         slices, made = kernel.share(layer, 0, 1), lane.layers.take(number)
         y, seconds = kernel.other(lane, block), []
         for _ in range(repeats + 1):

@@ -60,6 +60,7 @@ class BenchmarkRun(JsonPart):
     trained_networks: dict[str, Any] | None = field(
         default=None, metadata=doc("its figures", when="experiment=trained_networks")
     )
+    walking: dict[str, Any] | None = field(default=None, metadata=doc("its figures", when="experiment=walking"))
 
 
 BENCHMARK_FIGURES = tuple(one.name for one in declared(BenchmarkRun) if one.metadata["when"])

@@ -15,6 +15,7 @@ from experiments.config.resolve import ConfigError
 from experiments.records.files import NOTE, RESULT, RUNNING, NotARecordError, Say, files_below, name_of, read_point
 from experiments.records.job import JOB
 from experiments.records.point import COMPLETE, SUBMITTED, PointRecord, about_of, record_to_json
+from sparsednn.backend import FORMER_KERNELS
 from sparsednn.errors import unknown
 from sparsednn.results.record import SIMULATED, RunRecord
 from sparsednn.results.simulated_record import SimulatedRun, TrafficEstimate
@@ -208,10 +209,8 @@ def _grouped(found: Iterable[tuple[Path, PointRecord]]) -> list[Point]:
         (first_folder, first), *rest = members
         for folder, record in rest:
             for key in SAME_JOB:
-                one, other = (
-                    getattr(first.body, key, None),
-                    getattr(record.body, key, None),
-                )  # benchmarks have only some of them
+                # benchmarks have only some of them
+                one, other = (_field(one, key) for one in (first, record))
                 if one != other:
                     raise ConfigError(
                         f"{first_folder} and {folder}: the same point ({sweep} / {label}) with {key}={one} and "
@@ -219,6 +218,12 @@ def _grouped(found: Iterable[tuple[Path, PointRecord]]) -> list[Point]:
                     )
         points.append(Point(sweep, label, tuple(record for _, record in members), tuple(folder for folder, _ in members)))
     return points
+
+
+def _field(record: PointRecord, name: str) -> Any:
+    """Return a field of an outcome, if it has it; of a kernel that has been renamed, its present name."""
+    value = getattr(record.body, name, None)
+    return FORMER_KERNELS.get(str(value), value) if name == "kernel" else value
 
 
 def _row(point: Point) -> dict[str, Any]:

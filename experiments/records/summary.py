@@ -99,6 +99,8 @@ def optimizations(on: Optimizations) -> Iterator[str]:
         yield "neurons with the same inputs are computed one after the other (optimize.order=shared_inputs)"
     if on.full_columns:
         yield "a neuron that is zero for no instance is added as a dense vector (optimize.full_columns=true)"
+    if on.empty_columns == "skip":
+        yield "sums that no entry reaches are not computed (optimize.empty_columns=skip)"
     if on.block_rows is not None:
         yield f"{on.block_rows} instances at a time go through the layers (backend.block_rows={on.block_rows})"
     if on.residency == "stream":

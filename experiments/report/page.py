@@ -45,6 +45,7 @@ TITLES = {
     "process_pairs": "Processes against threads",
     "validate_simulator": "The simulator against real runs",
     "roofline": "The kernel beside its roofline",
+    "walking": "What a connection costs",
     "gpu_check": "GPU check",
 }
 """Experiments in the order of the report; others come after them."""

@@ -9,12 +9,13 @@ reach at most? Measured in the same run as the kernel, round by round in turn, a
 The roof is the least of the arithmetic rate and, for every level, its bandwidth times the multiply-adds per byte that it has
 to deliver. Rates and bandwidths are those of the faster of two vector widths. Bytes are counted so:
 
-- *L1* delivers every operand: 4 bytes for each multiply-add of a lane, and for each connection its id and weight once for each
-  tile of up to 64 lanes. Stores (4 bytes for each output and lane) go through a port of their own: they are recorded, but do
-  not count here.
+- *L1* delivers every operand that is loaded. Where outputs are computed one by one: 4 bytes for each multiply-add of a lane,
+  and for each connection its id and weight once for each tile of up to 64 or 128 lanes. Where 16 outputs have the same inputs
+  they are computed together: 64 bytes for each input of a tile of 16 lanes and 4 to 16 outputs, its id, and a weight for each
+  output. Stores (4 bytes for each output and lane) go through a port of their own: they are recorded, but do not count here.
 - *Levels further out* deliver what the nearer ones do not hold. Which level serves a load is a matter of reuse: an input row
   is used by as many outputs as it has connections (32 in a RadiX-Net), 16 of which have the same 32 inputs and are computed
-  one after the other. So there are two counts. *In any order*: everything that a layer touches (inputs, outputs,
+  together. So there are two counts. *In any order*: everything that a layer touches (inputs, outputs,
   connections), less what the nearer cache can hold; no order of the work and no cache can do with less, so that this roof is a
   bound. *In this order*: what LRU caches of these sizes miss when rows are touched in the kernel's order; this roof says what
   the present order allows, and the distance between both what a better order could gain. Rows that are written are
@@ -119,6 +120,8 @@ def layer_cases(size: Size) -> list[tuple[LayerCase, str, int, int]]:
         for columns in ("none", "merge"):
             case = radixnet_case(neurons, columns)
             found += [(case, f"{neurons} neurons", neurons, stride) for stride in size.strides]
+        case = radixnet_case(neurons, "none", one_weight=False)
+        found += [(case, f"{neurons} neurons, weights differ", neurons, stride) for stride in size.strides]
     return found
 
 

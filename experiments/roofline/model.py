@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.common.jit import as_python
+from backends.numba_cpu.dense.kernels.grouped import GROUP_LANES, TILE_COLUMNS
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, tile_width
+from backends.numba_cpu.layout.kernels.groups import GROUP
 from sparsednn.errors import OptionError
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -121,7 +123,11 @@ class Work:
     stride : int
         Instances in the block.
     id_bytes : int
-        Of one connection's id, with its weight.
+        Of one connection's id, with its weight where weights differ.
+    n_grouped : int
+        Connections of outputs that are computed in groups with the same inputs.
+    weight_bytes : int
+        Of the weight in `id_bytes`: 4, or 0.
     """
 
     n_inputs: int
@@ -130,6 +136,8 @@ class Work:
     n_stored: int
     stride: int
     id_bytes: int
+    n_grouped: int = 0
+    weight_bytes: int = 0
 
     @property
     def multiply_adds(self) -> int:
@@ -138,8 +146,14 @@ class Work:
 
     @property
     def loaded_bytes(self) -> int:
-        """Bytes loaded into registers: each lane's input, and for each tile the connection's id and weight once."""
-        return self.n_connections * (FLOAT_BYTES * self.stride + self.id_bytes * len(tiles(self.stride)))
+        """Bytes loaded into registers: each lane's input, and for each tile the connection's id and weight once.
+
+        In groups, a tile's input and id are loaded once for all its columns, and a weight for each of them.
+        """
+        grouped = self.n_grouped if self.stride >= GROUP_LANES else 0
+        alone = (self.n_connections - grouped) * (FLOAT_BYTES * self.stride + self.id_bytes * len(tiles(self.stride)))
+        tile = FLOAT_BYTES * (GROUP_LANES + TILE_COLUMNS) + self.id_bytes - self.weight_bytes
+        return alone + grouped // TILE_COLUMNS * -(-self.stride // GROUP_LANES) * tile
 
     @property
     def stored_bytes(self) -> int:
@@ -149,7 +163,8 @@ class Work:
     @property
     def set_bytes(self) -> int:
         """Bytes of everything that is read or written."""
-        return FLOAT_BYTES * (self.n_inputs + self.n_outputs) * self.stride + self.id_bytes * self.n_stored
+        further_weights = self.weight_bytes * (self.n_grouped - self.n_grouped // GROUP)  # outputs of a group share ids only
+        return FLOAT_BYTES * (self.n_inputs + self.n_outputs) * self.stride + self.id_bytes * self.n_stored + further_weights
 
     def least_bytes(self, levels: Sequence[Cache], n_threads: int) -> dict[str, int]:
         """Return the least bytes that each level has to deliver, whatever the order of the work and the cache's policy.

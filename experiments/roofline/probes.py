@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.dense.kernels.pools import Column
+from backends.numba_cpu.dense.memory import far_bytes
 from backends.numba_cpu.dense.plan import DensePlan
+from backends.numba_cpu.layout.kernels.groups import GROUP
 from backends.numba_cpu.layout.packing import column_spans
 from backends.numba_cpu.plan import aligned_floats
 from experiments.roofline.kernels import machine as kernels
@@ -189,14 +191,17 @@ class LayerCase:
         self.n_slots = n_slots(plan.widest)
         empty = aligned_floats(0)
         self.spans = np.stack(column_spans(self.conn, self.layer, int(self.net.widths[self.layer + 1])))
-        self._column = Column(np.empty(0, self.conn.ids.dtype), empty, empty, np.empty(0, np.int32))
+        self._column = Column(np.empty(0, self.conn.ids.dtype), empty, empty, empty, np.empty(0, np.int32), far_bytes())
 
     def work(self, stride: int) -> Work:
         """Count what the layer does to a block of `stride` instances."""
         n_inputs, n_outputs = (int(width) for width in self.net.widths[self.layer : self.layer + 2])
         degrees, stored = self.spans[1], np.unique(self.spans[0], return_index=True)[1]
-        id_bytes = self.conn.ids.itemsize + self.conn.weights.itemsize * int(self.conn.weight_step[self.layer])
-        return Work(n_inputs, n_outputs, int(degrees.sum()), int(degrees[stored].sum()), stride, id_bytes)
+        weight_bytes = self.conn.weights.itemsize * int(self.conn.weight_step[self.layer])
+        n_grouped = int(degrees[: GROUP * self.conn.n_groups[self.layer]].sum())
+        n_stored, n_all = int(degrees[stored].sum()), int(degrees.sum())
+        id_bytes = self.conn.ids.itemsize + weight_bytes
+        return Work(n_inputs, n_outputs, n_all, n_stored, stride, id_bytes, n_grouped, weight_bytes)
 
     def bytes_in_order(self, stride: int, levels: Sequence[Cache], n_threads: int) -> dict[str, int]:
         """Count the bytes that each level has to deliver in the order in which the kernel works, with LRU caches."""
@@ -204,11 +209,14 @@ class LayerCase:
         needed = {levels[0].name: work.loaded_bytes}
         tile_bytes = FLOAT_BYTES * np.array(tiles(stride), np.int64)
         chunk = np.unique(self.spans[0], return_inverse=True)[1].astype(np.int64)
+        chunk_bytes = self.spans[1] * work.id_bytes
+        n_grouped = GROUP * self.conn.n_groups[self.layer]
+        chunk_bytes[:n_grouped] += self.spans[1, :n_grouped] * work.weight_bytes * (GROUP - 1)
         for level, beyond in zip(levels, [*(level.name for level in levels[1:]), MEMORY], strict=True):
             capacity = level.capacity_bytes(n_threads)
             needed[beyond] = 0
             if work.set_bytes > capacity:  # else all of it stays there
-                args = (self.net, self.conn, self.layer, self.spans, self.n_slots, tile_bytes, chunk, work.id_bytes, capacity)
+                args = (self.net, self.conn, self.layer, self.spans, self.n_slots, tile_bytes, chunk, chunk_bytes, capacity)
                 needed[beyond] = int(kernels.count_missed(*args))
         return needed
 
@@ -238,9 +246,19 @@ def group_case() -> LayerCase:
     return LayerCase(Network([weights], bias=-0.3, activation=clipped_relu(MAXIMUM)), "none")
 
 
-def radixnet_case(neurons: int, columns: str) -> LayerCase:
-    """Return a layer of the challenge's network: the middle one of the second block of layers, where rows are permuted."""
+def radixnet_case(neurons: int, columns: str, *, one_weight: bool = True) -> LayerCase:
+    """Return a layer of the challenge's network: the middle one of the second block of layers, where rows are permuted.
+
+    Without `one_weight` each connection has a weight of its own.
+    """
     n_radices = (neurons // CHALLENGE_DENSE_WIDTH).bit_length() - 1
     network = radixnet(neurons, 2 * n_radices, bias=CHALLENGE_BIAS.get(neurons, -0.3))
     middle = n_radices + n_radices // 2
-    return LayerCase(Network.from_layers(network.layers[middle - 1 : middle + 1], network.bias_on), columns)
+    layers = network.layers[middle - 1 : middle + 1]
+    if one_weight:
+        return LayerCase(Network.from_layers(layers, network.bias_on), columns)
+    rng, matrices = np.random.default_rng(0), [layer.to_scipy() for layer in layers]
+    for matrix in matrices:
+        matrix.data = (rng.random(matrix.nnz, np.float32) - np.float32(0.25)) * np.float32(0.25)
+    bias, activation = float(layers[0].bias[0]), clipped_relu(MAXIMUM)
+    return LayerCase(Network(matrices, bias=bias, bias_on=network.bias_on, activation=activation), columns)

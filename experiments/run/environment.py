@@ -10,10 +10,10 @@ import socket
 import subprocess
 from pathlib import Path
 
-import psutil
-
 from experiments.records.point import Environment
 from sparsednn.system.control_groups import cpu_quota
+from sparsednn.system.memory import machine_bytes
+from sparsednn.system.parallel import in_threads
 
 PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
 CHANGED = "+changes"
@@ -39,7 +39,7 @@ def environment() -> Environment:
         cores=os.cpu_count(),
         cores_usable=len(os.sched_getaffinity(0)),
         cores_quota=cpu_quota(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=machine_bytes(),
         slurm_job_id=os.environ.get("SLURM_JOB_ID"),
     )
 
@@ -53,13 +53,16 @@ def _version(package: str) -> str | None:
 
 def _git_revision() -> str | None:
     folder = Path(__file__).parent
+    questions = (
+        ("rev-parse", "HEAD"),
+        ("status", "--porcelain", "--untracked-files=no"),
+        ("ls-files", "--others", "--exclude-standard", *CODE),
+    )
     try:
-        revision = _git(folder, "rev-parse", "HEAD")
-        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-        changes = changes or _git(folder, "ls-files", "--others", "--exclude-standard", *CODE)
+        revision, *changes = in_threads(lambda question: _git(folder, *question), questions)
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{revision}{CHANGED}" if changes else revision
+    return f"{revision}{CHANGED}" if any(changes) else revision
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -20,13 +20,15 @@ from experiments.run.labels import Labels, load_labels, load_logits
 from experiments.run.model_files import ModelUse, read_model
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.comm import Communicator
-from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, challenge_inputs
+from sparsednn.data.challenge_inputs import N_INSTANCES, cache_path, compact_challenge_inputs
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.data.layouts.predictions import Predictions
 from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import RestoredNetwork
 from sparsednn.errors import DataError, OptionError
 from sparsednn.network import Network, NetworkOutline
 from sparsednn.rows.distribution import hashes_rows, initial_rows
+from sparsednn.schedulers import AUTO, SCHEDULERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Data:
     ----------
     network : Network or RestoredNetwork
     outline : NetworkOutline
-    inputs : csr_array
+    inputs : csr_array or CompactRows
         This process's instances; `row_ids` are theirs among those of all processes, int64, ascending.
     model : ModelUse
         What the outputs mean.
@@ -57,7 +59,7 @@ class Data:
 
     network: Network | RestoredNetwork
     outline: NetworkOutline
-    inputs: sp.csr_array
+    inputs: sp.csr_array | CompactRows
     row_ids: NDArray[np.int64]
     model: ModelUse
     images: Images | None
@@ -164,12 +166,13 @@ def _load_network(config: Config, progress: Callable[[int, int], None]) -> Netwo
 def _load_inputs(
     config: Config, n_inputs: int, images: Images | None, progress: Callable[[int, int], None], display: Display,
     comm: Communicator,
-) -> tuple[sp.csr_array, NDArray[np.int64], int]:  # fmt: skip
+) -> tuple[sp.csr_array | CompactRows, NDArray[np.int64], int]:  # fmt: skip
     """Return this process's instances, their ids, and how many all processes have."""
 
     def rows_of_process(n: int) -> NDArray[np.int64]:
         hashed, buckets = hashes_rows(config.partition.hashing), config.partition.buckets
-        return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets)[comm.rank])
+        spread = config.scheduler.name != AUTO and SCHEDULERS[config.scheduler.name].cuts
+        return np.sort(initial_rows(n, comm.size, hashed=hashed, buckets=buckets, spread=spread)[comm.rank])
 
     if images is not None:
         ids = rows_of_process(images.n)
@@ -182,11 +185,10 @@ def _load_inputs(
         own_rows = rows if comm.size == 1 else canonical_inputs(rows[ids], n_inputs)
         return own_rows, ids, rows.shape[0]
     n_instances = config.instances or N_INSTANCES
-    if comm.size == 1:
-        return challenge_inputs(n_inputs, n_instances, progress=progress), np.arange(n_instances), n_instances
-    if any(comm.all_gather(not cache_path(n_inputs).is_file())):  # then one process of each node builds them for all
+    is_missing = not cache_path(n_inputs).is_file()
+    if comm.size > 1 and any(comm.all_gather(is_missing)):  # then one process of each node builds them for all
         if comm.node_rank == 0:
-            challenge_inputs(n_inputs, 1, progress=progress)
+            compact_challenge_inputs(n_inputs, 1, progress=progress)
         comm.barrier()
     ids = rows_of_process(n_instances)
-    return challenge_inputs(n_inputs, n_instances, ids=ids, progress=progress), ids, n_instances
+    return compact_challenge_inputs(n_inputs, n_instances, ids=ids, progress=progress), ids, n_instances

@@ -26,6 +26,7 @@ from experiments.run.network_cache import PointCache
 from sparsednn.backend import kernel_name, load_backend, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.data.layouts.predictions import Predictions, classifier_of
 from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
@@ -178,7 +179,8 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
             from sparsednn.simulator.simulate import simulate  # real runs need no simulator
 
             stage.update(0, 1, "counting the work of every row, unless it is in the cache")
-            return simulate(data.network, data.inputs, **simulate_arguments(config))
+            inputs = data.inputs.to_csr() if isinstance(data.inputs, CompactRows) else data.inputs
+            return simulate(data.network, inputs, **simulate_arguments(config))
         stage.update(0, 1, "preparing, and compiling what is not in the cache")
         arguments = infer_arguments(config)
         arguments["options"] = replace(

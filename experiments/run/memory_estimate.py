@@ -19,7 +19,7 @@ from sparsednn.backend import (
     load_backend,
 )
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
-from sparsednn.engine import default_threads
+from sparsednn.engine import default_threads, reads_compact_rows
 from sparsednn.errors import MemoryShortageError
 from sparsednn.system.memory import GB, KEEP_FREE_BYTES, available_bytes, shared_memory, shared_memory_left
 
@@ -35,6 +35,7 @@ class Estimate:
     kernel : int
         The copy in the kernel's format, while it is put together.
     inputs : int
+        As they are mapped from the cache, and, where something needs that, as a matrix beside them.
     activations : int
         Of all threads.
     unsized : str
@@ -124,10 +125,13 @@ def estimate(config: Config, node: Node | None = None) -> Estimate | None:
     nonzeros = NONZEROS[config.size[0]] * instances // N_INSTANCES
     n_processes = 1 if node is None else node.n_processes
     size = _size(config, instances, nonzeros, n_processes)
-    network, inputs = size.distinct_connections * size.id_bytes, 8 * nonzeros
+    network, compact = size.distinct_connections * size.id_bytes, 2 * nonzeros
+    plain = compact + PLAIN_ENTRY_BYTES * nonzeros
     if config.executor == SIMULATED:  # what it counts may be in the cache
-        return Estimate(network, 0, inputs, 0)
-    backend = load_backend(config.backend.name)
+        return Estimate(network, 0, plain, 0)
+    backend, options = load_backend(config.backend.name), options_of(config)
+    stay = reads_compact_rows(backend, kernel_name(backend, config.kernel), config.scheduler.name, options)
+    inputs = compact if stay else plain
     taken, unsized = MemoryBytes.plain(size), backend.name
     if isinstance(backend, SizedBackend):
         taken, unsized = backend.memory_bytes(size, _options(config, kernel_name(backend, config.kernel))), ""

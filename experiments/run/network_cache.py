@@ -16,6 +16,7 @@ from sparsednn.comm import Communicator
 from sparsednn.data import radixnet
 from sparsednn.engine import PreparedNetwork, RestoredNetwork
 from sparsednn.engine.network_cache import NetworkCache, key_of
+from sparsednn.schedulers import counts_work
 from sparsednn.system.cache import cache_folder
 from sparsednn.system.memory import GB, MB
 
@@ -77,7 +78,7 @@ class PointCache:
             f"network={config.network.name}": is_model(config),
             f"executor={config.executor}": config.executor == SIMULATED,
             f"backend={config.backend.name}": not isinstance(self._backend, StoringBackend),
-            f"scheduler={config.scheduler.name}": config.scheduler.name == "auto",
+            f"scheduler={config.scheduler.name}": counts_work(config.scheduler.name),
             f"partition.hashing={config.partition.hashing}": options_of(config).hashes_neurons,
             f"rebalance_after={config.rebalance_after}": config.rebalance_after is not None,
             f"network.residency={config.network.residency}": config.network.residency != "memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,17 +37,20 @@ class Steps(NamedTuple):
         Returns the name and the text of a file for the point's folder, given the figures.
     choices : callable, optional
         Returns what ``experiment.networks`` and ``experiment.sparsities`` can choose from, given whether it is of toy size.
+    reports_parts : bool
+        Whether `run` also takes a function that writes the report of the figures that it is given, which are not all yet.
     """
 
     require_usable: Callable[[], None]
-    run: Callable[[Config, ExperimentConfig, Progress], Figures]
+    run: Callable[..., Figures]
     report: Callable[[Figures], tuple[str, str]] | None = None
     choices: Callable[[bool], Mapping[str, Collection[Any]]] | None = None
+    reports_parts: bool = False
 
 
-def _by_size(run: Callable[[Config, bool, Progress], Figures]) -> Callable[[Config, ExperimentConfig, Progress], Figures]:
+def _by_size(run: Callable[..., Figures]) -> Callable[..., Figures]:
     """Return the steps of a benchmark of which nothing but its size can be chosen."""
-    return lambda config, experiment, progress: run(config, experiment.toy, progress)
+    return lambda config, experiment, *more: run(config, experiment.toy, *more)
 
 
 class Benchmark(NamedTuple):
@@ -72,7 +76,7 @@ def _latency() -> Steps:
 def _gpu_check() -> Steps:
     from experiments.gpu_check import check, report
 
-    return Steps(check.require_usable, _by_size(check.benchmark), report.report)
+    return Steps(check.require_usable, _by_size(check.benchmark), report.report, reports_parts=True)
 
 
 def _random_networks() -> Steps:
@@ -93,6 +97,12 @@ def _trained_networks() -> Steps:
     return Steps(benchmark.require_usable, benchmark.benchmark, choices=benchmark.choices)
 
 
+def _walking() -> Steps:
+    from experiments.sweeps.walking import benchmark
+
+    return Steps(benchmark.require_usable, _by_size(benchmark.benchmark))
+
+
 _IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
@@ -101,6 +111,7 @@ BENCHMARKS = {
     "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
     "roofline": Benchmark(_roofline, ("threads", "repeats")),
     "trained_networks": Benchmark(_trained_networks, ("threads", "repeats", "instances", "seed", *_IMAGES), ("torch", "onnx")),
+    "walking": Benchmark(_walking, ("threads", "repeats")),
 }
 
 
@@ -155,17 +166,24 @@ def _require_choices(experiment: ExperimentConfig, steps: Steps) -> None:
                 raise ConfigError(unknown(f"experiment.{name}", f"{value}", [f"{one}" for one in choices[name]]))
 
 
+def _write_report(steps: Steps, folder: Path, figures: Figures) -> Path:
+    """Write the report of a benchmark that has one; return its path."""
+    assert steps.report is not None
+    file, text = steps.report(figures)
+    with atomic_path(folder / file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return folder / file
+
+
 def measure(experiment: ExperimentConfig, config: Config, display: Display, folder: Path) -> Measured:
     """Run an experiment's benchmark; return what its record says of it, with the figures under its name."""
     name = experiment.benchmark
     steps = BENCHMARKS[name].steps()
     with display.stage(f"benchmark {name}") as stage:
-        figures = steps.run(config, experiment, stage.update)
+        in_parts = (partial(_write_report, steps, folder),) if steps.reports_parts else ()
+        figures = steps.run(config, experiment, stage.update, *in_parts)
     if steps.report is not None:
-        file, text = steps.report(figures)
-        with atomic_path(folder / file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        display.say(f"report: {folder / file}")
+        display.say(f"report: {_write_report(steps, folder, figures)}")
     threads = config.threads or default_threads()
     body = BenchmarkRun(executor=config.executor, processes=1, threads=threads)
     setattr(body, name, figures)

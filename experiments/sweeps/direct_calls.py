@@ -7,11 +7,9 @@ A time is that of a whole call: NumPy array in, array out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,26 +18,14 @@ import scipy.sparse as sp
 import sparsednn
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
-from experiments.sweeps.direct_peers import PACKAGES, PEERS, Call, Float32, is_installed
+from experiments.sweeps.direct_peers import PACKAGES, PEERS, Float32, is_installed
+from experiments.sweeps.turns import OURS, InTurn
 from sparsednn.engine import default_threads
 
-OURS = "sparsednn"
 WARM_S, TIMED_S = 0.3, 0.06
 TOY_WARM_S, TOY_TIMED_S = 0.001, 0.002
-SHARES = (50, 95, 99)
-"""Percentiles of the times of a round's calls."""
-
-MOST_CALLS = 2000
-"""The most calls of one round, each of which has a time of its own."""
-
-FEW_ROUNDS, OUT_OF_REACH = 3, 3.0
-"""A contestant who takes so many times what the fastest takes, by the medians of the first rounds, sits out the others."""
-
-LONGEST_S = 2.0
-"""A contestant whose first call takes longer, and `OUT_OF_REACH` times as long as ours, makes no other; that is its time."""
-
-TOLERANCE = 1e-4
-"""The largest difference, as a share of the largest activation: libraries add in orders of their own."""
+IDLE_CALLS, TOY_IDLE_CALLS = 9, 2
+"""Calls after a pause that each contestant makes in a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +39,15 @@ class Setting:
     sparsity : float
         Share of the weights that are zero.
     batch : int
+    threads : int, optional
+        As many as the experiment has, unless it is said.
     """
 
     family: str
     widths: tuple[int, ...]
     sparsity: float
     batch: int
+    threads: int | None = None
 
 
 CHALLENGE = "challenge"
@@ -93,8 +82,14 @@ def crossover(config: Config, experiment: ExperimentConfig, progress: Callable[[
 
 
 def latency(config: Config, experiment: ExperimentConfig, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Measure the settings of `latency_settings`. See `measure`."""
-    return measure(_chosen(latency_settings(experiment.toy), experiment), config, experiment.toy, progress)
+    """Measure the settings of `latency_settings`, with one thread and with all, and calls after idling too. See `measure`."""
+    toy, most = experiment.toy, config.threads or default_threads()
+    settings = [
+        replace(setting, threads=threads)
+        for setting in _chosen(latency_settings(toy), experiment)
+        for threads in sorted({1, most})
+    ]
+    return measure(settings, config, toy, progress, TOY_IDLE_CALLS if toy else IDLE_CALLS)
 
 
 def crossover_choices(toy: bool) -> dict[str, list[Any]]:
@@ -133,82 +128,33 @@ def require_usable() -> None:
     """Do nothing: NumPy and scipy are always there to compare with."""
 
 
-def measure(settings: Sequence[Setting], config: Config, toy: bool, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def measure(
+    settings: Sequence[Setting], config: Config, toy: bool, progress: Callable[[int, int], None], idle_calls: int = 0
+) -> dict[str, Any]:
     """Run all contestants on each setting in turn.
 
     Returns
     -------
     dict
-        ``settings``: of each its family, sparsity, batch, connections, and for each contestant the median, 95th and 99th
-        percentile of the seconds of a call, round by round, None where it sat out; ``left_out``, ``failed`` in words.
+        ``settings``: of each its family, sparsity, batch, threads, connections, and for each contestant the median, 95th and
+        99th percentile of the seconds of a call, round by round, None where it sat out, and the median of `idle_calls` calls
+        that come after a pause; ``left_out``, ``failed`` in words.
     """
-    threads = config.threads or default_threads()
+    most = config.threads or default_threads()
     missing = {name for name, package in PACKAGES.items() if not is_installed(package)}
     found: dict[str, Any] = {"rounds": config.repeats, "settings": [], "left_out": [], "failed": []}
     found["left_out"] += [f"{name} is left out: {PACKAGES[name]} is not installed (extra peers)" for name in sorted(missing)]
     for number, setting in enumerate(settings):
+        threads = setting.threads or most
         contest = _Contest(setting, threads, [name for name in PEERS if name not in missing])
         found["left_out"] += contest.left_out
         found["failed"] += contest.failed
-        times = contest.times(config.repeats, *((TOY_WARM_S, TOY_TIMED_S) if toy else (WARM_S, TIMED_S)))
-        about = {"family": setting.family, "sparsity": setting.sparsity, "batch": setting.batch}
+        times = contest.times(config.repeats, *((TOY_WARM_S, TOY_TIMED_S) if toy else (WARM_S, TIMED_S)), idle_calls)
+        about = {"family": setting.family, "sparsity": setting.sparsity, "batch": setting.batch, "threads": threads}
         found["settings"].append(about | {"connections": contest.network.nnz, "seconds": times})
         contest.close()
         progress(number + 1, len(settings))
     return found
-
-
-class InTurn:
-    """Contestants that answer the same batch, checked against ours, and then in turn.
-
-    Parameters
-    ----------
-    x : float32 array, shape (instances, ...)
-    ours : callable
-    at : str
-        What messages call the network and the batch.
-    longest_s : float
-        A contestant whose first call takes longer, and is out of reach, makes no other.
-    """
-
-    def __init__(self, x: Float32, ours: Call, at: str, longest_s: float = LONGEST_S) -> None:
-        self.x, self.at = x, at
-        self.calls: dict[str, Call] = {OURS: ours}
-        self.once: dict[str, float] = {}
-        began = perf_counter()
-        self.expected = np.asarray(ours(x))
-        self._too_long_s = max(longest_s, OUT_OF_REACH * (perf_counter() - began))
-        self.left_out: list[str] = []
-        self.failed: list[str] = []
-
-    def add(self, name: str, call: Call) -> None:
-        """Add a contestant, unless it is wrong; one that takes too long has made its only call."""
-        began = perf_counter()
-        found = np.asarray(call(self.x))
-        took = perf_counter() - began
-        if difference(found, self.expected) > TOLERANCE:
-            self.failed.append(f"{name} differs by more than {TOLERANCE:g} of the largest value")
-        elif took > self._too_long_s:
-            self.once[name] = took
-        else:
-            self.calls[name] = call
-
-    def times(self, rounds: int, warm_s: float, timed_s: float) -> dict[str, Mapping[str, list[float | None]]]:
-        """Return the percentiles of the calls of each round, by contestant; None where it sat out."""
-        names = list(self.calls)
-        found: dict[str, dict[str, list[float | None]]] = {
-            name: {f"p{share}": [self.once.get(name), *[None] * (rounds - 1)] for share in SHARES}
-            for name in (*names, *self.once)
-        }
-        for number in range(rounds):
-            if number == FEW_ROUNDS:
-                names = _within_reach({name: found[name]["p50"][:number] for name in names})
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                _timed(self.calls[name], self.x, warm_s, 10**9)
-                times = _timed(self.calls[name], self.x, timed_s, MOST_CALLS)
-                for share in SHARES:
-                    found[name][f"p{share}"][number] = float(np.percentile(times, share))
-        return dict(found)
 
 
 class _Contest(InTurn):
@@ -232,32 +178,6 @@ class _Contest(InTurn):
     def close(self) -> None:
         """End the threads."""
         self.compiled.close()
-
-
-def difference(found: Float32, expected: Float32) -> float:
-    """Return the largest difference, as a share of the largest expected value, or of 1 if that is smaller; infinity for NaN."""
-    largest = float(np.abs(found - expected).max(initial=0)) / max(float(np.abs(expected).max(initial=0)), 1.0)
-    return largest if np.isfinite(largest) else np.inf
-
-
-def _within_reach(seconds: Mapping[str, Sequence[float | None]]) -> list[str]:
-    """Return ours, and those who are not hopelessly slower than the fastest."""
-    middles = {name: median([time for time in times if time is not None]) for name, times in seconds.items()}
-    return [name for name, middle in middles.items() if name == OURS or middle <= OUT_OF_REACH * min(middles.values())]
-
-
-def _timed(call: Call, x: Float32, for_s: float, most: int) -> list[float]:
-    """Call again and again for a time; return the seconds of each call."""
-    times: list[float] = []
-    end = perf_counter() + for_s
-    while len(times) < most:
-        began = perf_counter()
-        call(x)
-        now = perf_counter()
-        times.append(now - began)
-        if now >= end:
-            break
-    return times
 
 
 def random_layers(setting: Setting) -> tuple[sparsednn.Network, Float32]:

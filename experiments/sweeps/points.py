@@ -19,7 +19,7 @@ UP_TO_CORES = "up_to_cores"
 
 _OWN = ("experiment", "hydra")
 CALIBRATION = "cluster.calibration"
-_USE_IT = {"executor=simulated", "scheduler=auto"}
+_USE_IT = {"executor=simulated", "scheduler=auto", "scheduler=adaptive"}
 """Overrides of points that use a calibration."""
 
 

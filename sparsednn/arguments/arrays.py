@@ -92,8 +92,7 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
     """
     if not sp.issparse(inputs) and not isinstance(inputs, np.ndarray):
         raise OptionTypeError(f"inputs must be a scipy.sparse matrix or a NumPy array, not {type(inputs).__name__}")
-    if inputs.ndim != 2 or inputs.shape[1] != n_inputs:
-        raise DataError(f"inputs have shape {inputs.shape}, but the network has {n_inputs} inputs")
+    require_width(inputs.shape, n_inputs)
     if sp.issparse(inputs):
         require_valid_indices(inputs, "inputs")
     csr = sp.csr_array(as_float32(inputs, "inputs"))
@@ -109,6 +108,12 @@ def canonical_inputs(inputs: Any, n_inputs: int) -> sp.csr_array:
         indices, indptr = csr.indices.astype(np.int32), csr.indptr.astype(np.int32)
         csr = sp.csr_array((csr.data, indices, indptr), shape=csr.shape)
     return csr
+
+
+def require_width(shape: tuple[int, ...], n_inputs: int) -> None:
+    """Refuse inputs of another width than a network's; raises ValueError."""
+    if len(shape) != 2 or shape[1] != n_inputs:
+        raise DataError(f"inputs have shape {shape}, but the network has {n_inputs} inputs")
 
 
 def canonical_csc(matrix: Any, name: str) -> sp.csc_array:

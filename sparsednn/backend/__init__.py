@@ -18,6 +18,7 @@ from sparsednn.backend.description import (
 )
 from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
+    CompactBackend,
     CostedBackend,
     CostKind,
     DeviceBackend,
@@ -25,6 +26,7 @@ from sparsednn.backend.optional import (
     DirectNetwork,
     DirectOutcome,
     DirectSize,
+    InputsBackend,
     LayerSizes,
     MemoryBytes,
     ProfilingBackend,
@@ -34,6 +36,7 @@ from sparsednn.backend.optional import (
 from sparsednn.backend.protocol import LEGAL_OPTIONS, Backend, GroupResult, KernelOptions
 from sparsednn.backend.registry import (
     ENTRY_POINT_GROUP,
+    FORMER_KERNELS,
     backend_names,
     kernel_name,
     load_backend,
@@ -62,6 +65,7 @@ __all__ = [
     "CALL",
     "DONE",
     "ENTRY_POINT_GROUP",
+    "FORMER_KERNELS",
     "LEGAL_OPTIONS",
     "LINE",
     "MEET_NS",
@@ -71,6 +75,7 @@ __all__ = [
     "STOP_FLAG",
     "WORK",
     "Backend",
+    "CompactBackend",
     "Control",
     "CostKind",
     "CostedBackend",
@@ -82,6 +87,7 @@ __all__ = [
     "DirectOutcome",
     "DirectSize",
     "GroupResult",
+    "InputsBackend",
     "KernelOptions",
     "LayerReads",
     "LayerSizes",

@@ -37,6 +37,12 @@ class Optimizations(JsonPart):
     full_columns: bool | None = field(
         default=None, metadata=doc("whether columns without a zero are added as dense vectors", when="sparse kernels")
     )
+    empty_columns: str | None = field(
+        default=None,
+        metadata=doc(
+            "what is done about the sums of columns that no entry reaches: walk or skip", when="kernels of CSC and DCSC"
+        ),
+    )
 
 
 @json_part
@@ -66,6 +72,7 @@ class UsedDevice(JsonPart):
     driver: int | None = field(default=None, metadata=doc("version of the driver, as CUDA encodes it", when="CUDA"))
     runtime: int | None = field(default=None, metadata=doc("version of the runtime, as CUDA encodes it", when="CUDA"))
     cupy: str | None = field(default=None, metadata=doc("version of CuPy", when="CUDA"))
+    peers: list[int] | None = field(default=None, metadata=doc("devices whose memory it reads without the host", when="CUDA"))
 
 
 @json_part
@@ -75,9 +82,25 @@ class DeviceUse(JsonPart):
     devices: list[UsedDevice] = field(metadata=doc("each device"))
     block_rows: int = field(metadata=doc("instances that a device takes at a time, at most", "rows"))
     row_groups: int = field(metadata=doc("row groups that were run"))
-    row_groups_s: float = field(metadata=doc("time that they took", "s"))
+    row_groups_s: float = field(
+        metadata=doc("from the first work of each to its last, by the device's clock, time of the host included", "s")
+    )
+    kernel_s: float | None = field(
+        default=None, metadata=doc("of that, what layers took: from before the first launch of each to after its last", "s")
+    )
+    upload_s: float | None = field(default=None, metadata=doc("of that, what copies of inputs to devices took", "s"))
+    host_s: float | None = field(
+        default=None, metadata=doc("what is left of it: devices waited for the host, or looked for rows to drop", "s")
+    )
+    uploaded_bytes: int | None = field(
+        default=None, metadata=doc("inputs copied to devices, where they were not yet from an earlier repeat", "bytes")
+    )
+    inputs_pinned: bool | None = field(default=None, metadata=doc("whether the host's memory of the inputs could be pinned"))
     layers_copied: int | None = field(default=None, metadata=doc("layers copied to devices", when="residency=stream"))
     copied_bytes: int | None = field(default=None, metadata=doc("bytes copied to devices", "bytes", when="residency=stream"))
+    layers_pinned: bool | None = field(
+        default=None, metadata=doc("whether the host's memory of the layers could be pinned", when="residency=stream")
+    )
 
 
 @dataclass(frozen=True, slots=True)

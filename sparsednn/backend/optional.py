@@ -155,12 +155,34 @@ class SizedBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class CompactBackend(Backend, Protocol):
+    """A backend with kernels that read 16-bit ids, and a value that all entries have, as they are (``CompactRows``)."""
+
+    compact_kernels: Collection[str]
+    """Full names of these kernels."""
+
+    def warm_up_compact(self, plan: Any, empty: Any) -> None:
+        """Compile as `Backend.warm_up` does, for row groups of compact rows; `empty` are as many as a group has, all zero."""
+
+
+@runtime_checkable
 class DeviceBackend(Backend, Protocol):
     """A backend whose workers are not threads on cores, but streams of devices that a node's processes share."""
 
     def place(self, node_rank: int, node_size: int) -> int:
         """Choose the devices of this process, one of `node_size` on its node; return how many workers to use unless told
         otherwise. Called before anything else."""
+
+
+@runtime_checkable
+class InputsBackend(Backend, Protocol):
+    """A backend that gets ready for the inputs before the clock is on: that lets devices copy from their memory, say."""
+
+    def take_inputs(self, plan: Any, inputs: sp.csr_array) -> None:
+        """Get ready for row groups of these inputs; computes nothing of them.
+
+        Called before each run: what was made ready for the same inputs is good for all.
+        """
 
 
 class DirectOutcome(Enum):

@@ -7,8 +7,9 @@ own.
 from __future__ import annotations
 
 import functools
+import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from sparsednn.backend.protocol import Backend, KernelOptions
@@ -17,6 +18,11 @@ from sparsednn.network import Network
 from sparsednn.system.siblings import claim
 
 ENTRY_POINT_GROUP = "sparsednn.backends"
+
+FORMER_KERNELS: Mapping[str, str] = {"adaptive": "rowwise_first"}
+"""Names that kernels had in earlier versions, which records and calibrations have too, each with the present one."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def require_in_memory(backend: Backend, options: KernelOptions) -> None:
@@ -36,10 +42,20 @@ def require_clamps(network: Network, name: str, way_out: str = "backend=numba") 
 
 
 def kernel_name(backend: Backend, kernel: str) -> str:
-    """Return the full name of a kernel of `backend`, or raise ValueError naming the legal ones."""
+    """Return the full name of a kernel of `backend`, or raise ValueError naming the legal ones; a former name is warned of."""
+    current = FORMER_KERNELS.get(kernel, kernel)
+    if kernel not in backend.kernels and current in backend.kernels:
+        _warn_of_former_name(kernel, current)
+        return backend.kernels[current]
     if kernel not in backend.kernels:
         raise OptionError(f"{unknown('kernel', kernel, backend.kernels)} (backend {backend.name})")
     return backend.kernels[kernel]
+
+
+@functools.cache
+def _warn_of_former_name(former: str, current: str) -> None:
+    """Say it once in a process."""
+    _LOG.warning("kernel=%s: is called %s now; the former name is still taken", former, current)
 
 
 def require_schedulable(backend: Backend, kernel: str, scheduler: str, known: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from sparsednn.arguments.scalars import real_number, whole_number, whole_numbers
 from sparsednn.errors import OptionError
 from sparsednn.network import Challenge, Network, RepeatedLayer, clipped_relu
 from sparsednn.system.memory import require
+from sparsednn.system.parallel import in_threads
 
 CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}
 CHALLENGE_LAYERS = (120, 480, 1920)
@@ -149,26 +150,32 @@ def _challenge(
 def _generate(
     neurons: int, layers: int, radices: Sequence[int], dense_width: int, seed: int, weight: np.float32, bias: np.float32
 ) -> Iterator[RepeatedLayer]:
-    stream = np.random.RandomState(seed)
     column = np.tile(np.arange(neurons // dense_width, dtype=np.int32), dense_width)
     activation = clipped_relu(MAXIMUM)
-    permutation: NDArray[np.int64] | None = None
-    for number in range(layers):
-        p = number % len(radices)
-        if p == 0 and number > 0:
-            permutation = np.argsort(stream.random_sample(neurons), kind="stable")
-        rows = _distinct_columns(radices, p, dense_width, permutation)
-        yield RepeatedLayer(neurons, neurons, rows, column, weight, bias, activation)
+    patterns = [_distinct_columns(radices, p, dense_width) for p in range(len(radices))]
+    ids = np.uint16 if neurons <= np.iinfo(np.uint16).max + 1 else np.int32
+
+    def block(draws: NDArray[np.float64] | None) -> list[NDArray[np.uint16] | NDArray[np.int32]]:
+        """The columns of a block's layers; all have the permutation that its draws stand for."""
+        permutation = np.arange(neurons, dtype=ids) if draws is None else ascending_order(draws).astype(ids)
+        return [np.sort(permutation[pattern], axis=1) for pattern in patterns]
+
+    stream = np.random.RandomState(seed)
+    draws = [None, *(stream.random_sample(neurons) for _ in range(layers // len(radices) - 1))]
+    for made in in_threads(block, draws):
+        for rows in made:
+            yield RepeatedLayer(neurons, neurons, rows, column, weight, bias, activation)
 
 
-def _distinct_columns(
-    radices: Sequence[int], p: int, dense_width: int, permutation: NDArray[np.int64] | None
-) -> NDArray[np.uint16] | NDArray[np.int32]:
-    """Rows of the first m columns, ascending; column c + m has the same rows. Shape (m, dense_width * radices[p])."""
+def ascending_order(draws: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return what ``argsort(draws, kind="stable")`` does, sooner: only equal numbers need the sort that is stable."""
+    order = np.argsort(draws)
+    ascending = draws[order]
+    return order if (ascending[:-1] < ascending[1:]).all() else np.argsort(draws, kind="stable")
+
+
+def _distinct_columns(radices: Sequence[int], p: int, dense_width: int) -> NDArray[np.intp]:
+    """Rows of the first m columns before they are permuted, shape (m, dense_width * radices[p]); c + m is as c."""
     m, value = math.prod(radices), math.prod(radices[:p])
     base = (np.arange(m)[:, None] + value * np.arange(radices[p])) % m
-    rows = (np.arange(dense_width)[:, None] * m + base[:, None, :]).reshape(m, -1)
-    if permutation is not None:
-        rows = permutation[rows]
-    small = m * dense_width <= np.iinfo(np.uint16).max + 1
-    return np.sort(rows.astype(np.uint16 if small else np.int32), axis=1)
+    return (np.arange(dense_width)[:, None] * m + base[:, None, :]).reshape(m, -1)

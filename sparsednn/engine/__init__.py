@@ -7,7 +7,7 @@ from sparsednn.engine.inference import infer
 from sparsednn.engine.layouts import Description, NetworkLayout
 from sparsednn.engine.loading import load
 from sparsednn.engine.prepared import PreparedNetwork, RestoredNetwork
-from sparsednn.engine.request import Request, default_threads, make_scheduler
+from sparsednn.engine.request import Request, default_threads, make_scheduler, reads_compact_rows
 
 __all__ = [
     "CompiledNetwork",
@@ -21,4 +21,5 @@ __all__ = [
     "infer",
     "load",
     "make_scheduler",
+    "reads_compact_rows",
 ]

@@ -7,11 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 
-from sparsednn.arguments.arrays import canonical_inputs
+from sparsednn.arguments.arrays import canonical_inputs, require_width
 from sparsednn.backend import StoringBackend
+from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
-from sparsednn.engine.request import Request
+from sparsednn.engine.outlook import give_outlook, sample_of
+from sparsednn.engine.request import Request, reads_compact_rows
 from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
 from sparsednn.execution.options import InferOptions
@@ -22,12 +25,13 @@ from sparsednn.network import Network, NetworkOutline
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
-from sparsednn.rows.distribution import loaded_share
+from sparsednn.rows.distribution import Share, loaded_share
 from sparsednn.rows.partition import alive_first
-from sparsednn.schedulers import AUTO
+from sparsednn.schedulers import AUTO, Scheduler
 
 if TYPE_CHECKING:
     from sparsednn.simulator.tuning import Choice
+    from sparsednn.simulator.work import WorkProfile
 
 
 class RestoredNetwork(NamedTuple):
@@ -61,6 +65,7 @@ class PreparedNetwork:
         self.network, self.asked = network, asked
         self.outline = network.outline if isinstance(network, RestoredNetwork) else network.outline()
         self._stages: list[LayerRange] | None = None
+        self._sample: WorkProfile | None = None
 
     @property
     def keeps_stages(self) -> bool:
@@ -91,10 +96,10 @@ class PreparedNetwork:
         return NetworkLayout(self.asked.kernel.kernel, n_bytes, instances, reason, state)
 
     def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
-        """Run inference; `output` goes before the request's. See `sparsednn.infer`."""
+        """Run inference; `output` goes before the request's. See `sparsednn.infer`; inputs may also be `CompactRows`."""
         asked, clock = self.asked, PhaseTimes()
         with clock.lap("load"):
-            rows = canonical_inputs(inputs, self.outline.n_inputs)
+            rows = self._rows(inputs)
         with clock.lap("choose"):
             scheduler, choice, opts, plan = asked.choose(self.network, rows)
         with clock.lap("hash"):
@@ -105,20 +110,34 @@ class PreparedNetwork:
                 as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
                 outline = as_run.outline()
             layer_nnz = column_imbalance(outline, asked.n_workers)
-            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts)
+            share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts, spread=scheduler.cuts)
+        with clock.lap("choose"):
+            sample = self._sampled(scheduler, as_run, share)
         with clock.lap("prepare"):
             stages = self._prepared(as_run, opts, plan)
             del as_run, plan  # the stages have plans of their own, with copies
         with clock.lap("compile"):
-            warm_up(asked.backend, stages, len(share.ids), scheduler.n_row_groups(asked.n_workers), opts)
+            warm_up(asked.backend, stages, share, scheduler.n_row_groups(asked.n_workers), opts)
         wanted = asked.output if output is None else output
         job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
+        if sample is not None:
+            with clock.lap("choose"):
+                give_outlook(job, asked, sample)
         runs = _repeated(job)
         seconds = clock.seconds | {
             "inference": [run.seconds for run in runs],
             "inference_median": float(np.median([run.seconds for run in runs])),
         }
         return _result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+
+    def _rows(self, inputs: Any) -> sp.csr_array | CompactRows:
+        """Inputs as they are run; compact ones are sound, and stay so where nothing but kernels for them will see them."""
+        if not isinstance(inputs, CompactRows):
+            return canonical_inputs(inputs, self.outline.n_inputs)
+        require_width(inputs.shape, self.outline.n_inputs)
+        asked = self.asked
+        stay = reads_compact_rows(asked.backend, asked.kernel.kernel, asked.scheduler, asked.options)
+        return inputs if stay else inputs.to_csr()
 
     def _prepared(self, as_run: Network | RestoredNetwork, options: InferOptions, plan: Any) -> list[LayerRange]:
         """Prepare the layers, unless that was done in an earlier call."""
@@ -132,6 +151,16 @@ class PreparedNetwork:
             self._stages = stages
         return stages
 
+    def _sampled(self, scheduler: Scheduler, as_run: Network | RestoredNetwork, share: Share) -> WorkProfile | None:
+        """Return work counts for schedulers that cut row groups; a compiled network counts those of its first call."""
+        if not scheduler.cuts or self._sample is not None:
+            return self._sample
+        assert isinstance(as_run, Network)
+        sample = sample_of(self.asked, scheduler, as_run, share)
+        if self.keeps_stages and sample.n_instances:
+            self._sample = sample
+        return sample
+
     def _whole(self) -> Network:
         assert isinstance(self.network, Network)
         return self.network
@@ -143,7 +172,7 @@ def _repeated(job: Inference) -> list[Repeat]:
     with alone_with(job.scheduler):
         if options.partition.order == "alive_first":
             alive = alive_first(job.run().categories, job.share.n_instances)
-            job.share = redistributed(job.share, options, alive)
+            job.share = redistributed(job.share, options, alive, spread=job.scheduler.cuts)
         return [job.run() for _ in range(options.run.repeats)]
 
 

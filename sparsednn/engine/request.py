@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sparsednn.arguments.scalars import flag, whole_number
 from sparsednn.backend import (
     Backend,
+    CompactBackend,
     DeviceBackend,
     KernelOptions,
     kernel_name,
@@ -64,6 +65,8 @@ class Request(NamedTuple):
         if isinstance(scheduler, str) and scheduler != AUTO:
             require_schedulable(backend, kernel, scheduler, SCHEDULERS)
             _require_compatible(make_scheduler(scheduler, options.scheduler), options)
+        elif isinstance(scheduler, Scheduler):
+            _require_compatible(scheduler, options)
         n_workers = workers_of(backend, n_threads, pin=options.cluster.pin)
         output = flag("output", output)
         return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
@@ -120,10 +123,17 @@ def make_scheduler(name: str, options: SchedulerOptions) -> Scheduler:
     return SCHEDULERS[name](options)
 
 
+def reads_compact_rows(backend: Backend, kernel: str, scheduler: str | Scheduler, options: InferOptions) -> bool:
+    """Return whether compact rows stay as they are: nothing moves or changes them, and a kernel (its full name) reads them."""
+    if scheduler == AUTO or options.hashes_neurons or options.run.rebalance_after is not None:
+        return False
+    kind = SCHEDULERS[scheduler] if isinstance(scheduler, str) else scheduler
+    moves = kind.takes_from_processes or kind.cuts or options.partition.order == "alive_first"
+    return not moves and isinstance(backend, CompactBackend) and kernel in backend.compact_kernels
+
+
 def _require_compatible(scheduler: Scheduler, options: InferOptions) -> None:
     """Refuse options that do not go together."""
-    if scheduler.takes_from_processes and options.run.rebalance_after is not None:
-        raise OptionError(
-            f"rebalance_after={options.run.rebalance_after}: not with scheduler={scheduler.name}, "
-            "which goes on balancing by itself"
-        )
+    if (scheduler.takes_from_processes or scheduler.cuts) and options.run.rebalance_after is not None:
+        does = "spreads all rows" if scheduler.cuts else "goes on balancing by itself"
+        raise OptionError(f"rebalance_after={options.run.rebalance_after}: not with scheduler={scheduler.name}, which {does}")

@@ -22,6 +22,7 @@ from sparsednn.engine.request import Request
 from sparsednn.errors import MissingFileError, OptionError, StorageError
 from sparsednn.execution.options import GROUPS, InferOptions
 from sparsednn.network import Challenge, NetworkOutline
+from sparsednn.schedulers import counts_work
 from sparsednn.system.array_files import MappedArrays, write_arrays
 from sparsednn.system.temporary import temporary_folder
 
@@ -251,7 +252,7 @@ def _require_savable(prepared: PreparedNetwork) -> StoringBackend:
         raise OptionError(f"save: backend={asked.backend.name} keeps its networks to itself; use backend=numba")
     refused = {
         f"{options.communicator.size} processes": not isinstance(options.communicator, LocalCommunicator),
-        f"scheduler={asked.scheduler}": asked.scheduler == "auto",
+        f"scheduler={asked.scheduler}": isinstance(asked.scheduler, str) and counts_work(asked.scheduler),
         "a scheduler object": not isinstance(asked.scheduler, str),
         f"hashing={options.partition.hashing}": options.hashes_neurons,
         f"rebalance_after={options.run.rebalance_after}": options.run.rebalance_after is not None,

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sparsednn.backend import DONE, Backend, Control
+from sparsednn.backend import DONE, Backend, Control, InputsBackend
 from sparsednn.errors import ActivationOverflowError
 from sparsednn.execution.base import Timeline
 from sparsednn.execution.layer_ranges import LayerRange, rebalanced
@@ -26,7 +26,7 @@ from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerFigures, WorkerTimes
 from sparsednn.rows.distribution import Share
 from sparsednn.rows.partition import RowGroup, split_evenly
-from sparsednn.schedulers import Job, Scheduler
+from sparsednn.schedulers import Job, Outlook, Scheduler
 from sparsednn.system.cores import worker_domains
 from sparsednn.system.json_fields import declared
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
@@ -91,14 +91,17 @@ class Inference:
         Threads of this process, and cores that they have.
     options : InferOptions
     output : bool
+    outlook_of : callable, optional
+        Returns what is expected of so many rows; for schedulers that cut row groups.
     """
 
     def __init__(
         self, backend: Backend, stages: list[LayerRange], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
-        options: InferOptions, *, output: bool,
+        options: InferOptions, *, output: bool, outlook_of: Callable[[int], Outlook] | None = None,
     ) -> None:  # fmt: skip
         self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
         self.output, self.options, self.n_cores = output, options, n_cores
+        self.outlook_of = outlook_of
         self.comm = options.communicator
         first_core = self.comm.node_rank * n_workers  # processes of a node are pinned side by side
         self.executor = ThreadExecutor(
@@ -118,6 +121,8 @@ class Inference:
         """
         comm = self.comm
         with self._queues(self.share) as (share, groups, queues):
+            if isinstance(self.backend, InputsBackend) and groups:
+                self.backend.take_inputs(self.stages[0].plan, groups[0].inputs)
             comm.barrier()
             started_at = perf_counter()
             done = self._run_stages(share, groups, queues, started_at)
@@ -140,18 +145,26 @@ class Inference:
                 )
                 groups, queues = self._row_groups(share), None
                 done.exchange_s += perf_counter() - begin
-            done.group_nnz += [float(group.nnz) for group in groups] if number == 0 else []
             control = Control.for_workers(self.executor.n_workers)
             last = number == len(self.stages) - 1
             row_groups = RowGroups(
                 self.backend, stage.plan, groups, control, n_layers=stage.n_layers, n_cores=self.n_cores,
-                output=self.output or not last, queues=queues, trace=self.options.run.trace,
+                uncut=share if self.scheduler.cuts else None, output=self.output or not last, queues=queues,
+                trace=self.options.run.trace,
             )  # fmt: skip
-            job = Job(self.executor.n_workers, len(groups), stage.n_layers, self.domains, self.comm.rank, self.comm.size)
             began_s = perf_counter() - started_at
-            timeline = self.executor.run(self.scheduler, job, row_groups, self._watch(control, number))
+            timeline = self.executor.run(
+                self.scheduler, self.job(share, len(groups), stage.n_layers), row_groups, self._watch(control, number)
+            )
             done.add(timeline, began_s, row_groups.finished())
+            if number == 0:
+                done.group_nnz = [float(group.nnz) for group in groups or [group for group, _ in done.finished]]
         return done
+
+    def job(self, share: Share, n_row_groups: int, n_layers: int) -> Job:
+        """Return the size of what is to be scheduled here."""
+        outlook = None if self.outlook_of is None else self.outlook_of(len(share.ids))
+        return Job(self.executor.n_workers, n_row_groups, n_layers, self.domains, self.comm.rank, self.comm.size, outlook)
 
     @contextlib.contextmanager
     def _queues(self, share: Share) -> Iterator[tuple[Share, list[RowGroup], SharedQueues | None]]:
@@ -169,6 +182,8 @@ class Inference:
 
     def _row_groups(self, share: Share) -> list[RowGroup]:
         """Split the rows of this process into as many row groups as the scheduler wants."""
+        if self.scheduler.cuts:
+            return []
         n_groups, unit = self.scheduler.n_row_groups(self.executor.n_workers), self.backend.row_unit(self.stages[0].plan)
         parts = split_evenly(len(share.ids), n_groups, share.order, unit).groups
         return [RowGroup(share.rows, rows, share.ids[rows]) for rows in parts]

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, GroupResult, Outcome, Team
 from sparsednn.execution.base import Report
 from sparsednn.execution.shared_queues import SharedQueues
+from sparsednn.rows.distribution import Share
 from sparsednn.rows.partition import RowGroup
 
 SPINS_WITH_CORES, SPINS_WITHOUT = 2000, 20
@@ -38,6 +41,8 @@ class RowGroups:
     plan : the backend's own
     groups : sequence of RowGroup
         The process's own, by number.
+    uncut : Share, optional
+        The rows of the process, if the scheduler cuts them into row groups itself.
     control : Control
     n_layers : int
         Of the plan.
@@ -53,12 +58,13 @@ class RowGroups:
 
     def __init__(
         self, backend: Backend, plan: Any, groups: Sequence[RowGroup], control: Control, *, n_layers: int, n_cores: int,
-        output: bool = False, queues: SharedQueues | None = None, trace: bool = False,
+        uncut: Share | None = None, output: bool = False, queues: SharedQueues | None = None, trace: bool = False,
     ) -> None:  # fmt: skip
         self._backend, self._plan, self._control = backend, plan, control
         self._n_layers, self._output, self._queues = n_layers, output, queues
         self._spins = SPINS_WITH_CORES if len(control.calls) <= n_cores else SPINS_WITHOUT
         self._log = LOGGED_WAITS if trace else 0
+        self._uncut, self._n_cut = uncut, 0
         self._groups = dict(enumerate(groups))
         self._expected = set() if queues is not None else set(self._groups)
         self._open: dict[int, Any] = {}
@@ -90,6 +96,19 @@ class RowGroups:
                 self._groups[number] = fetched
             self._expected.add(number)
         return number
+
+    def cut(self, row_group: int, start: int, stop: int) -> None:
+        """Make a row group of the rows ``start..stop-1`` of the process, in the order in which they are neighbours."""
+        if self._uncut is None or row_group != len(self._groups) or start != self._n_cut:
+            raise RuntimeError(f"the scheduler cuts rows {start} to {stop} as row group {row_group}, which are not there")
+        rows = np.sort(self._uncut.order[start:stop])
+        self._groups[row_group] = RowGroup(self._uncut.rows, rows, self._uncut.ids[rows])
+        self._expected.add(row_group)
+        self._n_cut = stop
+
+    def multiply_adds(self, row_group: int) -> int:
+        """Return how many multiply-adds a row group that is through has taken."""
+        return self._results[row_group].multiply_adds
 
     def run(self, row_group: int, team: Team, member: int) -> Report:
         """Take a row group on from where it is, as one member of its team, until it is through or the team has to leave."""
@@ -130,7 +149,19 @@ class RowGroups:
 
     def finished(self) -> list[FinishedGroup]:
         """Return the results of all row groups that were to be run here, by number."""
+        if self._uncut is not None and self._n_cut != len(self._uncut.ids):
+            raise RuntimeError(f"the scheduler stopped all workers but cut only {self._n_cut} of {len(self._uncut.ids)} rows")
+        if self._uncut is not None and not self._groups:
+            self._run_no_rows()
         missing = sorted(self._expected - self._results.keys())
         if missing:
             raise RuntimeError(f"the scheduler stopped all workers but left row groups {missing} unfinished")
         return [FinishedGroup(self._groups[number], self._results[number]) for number in sorted(self._results)]
+
+    def _run_no_rows(self) -> None:
+        """Run a row group without rows, where there was nothing to cut: the output of this process has its columns."""
+        assert self._uncut is not None
+        none = np.zeros(0, np.int64)
+        self._groups[0] = RowGroup(self._uncut.rows, none, none)
+        self.open(0, 0)
+        self.run(0, self.team((0,)), 0)

@@ -17,6 +17,7 @@ from sparsednn.schedulers.base import (
     Action,
     Boundary,
     Call,
+    Cut,
     Dismiss,
     Event,
     Finished,
@@ -69,9 +70,10 @@ class ThreadExecutor:
         """
         cores = pinning_order(self.first_core) if self.pin else []
         logs = [WorkerLog(self.process, worker, trace=self.trace) for worker in range(self.n_workers)]
+        job = job.of_workers(scheduler.n_wanted(job))
         scheduler.start(job)
         run = _ThreadRun(scheduler, tasks, logs, cores)
-        _run_threads(run, watch)
+        _run_threads(run, job.n_workers, watch)
         if run.error is not None:
             raise run.error
         elapsed_s = run.now()
@@ -80,11 +82,10 @@ class ThreadExecutor:
         return Timeline(elapsed_s, [log.times for log in logs], [span for log in logs for span in log.spans])
 
 
-def _run_threads(run: _ThreadRun, watch: Callable[[], None] | None) -> None:
-    """Start a thread for each worker and wait until all have ended."""
+def _run_threads(run: _ThreadRun, n_threads: int, watch: Callable[[], None] | None) -> None:
+    """Start a thread for each of the first workers and wait until all have ended."""
     threads = [
-        threading.Thread(target=run.work, args=(worker,), name=f"worker-{worker}", daemon=True)
-        for worker in range(len(run.logs))
+        threading.Thread(target=run.work, args=(worker,), name=f"worker-{worker}", daemon=True) for worker in range(n_threads)
     ]
     try:
         for thread in threads:
@@ -133,6 +134,7 @@ class _ThreadRun:
         self.logs = logs
         self.cores = cores
         self.error: BaseException | None = None
+        self._opened_s: dict[int, float] = {}
         self._decision = threading.Lock()
         self._mailboxes: list[SimpleQueue[_Order | _Errand | None]] = [SimpleQueue() for _ in logs]
         self._started_at = perf_counter()
@@ -158,7 +160,8 @@ class _ThreadRun:
                     continue  # the leader reports
                 if report.outcome is Outcome.THROUGH:
                     self.logs[worker].times.row_groups += 1
-                    self._report(Finished(worker, order.row_group))
+                    seconds = self.now() - self._opened_s[order.row_group]
+                    self._report(Finished(worker, order.row_group, seconds, self.tasks.multiply_adds(order.row_group)))
                 else:
                     self._report(Boundary(worker, order.row_group, self.tasks.scores(), self.tasks.work(worker)))
         except BaseException as error:  # whatever it is, the other workers must not wait for ever
@@ -189,6 +192,7 @@ class _ThreadRun:
         """Run a row group as a member of a team; the leader gets it ready first, and only then calls the others."""
         start_s = self.now()
         if order.member == 0:
+            self._opened_s.setdefault(order.row_group, start_s)
             self.tasks.open(worker, order.row_group)
             for member, other in enumerate(order.team.workers[1:], start=1):
                 self._mailboxes[other].put(_Order(order.row_group, order.team, member))
@@ -225,6 +229,8 @@ class _ThreadRun:
                 self.tasks.call(worker, from_layer)
             case Dismiss(worker):
                 self.tasks.dismiss(worker)
+            case Cut(row_group, start, stop):
+                self.tasks.cut(row_group, start, stop)
             case Sleep(worker):
                 self.logs[worker].asleep = True
             case Take(worker, process):

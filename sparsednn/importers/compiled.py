@@ -165,7 +165,8 @@ class CompiledModel:
         return type(x) is np.ndarray and x.dtype == np.float32 and x.shape[1:] in self._ready_shapes
 
     def _at_once(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.compiled(x.reshape(len(x), self.description.network.n_inputs))
+        found: NDArray[np.float32] = self.compiled(x.reshape(len(x), self.description.network.n_inputs))
+        return found
 
     def _checked(self, x: Any) -> Any:
         """Return instances that have a legal shape; a warning is for who has called the method that calls this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -156,8 +156,17 @@ class RepeatedLayer:
 
     def distinct(self) -> tuple[Layer, NDArray[np.int32] | None]:
         """Return a layer of the distinct columns, and the one of each output: int32, shape (n_outputs,)."""
-        every = replace(self, n_outputs=len(self.columns), column=np.arange(len(self.columns), dtype=np.int32))
-        return every.expanded(), self.column
+        n, degree = self.columns.shape
+        each = Layer(
+            n_inputs=self.n_inputs,
+            n_outputs=n,
+            indptr=np.arange(0, n * degree + 1, degree, dtype=np.int64),
+            indices=self.columns.astype(np.int32).reshape(-1),
+            values=np.broadcast_to(self.weight, (n * degree,)),
+            bias=np.broadcast_to(self.constant_bias, (n,)),
+            activation=self.activation,
+        )
+        return each, self.column
 
 
 @dataclass(frozen=True, slots=True, eq=False)

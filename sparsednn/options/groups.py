@@ -42,6 +42,12 @@ class OptimizeOptions(Options):
         True,
         "Sparse kernels add a neuron that is zero for no instance as a dense vector. A column of activations needs no ids then",
     )
+    empty_columns: str = choice(
+        "skip",
+        ("walk", "skip"),
+        "Kernel csc: skip does not compute sums that no entry reaches. walk visits their connections, as the paper does; if no "
+        "instance is alive, skip does not count what reaches them either",
+    )
 
 
 @documented
@@ -104,6 +110,17 @@ class SchedulerOptions(Options):
         "row group",
         least=0,
         most=None,
+    )
+    sample_rows: int = count(
+        32, "scheduler=adaptive: instances of which the work is counted before a run. All others are taken to be like these"
+    )
+    walk_share: float = number(
+        0.04,
+        "scheduler=adaptive: share of a row group's time that walking the network may take. The smaller it is, the larger are "
+        "the row groups",
+        least=0.001,
+        most=1,
+        values="R",
     )
 
 

@@ -78,5 +78,5 @@ def column_imbalance(network: NetworkOutline, n_workers: int) -> float:
 
 
 def _largest_over_mean(values: list[float]) -> float:
-    mean = sum(values) / len(values)
+    mean = sum(values) / max(len(values), 1)
     return max(values) / mean if mean > 0 else 1.0

@@ -59,7 +59,9 @@ class Seconds(JsonPart):
 class MeasuredSeconds(Seconds):
     """Times of a run on real threads."""
 
-    choose: float = field(metadata=doc("choosing a scheduler, with scheduler=auto", "s"))
+    choose: float = field(
+        metadata=doc("choosing a scheduler, with scheduler=auto; counting a sample and settling sizes, with adaptive", "s")
+    )
     hash: float = field(metadata=doc("hashing neurons, and giving each process its instances", "s"))
     prepare: float = field(metadata=doc("bringing the network into the kernel's layout", "s"))
     compile: float = field(metadata=doc("compiling kernels, or loading them from the cache", "s"))

@@ -11,11 +11,21 @@ from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 @json_part
 class SimulatedSeconds(Seconds):
-    """Times of a simulated run: all virtual but `load` and `profile`."""
+    """Times of a simulated run: all virtual but `load`, `profile` and `sizing`."""
 
     profile: float = field(metadata=doc("counting the work of every row, in real time", "s"))
     processes: list[float] = field(metadata=doc("virtual time of each process, by rank", "s"))
     gather: float = field(metadata=doc("virtual time of collecting the categories", "s"))
+    sample: float | None = field(
+        default=None,
+        metadata=doc("virtual time of counting the work of a sample of the rows, not part of `inference`", "s",
+                     when="scheduler=adaptive"),
+    )  # fmt: skip
+    sizing: float | None = field(
+        default=None,
+        metadata=doc("settling the sizes of teams and row groups, in real time, not part of `inference`", "s",
+                     when="scheduler=adaptive"),
+    )  # fmt: skip
 
 
 @json_part

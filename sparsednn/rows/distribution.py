@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparsednn.arguments.arrays import csr_of
 from sparsednn.comm import Communicator
 from sparsednn.errors import OptionError
-from sparsednn.rows.partition import even_bounds, hashed_order
+from sparsednn.rows.partition import even_bounds, hashed_order, spread_order
 
 Ids = NDArray[np.int64]
 
@@ -64,7 +64,9 @@ def hashes_rows(hashing: str) -> bool:
     return hashing in ("input", "both")
 
 
-def initial_rows(n: int, n_processes: int, *, hashed: bool, buckets: int, first: Ids | None = None) -> list[Ids]:
+def initial_rows(
+    n: int, n_processes: int, *, hashed: bool, buckets: int, first: Ids | None = None, spread: bool = False
+) -> list[Ids]:
     """Return which rows each process has when a run begins: even parts of all rows, put in order and then spread if hashed.
 
     Whoever loads the rows of a process loads these, so that none has to be sent to another process.
@@ -77,6 +79,9 @@ def initial_rows(n: int, n_processes: int, *, hashed: bool, buckets: int, first:
     buckets : int
     first : int64 array, shape (n,), optional
         The order before rows are spread; ascending, unless given.
+    spread : bool
+        At last, spread rows so that any range of them is like any other (see `sparsednn.rows.partition.spread_order`); for
+        schedulers that cut row groups.
 
     Returns
     -------
@@ -85,6 +90,7 @@ def initial_rows(n: int, n_processes: int, *, hashed: bool, buckets: int, first:
     """
     order = np.arange(n, dtype=np.int64) if first is None else first
     order = order[hashed_order(n, buckets)] if hashed else order
+    order = order[spread_order(n)] if spread else order
     return parts_of(order, even_bounds(n, n_processes))
 
 

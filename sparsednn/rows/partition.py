@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,18 @@ def hashed_positions(n: int, buckets: int) -> NDArray[np.int64]:
 def hashed_order(n: int, buckets: int) -> NDArray[np.int64]:
     """Return the ids in the order of their hashed positions: the inverse of `hashed_positions`. Shape (n,), int64."""
     return np.argsort(hashed_positions(n, buckets), kind="stable").astype(np.int64)
+
+
+def spread_order(n: int) -> NDArray[np.int64]:
+    """Return rows ``0..n-1`` in an order in which any range of them is spread over all: steps of the golden ratio.
+
+    Step k is at ``k * s mod n``, with s next to n over the golden ratio and coprime to n: by the three-distance theorem the
+    first m of them, whatever m, leave gaps of at most three sizes. Shape (n,), int64.
+    """
+    step = max(round(n * (5**0.5 - 1) / 2), 1)
+    while math.gcd(step, n) != 1:
+        step += 1
+    return np.arange(n, dtype=np.int64) * step % max(n, 1)
 
 
 def alive_first(categories: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:

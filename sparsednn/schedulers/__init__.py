@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from sparsednn.options.groups import STRATEGIES, SchedulerOptions
+from sparsednn.schedulers.adaptive import AdaptiveScheduler
 from sparsednn.schedulers.base import (
     Action,
     Boundary,
     Call,
+    Cut,
     Dismiss,
     Event,
     Finished,
@@ -24,6 +26,7 @@ from sparsednn.schedulers.data import DataScheduler
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
 from sparsednn.schedulers.model import ModelScheduler
+from sparsednn.schedulers.outlook import Outlook
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
 
 __all__ = [
@@ -34,11 +37,13 @@ __all__ = [
     "Action",
     "Boundary",
     "Call",
+    "Cut",
     "Dismiss",
     "Event",
     "Finished",
     "FormTeam",
     "Job",
+    "Outlook",
     "Run",
     "Scheduler",
     "SchedulerOptions",
@@ -47,6 +52,7 @@ __all__ = [
     "Stop",
     "Take",
     "Taken",
+    "counts_work",
 ]
 
 AUTO = "auto"
@@ -61,8 +67,14 @@ SCHEDULERS: dict[str, type[Scheduler]] = {
         ManagerWorkerScheduler,
         WorkStealingScheduler,
         GlobalWorkStealingScheduler,
+        AdaptiveScheduler,
     )
 }
 
 ONE_PROCESS_SCHEDULERS = tuple(name for name, scheduler in SCHEDULERS.items() if not scheduler.takes_from_processes)
 """Schedulers that decide for one process by itself, which is what the simulator runs."""
+
+
+def counts_work(name: str) -> bool:
+    """Return whether the work of some rows is counted before a scheduler of that name, or ``auto``, runs them."""
+    return name == AUTO or (name in SCHEDULERS and SCHEDULERS[name].cuts)

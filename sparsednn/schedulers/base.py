@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from sparsednn.options.groups import SchedulerOptions
+from sparsednn.schedulers.outlook import Outlook
 
 
 class Message:
@@ -56,10 +57,21 @@ class Started(Message):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Finished(Message):
-    """A row group is through the last layer; `worker` ran it alone or led the team, all of which is free now."""
+    """A row group is through the last layer; `worker` ran it alone or led the team, all of which is free now.
+
+    Attributes
+    ----------
+    worker, row_group : int
+    seconds : float
+        By the executor's clock, from when the row group was opened on.
+    multiply_adds : int
+        Done for it, by all who ran it.
+    """
 
     worker: int
     row_group: int
+    seconds: float = 0.0
+    multiply_adds: int = 0
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -149,7 +161,19 @@ class Take(Message):
     process: int
 
 
-Action = Run | FormTeam | Call | Dismiss | Sleep | Stop | Take
+@dataclass(slots=True, eq=False, repr=False)
+class Cut(Message):
+    """Rows ``start..stop-1`` of the process, in the order in which they are neighbours, are row group `row_group` from now on.
+
+    Row groups are numbered from 0 in the order in which they are cut; each row is to be cut once.
+    """
+
+    row_group: int
+    start: int
+    stop: int
+
+
+Action = Run | FormTeam | Call | Dismiss | Sleep | Stop | Take | Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +187,8 @@ class Job:
         The NUMA domain of each worker; all in one, unless given.
     process, n_processes : int
         Which of how many processes this is.
+    outlook : Outlook, optional
+        What is expected of the rows; for schedulers that cut row groups themselves.
     """
 
     n_workers: int
@@ -171,6 +197,7 @@ class Job:
     domains: tuple[int, ...] = field(default=())
     process: int = 0
     n_processes: int = 1
+    outlook: Outlook | None = None
 
     def __post_init__(self) -> None:
         """Put all workers into one domain, or check that each has one."""
@@ -182,6 +209,10 @@ class Job:
     def domain_sizes(self) -> dict[int, int]:
         """Return how many workers each domain has."""
         return dict(Counter(self.domains))
+
+    def of_workers(self, n: int) -> Job:
+        """Return the same job for the first `n` workers."""
+        return replace(self, n_workers=n, domains=self.domains[:n])
 
 
 SPLIT_FACTORS = (4, 8, 16)
@@ -199,6 +230,10 @@ class Scheduler(ABC):
     takes_from_processes = False
     """Whether row groups are taken from queues that all processes share (`Take`)."""
 
+    cuts = False
+    """Whether it cuts row groups itself, as it goes (`Cut`): it is told of the rows' costs (`Job.outlook`), and the rows of all
+    processes are spread, so that any so many are like any others."""
+
     one_row_group = False
     """Whether all rows of a process are one row group, so that their order makes no difference."""
 
@@ -210,7 +245,14 @@ class Scheduler(ABC):
 
     @abstractmethod
     def n_row_groups(self, n_workers: int) -> int:
-        """Return into how many row groups the rows of one process are to be split."""
+        """Return into how many row groups the rows of one process are to be split before the run; 0 if it cuts them itself."""
+
+    def n_wanted(self, job: Job) -> int:
+        """Return how many of the job's workers are to be started, from 1 on; all, unless a scheduler says otherwise.
+
+        The run that follows is started with the job of so many workers.
+        """
+        return job.n_workers
 
     @abstractmethod
     def start(self, job: Job) -> None:

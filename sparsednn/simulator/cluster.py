@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,13 @@ from sparsednn.rows.distribution import initial_rows
 from sparsednn.rows.partition import Partition, alive_first, even_bounds
 from sparsednn.schedulers import SCHEDULERS, Job, SchedulerOptions
 from sparsednn.simulator.cost_model import CostModel
-from sparsednn.simulator.executor import SimulatedExecutor
+from sparsednn.simulator.cutting import UncutRows
+from sparsednn.simulator.executor import CutCosts, SimulatedExecutor
+from sparsednn.simulator.noise import Noise
+from sparsednn.simulator.outlook import CostOutlook, sampled
 from sparsednn.simulator.traffic import Traffic, estimate
 from sparsednn.simulator.work import GroupCosts, GroupWork, WorkProfile
 from sparsednn.system.cores import worker_domains
-
-NOISE_SPANS = 16
-"""A noisy node changes its speed so often during a row group."""
 
 CATEGORY_BYTES = 8
 
@@ -137,6 +138,9 @@ class ClusterRun:
         The row groups of all processes, process after process.
     traffic : Traffic, optional
         Of the process that has the most to do, if it was asked for.
+    sample_s, sizing_s : float, optional
+        With schedulers that cut row groups: what counting the work of the sample takes one worker, in virtual seconds, and what
+        settling the sizes has taken, in real ones. Neither is part of `elapsed_s`.
     """
 
     elapsed_s: float
@@ -145,6 +149,8 @@ class ClusterRun:
     timelines: list[Timeline]
     partition: Partition
     traffic: Traffic | None = None
+    sample_s: float | None = None
+    sizing_s: float | None = None
 
     @property
     def multiply_adds(self) -> int:
@@ -183,32 +189,76 @@ class ClusterSimulator:
         self._domains = worker_domains(n_workers, pinned=False, override=cluster.numa_domains)
 
     def run(self, plan: SchedulingChoice, *, trace: bool = False, traffic: bool = False) -> ClusterRun:
-        """Run all processes; deterministic. With `traffic`, estimate that of the one that has the most to do."""
+        """Run all processes; deterministic, but for `ClusterRun.sizing_s`.
+
+        With `traffic`, estimate that of the process that has the most to do.
+        """
+        if SCHEDULERS[plan.scheduler].cuts:
+            return self._run_cutting(plan, trace=trace, traffic=traffic)
         n_groups = SCHEDULERS[plan.scheduler](plan.options).n_row_groups(self.cluster.n_workers)
         shares = self._split(plan, n_groups)
         works = self.profile.partition_work([rows for share in shares for rows in share])
         costs = self.model.costs(works, self.kind, self.cluster.cores_per_process)
-        timelines, process_s = [], []
-        for process, share in enumerate(shares):
-            timeline = self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace=trace)
-            timelines.append(timeline)
-            process_s.append(timeline.elapsed_s + self.model.fixed_s(sum(map(len, share))) / self.model.core_speed)
-        n_bytes = CATEGORY_BYTES * len(self.profile.alive_at_end())
-        gather_s = self.model.gather_s(self.cluster.n_processes, n_bytes)
-        partition = Partition(self.profile.n_instances, tuple(rows for share in shares for rows in share))
+        timelines = [
+            self._run_process(process, plan, costs[process * n_groups : (process + 1) * n_groups], trace=trace)
+            for process in range(len(shares))
+        ]
         moved = None
         if traffic:
             done = np.array([work.multiply_adds.sum() for work in works]).reshape(len(shares), n_groups).sum(axis=1)
             busiest = int(np.argmax(done))  # the same one with all schedulers
             own = slice(busiest * n_groups, (busiest + 1) * n_groups)
-            moved = self._traffic(busiest, plan, works[own], costs[own])
-        return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition, moved)
+            spans = self._run_process(busiest, plan, costs[own], trace=True).spans
+            moved = self._traffic(busiest, spans, works[own], costs[own])
+        return self._outcome(timelines, shares, moved)
 
-    def _traffic(
-        self, process: int, plan: SchedulingChoice, works: Sequence[GroupWork], costs: Sequence[GroupCosts]
-    ) -> Traffic:
-        """Run a process again, for what it did when; it has its share of its node's cache."""
-        spans = self._run_process(process, plan, costs, trace=True).spans
+    def _run_cutting(self, plan: SchedulingChoice, *, trace: bool, traffic: bool) -> ClusterRun:
+        """Run all processes with a scheduler that cuts row groups as it goes; all sizes follow from the rows of the first."""
+        shares = [rows for (rows,) in self._split(plan, 1)]
+        sample = sampled(self.profile, shares[0], plan.options.sample_rows)
+        began_s = perf_counter()
+        outlooks = {n: self._outlook(sample, n) for n in sorted({len(rows) for rows in shares})}
+        for outlook in outlooks.values():
+            SCHEDULERS[plan.scheduler](plan.options).n_wanted(self._job(0, outlook))
+        sizing_s, timelines, uncut = perf_counter() - began_s, [], []
+        for process, rows in enumerate(shares):
+            uncut.append(UncutRows(self.profile, self.model, self.kind, self.cluster.cores_per_process, rows))
+            line = self._run_process(process, plan, [], uncut[-1].cut, outlooks[len(rows)], trace=trace or traffic)
+            timelines.append(line)
+            uncut[-1].check()
+        moved = None
+        if traffic:
+            busiest = int(np.argmax([sum(work.multiply_adds.sum() for work in one.works) for one in uncut]))
+            moved = self._traffic(busiest, timelines[busiest].spans, uncut[busiest].works, uncut[busiest].costs)
+        if not trace:
+            timelines = [line._replace(spans=[]) for line in timelines]
+        sample_s = outlooks[len(shares[0])].team_s(sample.n_instances, 1) if sample.n_instances else 0.0
+        run = self._outcome(timelines, [one.groups for one in uncut], moved)
+        return replace(run, sample_s=sample_s, sizing_s=sizing_s)
+
+    def _outcome(
+        self, timelines: list[Timeline], groups: Sequence[Sequence[NDArray[np.int64]]], traffic: Traffic | None
+    ) -> ClusterRun:
+        """Put together what all processes did, given the row groups of each."""
+        process_s = [
+            timeline.elapsed_s + self.model.fixed_s(sum(map(len, own))) / self.model.core_speed
+            for timeline, own in zip(timelines, groups, strict=True)
+        ]
+        n_bytes = CATEGORY_BYTES * len(self.profile.alive_at_end())
+        gather_s = self.model.gather_s(self.cluster.n_processes, n_bytes)
+        partition = Partition(self.profile.n_instances, tuple(rows for own in groups for rows in own))
+        return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition, traffic)
+
+    def _outlook(self, sample: WorkProfile, n_rows: int) -> CostOutlook:
+        """Return what is expected of `n_rows` rows of a process."""
+        cluster = self.cluster
+        return CostOutlook(sample, n_rows, self.model, self.kind, cluster.n_workers, cluster.cores_per_process, self._slowdown)
+
+    def _job(self, n_groups: int, outlook: CostOutlook | None) -> Job:
+        return Job(self.cluster.n_workers, n_groups, self.profile.n_layers, self._domains, outlook=outlook)
+
+    def _traffic(self, process: int, spans: Sequence[Span], works: Sequence[GroupWork], costs: Sequence[GroupCosts]) -> Traffic:
+        """Estimate the traffic of a process by what it did when; it has its share of its node's cache."""
         llc_bytes = self.model.calibration.value("assumed", "llc_bytes") / self.cluster.processes_per_node
         return estimate(process, spans, works, costs, llc_bytes)
 
@@ -217,21 +267,27 @@ class ClusterSimulator:
         n_rows = self.profile.n_instances
         first = alive_first(self.profile.alive_at_end(), n_rows) if plan.row_order == "alive_first" else None
         shares = initial_rows(
-            n_rows, self.cluster.n_processes, hashed=plan.hashes_rows, buckets=plan.buckets, first=first
+            n_rows, self.cluster.n_processes, hashed=plan.hashes_rows, buckets=plan.buckets, first=first,
+            spread=SCHEDULERS[plan.scheduler].cuts,
         )  # fmt: skip
+        if SCHEDULERS[plan.scheduler].cuts:
+            return [[rows] for rows in shares]
         return [[np.sort(rows[a:b]) for a, b in pairwise(even_bounds(len(rows), n_groups))] for rows in shares]
 
-    def _run_process(self, process: int, plan: SchedulingChoice, costs: Sequence[GroupCosts], *, trace: bool) -> Timeline:
+    def _run_process(
+        self, process: int, plan: SchedulingChoice, costs: Sequence[GroupCosts], cut: CutCosts | None = None,
+        outlook: CostOutlook | None = None, *, trace: bool,
+    ) -> Timeline:  # fmt: skip
         cluster, node = self.cluster, process // self.cluster.processes_per_node
         if cluster.noisy_node is not None and node == cluster.nodes - 1:
-            rng = np.random.default_rng([cluster.seed, process])
-            costs = [_with_noise(group, cluster.noisy_node, rng) for group in costs]
+            noise = Noise(cluster.noisy_node, [cluster.seed, process])
+            costs, cut = [noise(group) for group in costs], cut and noise.after(cut)
         executor = SimulatedExecutor(
             cluster.n_workers, self._overheads, slowdown=self._slowdown.tolist(), speeds=self._speeds(process),
             trace=trace, process=process,
         )  # fmt: skip
-        job = Job(cluster.n_workers, len(costs), self.profile.n_layers, self._domains)
-        return executor.run(SCHEDULERS[plan.scheduler](plan.options), job, costs)
+        job = self._job(len(costs), outlook)
+        return executor.run(SCHEDULERS[plan.scheduler](plan.options), job, costs, cut)
 
     def _speeds(self, process: int) -> list[float]:
         """Return the speed of each worker; worker i is on core i of its process, and around again."""
@@ -240,10 +296,3 @@ class ClusterSimulator:
             for worker in range(0, len(speeds), self.cluster.cores_per_process):
                 speeds[worker] /= self.cluster.slow_core
         return speeds
-
-
-def _with_noise(costs: GroupCosts, most: float, rng: np.random.Generator) -> GroupCosts:
-    """The same row group, with each part of its layers slowed down at random."""
-    n_layers = len(costs.alone_s)
-    factors = rng.uniform(1, most, NOISE_SPANS)[np.arange(n_layers) * NOISE_SPANS // max(n_layers, 1)]
-    return replace(costs, alone_s=costs.alone_s * factors)

@@ -64,7 +64,7 @@ def features(work: GroupWork, kind: CostKind, block_rows: int = 128) -> Features
     if kind.unit == "blocks":
         rows = np.maximum(rows - np.where(work.full_stays, work.rows_full, 0), 0)
         return _block_features(work, rows, kind.block_rows or block_rows, kind.row_unit, by_rows=kind.loads_by_rows)
-    return _column_features(work, rows, by_rows=kind.unit == "rows")
+    return _column_features(work, rows, by_rows=kind.unit == "rows", prunes=kind.prunes)
 
 
 def _block_features(work: GroupWork, rows: Ints, block_rows: int, row_unit: int, *, by_rows: bool) -> Features:
@@ -87,7 +87,7 @@ def _block_features(work: GroupWork, rows: Ints, block_rows: int, row_unit: int,
     return Features(group, layers, done, blocks, work.n_outputs)
 
 
-def _column_features(work: GroupWork, rows: Ints, *, by_rows: bool) -> Features:
+def _column_features(work: GroupWork, rows: Ints, *, by_rows: bool, prunes: bool) -> Features:
     """Nonzeros by columns or rows; those of columns that hold every row that is alive are counted apart, for they go faster.
 
     There cannot be more such columns than the row with the fewest nonzeros has: in networks where rows end with all neurons
@@ -95,7 +95,9 @@ def _column_features(work: GroupWork, rows: Ints, *, by_rows: bool) -> Features:
     """
     rows = rows.copy()
     rows[0] = work.n_rows  # nothing is dropped before the first layer
-    running = (rows > 0).astype(float)
+    # columns are walked through for no row at all too, unless the kernel leaves when all rows are dead
+    leaves = np.full(len(rows), True) if by_rows else work.zeros_stay & prunes
+    running = np.where(leaves, rows > 0, True).astype(float)
     fan_out = work.connections / np.maximum(work.n_inputs, 1)
     full = np.minimum(work.least_nnz * work.rows_alive * fan_out, work.multiply_adds)
     layers = {
@@ -138,10 +140,14 @@ class CostModel:
         """
         return [self._group_costs(work, kind, n_cores) for work in works]
 
+    def block_rows(self, kind: CostKind) -> int:
+        """Return how many rows the blocks have that a kernel was calibrated with."""
+        return int(self.calibration.kernel(kind.parameters)["block_rows"]["value"])
+
     def _group_costs(self, work: GroupWork, kind: CostKind, n_cores: int) -> GroupCosts:
         kernel = self.calibration.kernel(kind.parameters)
         by_blocks = kind.unit == "blocks"
-        counts = features(work, kind, int(kernel["block_rows"]["value"]) if by_blocks else 0)
+        counts = features(work, kind, self.block_rows(kind) if by_blocks else 0)
         alone_s = sum(self._seconds(kernel, name, work.n_inputs) * count for name, count in counts.layers.items())
         group_s = {name: float(self._seconds(kernel, name, work.n_inputs[:1])[0]) * n for name, n in counts.group.items()}
         alone_s, multiply_adds, steps = np.asarray(alone_s), counts.multiply_adds, counts.steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sparsednn.execution.base import Timeline
 from sparsednn.execution.worker_log import WorkerLog
@@ -11,6 +11,7 @@ from sparsednn.schedulers.base import (
     Action,
     Boundary,
     Call,
+    Cut,
     Dismiss,
     Event,
     Finished,
@@ -25,6 +26,9 @@ from sparsednn.schedulers.base import (
 from sparsednn.simulator.clock import VirtualTime
 from sparsednn.simulator.team import VirtualTeam
 from sparsednn.simulator.work import GroupCosts, Overheads
+
+CutCosts = Callable[[int, int], GroupCosts]
+"""Returns what rows ``start..stop-1`` cost as a row group."""
 
 ORDERS, REPORTS, DECISIONS = range(3)
 """Kinds of events, in their order at one moment: orders reach workers, workers report, the scheduler decides."""
@@ -73,7 +77,7 @@ class SimulatedExecutor:
         if len(self.slowdown) != n_workers + 1 or not min(self.slowdown) > 0:
             raise ValueError(f"slowdown={self.slowdown}: one above 0 is needed for each of 0 to {n_workers} active workers")
 
-    def run(self, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts]) -> Timeline:
+    def run(self, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts], cut: CutCosts | None = None) -> Timeline:
         """Run until every worker has stopped.
 
         Parameters
@@ -81,6 +85,8 @@ class SimulatedExecutor:
         scheduler : Scheduler
         job : Job
         costs : sequence of GroupCosts, one for each row group of the job
+        cut : callable, optional
+            For schedulers that cut row groups: ``cut(start, stop)`` returns what these rows cost.
 
         Returns
         -------
@@ -92,8 +98,9 @@ class SimulatedExecutor:
         RuntimeError
             If the scheduler leaves workers asleep or row groups unfinished when nothing is left to happen.
         """
+        job = job.of_workers(scheduler.n_wanted(job))
         scheduler.start(job)
-        run = _VirtualRun(self, scheduler, job, costs)
+        run = _VirtualRun(self, scheduler, job, costs, cut)
         run.time.run()
         run.check()
         elapsed_s = run.ended_s
@@ -109,21 +116,24 @@ _Order = VirtualTeam | None
 class _VirtualRun:
     """The state of one run: what each worker does, who is called, and when the lock is free."""
 
-    def __init__(self, executor: SimulatedExecutor, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts]) -> None:
+    def __init__(
+        self, executor: SimulatedExecutor, scheduler: Scheduler, job: Job, costs: Sequence[GroupCosts], cut: CutCosts | None
+    ) -> None:
         n, self.overheads, self.speeds = executor.n_workers, executor.overheads, executor.speeds
-        self.scheduler, self.job, self.costs = scheduler, job, costs
+        self.scheduler, self.job, self.costs, self.cut_costs = scheduler, job, list(costs), cut
         self.time = VirtualTime(executor.slowdown)
         self.logs = [WorkerLog(executor.process, worker, trace=executor.trace) for worker in range(n)]
         self.layers = [0] * job.n_row_groups
+        self.opened_s: dict[int, float] = {}
         self.scores = [0] * n
         self.teams: list[VirtualTeam | None] = [None] * n
         self.deciding = [True] * n
-        self.stopped = [False] * n
+        self.stopped = [worker >= job.n_workers for worker in range(n)]
         self.calls: dict[int, int] = {}
         self.mailboxes: list[deque[_Order]] = [deque() for _ in range(n)]
         self.lock_free_s = 0.0
         self.ended_s = 0.0
-        for worker in range(n):
+        for worker in range(job.n_workers):
             self.time.at((worker + 1) * self.overheads.start_s, REPORTS, worker, self.report, Started(worker))
 
     def check(self) -> None:
@@ -158,6 +168,8 @@ class _VirtualRun:
                     self.send(worker, VirtualTeam(row_group, (worker,)), awake=worker == decider)
                 case FormTeam(row_group, members):
                     self.send(members[0], VirtualTeam(row_group, members), awake=members[0] == decider)
+                case Cut():
+                    self.cut(action)
                 case Stop(worker):
                     self.send(worker, None, awake=worker == decider)
                 case Sleep(worker):
@@ -169,6 +181,13 @@ class _VirtualRun:
                     self.calls.pop(worker, None)
                     self.plan_exit(worker)
         self.read_mail(decider)
+
+    def cut(self, action: Cut) -> None:
+        """Make a row group of some rows."""
+        if self.cut_costs is None or action.row_group != len(self.costs):
+            raise RuntimeError(f"{action}: there are no rows to be cut, or {len(self.costs)} row groups and not another")
+        self.costs.append(self.cut_costs(action.start, action.stop))
+        self.layers.append(0)
 
     def send(self, worker: int, order: _Order, *, awake: bool) -> None:
         """Put an order into a mailbox."""
@@ -202,6 +221,7 @@ class _VirtualRun:
         """All members are there and the row group goes on."""
         speeds = [self.speeds[member] for member in team.members]
         barrier_s = float(self.overheads.barrier_s[len(speeds)])
+        self.opened_s.setdefault(team.row_group, self.time.now_s)
         team.begin(self.costs[team.row_group], self.layers[team.row_group], speeds, barrier_s, self.time)
         self.time.activate(len(team.members))
         self.plan_exit(team.members[0])
@@ -227,7 +247,8 @@ class _VirtualRun:
         self.deciding[leader] = True
         if team.exit_layer == self.job.n_layers:
             self.logs[leader].times.row_groups += 1
-            self.report(Finished(leader, group))
+            done = int(self.costs[group].multiply_adds.sum())
+            self.report(Finished(leader, group, now_s - self.opened_s[group], done))
         else:
             scores = tuple(self.score(worker) for worker in range(len(self.teams)))
             self.report(Boundary(leader, group, scores, int(self.costs[group].step_work[team.exit_layer])))

@@ -53,7 +53,7 @@ def simulated_record(
         categories_sha256=categories_sha256(categories),
         seconds=SimulatedSeconds(
             load=0.0, profile=profile_s, inference=[run.elapsed_s], inference_median=run.elapsed_s, processes=run.process_s,
-            gather=run.gather_s,
+            gather=run.gather_s, sample=run.sample_s, sizing=run.sizing_s,
         ),
         **rates(inputs.shape[0] * network.nnz, run.multiply_adds, run.elapsed_s),
         peak_rss_bytes=peak_rss_bytes(),

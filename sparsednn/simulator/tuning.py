@@ -160,10 +160,10 @@ def describe(plan: SchedulingChoice) -> str:
 
 
 def _plans(schedulers: Sequence[str], options: SchedulerOptions, row_order: str, buckets: int) -> list[SchedulingChoice]:
-    """All plans to try, the simplest first."""
+    """All plans to try, the simplest first; a scheduler that cuts row groups chooses by the same model itself."""
     plans = []
     for hashes_rows in (False, True):
-        for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers):
+        for name in (name for name in ONE_PROCESS_SCHEDULERS if name in schedulers and not SCHEDULERS[name].cuts):
             if SCHEDULERS[name].one_row_group and hashes_rows:
                 continue
             plans += [SchedulingChoice(name, variant, hashes_rows, row_order, buckets) for variant in _variants(name, options)]

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsednn.system.checksums import first_damaged
+
 ALIGNMENT = 64
 """Bytes; each array begins at a multiple, which is a cache line."""
 
@@ -95,9 +97,11 @@ class MappedArrays:
 
     def damage(self) -> str | None:
         """Read everything; return what is not as it was written, first of all; None: all is."""
+        names = list[str]()
+        parts, checksums = list[memoryview](), list[int]()
         for name, one in self._table.items():
-            flat = self.arrays[name].reshape(-1)
-            for number, entries in enumerate(_parts(flat, np.array(one["starts"], np.int64))):
-                if zlib.crc32(entries) != one["checksums"][number]:
-                    return f"layer {one['layers'][number] + 1}, {name}" if one["layers"] else name
-        return None
+            entries = list(_parts(self.arrays[name].reshape(-1), np.array(one["starts"], np.int64)))
+            names += [f"layer {layer + 1}, {name}" for layer in one["layers"]] or [name] * len(entries)
+            parts, checksums = parts + entries, checksums + one["checksums"]
+        damaged = first_damaged(parts, checksums)
+        return None if damaged is None else names[damaged]

@@ -41,15 +41,25 @@ def available_bytes() -> int:
     return max(available, 0)
 
 
+def machine_bytes() -> int:
+    """Return the bytes of memory that the machine has."""
+    return _of_machine("MemTotal:", "total")
+
+
 def _machine_available() -> int:
-    """Bytes that the machine may still give out, as Linux tells it; psutil, which knows other systems, takes long to import."""
+    """Bytes that the machine may still give out."""
+    return _of_machine("MemAvailable:", "available")
+
+
+def _of_machine(line: str, field: str) -> int:
+    """Bytes as Linux tells them in a line; psutil, which knows other systems and has them in a field, takes long to import."""
     with contextlib.suppress(OSError):
-        for line in MACHINE.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+        for found in MACHINE.read_text().splitlines():
+            if found.startswith(line):
+                return int(found.split()[1]) * 1024
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    return int(getattr(psutil.virtual_memory(), field))
 
 
 def _address_space() -> int:

@@ -33,7 +33,7 @@ def sweeps() -> list[list[str]]:
             found.append([*SIZE, *run, "threads=2", processes])
     machines = ["cluster.nodes=2", "cluster.processes_per_node=2", "cluster.cores_per_node=6", "cluster.noisy_node=1.5"]
     schedulers = "scheduler=data,model,data_then_model,manager_worker,work_stealing,auto"
-    for kernel, optimize in (("adaptive", "all"), ("udc_csc", "all"), ("csc_csc", "all,paper")):
+    for kernel, optimize in (("rowwise_first", "all"), ("udc_csc", "all"), ("csc_csc", "all,paper")):
         found.append([*SIZE, f"kernel={kernel}", f"optimize={optimize}", "executor=simulated", schedulers, *machines])
     csr = "scheduler=data,data_then_model,manager_worker,work_stealing"
     found.append([*SIZE, "kernel=csr_csr", "executor=simulated", csr, *machines])
@@ -45,7 +45,7 @@ def trimmed(record: dict[str, Any]) -> dict[str, Any]:
     simulated = record["executor"] == "simulated"
     kept = {key: record[key] for key in (*KEPT, *(SIMULATED if simulated else ())) if key in record}
     if simulated:
-        kept["seconds"] = {key: value for key, value in kept["seconds"].items() if key not in ("load", "profile")}
+        kept["seconds"] = {key: value for key, value in kept["seconds"].items() if key not in ("load", "profile", "sizing")}
     else:
         kept["seconds"] = {"inference": [1.0], "inference_median": 1.0}
     return {**kept, "environment": {}}

@@ -248,3 +248,11 @@ def test_values_of_wrong_kinds_are_one_line(override: str, message: str) -> None
     with pytest.raises(ConfigError, match=message) as caught:
         composed(override)
     assert "\n" not in str(caught.value)
+
+
+def test_records_from_before_an_option_mean_what_there_was_then() -> None:
+    for overrides in ((), ("optimize=paper",)):
+        record = as_record(composed(*overrides))
+        assert as_record(from_record(record)) == record
+        del record["optimize"]["empty_columns"]
+        assert from_record(record).optimize.empty_columns == "walk"

@@ -136,7 +136,7 @@ def wide_network(rng: np.random.Generator, widths: list[int]) -> sparsednn.Netwo
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="only layers of 256 neurons and more are hashed: too wide for plain Python")
-@pytest.mark.parametrize("kernel", ["adaptive", "udc_csc", "csc_csc"])
+@pytest.mark.parametrize("kernel", ["rowwise_first", "udc_csc", "csc_csc", "dcsc_csc"])
 def test_hashed_neurons_keep_their_activations(kernel: str, rng: np.random.Generator) -> None:
     network = wide_network(rng, [300, 512, 400, 10])
     x = (rng.random((20, 300)) * (rng.random((20, 300)) < 0.4)).astype(np.float32)

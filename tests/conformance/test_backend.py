@@ -64,16 +64,18 @@ def test_the_reference_gives_the_bits_of_the_naive_oracle(case: Case) -> None:
     columns=COLUMNS,
     order=ORDER,
     full=st.booleans(),
+    empty=st.sampled_from(["walk", "skip"]),
     threads=st.integers(1, 8),
     block_rows=st.sampled_from([None, 1, 16, 48]),
 )
 def test_every_kernel_gives_what_the_reference_gives(
-    backend: str, kernel: str, case: Case, rows: str, columns: str, order: str, full: bool, threads: int, block_rows: int | None
-) -> None:
+    backend: str, kernel: str, case: Case, rows: str, columns: str, order: str, full: bool, empty: str, threads: int,
+    block_rows: int | None,
+) -> None:  # fmt: skip
     expected = reference(case)
     result = sparsednn.infer(
         case.network, case.inputs, backend=USABLE[backend], kernel=kernel, threads=threads, output=True, rows=rows,
-        columns=columns, order=order, full_columns=full, block_rows=block_rows,
+        columns=columns, order=order, full_columns=full, empty_columns=empty, block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None

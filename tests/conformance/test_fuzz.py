@@ -19,7 +19,7 @@ from tests.networks import Case, cases
 PLACES = [(name, kernel) for name in ("numba", "scipy_reference", ON_HOST) if name in USABLE for kernel in sorted(
     set(USABLE[name].kernels.values())
 )]  # fmt: skip
-STREAMED = ("adaptive", "udc_csc", "fused")
+STREAMED = ("rowwise_first", "udc_csc", "fused")
 OPTIONS = {
     "threads": st.sampled_from([1, 2, 3, np.int64(2)]),
     "repeats": st.sampled_from([1, 2]),
@@ -27,6 +27,7 @@ OPTIONS = {
     "columns": st.sampled_from(["none", "merge"]),
     "order": st.sampled_from(["given", "shared_inputs"]),
     "full_columns": st.booleans(),
+    "empty_columns": st.sampled_from(["walk", "skip"]),
     "block_rows": st.sampled_from([None, 1, 7, np.int64(16)]),
     "residency": st.sampled_from(["memory", "memory", "stream"]),
     "numa_domains": st.sampled_from([None, 1, 2]),
@@ -59,8 +60,8 @@ def check(case: Case, place: tuple[str, str], scheduler: str, options: dict[str,
     backend, chosen = USABLE[name], dict(options)
     legal = backend.schedulers[kernel]
     scheduler = scheduler if scheduler in legal else legal[0]
-    if scheduler == "global_work_stealing":
-        chosen["rebalance_after"] = None  # which is refused, since it balances by itself
+    if scheduler in ("global_work_stealing", "adaptive"):
+        chosen["rebalance_after"] = None  # which is refused, since they balance by themselves
     if kernel not in STREAMED:
         chosen["residency"] = "memory"
     with warnings.catch_warnings():

@@ -63,18 +63,20 @@ def test_schedulers_and_hashing_change_no_bit(
     rows=ROWS,
     columns=COLUMNS,
     full=st.booleans(),
+    empty=st.sampled_from(["walk", "skip"]),
     threads=st.integers(1, 5),
     block_rows=st.sampled_from([None, 16]),
     strategy=st.sampled_from(STRATEGIES),
 )
 def test_teams_give_the_bits_of_the_reference(
-    backend: str, kernel: str, scheduler: str, case: Case, rows: str, columns: str, full: bool, threads: int, block_rows: int |
-    None, strategy: str,
+    backend: str, kernel: str, scheduler: str, case: Case, rows: str, columns: str, full: bool, empty: str, threads: int,
+    block_rows: int | None, strategy: str,
 ) -> None:  # fmt: skip
     expected = reference(case)
     result = sparsednn.infer(
         case.network, case.inputs, backend=USABLE[backend], kernel=kernel, scheduler=eager(scheduler, strategy=strategy),
-        threads=threads, output=True, rows=rows, columns=columns, full_columns=full, block_rows=block_rows,
+        threads=threads, output=True, rows=rows, columns=columns, full_columns=full, empty_columns=empty,
+        block_rows=block_rows,
     )  # fmt: skip
     assert result.output is not None
     assert expected.output is not None
@@ -126,7 +128,7 @@ def test_a_scheduler_and_a_kernel_that_do_not_go_together_are_refused(
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too many rows for plain Python")
-@pytest.mark.parametrize("kernel", ["udc_csc", "csc_csc", "csr_csr"])
+@pytest.mark.parametrize("kernel", ["udc_csc", "csc_csc", "dcsc_csc", "csr_csr"])
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_a_worker_with_all_the_work_is_helped(kernel: str, threads: int) -> None:
     """All of the first worker's instances stay alive and the others' are empty: those help it, and the bits stay."""

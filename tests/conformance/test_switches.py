@@ -15,7 +15,7 @@ from tests.backends import same_bits
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
 
-KERNELS = ("adaptive", "udc_csc")
+KERNELS = ("rowwise_first", "udc_csc")
 COMBINATIONS = [
     {"rows": rows, "columns": columns, "order": order}
     for rows, columns, order in product(("none", "prune", "retire", "merge"), ("none", "merge"), ("given", "shared_inputs"))

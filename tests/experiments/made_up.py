@@ -13,8 +13,8 @@ from sparsednn.results.simulated_record import SimulatedCluster, SimulatedRun, S
 from sparsednn.results.worker_times import WorkerRecord
 from sparsednn.system.files import write_json
 
-PAPER = {"rows": "none", "columns": "none", "order": "given", "full_columns": False}
-ALL = {"rows": "merge", "columns": "merge", "order": "shared_inputs", "full_columns": True}
+PAPER = {"rows": "none", "columns": "none", "order": "given", "full_columns": False, "empty_columns": "walk"}
+ALL = {"rows": "merge", "columns": "merge", "order": "shared_inputs", "full_columns": True, "empty_columns": "skip"}
 
 
 def made_up(

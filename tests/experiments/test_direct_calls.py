@@ -15,8 +15,10 @@ import sparsednn
 from experiments.figures.base.direct_calls import Answer, said_once
 from experiments.figures.crossover import verdicts
 from experiments.sweeps import direct_calls
-from experiments.sweeps.direct_calls import OURS, Setting, random_network
+from experiments.sweeps.direct_calls import Setting, random_network
 from experiments.sweeps.direct_peers import PACKAGES, PEERS, is_installed
+from experiments.sweeps.turns import OURS, InTurn
+from sparsednn.engine import default_threads
 from tests.experiments.toys import COMPILED_ONLY, record
 
 SMALL = Setting("mlp", (30, 50, 20), 0.8, 5)
@@ -29,7 +31,10 @@ def test_a_record_has_the_times_of_all_rounds_and_a_figure(name: str, toys: Call
     found = record(folder / "0")[name]
     assert found["failed"] == []
     assert found["rounds"] == 2
+    assert {setting["threads"] for setting in found["settings"]} == {default_threads(), *([1] if name == "latency" else [])}
     for setting in found["settings"]:
+        if name == "latency":
+            assert all(min(times["idle"]) > 0 for times in setting["seconds"].values())
         assert {OURS, "scipy", "numpy dense"} <= set(setting["seconds"])
         for times in setting["seconds"].values():
             assert all(len(times[percentile]) == 2 and min(times[percentile]) > 0 for percentile in ("p50", "p95", "p99"))
@@ -92,11 +97,11 @@ def test_who_takes_too_long_makes_one_call(monkeypatch: pytest.MonkeyPatch) -> N
     network, x = direct_calls.random_layers(SMALL)
     with sparsednn.compile(network, threads=1) as compiled:
         compiled(x)
-        contest = direct_calls.InTurn(x, compiled, "here", longest_s=0.1)
+        contest = InTurn(x, compiled, "here", longest_s=0.1)
         contest.add("slow", slow(network, 1, 5))
         assert (contest.failed, contest.left_out, list(contest.calls)) == ([], [], [OURS])
         times = contest.times(3, 0.0, 0.0)
-        patient = direct_calls.InTurn(x, lambda x: (sleep(0.2), compiled(x))[1], "here", longest_s=0.1)
+        patient = InTurn(x, lambda x: (sleep(0.2), compiled(x))[1], "here", longest_s=0.1)
         patient.add("slow", slow(network, 1, 5))
     assert "slow" in patient.calls, "ours takes nearly as long"
     found = Answer("mlp", 0.8, 5, times)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import tracemalloc
 import xml.etree.ElementTree as ET
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +22,15 @@ from backends.cupy_gpu.backend import CupyBackend
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
 from experiments.figures import redraw
+from experiments.gpu_check import apart
 from experiments.gpu_check import check as gpu_check
 from experiments.gpu_check import probes as gpu_probes
 from experiments.launch.point import run_point
 from experiments.records.display import Display
 from experiments.run.measure import Measured
 from experiments.sweeps import benchmarks
+from sparsednn.backend import KernelOptions
+from sparsednn.data.radixnet import radixnet
 from sparsednn.results.record import RunRecord
 from tests.conftest import JIT_DISABLED
 from tests.experiments.made_up import point_of_experiment
@@ -37,6 +43,19 @@ pytestmark = pytest.mark.skipif(
 )
 EXPERIMENT = ExperimentConfig(name="gpu_check", figure="gpu_check", benchmark="gpu_check", toy=True)
 PASSED = {"passed": 7, "failed": 0, "skipped": 1, "seconds": 1.0, "failures": []}
+
+
+def suite_passed(paths: tuple[str, ...]) -> dict[str, Any]:
+    return PASSED
+
+
+def suite_failed(paths: tuple[str, ...]) -> dict[str, Any]:
+    return {**PASSED, "failed": 1, "failures": ["tests.conformance::test_bits: assert False"]}
+
+
+def killed(*arguments: Any) -> None:
+    """As by a system that runs out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -56,7 +75,8 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(f"{module}.load_backend", load)
     monkeypatch.setattr("sparsednn.engine.request.load_backend", load)
-    monkeypatch.setattr(gpu_check, "conform", lambda paths: PASSED)
+    monkeypatch.setattr(gpu_check, "conform", suite_passed)
+    monkeypatch.setattr(apart, "CONTEXT", multiprocessing.get_context("fork"))  # where all this is as it is here
 
 
 def check(folder: Path, **options: Any) -> dict[str, Any]:
@@ -109,36 +129,92 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
 def test_what_fails_is_in_the_report_and_fails_the_point(
     on_host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure, n_runs = gpu_check.measure, iter(range(100))
+    measure = gpu_check.measure
 
     def sometimes(config: Config, display: Display, folder: Path) -> Measured:
-        number = next(n_runs)
-        if number == 0:
-            raise MemoryError("backend=cupy: device 0 has 1.0 MB free")
-        if number == 1:
+        if config.optimize.columns == "none" and config.network.residency == "memory":
             raise RuntimeError("surprise | with a bar")
+        if config.scheduler.name == "model":
+            raise MemoryError("backend=cupy: device 0 has 1.0 MB free")
+        if config.scheduler.name == "manager_worker" and config.kernel == "fused":
+            killed()
         measured = measure(config, display, folder)
-        if number == 2:
+        if config.scheduler.name == "work_stealing" and config.kernel == "fused":
             assert isinstance(measured.body, RunRecord)
             measured.body.truth.match = False
         return measured
 
     monkeypatch.setattr(gpu_check, "measure", sometimes)
-    bad = {**PASSED, "failed": 1, "failures": ["tests.conformance::test_bits: assert False"]}
-    monkeypatch.setattr(gpu_check, "conform", lambda paths: bad)
+    monkeypatch.setattr(gpu_check, "conform", suite_failed)
+    monkeypatch.setattr(gpu_check, "layers", killed)
     record = check(tmp_path)
     assert record["status"] == "failed"
+    ended = "its process has ended without an answer: by a fault, or killed, as a system does that runs out of memory"
     assert record["error"] == (
-        "1 conformance tests failed; networks: neurons=1024 layers=120 columns=none: RuntimeError('surprise | with a bar'); "
-        "kernels: kernel=fused scheduler=data: the categories are wrong"
+        f"layers: {ended}; 1 conformance tests failed; "
+        "networks: neurons=1024 layers=120 columns=none: RuntimeError('surprise | with a bar'); "
+        f"kernels: kernel=fused scheduler=manager_worker: {ended}; "
+        "kernels: kernel=fused scheduler=work_stealing: the categories are wrong"
     )
     statuses = [row["status"] for section in ("networks", "kernels") for row in record["gpu_check"][section]]
-    assert statuses[:4] == ["does not fit", "failed", "wrong", "right"], "the others go on"
+    assert statuses[:7] == ["right", "failed", "right", "does not fit", "right", "failed", "wrong"], "the others go on"
+    assert set(statuses[7:]) == {"right"}
+    assert record["gpu_check"]["copies"]["bytes"] > 0
     report = (tmp_path / "gpu_report.md").read_text()
-    assert "**3 failures**" in report
+    assert "**5 failures**" in report
     assert "- `tests.conformance::test_bits: assert False`" in report
     assert "device 0 has 1.0 MB free" in report
     assert "surprise / with a bar" in report
+
+
+def test_the_report_is_written_after_each_part(on_host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops the check, or loses power, has what was found until then."""
+    point, n_points = gpu_check._point, iter(range(100))
+
+    def stopped(*arguments: Any) -> None:
+        if next(n_points) == 3:
+            raise KeyboardInterrupt
+        point(*arguments)
+
+    monkeypatch.setattr(gpu_check, "_point", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        benchmarks.measure(EXPERIMENT, Config(instances=600, repeats=1), Display(Console(quiet=True)), tmp_path)
+    report = (tmp_path / "gpu_report.md").read_text()
+    assert "**Unfinished**: 16 parts were still to come, 0 failures so far" in report
+    assert report.count("| right |") == 3
+    assert "Devices" in report
+    assert "| 7 | 0 | 1 | 1 |" in report, "conformance"
+
+
+def test_parts_run_in_a_process_of_their_own() -> None:
+    """One that is not forked, in which CUDA can be used; another one goes on after it has died, or was told to end."""
+    own = apart.Apart()
+    try:
+        first = own.run(os.getpid)
+        assert first != os.getpid()
+        assert own.run(os.getpid) == first
+        with pytest.raises(ZeroDivisionError):
+            own.run(divmod, 1, 0)
+        with pytest.raises(apart.ProcessEndedError, match="its process has ended without an answer"):
+            own.run(os._exit, 3)
+        assert own.run(os.getpid) not in (first, os.getpid())
+    finally:
+        own.end()
+
+
+def test_single_layers_take_no_more_memory_of_the_host_than_of_the_device() -> None:
+    """Here the device's memory is the host's, and all that may be there besides is small."""
+    network = radixnet(1024, layers=6)
+    backend = CupyBackend([HostDevice()])
+    plan = backend.prepare(network, KernelOptions("fused", rows="none", columns="none"), 1)
+    tracemalloc.start()
+    try:
+        found = gpu_probes._layer(backend, plan, 4096, True, 1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["multiply_adds"] == 32 * 1024 * 4096
+    assert peak < 1.5 * (2 * 4 * 1024 * 4096)
 
 
 def test_pytests_own_report_is_counted() -> None:
@@ -157,7 +233,7 @@ def test_pytests_own_report_is_counted() -> None:
 def test_the_suite_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU its tests are skipped, which is no success; and a suite that cannot be run is a failure."""
     found = gpu_check.conform(gpu_check.TOY_SUITE)
-    figures: dict[str, Any] = {"conformance": found, "networks": [], "kernels": [], "streaming": []}
+    figures: dict[str, Any] = {"conformance": found, "networks": [], "kernels": [], "streaming": [], "errors": {}}
     if found["passed"] == 0:
         assert found["skipped"] > 0
         assert gpu_check.failures(figures) == ["no conformance test ran on the GPU"]
@@ -171,6 +247,24 @@ def test_it_needs_a_clone_and_the_tools(on_host: None, monkeypatch: pytest.Monke
     monkeypatch.setattr(gpu_check, "ROOT", tmp_path)
     with pytest.raises(ConfigError, match=r"run it in a clone of the repository, with pip install -e '\.\[dev,gpu\]'"):
         gpu_check.require_usable()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
+def test_what_the_suite_needs_is_asked_for_before_it_runs(on_host: None, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == missing else find_spec(name))
+    with pytest.raises(ConfigError, match=r"with pip install -e '\.\[dev,gpu\]'"):
+        gpu_check.require_usable()
+
+
+def test_the_guide_installs_what_the_check_needs() -> None:
+    """In the order of its commands; what a user with a GPU sees first is no error."""
+    text = (ROOT / "docs/guide/gpus.md").read_text()
+    commands = text.partition("```bash")[2].partition("```")[0].splitlines()
+    checked = next(number for number, line in enumerate(commands) if "experiment=gpu_check" in line)
+    installed = [line for line in commands[:checked] if line.startswith("pip install")]
+    assert installed
+    assert all("[dev,gpu" in line for line in installed)
 
 
 @pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")

@@ -72,7 +72,7 @@ def test_a_sweep_over_models_finds_what_they_were_trained_to(tmp_path: Path) -> 
 SLOW = [pytest.param(kernel, marks=pytest.mark.slow) for kernel in ("udc_csc", "udc_udc", "csc_udc", "csc_csc", "csr_csr")]
 
 
-@pytest.mark.parametrize("kernel", ["adaptive", *SLOW])
+@pytest.mark.parametrize("kernel", ["rowwise_first", *SLOW])
 def test_every_scheduler_gives_the_same_accuracy(kernel: str, tmp_path: Path) -> None:
     schedulers = load_backend("numba").schedulers[kernel]
     done = run(
@@ -252,7 +252,7 @@ def test_what_does_not_go_together_is_one_line(arguments: list[str], message: st
 def test_snicit_s_network_reads_9494_of_10000_digits(processes: int, tmp_path: Path) -> None:
     model = sparsednn.Model(network=labelled.snicit_network(), input_shape=(28, 28))
     model.with_preprocessing(scale=255).save(tmp_path / "snicit.safetensors")
-    schedulers = [*load_backend("numba").schedulers["adaptive"], *(["global_work_stealing"] if processes > 1 else [])]
+    schedulers = [*load_backend("numba").schedulers["rowwise_first"], *(["global_work_stealing"] if processes > 1 else [])]
     done = run(
         "-m", "network=saved", f"network.path={tmp_path}/snicit.safetensors", "input=mnist", f"processes={processes}",
         f"scheduler={','.join(dict.fromkeys(schedulers))}", f"hydra.sweep.dir={tmp_path}/out",

@@ -68,6 +68,12 @@ def test_the_same_categories_pass_and_others_are_named(tmp_path: Path) -> None:
         check_same_categories(read_points("ablation", [tmp_path / "wrong"]))
 
 
+def test_records_with_the_former_name_of_a_kernel_are_of_the_same_point(tmp_path: Path) -> None:
+    write_all(tmp_path, [made_up("s", "p", kernel="adaptive"), made_up("s", "p", kernel="rowwise_first")])
+    [point] = read_points("ablation", [tmp_path]).points
+    assert [run.kernel for run in point.runs] == ["adaptive", "rowwise_first"]
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from backends.numba_cpu.dense.kernels.grouped import TILE_COLUMNS
 from experiments.roofline import measure as roofline
 from experiments.roofline import model as roofline_model
 from experiments.roofline.kernels import machine as kernels
@@ -74,11 +75,16 @@ def test_the_layer_that_is_timed_is_the_layer() -> None:
 
 def test_counts_of_a_radixnet_layer_by_hand() -> None:
     work = radixnet_case(256, "none").work(128)
-    assert work == Work(256, 256, n_connections=256 * 32, n_stored=16 * 32, stride=128, id_bytes=2)
+    assert work == Work(256, 256, n_connections=256 * 32, n_stored=16 * 32, stride=128, id_bytes=2, n_grouped=256 * 32)
     assert work.multiply_adds == 256 * 32 * 128
-    assert work.loaded_bytes == 256 * 32 * (4 * 128 + 2 * 2)
+    n_tiles = 16 * 8 * 16 // TILE_COLUMNS  # of 16 columns and 16 instances, or parts of such
+    assert work.loaded_bytes == n_tiles * 32 * (4 * 16 + 4 * TILE_COLUMNS + 2)
     assert work.stored_bytes == 256 * 4 * 128
     assert work.set_bytes == 2 * 256 * 4 * 128 + 16 * 32 * 2
+    varied = radixnet_case(256, "none", one_weight=False).work(136)
+    assert varied == Work(256, 256, 256 * 32, 16 * 32, 136, id_bytes=6, n_grouped=256 * 32, weight_bytes=4)
+    assert varied.loaded_bytes == work.loaded_bytes // 8 * 9
+    assert varied.set_bytes == 2 * 256 * 4 * 136 + 16 * 32 * 2 + 256 * 32 * 4
     assert radixnet_case(256, "merge").work(128) == Work(16, 16, 16 * 32, 16 * 32, 128, 2)
 
 
@@ -198,7 +204,7 @@ def test_the_benchmark_states_roofs_and_shares(monkeypatch: pytest.MonkeyPatch) 
     assert {(rate["threads"], rate["name"], rate["lanes"]) for rate in found["rates"]} == {
         (n, name, lanes) for n in (1, 2) for name in ("unfused", "fused", "L1", "L2", "memory") for lanes in kernels.LANES
     }
-    assert len(found["kernels"]) == 2 * (1 + 2 * 2)
+    assert len(found["kernels"]) == 2 * (1 + 3 * 2)
     assert found["measured"] == 3 * (len(found["rates"]) + len(found["kernels"]))
     for entry in found["rates"] + found["kernels"]:
         assert len(entry["values"]) == 2

@@ -45,7 +45,7 @@ def test_a_run_leaves_one_record_that_says_everything(tmp_path: Path) -> None:
         "performed_edges_per_second peak_rss_bytes workers imbalance overrides config environment".split()
     )
     assert (found["status"], found["neurons"], found["layers"], found["instances"]) == ("complete", 1024, 120, 700)
-    assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "adaptive", "data")
+    assert (found["backend"], found["kernel"], found["scheduler"]) == ("numba", "rowwise_first", "data")
     assert found["truth"] == {
         "checked": True, "source": "published_ids", "match": True, "kind": "categories", "correct": 700, "of": 700,
     }  # fmt: skip

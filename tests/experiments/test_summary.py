@@ -72,6 +72,7 @@ def test_work_that_is_not_less_than_nominal_has_no_share() -> None:
         ),
         pytest.param({"columns": "merge"}, "no layer has equal neurons", "optimize.columns=merge", id="no equal columns"),
         pytest.param({"order": "shared_inputs"}, "with the same inputs", "optimize.order=shared_inputs", id="order"),
+        pytest.param({"empty_columns": "skip"}, "no entry reaches", "optimize.empty_columns=skip", id="empty columns"),
         pytest.param({"full_columns": True}, "dense vector", "optimize.full_columns=true", id="full columns"),
         pytest.param({"block_rows": 128}, "128 instances at a time", "backend.block_rows=128", id="blocks"),
         pytest.param({"residency": "stream"}, "read from files", "network.residency=stream", id="stream"),

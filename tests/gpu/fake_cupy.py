@@ -1,23 +1,22 @@
 """Plays, with NumPy, the part of CuPy that `backends.cupy_gpu.device.cuda` uses: everything is done at once, on the host.
 
-It is strict where CUDA is silent: arrays know their device, and a kernel must be launched on it. `Fake.failures` are calls that
-raise.
+It is strict where CUDA is silent: arrays know their device, and a kernel must be launched on it; memory of the host that is
+copied from must live until somebody has waited for the copy; devices copy from each other after access was enabled. It says
+what CuPy does in silence: `Fake.log` has all that the backend lets a device do, `Fake.waits` what waits for the device. And it
+flushes denormal numbers to zero where CuPy would have them flushed. `Fake.failures` are calls that raise.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from tests.gpu import host_kernels
-
-_current = threading.local()
+from tests.gpu.fake_streams import Array, Csr, Device, Event, Stream, asked_by_the_backend, current_device, has_a_stream
 
 
 class CUDARuntimeError(RuntimeError):
@@ -32,90 +31,22 @@ CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"
 OutOfMemoryError.__module__ = "cupy.cuda.memory"
 
 
-class Array(np.ndarray):  # type: ignore[type-arg]
-    """An array in a device's memory."""
+class Module:
+    """Machine code on the device that was current when it was loaded."""
 
-    number: int | None = None
+    def __init__(self, fake: Fake) -> None:
+        self._fake, self._options, self._number = fake, "", current_device()
 
-    def __array_finalize__(self, other: Any) -> None:
-        self.number = getattr(other, "number", None)
+    def load(self, code: bytes) -> None:
+        assert code.startswith(MACHINE_CODE), "the last byte is there, too"
+        self._options = code.removeprefix(MACHINE_CODE).decode()
 
-    @property
-    def device(self) -> Any:  # type: ignore[override]
-        return SimpleNamespace(id=self.number)
-
-    @property
-    def data(self) -> Any:  # type: ignore[override]
-        return SimpleNamespace(ptr=self.ctypes.data, memset_async=self._memset)
-
-    def set(self, array: np.ndarray, stream: Any = None) -> None:
-        assert type(array) is np.ndarray
-        assert array.flags.c_contiguous
-        assert (array.shape, array.dtype) == (self.shape, self.dtype)
-        np.copyto(self, array)
-
-    def get(self, stream: Any = None) -> np.ndarray:
-        return np.array(self)
-
-    def _memset(self, value: int, size: int, stream: Any = None) -> None:
-        assert isinstance(stream, Stream)
-        ctypes.memset(self.ctypes.data, value, size)
+    def get_function(self, name: str) -> Callable[..., None]:
+        self._fake.log.append(f"{name} is loaded on {self._number}")
+        return self._fake.kernel(name, self._number, flushes="-ftz=true" in self._options)
 
 
-class Stream:
-    """A stream, whose work is done at once."""
-
-    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
-        assert non_blocking, "a blocking stream would wait for the default stream"
-        self.number, self.ptr = current_device(), id(self)
-
-    def __enter__(self) -> Stream:
-        assert current_device() == self.number, "a stream of another device"
-        _current.streams = [*getattr(_current, "streams", []), self]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _current.streams.pop()
-
-    def record(self, event: Event) -> Event:
-        assert current_device() == self.number
-        return event
-
-    def wait_event(self, event: Event) -> None:
-        assert isinstance(event, Event)
-
-    def synchronize(self) -> None:
-        """Nothing is left to be done."""
-
-
-class Event:
-    """A point in a stream."""
-
-    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        self.timed = not disable_timing
-
-    def synchronize(self) -> None:
-        """It is over."""
-
-
-class Device:
-    """Makes a device current."""
-
-    compute_capability = "90"
-
-    def __init__(self, number: int) -> None:
-        self.id = number
-
-    def __enter__(self) -> Device:
-        _current.devices = [*getattr(_current, "devices", [0]), self.id]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _current.devices.pop()
-
-
-def current_device() -> int:
-    return int(getattr(_current, "devices", [0])[-1])
+MACHINE_CODE = b"cubin "
 
 
 class Fake:
@@ -126,15 +57,23 @@ class Fake:
     n_devices : int
     free : int
         Bytes that are free on each device.
+    direct : bool
+        Whether devices can read each other's memory.
     """
 
     __version__ = "0.0"
 
-    def __init__(self, n_devices: int = 1, free: int = 2**30) -> None:
-        self.n_devices, self.free = n_devices, free
+    def __init__(self, n_devices: int = 1, free: int = 2**30, direct: bool = True) -> None:
+        self.n_devices, self.free, self.direct = n_devices, free, direct
         self.failures: dict[str, Exception] = {}
         self.registered: dict[int, int] = {}
-        self.launched: list[str] = []
+        self.log: list[str] = []
+        self.waits: list[str] = []
+        self.largest = 0
+        self.ranges: list[str] = []
+        self.open_ranges = 0
+        self.enabled: list[tuple[int, int]] = []
+        Array.log = self.log
         self._allocated: list[tuple[int, int, int]] = []
         runtime = {
             "getDeviceCount": lambda: self.n_devices,
@@ -146,22 +85,33 @@ class Fake:
             "hostUnregister": lambda pointer: self.registered.pop(pointer),
             "memcpyAsync": self._copy,
             "memcpyPeerAsync": self._copy_peer,
+            "deviceCanAccessPeer": lambda device, peer: int(self.direct),
+            "deviceEnablePeerAccess": self._enable_peer_access,
         }
         checked = {name: self._checked(name, call) for name, call in runtime.items()}
         self.cuda = SimpleNamespace(
             Device=Device, Stream=Stream, Event=Event, runtime=SimpleNamespace(**checked),
             get_elapsed_time=lambda begin, end: 2.0 * (begin.timed and end.timed),
+            compiler=SimpleNamespace(compile_using_nvrtc=self._compile), nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
+            function=SimpleNamespace(Module=lambda: Module(self)),
+            nvtx=SimpleNamespace(RangePush=self._push, RangePop=self._pop),
         )  # fmt: skip
-        self.sparse: Any = scipy.sparse
+        self.sparse: Any = SimpleNamespace(csr_matrix=self._csr_matrix)
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of NumPy, as an array module has it."""
-        return getattr(np, name)
+        found = getattr(np, name)
+        if callable(found) and not isinstance(found, type) and asked_by_the_backend():
+            self.log.append(f"{name} on {current_device()}")
+            if name == "bincount":
+                self.waits.append(name)
+            return lambda *given, **options: _on_device(found(*given, **options))
+        return found
 
     def empty(self, shape: int, dtype: Any) -> Array:
         self._may_fail("empty")
-        array = np.empty(shape, dtype).view(Array)
-        array.number = current_device()
+        array = Array.of(np.empty(shape, dtype))
+        self.largest = max(self.largest, array.nbytes)
         self._allocated.append((array.ctypes.data, array.ctypes.data + max(array.nbytes, 1), array.number))
         return array
 
@@ -170,24 +120,49 @@ class Fake:
         return next(number for begin, end, number in reversed(self._allocated) if begin <= pointer < end)
 
     def RawModule(self, code: str, options: tuple[str, ...]) -> Any:  # noqa: N802
+        """As CuPy's, which adds an option behind all others."""
+        module = Module(self)
+        module.load(self._compile(code, (*options, "-ftz=true"))[0])
+        return module
+
+    def _compile(self, code: str, options: tuple[str, ...] = ()) -> tuple[bytes, None]:
         assert "--fmad=false" in options
-        return SimpleNamespace(get_function=self._function)
+        self.log.append(f"NVRTC for {current_device()}")
+        self._may_fail("compile")
+        return MACHINE_CODE + " ".join(options).encode(), None
 
     def get_default_memory_pool(self) -> Any:
         return SimpleNamespace(free_bytes=lambda: 0, total_bytes=lambda: 7, free_all_blocks=lambda: None)
 
-    def _function(self, name: str) -> Callable[..., None]:
+    def kernel(self, name: str, number: int, flushes: bool) -> Callable[..., None]:
+        """A kernel that has been loaded on a device."""
+
         def kernel(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], shared_mem: int = 0) -> None:
             self._may_fail(name)
-            assert getattr(_current, "streams", []), "a kernel in the default stream"
+            assert has_a_stream(), "a kernel in the default stream"
+            assert current_device() == number, "a kernel of another device"
             given = []
             for argument in arguments:
-                assert not isinstance(argument, np.ndarray) or argument.number in (None, current_device()), name
+                assert not isinstance(argument, np.ndarray) or argument.number in (None, number), name
                 given.append(None if isinstance(argument, np.uint64) and argument == 0 else argument)
-            self.launched.append(name)
-            host_kernels.call(name, grid, block, given, shared_mem)
+            self.log.append(f"{name} on {number}")
+            host_kernels.call(name, grid, block, given, shared_mem, flushes)
 
         return kernel
+
+    def _csr_matrix(self, given: Any, shape: tuple[int, int] | None = None, dtype: Any = None) -> Any:
+        """As CuPy 14: of three arrays, whose ends it reads, or of a dense one it is made when all before it is done."""
+        self._may_fail("csr_matrix")
+        if not (isinstance(given, tuple) and len(given) == 2):
+            self.waits.append("csr_matrix")
+        return Csr(given, shape=shape, dtype=dtype)
+
+    def _push(self, name: str) -> None:
+        self.ranges.append(name)
+        self.open_ranges += 1
+
+    def _pop(self) -> None:
+        self.open_ranges -= 1
 
     def _checked(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def checked(*arguments: Any) -> Any:
@@ -198,18 +173,43 @@ class Fake:
 
     def _may_fail(self, name: str) -> None:
         if name in self.failures:
-            raise self.failures[name]
+            RAISED_BY_CUPY(self.failures[name])
 
     def _register(self, pointer: int, size: int, flags: int) -> None:
         assert flags == 1, "pinned for all devices"
+        if pointer in self.registered:
+            raise CUDARuntimeError("cudaErrorHostMemoryAlreadyRegistered: part or all of the requested memory range is mapped")
         self.registered[pointer] = size
 
     def _copy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
         assert kind == 1, "from the host"
-        assert any(begin <= source and source + size <= begin + n for begin, n in self.registered.items()), "not pinned"
+        pinned = any(begin <= source and source + size <= begin + n for begin, n in self.registered.items())
+        assert pinned or "hostRegister" in self.failures, "not pinned, though it can be"
         ctypes.memmove(target, source, size)
 
     def _copy_peer(self, target: int, to: int, source: int, of: int, size: int, stream: int) -> None:
         assert to != of
         assert (self._owner(target), self._owner(source)) == (to, of), "memory of another device"
+        assert not self.direct or {(to, of), (of, to)} <= {*self.enabled}, "a copy that goes through the host for no reason"
+        self.log.append(f"a copy from {of} to {to}")
         ctypes.memmove(target, source, size)
+
+    def _enable_peer_access(self, peer: int) -> None:
+        self.log.append(f"{current_device()} reads {peer}")
+        if (current_device(), peer) in self.enabled:
+            raise CUDARuntimeError("cudaErrorPeerAccessAlreadyEnabled: peer access is already enabled")
+        self.enabled.append((current_device(), peer))
+
+
+def _on_device(found: Any) -> Any:
+    return Array.of(found) if isinstance(found, np.ndarray) else found
+
+
+def _raiser(module: str) -> Callable[[Exception], None]:
+    """A function of a module of CuPy that raises."""
+    space: dict[str, Any] = {"__name__": module}
+    exec("def fail(error):\n    raise error", space)
+    return space["fail"]  # type: ignore[no-any-return]
+
+
+RAISED_BY_CUPY = _raiser("cupy_backends.cuda._softlink")

@@ -3,14 +3,18 @@
 It can be lazy: then work waits in its stream until somebody waits for it, and streams know of each other only what events tell
 them. That is the latest that a device may do it. Some streams may be early instead: what is put into them is done at once,
 unless they were told to wait for an event that is not over. Who relies on more order than events give finds wrong results.
+
+Who gives memory back, of a lazy device or pinned memory of the host, while a stream still needs it, finds it in `FAULTS`. As
+with CuPy, whose memory goes to the next who asks for some in the same stream, the one in which it was taken may still need it.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -20,17 +24,58 @@ from sparsednn.backend import DeviceError
 from tests.gpu import host_kernels
 
 _LOCK = threading.RLock()
+_CURRENT = threading.local()
 PINNED: list[NDArray[Any]] = []
 """Memory of the host that is pinned: for all devices."""
+
+STREAMS: weakref.WeakSet[HostStream] = weakref.WeakSet()
+"""All streams of lazy devices."""
+
+FAULTS: list[str] = []
+"""Memory that was given back too early; see `conftest`."""
+
+
+class Memory:
+    """Memory of a lazy device, and the stream that was current when it was taken."""
+
+    def __init__(self) -> None:
+        self.stream: HostStream | None = getattr(_CURRENT, "streams", [None])[-1]
+
+    def given_back(self) -> None:
+        with _LOCK:
+            for stream in list(STREAMS):
+                if stream is not self.stream:
+                    FAULTS.extend(f"{what}: its memory is given back before" for what in stream.needs(self))
 
 
 class OnDevice(np.ndarray):  # type: ignore[type-arg]
     """An array that knows on which device it is."""
 
     number: int | None = None
+    memory: Memory | None = None
 
     def __array_finalize__(self, other: Any) -> None:
-        self.number = getattr(other, "number", None)
+        self.number, self.memory = getattr(other, "number", None), getattr(other, "memory", None)
+
+
+def plain(array: Any) -> Any:
+    """An array as work sees it, which does not keep its memory from being given back."""
+    if not isinstance(array, OnDevice):
+        return array
+    root: Any = array
+    while root.base is not None:
+        root = root.base
+    offset = array.ctypes.data - root.ctypes.data if array.size else 0
+    return np.ndarray(array.shape, array.dtype, root, offset, array.strides)
+
+
+class Work(NamedTuple):
+    """Something to do: what it is, the work, the event that it waits for, and all memory that it needs."""
+
+    what: str
+    do: Callable[[], None]
+    after: HostEvent | None
+    needs: tuple[Any, ...]
 
 
 class HostEvent:
@@ -51,15 +96,16 @@ class HostStream:
 
     def __init__(self, device: HostDevice, name: str, early: bool) -> None:
         self.device, self.name, self.early = device, name, early
-        self._queue: list[tuple[str, Callable[[], None], HostEvent | None]] = []
+        self._queue: list[Work] = []
         self._n_done = 0
         self._busy = False
 
-    def put(self, what: str, work: Callable[[], None], after: HostEvent | None = None) -> None:
+    def put(self, what: str, work: Callable[[], None], *arrays: Any, after: HostEvent | None = None) -> None:
+        """Put work into the stream that needs some arrays."""
         with _LOCK if self.device.lazy else _nothing():
             self.device.log.append((self.name, "put", what))
             if self.device.lazy:
-                self._queue.append((what, work, after))
+                self._queue.append(Work(what, work, after, tuple(getattr(array, "memory", array) for array in arrays)))
                 self.hurry()
             else:
                 work()
@@ -69,7 +115,11 @@ class HostStream:
             return HostEvent(self, self._n_done + len(self._queue))
 
     def wait(self, event: HostEvent) -> None:
-        self.put(f"wait for {event.stream.name}", event.synchronize, event)
+        self.put(f"wait for {event.stream.name}", event.synchronize, after=event)
+
+    def needs(self, memory: Any) -> list[str]:
+        """What in the queue needs some memory, of the device or of the host."""
+        return [f"{work.what} in stream {self.name}" for work in self._queue if any(one is memory for one in work.needs)]
 
     def synchronize(self) -> None:
         self.flush(None)
@@ -85,14 +135,18 @@ class HostStream:
 
     def hurry(self) -> None:
         """Do what may be done already, if it is an early stream."""
-        while self.early and not self._busy and self._queue and (self._queue[0][2] is None or self._queue[0][2].is_over()):
+        while self.early and not self._busy and self._queue and self._may_begin(self._queue[0]):
             self._do_first()
+
+    @staticmethod
+    def _may_begin(work: Work) -> bool:
+        return work.after is None or work.after.is_over()
 
     def is_at(self, position: int | None) -> bool:
         return position is not None and self._n_done >= position
 
     def _do_first(self) -> None:
-        what, work, _ = self._queue[0]
+        what, work = self._queue[0].what, self._queue[0].do
         self._busy = True
         work()
         self._busy = False
@@ -131,11 +185,17 @@ class HostDevice:
     def new_stream(self) -> HostStream:
         number = len(self.streams) + 1
         self.streams.append(HostStream(self, f"{self.number}.{number}", self.lazy and self.early(number)))
+        if self.lazy:
+            STREAMS.add(self.streams[-1])
         return self.streams[-1]
 
     @contextmanager
     def current(self, stream: HostStream) -> Iterator[None]:
-        yield
+        _CURRENT.streams = [*getattr(_CURRENT, "streams", [None]), stream]
+        try:
+            yield
+        finally:
+            _CURRENT.streams.pop()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -147,11 +207,16 @@ class HostDevice:
         array = np.empty(n, dtype).view(OnDevice)
         array.view(np.uint8)[:] = 0xFF  # not a number: what is read must have been written
         array.number = self.number
+        if self.lazy:
+            array.memory = Memory()
+            weakref.finalize(array, array.memory.given_back)
         return array
 
     def upload(self, array: NDArray[Any], stream: HostStream) -> OnDevice:
-        taken, target = array.copy(), self.empty(array.size, array.dtype)
-        stream.put("upload", lambda: np.copyto(target, taken.reshape(-1)))
+        with self.current(stream):
+            taken, target = array.copy(), self.empty(array.size, array.dtype)
+        to = plain(target)
+        stream.put("upload", lambda: np.copyto(to, taken.reshape(-1)), target)
         return target.reshape(array.shape)
 
     def download(self, array: NDArray[Any], stream: HostStream) -> NDArray[Any]:
@@ -160,23 +225,30 @@ class HostDevice:
         return np.array(array)
 
     def zero(self, array: OnDevice, stream: HostStream) -> None:
-        stream.put("zero", lambda: array.fill(0))
+        zeroed = plain(array)
+        stream.put("zero", lambda: zeroed.fill(0), array)
 
     @contextmanager
-    def pin(self, array: NDArray[np.uint8]) -> Iterator[None]:
+    def pin(self, array: NDArray[np.uint8]) -> Iterator[bool]:
         PINNED.append(array)
-        yield
-        PINNED.pop([pinned is array for pinned in PINNED].index(True))
+        yield True
+        index = [pinned is array for pinned in PINNED].index(True)
+        for stream in list(STREAMS):
+            FAULTS.extend(f"{what}: unpinned before" for what in stream.needs(PINNED[index]))
+        PINNED.pop(index)
 
     def copy_in(self, array: NDArray[np.uint8], target: OnDevice, stream: HostStream) -> None:
-        assert any(np.shares_memory(array, pinned) for pinned in PINNED) or not array.size
+        pinned = [one for one in PINNED if np.may_share_memory(array, one)]
+        assert pinned or not array.size
         assert target.number == self.number
-        stream.put(f"copy in {array.nbytes}", lambda: np.copyto(target, array))
+        to = plain(target)
+        stream.put(f"copy in {array.nbytes}", lambda: np.copyto(to, array), target, *pinned)
 
     def copy_across(self, source: OnDevice, target: OnDevice, stream: HostStream) -> None:
         assert source.shape == target.shape
         assert source.number != target.number
-        stream.put(f"copy {source.number} to {target.number}", lambda: np.copyto(target, source))
+        of, to = plain(source), plain(target)
+        stream.put(f"copy {source.number} to {target.number}", lambda: np.copyto(to, of), source, target)
 
     def launch(
         self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: HostStream,
@@ -189,7 +261,12 @@ class HostDevice:
         for argument in arguments:
             assert getattr(argument, "number", self.number) in (None, self.number), f"{kernel}: an array of another device"
             assert not kernel.startswith("layer") or not isinstance(argument, np.ndarray) or isinstance(argument, OnDevice)
-        stream.put(kernel, lambda: host_kernels.call(kernel, grid, block, arguments, shared_bytes))
+        given = [plain(argument) for argument in arguments]
+        stream.put(kernel, lambda: host_kernels.call(kernel, grid, block, given, shared_bytes), *arguments)
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        yield
 
     def seconds_between(self, begin: HostEvent, end: HostEvent) -> float:
         return 1e-6 * (end.position - begin.position)

@@ -60,15 +60,21 @@ def library() -> tuple[ctypes.CDLL, dict[str, list[tuple[str, str]]]]:
         shutil.rmtree(folder)
 
 
-def call(kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int) -> None:
-    """Run a kernel now."""
+def call(
+    kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int, flushes: bool = False
+) -> None:  # fmt: skip
+    """Run a kernel now; with denormal numbers flushed to zero, if it is to be as ``-ftz=true`` would compile it."""
     compiled, kernels = library()
     parameters = kernels[kernel]
     assert len(arguments) == len(parameters), f"{kernel} takes {len(parameters)} arguments, not {len(arguments)}"
     function: Callable[..., None] = getattr(compiled, f"host_{kernel}")
     dims = (ctypes.c_uint * 6)(*(*grid, *(1,) * (3 - len(grid))), *(*block, *(1,) * (3 - len(block))))
     values = [_value(kernel, kind, name, value) for (kind, name), value in zip(parameters, arguments, strict=True)]
-    function(dims, ctypes.c_size_t(shared_bytes), *values)
+    assert compiled.host_flushes(flushes), "this processor is not known to flush"
+    try:
+        function(dims, ctypes.c_size_t(shared_bytes), *values)
+    finally:
+        compiled.host_flushes(False)
 
 
 def _value(kernel: str, kind: str, name: str, value: Any) -> Any:

@@ -4,6 +4,9 @@
 #include <functional>
 #include <ucontext.h>
 #include <vector>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 struct Index { unsigned int x, y, z; };
 struct float4 { float x, y, z, w; };
@@ -85,6 +88,17 @@ static void launch(const unsigned int *dims, size_t shared_bytes, bool barriers,
             }
 }
 }  // namespace shim
+
+// As `-ftz=true` compiles: denormal numbers are zeros, as operands and as results, in this thread until it is told otherwise.
+extern "C" bool host_flushes(bool flushes)
+{
+#ifdef __SSE__
+    _mm_setcsr(flushes ? _mm_getcsr() | 0x8040u : _mm_getcsr() & ~0x8040u);
+    return true;
+#else
+    return !flushes;
+#endif
+}
 
 static inline void __syncthreads()
 {

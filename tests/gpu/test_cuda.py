@@ -15,8 +15,9 @@ import scipy.sparse as sp
 
 import sparsednn
 from backends.cupy_gpu.backend import CupyBackend
-from backends.cupy_gpu.device import cuda
-from backends.cupy_gpu.device.cuda import CudaDevice, cuda_devices, translated
+from backends.cupy_gpu.device import cuda, modules
+from backends.cupy_gpu.device.cuda import CudaDevice, cuda_devices
+from backends.cupy_gpu.device.errors import translated
 from sparsednn.backend import DeviceError, load_backend
 from tests.backends import same_bits
 from tests.conformance.test_backend import REFERENCE
@@ -27,14 +28,6 @@ from tests.gpu.test_streams import deep
 
 ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(host_kernels.COMPILER is None, reason="no C++ compiler for the GPU kernels")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """CuPy with two devices."""
-    found = Fake(2)
-    monkeypatch.setattr(cuda, "import_module", lambda name: found.sparse if "sparse" in name else found)
-    return found
 
 
 def infer(network: sparsednn.Network, inputs: sp.csr_array, **options: Any) -> sparsednn.Result:
@@ -63,7 +56,7 @@ def test_inference_through_cupy(fake: Fake, threads: int, options: dict[str, Any
     device = result.record["device"]
     assert device["devices"][0] == {
         "name": "Fake GPU", "number": 0, "compute_capability": "90", "memory_bytes": 2**31, "driver": 13000, "runtime": 12090,
-        "cupy": "0.0", "used_bytes": 7,
+        "cupy": "0.0", "peers": [1], "used_bytes": 7,
     }  # fmt: skip
     assert len(device["devices"]) == min(threads, 2)
     assert device["row_groups_s"] == pytest.approx(0.002 * device["row_groups"])
@@ -126,8 +119,24 @@ def test_no_device(fake: Fake, failures: dict[str, Exception], n_devices: int, m
             id="a kernel fails",
         ),
         pytest.param(
-            "hostRegister", CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"), DeviceError,
-            r"^backend=cupy: device 0 failed: cudaErrorMemoryAllocation: out of memory;", id="memory cannot be pinned",
+            "csr_matrix", RuntimeError("CuPy failed to load libcusparse.so.12: OSError: no such file"), DeviceError,
+            r"^backend=cupy: a CUDA library is missing: CuPy failed to load libcusparse.so.12: OSError: no such file; "
+            r"the extras gpu and gpu13 bring them all: install it with: pip install -e '\.\[gpu\]'",
+            id="a CUDA library cannot be loaded",
+        ),
+        pytest.param(
+            "compile", RuntimeError("Failed to find CUDA headers. Please install CUDA toolkit\nheaders"), DeviceError,
+            r"^backend=cupy: a CUDA library is missing: Failed to find CUDA headers. Please install CUDA toolkit headers; ",
+            id="headers are missing",
+        ),
+        pytest.param(
+            "csr_matrix", AssertionError("\n*** The requested function could not be found in the library.\n***"), DeviceError,
+            r"^backend=cupy: a CUDA library is missing: \*\*\* The requested function could not be found in the library. ",
+            id="a library is too old",
+        ),
+        pytest.param(
+            "finish_layer", RuntimeError("stream and device do not match"), DeviceError,
+            r"^backend=cupy: device [01] failed: stream and device do not match;", id="an error of Python's own",
         ),
         pytest.param(
             "memGetInfo", CUDARuntimeError("cudaErrorECCUncorrectable"), DeviceError,
@@ -140,8 +149,9 @@ def test_errors_of_cuda(
 ) -> None:
     network, inputs = deep(rng)
     fake.failures = {where: error}
+    kernel = "cusparse_spmm" if where in ("csr_matrix", "finish_layer") else "fused"
     with pytest.raises(kind, match=message):
-        infer(network, inputs, residency="stream")
+        infer(network, inputs, residency="stream", kernel=kernel)
 
 
 @needs_compiler
@@ -161,17 +171,21 @@ def test_memory_that_cannot_be_unpinned_says_no_more(
 
 
 @needs_compiler
-def test_a_cuda_library_is_missing(fake: Fake, rng: np.random.Generator) -> None:
-    """CuPy loads cuSPARSE when it is first used."""
+def test_memory_that_cannot_be_pinned_is_copied_from_all_the_same(
+    fake: Fake, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some containers and systems pin nothing; copies are slower then, which is said once and is in the record."""
     network, inputs = deep(rng)
-
-    class NoLibrary:
-        def csr_matrix(self, *arguments: Any, **options: Any) -> None:
-            raise ImportError("libcusparse.so.12: cannot open shared object file")
-
-    fake.sparse = NoLibrary()
-    with pytest.raises(DeviceError, match=r"a CUDA library is missing: libcusparse.so.12: .*; the extras gpu and gpu13 bring"):
-        infer(network, inputs, kernel="cusparse_spmm")
+    expected = sparsednn.infer(network, inputs, backend=REFERENCE, output=True)
+    pinned = infer(network, inputs, residency="stream")
+    assert pinned.record["device"]["layers_pinned"] is True
+    fake.failures = {"hostRegister": CUDARuntimeError("cudaErrorNotSupported: operation not supported")}
+    result = infer(network, inputs, residency="stream")
+    assert result.record["device"]["layers_pinned"] is False
+    assert same_bits(result.output, expected.output)
+    assert caplog.messages == [
+        "host memory cannot be pinned (cudaErrorNotSupported: operation not supported); copies from there are slower"
+    ]
 
 
 @needs_compiler
@@ -180,20 +194,38 @@ def test_too_little_memory_is_refused_before_anything_is_put_there(fake: Fake, r
     fake.free = 1000
     with pytest.raises(MemoryError, match=r"backend=cupy: device 0 has 0.0 MB free, .*residency=stream"):
         infer(network, inputs)
-    assert fake.launched == []
+    assert not [line for line in fake.log if "on 0" in line]
 
 
 def test_errors_of_others_stay_as_they_are() -> None:
     assert translated(ValueError("ours"), 0) is None
     assert translated(MemoryError("the host's"), 0) is None
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("ours, with a text like theirs: failed to load")
+    assert translated(caught.value, 0) is None
 
 
-def test_all_devices_have_one_module_of_kernels(fake: Fake) -> None:
+def test_all_visible_devices_are_there(fake: Fake) -> None:
     devices = cuda_devices()
     assert [device.number for device in devices] == [0, 1]
     assert all(isinstance(device, CudaDevice) for device in devices)
-    assert len({id(device._module) for device in devices}) == 1
-    assert CupyBackend().place(3, 4) == 2
+    assert CupyBackend().place(0, 1) == 2
+    assert CupyBackend().place(3, 4) == 1
+
+
+@needs_compiler
+def test_kernels_are_compiled_once_for_devices_of_a_generation_and_kept(
+    fake: Fake, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SPARSEDNN_CACHE", str(tmp_path))
+    network, inputs = deep(rng)
+    for _ in range(2):  # another process
+        result = infer(network, inputs)
+        assert same_bits(result.output, sparsednn.infer(network, inputs, backend=REFERENCE, output=True).output)
+    assert [line for line in fake.log if line.startswith("NVRTC")] == ["NVRTC for 0"]
+    monkeypatch.setattr(modules, "OPTIONS", (*modules.OPTIONS, "-other"))
+    infer(network, inputs)
+    assert [line for line in fake.log if line.startswith("NVRTC")] == ["NVRTC for 0"] * 2, "what is compiled in another way"
 
 
 @pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed: see test_cupy_api")

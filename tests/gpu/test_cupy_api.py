@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from backends.cupy_gpu.device import modules
+from backends.cupy_gpu.device.modules import KernelModules
+from backends.cupy_gpu.kernels.source import OPTIONS, source
 from tests.gpu.fake_cupy import Fake
 
 pytestmark = pytest.mark.cupy
@@ -19,9 +22,12 @@ ROOT = Path(__file__).parents[2]
 
 CALLS = {
     "empty": "shape dtype",
-    "RawModule": "code options",
-    "RawModule.get_function": "name",
-    "RawKernel.__call__": "grid block args",
+    "cuda.compiler.compile_using_nvrtc": "source options",
+    "cuda.nvrtc.getVersion": "",
+    "cuda.function.Module": "",
+    "cuda.function.Module.load": "cubin",
+    "cuda.function.Module.get_function": "name",
+    "cuda.function.Function.__call__": "",
     "ndarray.set": "arr stream",
     "ndarray.get": "stream",
     "cuda.Device": "",
@@ -31,6 +37,8 @@ CALLS = {
     "cuda.Stream.synchronize": "",
     "cuda.Event": "",
     "cuda.Event.synchronize": "",
+    "cuda.nvtx.RangePush": "message",
+    "cuda.nvtx.RangePop": "",
     "cuda.get_elapsed_time": "start_event end_event",
     "cuda.MemoryPointer.memset_async": "value size stream",
     "cuda.runtime.getDeviceCount": "",
@@ -41,6 +49,8 @@ CALLS = {
     "cuda.runtime.hostRegister": "ptr size flags",
     "cuda.runtime.hostUnregister": "ptr",
     "cuda.runtime.memcpyAsync": "dst src size kind stream",
+    "cuda.runtime.deviceCanAccessPeer": "device peerDevice",
+    "cuda.runtime.deviceEnablePeerAccess": "peerDevice",
     "cuda.runtime.memcpyPeerAsync": "dst dstDevice src srcDevice size stream",
     "get_default_memory_pool": "",
     "cuda.MemoryPool.free_bytes": "",
@@ -49,7 +59,7 @@ CALLS = {
 }
 """Functions that `backends.cupy_gpu.device.cuda` calls, and the names of their arguments, in their order."""
 
-ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "bincount", "diff", "sort")
+ARRAY_MODULE = ("ascontiguousarray", "clip", "where", "searchsorted", "arange", "diff", "sort")
 """Names that the cuSPARSE kernels take from the array module."""
 
 
@@ -90,7 +100,7 @@ def test_arrays_have_what_is_used(name: str) -> None:
 def test_sparse_matrices_have_what_is_used() -> None:
     matrix = importlib.import_module("cupyx.scipy.sparse").csr_matrix
     constructors = [inspect.signature(base.__init__).parameters for base in matrix.__mro__ if "__init__" in vars(base)]
-    assert any({"arg1", "shape"} <= set(parameters) for parameters in constructors)
+    assert any({"arg1", "dtype"} <= set(parameters) for parameters in constructors)
     for name in ("__matmul__", "eliminate_zeros", "toarray", "nnz"):
         assert hasattr(matrix, name)
     assert matrix.has_canonical_format.fset is not None
@@ -109,6 +119,29 @@ def test_the_fake_has_nothing_that_cupy_has_not() -> None:
         assert hasattr(found("cuda"), name)
     for name in vars(fake.cuda.runtime):
         assert hasattr(found("cuda.runtime"), name)
+
+
+def test_kernels_are_compiled_with_our_options_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CuPy does it, seen by NVRTC: nothing is fused, and no denormal number becomes zero, as ``RawModule`` would have it."""
+    compiler = importlib.import_module("cupy.cuda.compiler")
+    original, seen = compiler._NVRTCProgram.compile, list[tuple[str, ...]]()
+
+    def compile_as_told(self: Any, options: tuple[str, ...] = (), log_stream: Any = None) -> Any:
+        seen.append(tuple(options))
+        return original(self, options, log_stream)
+
+    monkeypatch.setattr(compiler._NVRTCProgram, "compile", compile_as_told)
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch=None: ("-arch=compute_80", "ptx"))
+    monkeypatch.setattr(modules, "read_cached", lambda *about: None)
+    monkeypatch.setattr(modules, "write_cached", lambda *about: None)
+    code = KernelModules(importlib.import_module("cupy"))._machine_code("80").decode()
+    assert set(OPTIONS) <= set(seen[0])
+    assert not [option for option in seen[0] if "ftz" in option or "fast" in option]
+    assert code.count(".visible .entry") > 10
+    assert ".ftz" not in code
+    assert "fma.rn.f32" not in code
+    flushed = compiler.compile_using_nvrtc(source(), (*OPTIONS, "-ftz=true"))[0]
+    assert b".ftz" in flushed, "it would be found"
 
 
 def test_run_py_without_a_driver_says_one_line(tmp_path: Path) -> None:

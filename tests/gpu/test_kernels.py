@@ -15,6 +15,7 @@ from backends.cupy_gpu.kernels.dense import DenseBlock, padded
 from backends.cupy_gpu.kernels.fused import FusedKernel
 from backends.cupy_gpu.kernels.source import TILE, layer_kernel
 from backends.cupy_gpu.layout import packing
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import pack_network
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.backend import KernelOptions
@@ -35,7 +36,7 @@ def block_of(on: Lane, rows: np.ndarray, by_instance: bool) -> DenseBlock:
     n, n_neurons = rows.shape
     x = on.device.empty(n_neurons * padded(n, by_instance=by_instance), np.float32)
     block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=padded(n, by_instance=by_instance), by_instance=by_instance)
-    dense.fill(on, block, sp.csr_array(rows))
+    dense.fill(on, block, InputRows.all_of(sp.csr_array(rows)))
     return block
 
 
@@ -125,7 +126,7 @@ def test_instances_come_in_are_picked_compared_and_added_up(
     for j in last:
         expected += rows[:, j].astype(np.float64)
     assert np.array_equal(dense.sums(on, block, last), expected)
-    found = sp.vstack(list(dense.outputs(on, block, last))).toarray()
+    found = sp.vstack(list(dense.outputs(on, block, last, on.device.empty(dense.output_floats(block), np.float32)))).toarray()
     assert np.array_equal(found, rows[:, last])
 
 

@@ -88,3 +88,8 @@ def test_a_fused_multiply_add_would_be_found() -> None:
     text = 'extern "C" __global__ void f(float *x) { x[0] = x[1] * x[2] + x[3]; }'
     assert "fma.rn.f32" not in nvrtc.compiled(text, "compute_80").code.decode()
     assert "fma.rn.f32" in nvrtc.compiled(text, "compute_80", "--fmad=true").code.decode()
+
+
+def test_numbers_that_are_flushed_to_zero_would_be_found() -> None:
+    """As ``cupy.RawModule`` compiles: its option comes last, and wins."""
+    assert ".ftz." in nvrtc.compiled(source(), "compute_80", "-ftz=true").code.decode()

@@ -22,7 +22,7 @@ from tests.conftest import JIT_DISABLED
 from tests.importers.convolutions import Convolution, convolutions, graph_of, resnet20, unrolled
 from tests.importers.graphs import assert_agrees, graph
 
-KERNELS = ("adaptive", "udc_csc", "udc_udc", "csc_csc", "csr_csr")
+KERNELS = ("rowwise_first", "udc_csc", "udc_udc", "csc_csc", "csr_csr")
 BATCHES = (1, 2, 3, 7, 8, 16, 17, 32, 33, 65, 130)
 
 

@@ -16,7 +16,7 @@ from sparsednn.rows.partition import even_bounds
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
 from tests.backends import same_bits
 
-KERNELS = ("adaptive", "csc", "csr")
+KERNELS = ("rowwise_first", "csc", "csr")
 SPLITS = (
     {},
     {"hashing": "input"},
@@ -86,9 +86,9 @@ def main(comm: MpiCommunicator, what: str) -> None:
             for name in SCHEDULERS:
                 check(comm, network, few, kernel="csc", scheduler=name, threads=2)
     elif what == "splits":
-        for split, name in product(SPLITS, ("data", "data_then_model", "global_work_stealing")):
+        for split, name in product(SPLITS, ("data", "data_then_model", "global_work_stealing", "adaptive")):
             check(comm, network, rows, kernel="csc", scheduler=name, threads=2, **split)
-        for after, kernel in product((1, 3, 6, 99), ("adaptive", "csc", "csr")):
+        for after, kernel in product((1, 3, 6, 99), ("rowwise_first", "csc", "csr")):
             record = check(comm, network, rows, kernel=kernel, rebalance_after=after, threads=2)
             assert record["rebalance_after"] == after
         check(comm, network, rows, kernel="csc", share_network=False)

@@ -49,6 +49,12 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert found.value("overheads", "wake_s") == 0.5
 
 
+def test_a_kernel_may_have_the_name_that_it_had_before() -> None:
+    former = content()
+    former["kernels"]["adaptive"] = former["kernels"].pop("rowwise_first")
+    assert check_calibration(former, "mine.json") == check_calibration(content(), "mine.json")
+
+
 def test_tables_are_ascending_by_number() -> None:
     found = calibration(slowdown={28: 3.0, 1: 1.0, 2: 1.5}, multiply_add_s=2.0)
     kernel = found.kernel("udc_csc")

@@ -147,7 +147,7 @@ def test_overflow_is_an_error(direct: bool) -> None:
 def test_what_was_asked_for_is_run_in_the_ordinary_way(expected: np.ndarray) -> None:
     for options in (
         {"kernel": "csc"},
-        {"kernel": "adaptive"},
+        {"kernel": "rowwise_first"},
         {"scheduler": "model"},
         {"trace": True},
         {"hashing": "input"},

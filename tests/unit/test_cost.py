@@ -122,7 +122,7 @@ def test_saturated_rows_are_retired_where_they_stay_so() -> None:
     merged = profile(counts).as_run(sizes).group_work(np.arange(300))
     found = features(merged, kind("udc_csc"))
     assert found.layers["multiply_add_s"].tolist() == [304 * 4, 104 * 8]  # whole vectors of 8
-    by_rows = features(merged, kind("adaptive"))
+    by_rows = features(merged, kind("rowwise_first"))
     assert by_rows.layers["multiply_add_s"].tolist() == [0, 104 * 8]
     assert by_rows.group["load_s"] == 300 * 4 * 1 + 300 * 2  # each entry's connections, and each output
 
@@ -186,7 +186,11 @@ def test_opening_and_closing() -> None:
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        pytest.param(kind("csc_csc", rows="none", full_columns=False), "csc_csc/paper", id="nothing the paper lacks"),
+        pytest.param(
+            kind("csc_csc", rows="none", full_columns=False, empty_columns="walk"),
+            "csc_csc/paper",
+            id="nothing the paper lacks",
+        ),
         pytest.param(kind("csc_csc", rows="none"), "csc_csc", id="one of two switches"),
         pytest.param(kind("csr_csr", rows="none", full_columns=False), "csr_csr", id="csr has no full columns"),
     ],

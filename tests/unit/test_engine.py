@@ -89,6 +89,20 @@ def test_all_that_a_backend_needs_is_imported_from_one_place() -> None:
     assert all(hasattr(interface, name) for name in interface.__all__)
 
 
+def test_a_former_name_of_a_kernel_is_taken_with_a_word(
+    small_network: sparsednn.Network, small_inputs: sp.csr_array, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry._warn_of_former_name.cache_clear()
+    results = [
+        sparsednn.infer(small_network, small_inputs, kernel=kernel) for kernel in ("adaptive", "adaptive", "rowwise_first")
+    ]
+    assert [result.record["kernel"] for result in results] == ["rowwise_first"] * 3
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["kernel=adaptive: is called rowwise_first now; the former name is still taken"]  # once
+    with pytest.raises(ValueError, match=r"kernel=adaptive: .*\(backend scipy_reference\)"):
+        sparsednn.infer(small_network, small_inputs, backend="scipy_reference", kernel="adaptive")
+
+
 def test_a_backend_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint(name="broken", value="a_package_that_is_not_there:Backend", group=registry.ENTRY_POINT_GROUP)
     monkeypatch.setattr(registry, "_installed", lambda path: (broken,))
@@ -170,7 +184,7 @@ def test_progress_ends_with_everything_done(small_network: sparsednn.Network, sm
     assert calls[-1] == (9 * 4, 9 * 4)
 
 
-@pytest.mark.parametrize("kernel", ["udc_csc", "udc_udc", "csc_csc", "csc_udc", "csr_csr"])
+@pytest.mark.parametrize("kernel", ["udc_csc", "udc_udc", "csc_csc", "dcsc_csc", "csc_udc", "csr_csr"])
 @pytest.mark.parametrize("rows", ["none", "prune"])
 def test_every_kernel_counts_all_rows_as_done(
     kernel: str, rows: str, challenge_network: sparsednn.Network, challenge_rows: sp.csr_array
@@ -239,7 +253,7 @@ def test_auto_chooses_a_scheduler_and_says_why(challenge_network: sparsednn.Netw
     record = sparsednn.infer(challenge_network, challenge_rows[:2000], kernel="csc", scheduler="auto", threads=2).record
     predicted = record["auto"]["predicted_s"]
     assert record["scheduler"] in ONE_PROCESS_SCHEDULERS
-    assert {name.split()[0] for name in predicted} == set(ONE_PROCESS_SCHEDULERS)
+    assert {name.split()[0] for name in predicted} == set(ONE_PROCESS_SCHEDULERS) - {"adaptive"}  # which chooses by itself
     best = min(predicted[name] for name in predicted if name.split()[0] == record["scheduler"])
     assert best <= 1.01 * min(predicted.values())
     assert record["scheduler"] in record["auto"]["reason"]

@@ -11,7 +11,7 @@ import itertools
 import pickle
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from sparsednn.schedulers import (
     Action,
     Boundary,
     Call,
+    Cut,
     Dismiss,
     Event,
     Finished,
@@ -37,7 +38,7 @@ from sparsednn.schedulers import (
     Taken,
 )
 from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
-from tests.schedulers import decide, started
+from tests.schedulers import PlainOutlook, decide, job_of, started
 
 
 @dataclass
@@ -61,6 +62,8 @@ class World:
     teams: dict[int, Team] = field(default_factory=dict)
     events: dict[int, Event] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
+    led: dict[int, int] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
     taken: int = 0
 
     def movers(self, n_workers: int) -> list[int]:
@@ -89,11 +92,17 @@ class World:
         self.layers[team.row_group] = layer + 1
         if layer + 1 == self.n_layers:
             del self.teams[leader]
-            self.events[leader] = Finished(leader, team.row_group)
+            self.events[leader] = Finished(leader, team.row_group, *self.measured(team.row_group))
 
     def scores(self) -> tuple[int, ...]:
-        """Row group i is worker i's own, where scores matter."""
-        return tuple(self.layers)
+        """Layers of the row group that each worker leads, or has led last; if none is cut, row group i is worker i's own."""
+        if not self.rows:
+            return tuple(self.layers)
+        return tuple(self.layers[self.led[worker]] if worker in self.led else 0 for worker in range(max(self.started) + 1))
+
+    def measured(self, row_group: int) -> tuple[float, int]:
+        """A walk and the rows, in seconds; a multiply-add a row. Nothing of row groups that were not cut."""
+        return (self.rows[row_group] + 1.0, self.rows[row_group]) if self.rows else (0.0, 0)
 
     def deliver(self, event: Event) -> None:
         """Have the scheduler decide and check what it decides."""
@@ -111,6 +120,11 @@ class World:
                 self.calls[worker] = from_layer
             case Dismiss(worker):
                 self.calls.pop(worker, None)
+            case Cut(row_group, start, stop):
+                assert (row_group, start) == (len(self.layers), sum(self.rows)), "rows were left out, or cut twice"
+                assert start < stop, "an empty row group was cut"
+                self.layers.append(0)
+                self.rows.append(stop - start)
             case Take(worker, process):
                 self.require_free(worker)
                 number = self.taken if self.taken < len(self.layers) else None
@@ -130,6 +144,8 @@ class World:
             assert worker in self.started, "a worker that has not started was recruited"
             self.require_free(worker)
         self.teams[members[0]] = Team(row_group, members)
+        if self.rows:
+            self.led[members[0]] = row_group
 
     def require_free(self, worker: int) -> None:
         busy = {member for team in self.teams.values() for member in team.members} | set(self.events)
@@ -149,28 +165,38 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _explore(scheduler: Scheduler, n_workers: int, n_layers: int) -> tuple[int, int]:
-    """Take every step from every state that can be reached; return how many states there are, and how many are ends."""
-    n_groups = scheduler.n_row_groups(n_workers)
-    started(scheduler, Job(n_workers, n_groups, n_layers))
-    todo = [World(scheduler, n_layers, [0] * n_groups)]
-    seen, n_ends = {_key(todo[0])}, 0
+class Found(NamedTuple):
+    """What an exploration has found: the states in which nobody can take a step, and how many states there are."""
+
+    ends: list[World]
+    n_states: int
+    largest_team: int
+
+
+def _explore(scheduler: Scheduler, n_workers: int, n_layers: int, outlook: PlainOutlook) -> Found:
+    """Take every step from every state that can be reached."""
+    job = job_of(scheduler, n_workers, n_layers, outlook)
+    started(scheduler, job)
+    todo, ends = [World(scheduler, n_layers, [0] * job.n_row_groups)], list[World]()
+    seen, largest_team = {_key(todo[0])}, 0
     while todo:
         world = todo.pop()
         movers = world.movers(n_workers)
         if not movers:
-            assert world.layers == [n_layers] * n_groups, "nobody can take a step, but row groups are not through"
+            assert set(world.layers) <= {n_layers}, "nobody can take a step, but row groups are not through"
             assert world.stopped == set(range(n_workers)), "nobody can take a step, but workers have not been stopped"
-            n_ends += 1
+            assert sum(world.rows) == (outlook.n_rows if scheduler.cuts else 0), "rows are left"
+            ends.append(world)
         packed = pickle.dumps(world)  # a copy of all that there is, several times as fast as copy.deepcopy
         for worker in movers:
             following = pickle.loads(packed)
             following.step(worker)
+            largest_team = max(largest_team, *(len(team.members) for team in following.teams.values()), 0)
             key = _key(following)
             if key not in seen:
                 seen.add(key)
                 todo.append(following)
-    return len(seen), n_ends
+    return Found(ends, len(seen), largest_team)
 
 
 CASES = [
@@ -185,16 +211,38 @@ CASES = [
 @pytest.mark.parametrize(("name", "n_workers", "n_layers"), CASES)
 def test_every_order_ends_with_every_row_group_through(name: str, n_workers: int, n_layers: int) -> None:
     options = SchedulerOptions(split_factor=1 if n_workers > 3 else 2, recruiting_ratio=0.3, minimum_work=0)
-    n_states, n_ends = _explore(SCHEDULERS[name](options), n_workers, n_layers)
-    assert n_ends >= 1
-    assert n_states > n_workers
+    found = _explore(SCHEDULERS[name](options), n_workers, n_layers, PlainOutlook(n_workers + 1, shared=0.7))
+    assert found.ends
+    assert found.n_states > n_workers
 
 
 @pytest.mark.parametrize("strategy", ["slower_first", "faster_first"])
 @pytest.mark.parametrize("minimum_work", [0, 4])
 def test_every_order_with_other_strategies(strategy: str, minimum_work: int) -> None:
     options = SchedulerOptions(strategy=strategy, threshold=1, recruiting_ratio=0, minimum_work=minimum_work)
-    assert _explore(SCHEDULERS["data_then_model"](options), n_workers=3, n_layers=3)[1] >= 1
+    assert _explore(SCHEDULERS["data_then_model"](options), 3, 3, PlainOutlook(0)).ends
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "outlook", "largest_team", "n_sizes"),
+    [
+        pytest.param(3, PlainOutlook(0), 0, 0, id="no rows"),
+        pytest.param(3, PlainOutlook(1), 3, 1, id="one row, for a team of all"),
+        pytest.param(3, PlainOutlook(6, start_s=100), 3, 1, id="who starts first begins alone, and its team grows"),
+        pytest.param(3, PlainOutlook(6, start_s=1), 3, 1, id="two wait for the third"),
+        pytest.param(3, PlainOutlook(9, shared=0.7), 3, 1, id="recruited at the end"),
+        pytest.param(4, PlainOutlook(5, shared=0.7), 4, 2, id="recruited into one of several teams"),
+        pytest.param(3, PlainOutlook(6, shared=0.7, wake_s=1), 1, 1, id="too dear to be recruited"),
+        pytest.param(3, PlainOutlook(6, shared=0.7, wake_s=0.32), 1, 1, id="called, but too late to be worth it"),
+        pytest.param(3, PlainOutlook(6, shared=0), 1, 1, id="no teams"),
+        pytest.param(2, PlainOutlook(26, walk_s=0.01, shared=0.7), 2, 3, id="smaller row groups are tried"),
+    ],
+)
+def test_every_order_of_cutting(n_workers: int, outlook: PlainOutlook, largest_team: int, n_sizes: int) -> None:
+    scheduler = SCHEDULERS["adaptive"](SchedulerOptions(walk_share=1))
+    found = _explore(scheduler, n_workers, 3 if n_workers < 4 else 2, outlook)
+    assert found.largest_team == largest_team
+    assert {len(set(world.rows)) for world in found.ends} == {n_sizes}
 
 
 @pytest.mark.slow
@@ -202,7 +250,7 @@ def test_every_order_with_other_strategies(strategy: str, minimum_work: int) -> 
 @pytest.mark.parametrize(("n_workers", "n_layers"), [(3, 4), (4, 2), (4, 3)])
 def test_every_order_of_larger_runs(name: str, n_workers: int, n_layers: int) -> None:
     options = SchedulerOptions(split_factor=1, minimum_work=0)
-    assert _explore(SCHEDULERS[name](options), n_workers, n_layers)[1] >= 1
+    assert _explore(SCHEDULERS[name](options), n_workers, n_layers, PlainOutlook(n_workers + 2, shared=0.7)).ends
 
 
 @given(

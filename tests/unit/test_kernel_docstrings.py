@@ -115,7 +115,7 @@ def test_cuda_kernels_tell_dtype_and_shape_of_every_pointer(path: Path) -> None:
 
 def test_what_is_an_array_is_found() -> None:
     columns = ROOT / "backends/numba_cpu/csc/kernels/columns.py"
-    expected = {"conn_ids", "conn_weights", "start", "stop", "ids", "values", "sums"}
+    expected = {"conn_ids", "conn_weights", "start", "n_entries", "ids", "values", "sums"}
     assert arrays()[columns, "accumulate"] == expected
     assert arrays()[columns.with_name("layers.py"), "numeric"] >= {
         "net",

@@ -17,18 +17,18 @@ def states(compiled: sparsednn.CompiledNetwork) -> dict[str, str]:
 def test_layouts_are_packed_when_they_are_first_used_or_at_once_if_asked_for(challenge_network: sparsednn.Network) -> None:
     x = np.ones((1, 1024), np.float32)
     with sparsednn.compile(challenge_network) as compiled:
-        assert states(compiled) == {"sliced": "not packed yet", "adaptive": "not packed yet"}
+        assert states(compiled) == {"sliced": "not packed yet", "rowwise_first": "not packed yet"}
         compiled(x)
-        assert states(compiled) == {"sliced": "packed", "adaptive": "not packed yet"}
+        assert states(compiled) == {"sliced": "packed", "rowwise_first": "not packed yet"}
         compiled.infer(np.ones((65, 1024), np.float32))
-        assert states(compiled) == {"sliced": "packed", "adaptive": "packed"}
+        assert states(compiled) == {"sliced": "packed", "rowwise_first": "packed"}
         assert all(layout.n_bytes for layout in compiled.describe().layouts)
     with sparsednn.compile(challenge_network, batch_sizes=[10**6]) as compiled:
-        assert states(compiled) == {"sliced": "not packed yet", "adaptive": "packed"}
+        assert states(compiled) == {"sliced": "not packed yet", "rowwise_first": "packed"}
     with sparsednn.compile(challenge_network, batch_sizes=(64, 10**6)) as compiled:
-        assert states(compiled) == {"sliced": "packed", "adaptive": "packed"}
+        assert states(compiled) == {"sliced": "packed", "rowwise_first": "packed"}
     with sparsednn.compile(challenge_network, batch_sizes=[1], scheduler="model") as compiled:
-        assert states(compiled) == {"adaptive": "packed"}
+        assert states(compiled) == {"rowwise_first": "packed"}
     with pytest.raises(OptionError, match="batch_sizes=0"):
         sparsednn.compile(challenge_network, batch_sizes=[1, 0])
 
@@ -48,7 +48,7 @@ def test_a_layout_that_does_not_fit_is_left_out_and_another_is_taken(monkeypatch
         with monkeypatch.context() as patch:
             patch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
             assert np.array_equal(compiled(x), expected)
-        assert states(compiled) == {"sliced": "left out", "adaptive": "packed"}
+        assert states(compiled) == {"sliced": "left out", "rowwise_first": "packed"}
         assert "packing 215,000 connections for direct calls needs" in str(compiled.describe())
         assert compiled.describe().layouts[1].instances == "every batch, and infer()"
         assert np.array_equal(compiled(x), expected)
@@ -62,7 +62,7 @@ def test_direct_calls_take_what_others_have_no_memory_for(
         expected = compiled(x)
     monkeypatch.setattr("sparsednn.engine.layouts.DIRECT_MULTIPLY_ADDS", 4 * challenge_network.nnz)
     with sparsednn.compile(challenge_network, batch_sizes=[1], columns="none", threads=4) as compiled:
-        assert states(compiled) == {"sliced": "packed", "adaptive": "not packed yet"}
+        assert states(compiled) == {"sliced": "packed", "rowwise_first": "not packed yet"}
         assert compiled.describe().layouts[0].instances == "batches of up to 4 instances"
         monkeypatch.setattr("sparsednn.system.memory.available_bytes", lambda: 0)
         for _ in range(2):

@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: py
 
 
 def test_the_key_has_all_that_decides_what_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    options, about = KernelOptions("adaptive"), {"neurons": 64, "seed": 1}
+    options, about = KernelOptions("rowwise_first"), {"neurons": 64, "seed": 1}
     known = key_of(about, BACKEND, options)
     assert known == key_of(dict(reversed(about.items())), BACKEND, replace(options, rows="none", block_rows=64))
     others = [key_of({**about, "seed": 2}, BACKEND, options)]
@@ -138,7 +138,7 @@ def test_the_key_has_all_that_decides_what_is_packed(monkeypatch: pytest.MonkeyP
 def test_plans_differ_in_nothing_that_is_not_in_the_key() -> None:
     """Threads, how instances are dropped, and the block's size."""
     stored = [
-        BACKEND.store_plan(BACKEND.prepare(network(), KernelOptions("adaptive", rows=rows, block_rows=size), threads))
+        BACKEND.store_plan(BACKEND.prepare(network(), KernelOptions("rowwise_first", rows=rows, block_rows=size), threads))
         for rows, size, threads in (("merge", None, 1), ("none", 64, 3))
     ]
     assert stored[0].values == stored[1].values

@@ -7,10 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from backends.common.jit import as_python, kernel
+from backends.common.jit import as_python
 from backends.numba_cpu.dense.kernels import pace
-
-goes_alone, note_call = kernel(as_python(pace.goes_alone)), kernel(as_python(pace.note_call))
 
 WAKING_NS = 50_000
 
@@ -28,10 +26,10 @@ class Line:
         """Make calls; return which of them went alone. A helper that was not called sleeps."""
         ways = []
         for number in range(n):
-            alone = bool(goes_alone(self.shared, 8))
+            alone = bool(as_python(pace.goes_alone)(self.shared, 8))
             ns = alone_ns(number) if alone else helped_ns(number) + WAKING_NS * self._asleep
             self._asleep = alone
-            note_call(self.shared, 8, alone, ns)
+            as_python(pace.note_call)(self.shared, 8, alone, ns)
             ways.append(alone)
         assert set(self.shared[:8]) | set(self.shared[16:]) == {-7}
         return ways

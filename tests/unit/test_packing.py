@@ -27,10 +27,11 @@ def random_layer(seed: int, shape: tuple[int, int] = (40, 40)) -> sp.csc_array:
 def test_the_challenge_takes_2_bytes_a_distinct_connection_and_one_weight() -> None:
     conn = plan(sparsednn.radixnet(1024, 120), columns="none").connections
     assert (conn.ids.dtype, conn.ids.size) == (np.uint16, 120 * 64 * 32 - repeated_ids(conn))
-    assert conn.weights.tolist() == [0.0625]
+    assert conn.weights.tolist() == [0.0625] * 16
     assert (conn.degree == 32).all()
     assert conn.indptr.size == 0
-    assert conn.column.size == 1024  # the same for all layers: 16 outputs for each stored column
+    assert conn.column.size == 0
+    assert (conn.n_groups == 64).all()  # 16 outputs for each stored column
 
 
 def repeated_ids(conn: Connections) -> int:

@@ -182,8 +182,8 @@ def test_something_else_of_that_name_is_named_and_stays(network: sparsednn.Netwo
 @pytest.mark.parametrize(
     ("columns", "digest"),
     [
-        ("none", "cd4d8de59b21c403"),
-        ("merge", "ec7d58ce0518a0ae"),
+        ("none", "d04122ebf1dedefe"),
+        ("merge", "71fea5bc388a6a85"),
     ],
 )
 def test_what_is_packed_is_what_this_format_says(tmp_path: Path, columns: str, digest: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsednn.rows.partition import alive_first, hashed_order, hashed_positions, largest_group, split_evenly
+from sparsednn.rows.partition import alive_first, hashed_order, hashed_positions, largest_group, split_evenly, spread_order
 
 
 @given(n_rows=st.integers(0, 300), n_groups=st.integers(1, 40))
@@ -57,6 +57,17 @@ def test_hashing_spreads_a_run_of_neighbours_over_all_groups() -> None:
     shares = [int((rows < 1600).sum()) for rows in partition.groups]
     assert max(shares) <= 2 * min(shares)
     assert np.array_equal(np.sort(np.concatenate(partition.groups)), np.arange(60_000))
+
+
+@given(n=st.integers(0, 3000), start=st.floats(0, 1), share=st.floats(0, 1))
+def test_any_range_of_rows_that_are_spread_is_spread_over_all(n: int, start: float, share: float) -> None:
+    """Each row once; and no stretch of rows is without one that is four times as long as if they were even."""
+    order = spread_order(n)
+    assert sorted(order) == list(range(n))
+    first = int(start * n)
+    some = np.sort(order[first : first + 1 + int(share * (n - first))])
+    gaps = np.diff([*some, some[0] + n]) if len(some) else np.zeros(0)
+    assert max(gaps, default=0) <= 4 * n / max(len(some), 1) + 1
 
 
 def test_alive_first_keeps_the_order_among_the_living_and_among_the_dead() -> None:

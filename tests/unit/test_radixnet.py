@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sparsednn
-from sparsednn.data.radixnet import CHALLENGE_BIAS, challenge_bias
+from sparsednn.data.radixnet import CHALLENGE_BIAS, ascending_order, challenge_bias
 from sparsednn.network import Challenge, Layer
 
 
@@ -221,3 +221,9 @@ def test_a_network_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sparsednn.system.memory.UNASKED_BYTES", 0)
     with pytest.raises(MemoryError, match="a network of 3,932,160 connections needs .*; use fewer neurons or layers"):
         sparsednn.radixnet(1024, 120)
+
+
+def test_draws_are_ordered_as_by_a_stable_sort() -> None:
+    rng = np.random.default_rng(2)
+    for draws in (rng.random(5000), rng.integers(0, 50, 5000) / 50, np.zeros(3)):
+        assert np.array_equal(ascending_order(draws), np.argsort(draws, kind="stable"))

@@ -26,16 +26,18 @@ from sparsednn.schedulers import (
 )
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.replay import from_dict, replay, to_dict
-from tests.schedulers import Validated, decide, started
+from sparsednn.schedulers.sizing import Sizing
+from tests.schedulers import PlainOutlook, Validated, decide, started
 from tests.unit.test_threads import Recorder
 
 N_WORKERS, N_LAYERS = 3, 4
+OUTLOOK = PlainOutlook(9, shared=0.7)
 
 
 def _started(name: str) -> Any:
-    """A run of three workers in two domains, the second of two processes."""
+    """A run of three workers in two domains, the second of two processes; three rows a worker, if they are cut."""
     scheduler = SCHEDULERS[name](SchedulerOptions(split_factor=2, recruiting_ratio=0.5))
-    job = Job(N_WORKERS, scheduler.n_row_groups(N_WORKERS), N_LAYERS, (0, 0, 1), process=1, n_processes=2)
+    job = Job(N_WORKERS, scheduler.n_row_groups(N_WORKERS), N_LAYERS, (0, 0, 1), process=1, n_processes=2, outlook=OUTLOOK)
     return started(scheduler, job)
 
 
@@ -52,6 +54,18 @@ def _enlisted(change: Callable[[DataThenModelScheduler], object]) -> Callable[[D
     def after(scheduler: DataThenModelScheduler) -> None:
         decide(scheduler, Finished(0, 0))
         assert (scheduler.idle, scheduler.called) == ({0: [0], 1: []}, {1})
+        change(scheduler)
+
+    return after
+
+
+def _cut(change: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Change the state when two of three workers have started, and the first one is idle again: a row group is left."""
+
+    def after(scheduler: Any) -> None:
+        for event in (Started(0), Started(1), Started(2), Finished(0, 0, 4.0, 3)):
+            decide(scheduler, event)
+        assert (scheduler.idle, sorted(scheduler.teams), scheduler.next_row) == ([0], [1, 2], 9)
         change(scheduler)
 
     return after
@@ -102,6 +116,42 @@ def _put(name: str, value: Any) -> Callable[[Scheduler], None]:
             "data_then_model", _enlisted(lambda s: s.asks_from.__setitem__(0, 3)), "asks_from: who is idle", id="idle, waits"
         ),
         pytest.param("data_then_model", _put("patience", -1), "patience: a number of layers", id="patience"),
+        pytest.param(
+            "adaptive", _cut(lambda s: setattr(s.teams[1], "members", (2, 1))), "teams: the leader is the first",
+            id="cutting, leader behind",
+        ),
+        pytest.param("adaptive", _cut(lambda s: s.idle.clear()), "teams, idle, stopped: each", id="cutting, a worker is lost"),
+        pytest.param("adaptive", _cut(lambda s: s.stopped.add(0)), "teams, idle, stopped: each", id="idle and stopped"),
+        pytest.param(
+            "adaptive", _cut(lambda s: (s.idle.append(3), s.started.add(3))), "started: only workers", id="cutting, a stranger"
+        ),
+        pytest.param("adaptive", _cut(lambda s: setattr(s, "domains", (0,))), "domains: each worker", id="a domain is missing"),
+        pytest.param("adaptive", _cut(lambda s: setattr(s, "next_row", 10)), "next_row: the rows that are", id="too many rows"),
+        pytest.param("adaptive", _cut(lambda s: setattr(s, "next_group", 0)), "next_group: there are", id="no row groups"),
+        pytest.param(
+            "adaptive", _cut(lambda s: setattr(s.teams[1], "row_group", 2)), "teams: each has a row group of its own",
+            id="two teams for a row group",
+        ),
+        pytest.param(
+            "adaptive", _cut(lambda s: setattr(s.teams[1], "row_group", 3)), "teams: they run row groups that have been cut",
+            id="a row group that is not cut",
+        ),
+        pytest.param("adaptive", _cut(lambda s: setattr(s.teams[1], "n_rows", 0)), "teams: no row group is", id="no rows"),
+        pytest.param("adaptive", _cut(lambda s: setattr(s.teams[1], "called", False)), "called: all and only", id="uncalled"),
+        pytest.param(
+            "adaptive", _cut(lambda s: (s.idle.clear(), s.stopped.add(0))), "called: all and only teams that somebody idle",
+            id="called for nobody",
+        ),
+        pytest.param(
+            "adaptive",
+            _cut(lambda s: (s.idle.clear(), s.stopped.add(0), *(setattr(t, "called", False) for t in s.teams.values()))),
+            "stopped: nobody, while", id="stopped too early",
+        ),
+        pytest.param(
+            "adaptive", _put("sizing", Sizing(1.0, 4, 3, helps=True)), "sizing: a team has from", id="too large a team"
+        ),
+        pytest.param("adaptive", lambda s: s.sizes.tried.clear(), "sizes: what is used or measured", id="a size not tried"),
+        pytest.param("adaptive", lambda s: s.sizes.note(1, 1.0, 1), "sizes: what is used or", id="measured, not tried"),
     ],
 )  # fmt: skip
 def test_a_broken_invariant_is_named(name: str, change: Callable[[Any], object], message: str) -> None:
@@ -111,7 +161,14 @@ def test_a_broken_invariant_is_named(name: str, change: Callable[[Any], object],
         scheduler.validate()
 
 
-EVENTS: list[Event] = [Started(0), Finished(1, 1), Boundary(0, 0, (3, 4, 2), 100), Taken(1, 0, None), Taken(1, 0, 3)]
+EVENTS: list[Event] = [
+    Started(0),
+    Finished(1, 1),
+    Finished(1, 1, 0.25, 70),
+    Boundary(0, 0, (3, 4, 2), 100),
+    Taken(1, 0, None),
+    Taken(1, 0, 3),
+]
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -36,9 +36,10 @@ LAYOUT = {
 
 CASES = [
     ("scipy_reference", "csr_csr", "work_stealing", 2),
-    ("numba", "adaptive", "data_then_model", 3),
+    ("numba", "rowwise_first", "data_then_model", 3),
     ("numba", "csc_csc", "model", 2),
     ("numba", "csc_csc", "data_then_model", 3),
+    ("numba", "dcsc_csc", "data_then_model", 3),
     ("numba", "csr_csr", "data_then_model", 3),
     ("numba", "udc_csc", "model", 2),
 ]

@@ -56,9 +56,10 @@ def test_balanced_work_scales_over_nodes_processes_and_cores(scheduler: str) -> 
     for cluster in (Cluster(), Cluster(cores_per_node=4), Cluster(4, 2, 8)):
         workers = cluster.n_processes * cluster.n_workers
         found = run(scheduler, cluster)
-        assert found.elapsed_s == pytest.approx(WHOLE_S / workers)
+        even = 5e-3 if SCHEDULERS[scheduler].cuts else 1e-6  # where sizes are tried, a row may be left over
+        assert found.elapsed_s == pytest.approx(WHOLE_S / workers, rel=even)
         assert found.multiply_adds == 6400 * N_LAYERS * 4
-        assert found.imbalance == pytest.approx(1)
+        assert found.imbalance == pytest.approx(1, rel=even)
         assert len(found.timelines) == cluster.n_processes
 
 

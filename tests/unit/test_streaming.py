@@ -25,7 +25,7 @@ from tests.backends import same_bits
 from tests.conftest import JIT_DISABLED
 
 WIDTH, LAYERS, ROWS = 64, 12, 60
-KERNELS = ["adaptive", "udc_csc"]
+KERNELS = ["rowwise_first", "udc_csc"]
 
 
 @pytest.fixture(autouse=True)
@@ -249,11 +249,11 @@ def test_layers_that_nobody_lives_to_see_are_not_read(network: sparsednn.Network
     assert 0 < result.record["stream"]["different_layers_read"] <= 2 + reader.AHEAD_LAYERS < LAYERS
 
 
-@pytest.mark.parametrize("kernel", ["csc_csc", "csr_csr", "csc_udc", "udc_udc"])
+@pytest.mark.parametrize("kernel", ["csc_csc", "dcsc_csc", "csr_csr", "csc_udc", "udc_udc"])
 def test_kernels_that_need_the_network_in_memory_refuse(
     network: sparsednn.Network, inputs: sp.csr_array, kernel: str, folder: Path
 ) -> None:
-    with pytest.raises(ValueError, match=f"residency=stream: kernel={kernel} .*use adaptive or udc_csc"):
+    with pytest.raises(ValueError, match=f"residency=stream: kernel={kernel} .*use rowwise_first or udc_csc"):
         infer(network, inputs, kernel=kernel)
     assert not folder.exists()
 
@@ -276,7 +276,7 @@ def test_an_error_while_reading_lets_nobody_wait(
 
 def test_the_thread_ends_with_the_plan(network: sparsednn.Network, folder: Path) -> None:
     before = set(threading.enumerate())
-    plan: Any = load_backend("numba").prepare(network, KernelOptions("adaptive", stream_from=folder), 1)
+    plan: Any = load_backend("numba").prepare(network, KernelOptions("rowwise_first", stream_from=folder), 1)
     (thread,) = set(threading.enumerate()) - before
     plan.reader.begin(0)
     thread.join(0.05)

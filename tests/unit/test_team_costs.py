@@ -1,4 +1,4 @@
-"""Costs of a layer for a team: shares, the leader's part, and lines that other cores have written."""
+"""Costs of a layer for a team, and for no rows: shares, the leader's part, lines that other cores have written, walks."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def test_team_parameters_may_depend_on_the_width() -> None:
     table = calibration(team_factor={2: 1.0, 8: 3.0}, serial_share={2: 0.0, 8: 0.5})
     found = CostModel(table).costs(work, kind("csc_csc"), 2)[0]
     assert (found.team_factor, found.serial_share, found.n_cores) == (2.0, 0.25, 2)
+
+
+@pytest.mark.parametrize(("rows", "walks"), [("none", True), ("prune", False)])
+@pytest.mark.parametrize("group", [[], [1]])
+def test_columns_are_walked_through_for_no_rows_too(rows: str, walks: bool, group: list[int]) -> None:
+    """Unless the kernel leaves when all are dead. One second a connection: 8 of them in each layer."""
+    model = CostModel(calibration(connection_s=1.0))
+    for stay in (True, False):
+        work = profile(SMALL, stay=stay).group_work(np.array(group, np.int64))
+        (costs,) = model.costs([work], kind("csc_csc", rows=rows))
+        first = 8.0 if walks or group or not stay else 0.0
+        assert costs.alone_s.tolist() == [first, 8.0 if walks or not stay else 0.0]

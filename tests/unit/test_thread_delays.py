@@ -20,11 +20,10 @@ from sparsednn.schedulers import (
     STRATEGIES,
     Action,
     Event,
-    Job,
     Scheduler,
     SchedulerOptions,
 )
-from tests.schedulers import Validated
+from tests.schedulers import PlainOutlook, Validated, job_of
 from tests.unit.test_threads import Recorder
 
 
@@ -56,6 +55,14 @@ def _random_options(rng: random.Random) -> SchedulerOptions:
     return SchedulerOptions(rng.randint(1, 4), strategy, ratio, threshold=rng.randint(0, 2), minimum_work=rng.choice([0, 40]))
 
 
+def _random_outlook(rng: random.Random) -> PlainOutlook:
+    """Walks that are cheap or dear, teams that share well or badly, workers that start at once or late."""
+    return PlainOutlook(
+        rng.choice([0, 1, 5, 40]), walk_s=rng.choice([0.1, 10]), shared=rng.choice([0, 0.6, 0.9, 1.0]),
+        deviation=rng.choice([0, 1]), start_s=rng.choice([0, 0.1, 100]), wake_s=rng.choice([0, 0.1]),
+    )  # fmt: skip
+
+
 @contextmanager
 def _watchdog(seconds: float = 240) -> Iterator[None]:
     """Show where all threads are and end the process, if the block takes too long."""
@@ -73,12 +80,13 @@ def _stress(name: str, n_runs: int) -> None:
             rng = random.Random(f"{name} {seed}")
             scheduler = _delayed(Validated(SCHEDULERS[name](_random_options(rng))), rng)
             n_workers = rng.randint(1, 8)
-            n_groups = scheduler.n_row_groups(n_workers)
             tasks = Jittery(rng)
-            tasks.n_groups = n_groups
             domains = tuple(rng.randint(0, 1) for _ in range(n_workers))
-            job = Job(n_workers, n_groups, tasks.n_layers, domains)
+            job = job_of(scheduler, n_workers, tasks.n_layers, _random_outlook(rng), domains)
+            tasks.n_groups = job.n_row_groups
             timeline = ThreadExecutor(n_workers, trace=rng.random() < 0.5).run(scheduler, job, tasks)
+            n_groups = len(tasks.cuts) if scheduler.cuts else job.n_row_groups
+            assert sum(tasks.cuts) == (job.outlook.n_rows if job.outlook is not None else 0)
             assert sorted(group for _, group in tasks.ran) == list(range(n_groups))
             assert sum(t.row_groups for t in timeline.times) == n_groups
 

@@ -39,6 +39,8 @@ class Recorder:
         self._left: dict[int, tuple[threading.Barrier, threading.Event]] = {}
         self._running: set[int] = set()
         self._numbers, self._taking, self.n_groups = itertools.count(), threading.Lock(), 0
+        self.led: dict[int, int] = {}
+        self.cuts: list[int] = []
 
     def team(self, workers: tuple[int, ...]) -> Team:
         team = Team.of(workers)
@@ -56,6 +58,7 @@ class Recorder:
             return Report(Outcome.STOPPED if self.stopped.is_set() else Outcome.CALLED)
         assert row_group not in self._running, "two teams run the same row group"
         self._running.add(row_group)
+        self.led[team.workers[0]] = row_group
         outcome = self.lead(row_group, team.workers[0])
         self._running.remove(row_group)
         if outcome is Outcome.THROUGH:
@@ -86,7 +89,7 @@ class Recorder:
         self.calls.pop(worker, None)
 
     def scores(self) -> tuple[int, ...]:
-        return tuple(self.layers.get(worker, 0) for worker in range(16))
+        return tuple(self.layers.get(self.led.get(worker, -1), 0) for worker in range(16))
 
     def work(self, worker: int) -> int:
         return 100
@@ -95,6 +98,13 @@ class Recorder:
         with self._taking:
             number = next(self._numbers)
         return number if number < self.n_groups else None
+
+    def cut(self, row_group: int, start: int, stop: int) -> None:
+        assert (row_group, start) == (len(self.cuts), sum(self.cuts)), "rows were left out, or cut twice"
+        self.cuts.append(stop - start)
+
+    def multiply_adds(self, row_group: int) -> int:
+        return self.cuts[row_group] if self.cuts else 1
 
     def request_stop(self) -> None:
         self.stopped.set()

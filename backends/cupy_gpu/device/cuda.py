@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
@@ -10,20 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.cupy_gpu.device.errors import INSTALL, INSTEAD, said, translated
 from backends.cupy_gpu.device.interface import Device, DeviceArray, Stream
-from backends.cupy_gpu.kernels.source import OPTIONS, source
+from backends.cupy_gpu.device.modules import KernelModules
 from sparsednn.backend import DeviceError
 from sparsednn.errors import MissingPackageError
 
-INSTALL = "install it with: pip install -e '.[gpu]' (CUDA 12) or '.[gpu13]' (CUDA 13), or use backend=numba"
-INSTEAD = "use backend=numba to run without a GPU"
+_LOG = logging.getLogger(__name__)
 PORTABLE = 1
 """cudaHostRegisterPortable: pinned for all devices."""
 
 HOST_TO_DEVICE = 1
 """cudaMemcpyHostToDevice."""
 
-LIBRARY_PACKAGES = ("cupy", "cupyx", "cupy_backends")
+NOT_PINNED = "host memory cannot be pinned (%s); copies from there are slower"
+ALREADY_ENABLED = "cudaErrorPeerAccessAlreadyEnabled"
 NO_ARRAY = np.uint64(0)
 """A null pointer, as an argument of a kernel."""
 
@@ -42,17 +45,17 @@ def cuda_devices() -> list[CudaDevice]:
         cupy = import_module("cupy")
         sparse = import_module("cupyx.scipy.sparse")
     except ImportError as error:
-        raise MissingPackageError(f"{error}; {INSTALL}") from error
+        raise MissingPackageError(f"{said(error)}; {INSTALL}") from error
     try:
         n_devices = int(cupy.cuda.runtime.getDeviceCount())
     except Exception as error:
         raise DeviceError(
-            f"backend=cupy: no usable GPU: {_said(error)}; check that nvidia-smi lists one, or {INSTEAD}"
+            f"backend=cupy: no usable GPU: {said(error)}; check that nvidia-smi lists one, or {INSTEAD}"
         ) from error
     if n_devices == 0:
         raise DeviceError(f"backend=cupy: no GPU is visible; check nvidia-smi and CUDA_VISIBLE_DEVICES, or {INSTEAD}")
-    module = cupy.RawModule(code=source(), options=OPTIONS)  # compiled when first used, and cached on disk
-    return [CudaDevice(cupy, sparse, module, number) for number in range(n_devices)]
+    modules, peers = KernelModules(cupy), PeerAccess(cupy)
+    return [CudaDevice(cupy, sparse, modules, peers, number) for number in range(n_devices)]
 
 
 class CudaStream(Stream):
@@ -60,6 +63,7 @@ class CudaStream(Stream):
 
     def __init__(self, cupy: Any, number: int) -> None:
         self._cupy, self._number = cupy, number
+        self._kept: list[NDArray[Any]] = []
         with cupy.cuda.Device(number):
             self.library_stream = cupy.cuda.Stream(non_blocking=True)
 
@@ -72,6 +76,49 @@ class CudaStream(Stream):
 
     def synchronize(self) -> None:
         self.library_stream.synchronize()
+        self._kept.clear()
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """Keep memory of the host until all that is in the stream is done: a copy from there may be yet to come."""
+        self._kept.append(array)
+
+
+class PeerAccess:
+    """Direct copies between devices, without a detour through the host: switched on when two devices first need them.
+
+    Parameters
+    ----------
+    cupy : module
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._direct: dict[tuple[int, int], bool] = {}
+        self._lock = threading.Lock()
+
+    def require(self, one: int, other: int) -> None:
+        """Let two devices read each other's memory, where the machine can; copies work without, and are slower."""
+        for device, peer in ((one, other), (other, one)):
+            with self._lock:
+                if (device, peer) not in self._direct:
+                    self._direct[device, peer] = self._enable(device, peer)
+
+    def of(self, device: int, n_devices: int) -> list[int]:
+        """Return the devices, of all that there are, whose memory a device can read."""
+        can = self._cupy.cuda.runtime.deviceCanAccessPeer
+        return [peer for peer in range(n_devices) if peer != device and can(device, peer)]
+
+    def _enable(self, device: int, peer: int) -> bool:
+        runtime = self._cupy.cuda.runtime
+        if not runtime.deviceCanAccessPeer(device, peer):
+            return False
+        with self._cupy.cuda.Device(device):
+            try:
+                runtime.deviceEnablePeerAccess(peer)
+            except Exception as error:
+                if ALREADY_ENABLED not in str(error):
+                    raise
+        return True
 
 
 class CudaDevice(Device):
@@ -81,15 +128,17 @@ class CudaDevice(Device):
     ----------
     cupy, sparse : modules
         CuPy, and its module of sparse matrices.
-    module : cupy.RawModule
-        The kernels.
+    modules : KernelModules
+    peers : PeerAccess
+        Both are those of all devices.
     number : int
     """
 
-    def __init__(self, cupy: Any, sparse: Any, module: Any, number: int) -> None:
+    def __init__(self, cupy: Any, sparse: Any, modules: KernelModules, peers: PeerAccess, number: int) -> None:
         self.xp, self.sparse, self.number = cupy, sparse, number
-        self._cupy, self._module = cupy, module
+        self._cupy, self._modules, self._peers = cupy, modules, peers
         self._kernels: dict[str, Any] = {}
+        self._told = False
 
     def new_stream(self) -> CudaStream:
         return CudaStream(self._cupy, self.number)
@@ -116,10 +165,12 @@ class CudaDevice(Device):
             return self._cupy.empty(n, dtype)
 
     def upload(self, array: NDArray[Any], stream: CudaStream) -> DeviceArray:
-        target = self.empty(array.size, array.dtype).reshape(array.shape)
-        if array.size:
-            with self.current(stream):
-                target.set(np.ascontiguousarray(array), stream=stream.library_stream)
+        source = np.ascontiguousarray(array)
+        with self.current(stream):
+            target = self.empty(array.size, array.dtype).reshape(array.shape)
+            if array.size:
+                target.set(source, stream=stream.library_stream)
+                stream.keep(source)
         return target
 
     def download(self, array: DeviceArray, stream: CudaStream) -> NDArray[Any]:
@@ -133,17 +184,29 @@ class CudaDevice(Device):
             array.data.memset_async(0, array.nbytes, stream.library_stream)
 
     @contextmanager
-    def pin(self, array: NDArray[np.uint8]) -> Iterator[None]:
-        runtime, pointer = self._cupy.cuda.runtime, array.ctypes.data
-        with self.errors(), self._cupy.cuda.Device(self.number):
-            if array.nbytes:
-                runtime.hostRegister(pointer, array.nbytes, PORTABLE)
+    def pin(self, array: NDArray[np.uint8]) -> Iterator[bool]:
+        pinned = array.nbytes > 0 and self._register(array)
         try:
-            yield
+            yield pinned
         finally:
-            if array.nbytes:
+            if pinned:
                 with suppress(Exception):  # a device that has failed unpins nothing, and what it said is known by then
-                    runtime.hostUnregister(pointer)
+                    self._cupy.cuda.runtime.hostUnregister(array.ctypes.data)
+
+    def _register(self, array: NDArray[np.uint8]) -> bool:
+        """Pin memory; False, with one warning for all, where the system does not let it be pinned."""
+        with self._cupy.cuda.Device(self.number):
+            try:
+                self._cupy.cuda.runtime.hostRegister(array.ctypes.data, array.nbytes, PORTABLE)
+            except Exception as error:
+                found = translated(error, self.number)
+                if found is None:
+                    raise
+                if not self._told:
+                    _LOG.warning(NOT_PINNED, said(error))
+                self._told = True
+                return False
+        return True
 
     def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: CudaStream) -> None:
         with self.current(stream):
@@ -152,6 +215,7 @@ class CudaDevice(Device):
             )
 
     def copy_across(self, source: DeviceArray, target: DeviceArray, stream: CudaStream) -> None:
+        self._peers.require(source.device.id, target.device.id)
         with self.current(stream):
             self._cupy.cuda.runtime.memcpyPeerAsync(
                 target.data.ptr, target.device.id, source.data.ptr, source.device.id, source.nbytes, stream.library_stream.ptr
@@ -162,10 +226,18 @@ class CudaDevice(Device):
         shared_bytes: int = 0,
     ) -> None:  # fmt: skip
         if kernel not in self._kernels:
-            self._kernels[kernel] = self._module.get_function(kernel)
+            self._kernels[kernel] = self._modules.function(kernel, self.number)
         given = tuple(NO_ARRAY if argument is None else argument for argument in arguments)
         with self.current(stream):
             self._kernels[kernel](tuple(grid), tuple(block), given, shared_mem=shared_bytes)
+
+    @contextmanager
+    def range(self, name: str) -> Iterator[None]:
+        self._cupy.cuda.nvtx.RangePush(name)
+        try:
+            yield
+        finally:
+            self._cupy.cuda.nvtx.RangePop()
 
     def seconds_between(self, begin: Any, end: Any) -> float:
         return 1e-3 * float(self._cupy.cuda.get_elapsed_time(begin, end))
@@ -197,29 +269,5 @@ class CudaDevice(Device):
                 "driver": int(runtime.driverGetVersion()),
                 "runtime": int(runtime.runtimeGetVersion()),
                 "cupy": str(self._cupy.__version__),
+                "peers": self._peers.of(self.number, int(runtime.getDeviceCount())),
             }
-
-
-def translated(error: Exception, number: int) -> Exception | None:
-    """Return this project's error for one of CuPy's; None for any other error."""
-    ours = type(error).__module__.partition(".")[0] in LIBRARY_PACKAGES
-    if isinstance(error, MemoryError) and ours:
-        return MemoryError(
-            f"backend=cupy: device {number} has too little memory: {_said(error)}; use a smaller block_rows, "
-            "residency=stream, threads=1 or backend=numba"
-        )
-    if ours:
-        return DeviceError(
-            f"backend=cupy: device {number} failed: {_said(error)}; a device may be unusable for this process from then on: "
-            f"run again, or {INSTEAD}"
-        )
-    if isinstance(error, ImportError):  # a CUDA library is loaded when it is first used
-        return DeviceError(
-            f"backend=cupy: a CUDA library is missing: {_said(error)}; the extras gpu and gpu13 bring them all: {INSTALL}"
-        )
-    return None
-
-
-def _said(error: Exception) -> str:
-    """An error's text in one line."""
-    return " ".join((str(error) or type(error).__name__).split())

@@ -57,7 +57,8 @@ class Device(Protocol):
         """Turn the library's errors into `DeviceError` and MemoryError that say what to do."""
 
     def empty(self, n: int, dtype: Any) -> DeviceArray:
-        """Return `n` uninitialised entries."""
+        """Return `n` uninitialised entries. When they are given back, only work of the stream that was current when they were
+        taken may still need them."""
 
     def upload(self, array: NDArray[Any], stream: Any) -> DeviceArray:
         """Return a copy of an array of the host."""
@@ -68,11 +69,14 @@ class Device(Protocol):
     def zero(self, array: DeviceArray, stream: Any) -> None:
         """Fill with zeros."""
 
-    def pin(self, array: NDArray[np.uint8]) -> AbstractContextManager[Any]:
-        """Lock memory of the host, so that it can be copied from while kernels run; until the context is left."""
+    def pin(self, array: NDArray[np.uint8]) -> AbstractContextManager[bool]:
+        """Lock memory of the host, so that it can be copied from while kernels run; until the context is left.
+
+        The context is whether it is locked: some systems do not let it be, and copies from there are slower then.
+        """
 
     def copy_in(self, array: NDArray[np.uint8], target: DeviceArray, stream: Any) -> None:
-        """Copy from pinned memory, which has to stay as it is until the stream has done it."""
+        """Copy from memory that has been given to `pin`, which has to stay as it is until the stream has done it."""
 
     def copy_across(self, source: DeviceArray, target: DeviceArray, stream: Any) -> None:
         """Copy from the memory of this or another device to this or another one's."""
@@ -82,6 +86,9 @@ class Device(Protocol):
         shared_bytes: int = 0,
     ) -> None:  # fmt: skip
         """Run a kernel of `source.source` with arrays, None (no array) and NumPy scalars."""
+
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """Give what is put into streams in the context a name that profilers show."""
 
     def seconds_between(self, begin: Any, end: Any) -> float:
         """Return the time from one event to the other, both of which are over."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.interface import DeviceArray
 from backends.cupy_gpu.kernels.source import LANES, TILE, WARPS
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.run.worker import Lane
 
 THREADS = 256
@@ -64,13 +65,14 @@ def padded(n: int, *, by_instance: bool) -> int:
     return max(-(-n // TILE), 1) * TILE if by_instance else n
 
 
-def fill(lane: Lane, block: DenseBlock, inputs: sp.csr_array) -> None:
-    """Spread rows out into a block of as many instances; inputs : float32 CSR (n, n_neurons)."""
-    sj, si = block.strides
+def fill(lane: Lane, block: DenseBlock, inputs: InputRows) -> None:
+    """Spread instances out into a block that has room for as many."""
     lane.device.zero(block.x[: block.size], lane.stream)
-    arrays = [lane.upload(a) for a in (inputs.indptr.astype(np.int64), inputs.indices.astype(np.int32), inputs.data)]
-    lane.launch("fill_rows", (-(-block.n // WARPS),), (LANES, WARPS), *arrays, np.int32(block.n), block.x, sj, si)
-    lane.stream.synchronize()  # the arrays are needed until then
+    rows = inputs.on(lane)
+    lane.launch(
+        "fill_rows", (-(-block.n // WARPS),), (LANES, WARPS), rows.begins, rows.ends, rows.entries.indices, rows.entries.values,
+        rows.value, np.int32(block.n), block.x, *block.strides,
+    )  # fmt: skip
 
 
 def pick(lane: Lane, block: DenseBlock, keep: NDArray[np.int64], x: DeviceArray) -> DenseBlock:
@@ -124,9 +126,17 @@ def sums(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> NDArray[np.f
     return lane.download(found)
 
 
-def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32]) -> Iterator[sp.csr_array]:
-    """Yield the activations of some neurons, some instances at a time: float32 CSR; last : int32 (n_last,), the neurons."""
-    memory = lane.device.empty(block.n_neurons * OUTPUT_ROWS, np.float32)
+def output_floats(block: DenseBlock) -> int:
+    """Return how much memory `outputs` needs for a block."""
+    return block.n_neurons * min(OUTPUT_ROWS, block.n_padded)
+
+
+def outputs(lane: Lane, block: DenseBlock, last: NDArray[np.int32], memory: DeviceArray) -> Iterator[sp.csr_array]:
+    """Yield the activations of some neurons, some instances at a time: float32 CSR.
+
+    last : int32 (n_last,)    the neurons
+    memory : float32 (at least as many as `output_floats`,), on the device
+    """
     for start in range(0, block.n, OUTPUT_ROWS):
         part = pick(lane, block, np.arange(start, min(start + OUTPUT_ROWS, block.n)), memory)
         values = lane.download(part.x[: part.size])

@@ -11,16 +11,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.interface import Device, DeviceArray
 from backends.cupy_gpu.kernels.dense import DenseBlock, fill, padded, pick
 from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
+from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
 from backends.cupy_gpu.run.worker import Lane
 
 PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps", "activations")
+MOST_TILES = 2**15
+"""Tiles along a grid's second axis, which has 65,535 places."""
+
 NOWHERE = -1
 """Where a part begins that a layer does not have."""
 
@@ -28,25 +31,44 @@ NOWHERE = -1
 class FusedKernel:
     """Blocks neuron by neuron, layers in sliced ELL."""
 
-    name, fused, tile, has_teams = "fused", True, TILE, True
-    buffers_per_row = 2
+    name, fused, tile, has_teams, is_dense = "fused", True, TILE, True, True
+
+    def row_bytes(self, network: PackedNetwork) -> int:
+        """Return the memory that an instance takes: before a layer, and after it."""
+        return 2 * 4 * network.widest
+
+    def most_rows(self, network: PackedNetwork) -> int:
+        """Return how many instances a worker may take at a time, however much memory there is."""
+        return MOST_TILES * TILE
+
+    def reserve(self, lane: Lane, network: PackedNetwork) -> None:
+        """Take the worker's two arrays, which hold all its blocks."""
+        lane.buffers(network.widest * padded(lane.block_rows, by_instance=True))
 
     def make(self, device: Device, layer: PackedLayer, data: DeviceArray) -> DeviceArray:
         """Return a layer as the kernel takes it: its bytes as they are, data : uint8 (layer.n_bytes,)."""
         return data
 
-    def load(self, lane: Lane, network: PackedNetwork, inputs: sp.csr_array) -> DenseBlock:
-        """Bring instances into the worker's first array; inputs : float32 CSR (n, n_inputs)."""
-        n = inputs.shape[0]
-        x = lane.buffers(network.widest * padded(lane.block_rows, by_instance=True))[0]
-        n_neurons, n_padded = network.layers[0].n_inputs, padded(n, by_instance=True)
-        block = DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=n_padded, by_instance=True)
+    def load(self, lane: Lane, network: PackedNetwork, inputs: InputRows) -> DenseBlock:
+        """Bring instances into the worker's first array."""
+        n, n_neurons = inputs.shape
+        self.reserve(lane, network)
+        block = self.blank(lane, n_neurons, n)
         fill(lane, block, inputs)
         return block
+
+    def blank(self, lane: Lane, n_neurons: int, n: int) -> DenseBlock:
+        """Return a block of instances in the worker's first array, to be filled."""
+        x = lane.buffers(0)[0]
+        return DenseBlock(x, n_neurons=n_neurons, n=n, n_padded=padded(n, by_instance=True), by_instance=True)
 
     def pick(self, lane: Lane, block: DenseBlock, keep: NDArray[np.int64]) -> DenseBlock:
         """Copy the instances that are left into the worker's other array; keep : int64 (n_kept,), ascending."""
         return pick(lane, block, keep, self.other(lane, block))
+
+    def spare(self, lane: Lane, block: DenseBlock) -> DeviceArray:
+        """Return memory for `outputs` of a block that is through."""
+        return self.other(lane, block)
 
     def other(self, lane: Lane, block: DenseBlock) -> DeviceArray:
         """Return the worker's array that the block is not in."""

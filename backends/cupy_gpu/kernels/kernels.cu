@@ -241,16 +241,16 @@ extern "C" __global__ void finish_layer(float *z, int64 sj, int64 si, int n_neur
 }
 
 // Spread instances out into a block of zeros. Grid: (ceil(n / 8)); threads: (32, 8).
-// indptr: int64 (n + 1,), indices: int32 (nnz,), values: float32 (nnz,), the instances in CSR;
-// x: float32 (n_neurons, n_padded) with strides sj, si, result.
-extern "C" __global__ void fill_rows(const int64 *indptr, const int *indices, const float *values, int n, float *x, int64 sj,
-                                     int64 si)
+// begins, ends: int64 (n,), where the entries of each instance begin and end; indices: int32 (entries,); values: float32
+// (entries,), or none where all are `value`; x: float32 (n_neurons, n_padded) with strides sj, si, result.
+extern "C" __global__ void fill_rows(const int64 *begins, const int64 *ends, const int *indices, const float *values,
+                                     float value, int n, float *x, int64 sj, int64 si)
 {
     const int i = blockIdx.x * WARPS + threadIdx.y;
     if (i >= n)
         return;
-    for (int64 k = indptr[i] + threadIdx.x; k < indptr[i + 1]; k += LANES)
-        x[indices[k] * sj + i * si] = values[k];
+    for (int64 k = begins[i] + threadIdx.x; k < ends[i]; k += LANES)
+        x[indices[k] * sj + i * si] = values ? values[k] : value;
 }
 
 // Copy the instances `keep` into another block, whose instances beyond them become zero. Grid: (ceil(fast / 32), any); threads:

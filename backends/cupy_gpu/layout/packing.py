@@ -71,6 +71,11 @@ class PackedLayer:
     slice_work: NDArray[np.int64]
     shared_bytes: int
 
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """What two layers have in common that are the same, for a kernel."""
+        return (self.at, self.n_bytes, self.n_inputs, self.n_outputs, self.nnz, *self.parts.values())
+
 
 @dataclass(frozen=True, slots=True)
 class PackedNetwork:
@@ -104,6 +109,11 @@ class PackedNetwork:
     def largest_layer_bytes(self) -> int:
         """Bytes of the largest layer."""
         return max(layer.n_bytes for layer in self.layers)
+
+    @property
+    def n_different(self) -> int:
+        """How many layers have bytes of their own; the others are the same as one of them."""
+        return len({layer.at for layer in self.layers})
 
 
 def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> PackedNetwork:
@@ -241,6 +251,7 @@ def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
             "indptr": transposed.indptr.astype(np.int32),
             "indices": transposed.indices.astype(np.int32),
             "values": transposed.data,
+            "fan_out": np.bincount(transposed.indices, minlength=layer.n_inputs).astype(np.int64),
             "bias": np.ascontiguousarray(layer.bias),
             **_activations(layer, layer.n_outputs),
         }

@@ -88,7 +88,8 @@ class Walk:
         if len(group.waiting) == 0:
             return False
         group.began = group.began or self.lane.stream.record()
-        group.block = plan.kernel.load(self.lane, plan.network, group.next_inputs(self.lane.block_rows))
+        with self.lane.device.range("load"):
+            group.block = plan.kernel.load(self.lane, plan.network, group.next_inputs(self.lane.block_rows))
         self.device_team.moved()
         return True
 
@@ -117,7 +118,8 @@ class Walk:
             self._finish(block)
         elif step.flagged:
             self._catch_up()
-            self._drop(found_by_all(step.flags)[:, :n])
+            with self.lane.device.range("checkpoint"):
+                self._drop(found_by_all(step.flags)[:, :n])
         if group.block is not None:
             next_work = group.block.n * plan.network.layers[group.layer].nnz
             self.control.progress[self.meeting.team.workers[0], WORK] = next_work
@@ -173,7 +175,9 @@ class Walk:
             rows = plan.kernel.result(lane, block, plan.network.last)
             group.finish(rows @ np.ones(rows.shape[1]), [rows] if group.wants_output else [])
             return
-        found = list(outputs(lane, block, plan.network.last)) if group.wants_output else []
+        found = []
+        if group.wants_output:
+            found = list(outputs(lane, block, plan.network.last, plan.kernel.spare(lane, block)))
         group.finish(sums(lane, block, plan.network.last), found)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backends.common.row_results import in_row_order, origins
 from backends.cupy_gpu.device.interface import Event
+from backends.cupy_gpu.layout.inputs import DeviceInputs, InputRows
 from backends.cupy_gpu.run.barrier import Meeting
 from sparsednn.backend import Control, GroupResult, Team
 
@@ -21,6 +22,7 @@ class DeviceGroup:
 
     Parameters
     ----------
+    store : DeviceInputs
     inputs : csr_array
     rows : int64 array
         Which rows of `inputs`.
@@ -31,7 +33,10 @@ class DeviceGroup:
         Whether instances without entries are dead already.
     """
 
-    def __init__(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool, skip_empty: bool) -> None:
+    def __init__(
+        self, store: DeviceInputs, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool, skip_empty: bool
+    ) -> None:  # fmt: skip
+        self._store = store
         self.worker, self.n_rows, self.wants_output = worker, len(rows), output
         self._inputs, self._rows = inputs, rows
         has_entries = inputs.indptr[rows + 1] > inputs.indptr[rows]
@@ -58,10 +63,10 @@ class DeviceGroup:
                 self._meeting = Meeting(team, control)
             return self._meeting
 
-    def next_inputs(self, most: int) -> sp.csr_array:
+    def next_inputs(self, most: int) -> InputRows:
         """Return the next instances that wait, which become the current ones."""
         self.ids, self.waiting, self.layer = self.waiting[:most], self.waiting[most:], 0
-        return self._inputs[self._rows[self.ids]]
+        return self._store.choose(self._inputs, self._rows[self.ids])
 
     def drop(self, keep: NDArray[np.int64], retired: NDArray[np.int64], twins: dict[int, int], full_sum: float) -> None:
         """Go on with some of the current instances; of the others, say which are retired and whose twin each merged one is."""

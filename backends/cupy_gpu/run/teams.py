@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from backends.cupy_gpu.device.interface import DeviceArray, Event
 from backends.cupy_gpu.kernels.dense import DenseBlock
 from backends.cupy_gpu.plan import GpuPlan
-from backends.cupy_gpu.run.worker import Lane
+from backends.cupy_gpu.run.worker import KERNEL, Lane
 
 if TYPE_CHECKING:
     from sparsednn.backend import Outcome, Team
@@ -95,10 +96,11 @@ class DeviceTeam:
             lane.device.zero(lane.flags, lane.stream)
             flags = (lane.flags[: lane.block_rows], lane.flags[lane.block_rows :])
         made = lane.layers.take(step.layer)
-        if kernel.has_teams:
-            after, step.counts[member] = self._share(lane, step, member, layer, made, flags)
-        else:
-            after, step.counts[member] = kernel.advance(lane, plan.network, layer, made, step.block, flags)
+        with lane.device.range(f"layer {step.layer}"), lane.timing(KERNEL) if member == 0 else nullcontext():
+            if kernel.has_teams:
+                after, step.counts[member] = self._share(lane, step, member, layer, made, flags)
+            else:
+                after, step.counts[member] = kernel.advance(lane, plan.network, layer, made, step.block, flags)
         lane.layers.give_back(step.layer)
         self._team.count(member, step.counts[member])
         if step.flagged:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.cupy_gpu.device.interface import Device, DeviceArray
+from backends.cupy_gpu.device.interface import Device, DeviceArray, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backends.cupy_gpu.layout.residency import Layers
+
+
+KERNEL, UPLOAD = "kernel", "upload"
+"""What is timed: layers, of a team those of its leader; and copies of inputs to the device."""
 
 
 class Lane:
@@ -31,8 +35,10 @@ class Lane:
         self.device, self.block_rows = device, block_rows
         self.stream = device.new_stream()
         self.layers: Layers
-        self.flags = device.empty(2 * block_rows, np.uint8)
+        with device.current(self.stream):
+            self.flags = device.empty(2 * block_rows, np.uint8)
         self._buffers: list[DeviceArray] = []
+        self._timed: dict[str, list[tuple[Event, Event]]] = {}
 
     def buffers(self, n_floats: int) -> list[DeviceArray]:
         """Return two arrays of at least `n_floats` floats: the same as before, while these are large enough."""
@@ -40,6 +46,21 @@ class Lane:
             self._buffers = []
             self._buffers = [self.device.empty(n_floats, np.float32) for _ in range(2)]
         return self._buffers
+
+    @contextmanager
+    def timing(self, what: str) -> Iterator[None]:
+        """Note when the device begins and ends with what is put into the stream in the context."""
+        begin = self.stream.record()
+        yield
+        self._timed.setdefault(what, []).append((begin, self.stream.record()))
+
+    def seconds(self, what: str) -> float:
+        """Return how long the device took for all that is noted under a name, which must be done by now."""
+        return sum(self.device.seconds_between(*events) for events in self._timed.get(what, []))
+
+    def forget_times(self) -> None:
+        """Forget what is noted."""
+        self._timed.clear()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -1,1 +1,1 @@
-"""Owns the kernels with activations in compressed sparse columns (csc_csc, csc_udc) and their plan."""
+"""Owns the kernels with activations in compressed sparse columns or DCSC (csc_csc, csc_udc, dcsc_csc) and their plan."""

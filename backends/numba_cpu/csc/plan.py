@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +13,8 @@ from backends.common.positions import entries_at
 from backends.numba_cpu.csc.kernels import columns
 from backends.numba_cpu.csc.kernels import layers as kernels
 from backends.numba_cpu.kernels.team import Place
-from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker, small_ids
+from backends.numba_cpu.layout.neurons import small_ids
+from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
 from backends.numba_cpu.plan import Format, Group, Plan, fits, n_entries, two_sides, with_room
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize
 
@@ -31,12 +33,14 @@ class CscPlan(Plan):
         """Name the kernel and the optimisations that are on."""
         described = super().describe()
         described.optimizations.full_columns = self.options.full_columns
+        described.optimizations.empty_columns = self.options.empty_columns
         return described
 
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:
         """Teams cut the columns; without any optimisation csc_csc is what the paper has, which is calibrated by itself."""
         as_in_paper = options.kernel == "csc_csc" and options.rows == "none" and not options.full_columns
+        as_in_paper = as_in_paper and options.empty_columns == "walk"
         return CostKind("csc_csc/paper" if as_in_paper else options.kernel, "columns", prunes=options.rows != "none")
 
     @classmethod
@@ -51,7 +55,7 @@ class CscPlan(Plan):
         work = self._memory(worker, n_rows, n_entries(inputs, rows))
         n_alive = kernels.load_columns(
             inputs.indptr, inputs.indices, inputs.data, rows, int(self.neurons.widths[0]),
-            work.ids0, work.values0, work.start[0], work.stop[0],
+            work.ids0, work.values0, work.start[0], work.n_entries[0], work.alive,
         )  # fmt: skip
         work.state[:] = 0
         work.state[columns.N_ROWS], work.state[columns.N_ALIVE], work.state[columns.NEEDED] = n_rows, n_alive, -1
@@ -62,7 +66,8 @@ class CscPlan(Plan):
         own = self._accumulator(worker, group.n_rows)
         status: int = kernels.run_columns(
             net=self.neurons, conn=self.connections, is_dense=self.format.is_dense, prune=self.prune,
-            full_columns=self.options.full_columns, work=group.work, own=own, place=place,
+            full_columns=self.options.full_columns, skip_empty=self.options.empty_columns == "skip",
+            work=group.work, own=own, place=place,
         )  # fmt: skip
         return status
 
@@ -75,46 +80,57 @@ class CscPlan(Plan):
         """Add up the rows."""
         work, state = group.work, group.work.state
         side, last = int(state[columns.SIDE]), self.neurons.last
-        n_outputs = len(last)
         through = state[columns.LAYER] == len(self.neurons.low)
         ids, values = (work.ids1, work.values1) if side else (work.ids0, work.values0)
-        start, stop = work.start[side, last], work.stop[side, last]
-        if not through:  # every row died on the way
-            start, stop = np.zeros((2, n_outputs), np.int64)
-        kernels.sum_columns(n_outputs, ids, values, start, stop, work.rows, group.sums)
+        start, n_entries = self._columns(work, side) if through else np.zeros((2, self.widest), np.int64)  # else all rows died
+        start, stop = start[last], start[last] + n_entries[last]
+        kernels.sum_columns(len(last), ids, values, start, stop, work.rows, group.sums)
         output = _to_csr(ids, values, start, stop, work.rows, group.n_rows) if group.wants_output else None
         return GroupResult(group.sums, int(state[columns.TOTAL_OPS]), output)
 
-    def _memory(self, worker: int, n_rows: int, nnz: int) -> columns.ColumnWork:
+    def _columns(self, work: Any, side: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+        """Return where the entries of each column of a matrix start, and how many there are."""
+        return work.start[side], work.n_entries[side]
+
+    def _memory(self, worker: int, n_rows: int, nnz: int) -> Any:
         """The worker's memory for a row group of its own, made anew if it is too small or for another index type."""
         work, id_type = self.memory[worker], small_ids(max(n_rows - 1, 0))
         if not fits(work, n_rows, nnz, id_type):
-            work = self.memory[worker] = columns.ColumnWork(
+            work = self.memory[worker] = self._work(
                 start=np.zeros((2, self.widest), np.int64),
-                stop=np.zeros((2, self.widest), np.int64),
-                counts=np.zeros(self.widest, np.int64),
+                n_entries=np.zeros((2, self.widest), np.int32),
+                room=np.zeros(self.widest, np.int64),
                 ops=np.zeros(self.widest, np.int64),
                 **two_sides(nnz, id_type),
                 rows=np.empty(n_rows, np.int64),
                 reached=np.zeros(n_rows, np.int32),
+                alive=np.zeros(n_rows, np.int32),
                 renumbered=np.zeros(n_rows, np.int32),
                 state=np.zeros(columns.N_STATE, np.int64),
             )
         work.rows[:n_rows] = np.arange(n_rows)
         work.reached[:] = 0
-        return work  # type: ignore[no-any-return]
+        return work
 
-    def _accumulator(self, worker: int, n_rows: int) -> columns.ColumnAccumulator:
+    def _work(self, **arrays: NDArray[Any]) -> Any:
+        """Return the kernel's tuple of such arrays."""
+        return columns.ColumnWork(**arrays)
+
+    def _accumulator(self, worker: int, n_rows: int) -> Any:
         """The worker's accumulator, made anew if it is too small for this row group."""
         own = self.accumulators[worker]
         if own is None or len(own.sums) < n_rows:
-            own = self.accumulators[worker] = columns.ColumnAccumulator(
+            own = self.accumulators[worker] = self._empty_accumulator(
                 sums=np.zeros(n_rows, np.float32),
                 marks=np.zeros(n_rows, np.int32),
                 touched=np.zeros(n_rows + 1, np.int32),
                 stamp=np.zeros(1, np.int32),
             )
-        return own  # type: ignore[no-any-return]
+        return own
+
+    def _empty_accumulator(self, **arrays: NDArray[Any]) -> Any:
+        """Return the kernel's tuple of such arrays."""
+        return columns.ColumnAccumulator(**arrays)
 
 
 def _to_csr(

@@ -18,6 +18,7 @@ from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels.lanes import Rows
 from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.dense.kernels.simd import LANES
+from backends.numba_cpu.dense.memory import far_bytes
 from backends.numba_cpu.layout.arrays import split
 from backends.numba_cpu.plan import aligned_floats
 from sparsednn.backend import DirectOutcome, DirectSize, KernelOptions, StoredLayout
@@ -63,9 +64,10 @@ class BlockNetwork:
         floats = n_slots(plan.widest) * plan.block_rows
         self._blocks = [aligned_floats(2 * floats).reshape(2, floats) for _ in range(self._n_threads)]
         self._pool = ThreadPoolExecutor(max(self._n_threads - 1, 1), "sparsednn-blocks")
+        nothing = np.empty(0, np.float32)
         self._column = blocks.Column(
-            ids=plan.connections.ids[:0], weights=np.empty(0, np.float32), sums=np.empty(0, np.float32),
-            table=np.empty(0, np.int32),
+            ids=plan.connections.ids[:0], weights=nothing, sums=nothing, band=nothing, table=np.empty(0, np.int32),
+            far_bytes=far_bytes(),
         )  # fmt: skip
         self._compile()
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from backends.numba_cpu.dense.kernels.moves import n_slots
 from backends.numba_cpu.dense.kernels.simd import SKEW_SHIFT
-from backends.numba_cpu.layout.packing import ColumnPacker, Connections, StoreMaker, memory_store
+from backends.numba_cpu.layout.groups import ColumnGroups
+from backends.numba_cpu.layout.packing import ColumnPacker, Connections
+from backends.numba_cpu.layout.stores import StoreMaker, memory_store
 from sparsednn.network import AnyLayer, Network, NetworkOutline
 from sparsednn.system.memory import require
 
@@ -64,10 +66,20 @@ class BlasPacker(ColumnPacker):
     connections of the outputs, as of any layer.
     """
 
-    def __init__(self, network: Network, *, kernel: str, store: StoreMaker = memory_store) -> None:
-        super().__init__(network, one_weight=True, store=store)
+    def __init__(self, network: Network, *, kernel: str, grouped: bool = False, store: StoreMaker = memory_store) -> None:
+        super().__init__(network, one_weight=True, grouped=grouped, store=store)
         self.kernel = kernel
         self.is_dense: list[bool] = []
+
+    def groups_of(self, layer: AnyLayer) -> ColumnGroups | None:
+        """Return the groups of a layer that stays sparse, if any."""
+        through_blas = goes_through_blas(self.kernel, layer.n_inputs, layer.n_outputs, layer.nnz)
+        return None if through_blas else super().groups_of(layer)
+
+    def add_groups(self, groups: ColumnGroups) -> None:
+        """Add a layer in groups."""
+        self.is_dense.append(False)
+        super().add_groups(groups)
 
     def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
         """Add a layer; the outputs of one that goes through BLAS have no other order than their own."""
@@ -81,6 +93,7 @@ class BlasPacker(ColumnPacker):
         self.ids.add(np.empty(0, np.int64))
         self.weights.add(_matrix(full).reshape(-1), b"dense")
         self.weight_step.append(1)
+        self.n_groups.append(0)
         self.degree.append(int(degrees[0]) if even else -1)
         self.indptr.add(None if even else full.indptr)
         for none in (self.column, self.offset, self.before):

@@ -27,7 +27,7 @@ class BlasPlan(DensePlan):
     def format_of(cls, kernel: str, options: KernelOptions) -> Format:
         """As of sparse layers; none can be read from files."""
         return Format(
-            packer=partial(BlasPacker, kernel=kernel),
+            packer=partial(BlasPacker, kernel=kernel, grouped=kernel != ALL and options.order == "shared_inputs"),
             rows=options.rows,
             columns=options.columns,
             order="given" if kernel == ALL else options.order,
@@ -64,7 +64,7 @@ class BlasPlan(DensePlan):
             return super().run(group, place, worker)
 
     def _first_layer(self, network: Network | StoredLayout) -> FirstLayer:
-        """As of the adaptive kernel, where the first layer is sparse."""
+        """As of kernel rowwise_first, where the first layer is sparse."""
         found = super()._first_layer(network)
         if isinstance(network, StoredLayout) or self.connections.start[0] < 0:
             return found

@@ -1,4 +1,4 @@
-"""Plans runs with dense blocks of activations and sparse or dense layers (adaptive, udc_csc, udc_udc)."""
+"""Plans runs with dense blocks of activations and sparse or dense layers (rowwise_first, udc_csc, udc_udc)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from backends.common.row_results import checkpoints, in_row_order, origins
 from backends.numba_cpu.dense.kernels import blocks as kernels
 from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels import simd
-from backends.numba_cpu.dense.kernels.filling import TILE
-from backends.numba_cpu.dense.kernels.moves import n_slots
+from backends.numba_cpu.dense.kernels.filling import BAND, TILE
+from backends.numba_cpu.dense.memory import block_memory, far_bytes, larger, no_output, with_rows
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.arrays import join
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
-from backends.numba_cpu.plan import GROWTH, Format, Group, Plan, aligned_floats, n_entries
+from backends.numba_cpu.plan import Format, Group, Plan, aligned_floats, n_entries
 from sparsednn.backend import CostKind, GroupResult, KernelOptions, MemoryBytes, PlanDescription, RunSize, StoredLayout
 from sparsednn.network import Network, ShiftedLayer
 from sparsednn.system.memory import cache_bytes
@@ -35,7 +35,7 @@ goes by rows, and each output; each input of a dense block, and each entry that 
 PITCH_EXTRA = 16
 """Floats left free after each instance's sums: instances a power of two apart would fall into the same few cache sets."""
 
-BY_ROWS = ("adaptive", "fast")  # kernels whose first layer may go by rows
+BY_ROWS = ("rowwise_first", "fast")  # kernels whose first layer may go by rows
 
 BLOCK_UNIT = 16
 """Blocks, and halves of blocks in pools, are made of whole vectors."""
@@ -74,7 +74,7 @@ class DensePlan(Plan):
         """Sparse layers go with all optimisations; dense ones share all their inputs, and no column can be merged."""
         if kernel == "udc_udc":
             return Format(packer=DensePacker, rows=options.rows, is_dense=True)
-        packer = partial(ColumnPacker, one_weight=True, shifts=True)
+        packer = partial(ColumnPacker, one_weight=True, shifts=True, grouped=options.order == "shared_inputs")
         return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
 
     def _stored_beside(self) -> dict[str, Any]:
@@ -96,8 +96,8 @@ class DensePlan(Plan):
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:
         """Blocks; where no columns are merged, few inputs are sparse enough to be taken through the first layer by rows."""
-        by_rows = options.kernel == "adaptive" and options.columns != "none"
-        parameters = "udc_csc" if options.kernel == "adaptive" and not by_rows else options.kernel
+        by_rows = options.kernel == "rowwise_first" and options.columns != "none"
+        parameters = "udc_csc" if options.kernel == "rowwise_first" and not by_rows else options.kernel
         return CostKind(
             parameters, "blocks", prunes=options.rows != "none", block_rows=options.block_rows, row_unit=cls.row_unit,
             loads_by_rows=by_rows,
@@ -127,7 +127,7 @@ class DensePlan(Plan):
         n_rows = len(rows)
         work = with_rows(self._memory(worker), inputs, rows, output=output, merges=self.format.rows == "merge")
         return DenseGroup(
-            work, worker, n_rows, work.sums, wants_output=output, output=_output(n_rows if output else 0),
+            work, worker, n_rows, work.sums, wants_output=output, output=no_output(n_rows if output else 0),
             by_rows=self._by_rows(inputs, rows),
         )  # fmt: skip
 
@@ -154,7 +154,7 @@ class DensePlan(Plan):
     def grow(self, group: Group) -> None:
         """Make more room for the output."""
         assert isinstance(group, DenseGroup)
-        group.output = _larger(group.output, self.widest * self.block_rows)
+        group.output = larger(group.output, self.widest * self.block_rows)
 
     def close(self, group: Group) -> GroupResult:
         """Bring the output, finished block by block, into the order of the rows."""
@@ -187,13 +187,15 @@ class DensePlan(Plan):
         """As many instances as fill half of the second-level cache, in layers whose columns share no inputs."""
         widths = self.neurons.widths[1:]
         conn = self.connections
-        apart = widths if self.format.is_dense else widths[(conn.column_at < 0) | (conn.offset_at >= 0)]
-        fitting = cache_bytes(2) // 2 // (4 * int(apart.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
+        if not self.format.is_dense:
+            apart = ((conn.column_at < 0) & (conn.n_groups == 0)) | (conn.offset_at >= 0)
+            widths = widths[apart]
+        fitting = cache_bytes(2) // 2 // (4 * int(widths.max(initial=1))) // FEWEST_ROWS * FEWEST_ROWS
         wide = simd.WIDEST_TILE == BLOCK_ROWS and 2 * 4 * self.widest * WIDE_BLOCK_ROWS <= cache_bytes(2)
         return min(max(fitting, FEWEST_ROWS), WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
 
     def _first_layer(self, network: Network | StoredLayout) -> blocks.FirstLayer:
-        """The first layer by rows, for the adaptive kernel; nothing if it is shifted, or a column's entries do not ascend."""
+        """The first layer by rows, for kernels that take it so; nothing if it is shifted, or its columns do not ascend."""
         if isinstance(network, StoredLayout):
             return join("first_layer", blocks.FirstLayer, network)
         ids, layer = self.connections.ids.dtype, self.first_layer_of(network)
@@ -229,70 +231,8 @@ class DensePlan(Plan):
                 ids=np.empty(n, self.connections.ids.dtype),
                 weights=np.empty(n, np.float32),
                 sums=aligned_floats(TILE * pitch),
+                band=aligned_floats(TILE * BAND),
                 table=np.empty(1 << (2 * self.block_rows).bit_length(), np.int32),
+                far_bytes=far_bytes(),
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]
-
-
-def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -> blocks.BlockWork:
-    """Return the memory for one block, its successor, and a pool of half a block for each checkpoint."""
-    n_pools, n_floats = len(checkpoints), n_slots(widest) * block_rows
-    no_ids, no_bytes = np.empty(0, np.int64), np.empty(0, np.uint8)
-    return blocks.BlockWork(
-        indptr=np.zeros(1, np.int32),
-        indices=np.empty(0, np.int32),
-        values=np.empty(0, np.float32),
-        rows=no_ids,
-        sums=np.empty(0),
-        retired=no_bytes,
-        twin=no_ids,
-        blocks=aligned_floats(2 * n_floats).reshape(2, n_floats),
-        ids=np.empty((2, block_rows), np.int64),
-        pools=aligned_floats(n_pools * (n_floats // 2)).reshape(n_pools, n_floats // 2),
-        pool_ids=np.empty((n_pools, block_rows // 2), np.int64),
-        pool_count=np.zeros(n_pools, np.int64),
-        checkpoints=checkpoints,
-        alive=np.empty(block_rows, np.int32),
-        below=np.empty(block_rows, np.int32),
-        vectors=np.empty((2, block_rows // simd.LANES), np.int32),
-        state=np.zeros(blocks.N_STATE, np.int64),
-    )
-
-
-def with_rows(
-    memory: blocks.BlockWork, inputs: sp.csr_array, rows: NDArray[np.int64], *, output: bool, merges: bool
-) -> blocks.BlockWork:
-    """Return a worker's blocks with the rows of a new row group, none of which is in a block yet.
-
-    `output` says that the last activations are wanted, `merges` that instances with the same bits go on as one.
-    """
-    n_rows = len(rows)
-    memory.state[:] = 0
-    memory.pool_count[:] = 0
-    return memory._replace(
-        indptr=inputs.indptr,
-        indices=inputs.indices,
-        values=inputs.data,
-        rows=rows,
-        sums=np.zeros(n_rows),
-        retired=np.zeros(n_rows if output else 0, np.uint8),
-        twin=np.full(n_rows if merges else 0, -1),
-    )
-
-
-def _output(n_rows: int) -> kernels.Output:
-    """Room for the ids of so many instances, and for no activations yet."""
-    return kernels.Output(
-        ids=np.empty(n_rows, np.int64),
-        indptr=np.zeros(n_rows + 1, np.int64),
-        indices=np.empty(0, np.int32),
-        values=np.empty(0, np.float32),
-    )
-
-
-def _larger(output: kernels.Output, at_least: int) -> kernels.Output:
-    """Return the same output with room for one more block."""
-    n = int(len(output.indices) * GROWTH) + at_least
-    indices, values = np.empty(n, np.int32), np.empty(n, np.float32)
-    indices[: len(output.indices)], values[: len(output.values)] = output.indices, output.values
-    return output._replace(indices=indices, values=values)

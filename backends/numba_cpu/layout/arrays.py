@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.numba_cpu.layout.files import Packed
-from backends.numba_cpu.layout.packing import Connections, Neurons
+from backends.numba_cpu.layout.neurons import Neurons
+from backends.numba_cpu.layout.packing import Connections
 from sparsednn.backend import StoredLayout
 
 AT = "_at"

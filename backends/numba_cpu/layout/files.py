@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.numba_cpu.layout.packing import Connections, Neurons, StoreMaker
-from backends.numba_cpu.layout.stores import FileStore, Store, mapped
+from backends.numba_cpu.layout.neurons import Neurons
+from backends.numba_cpu.layout.packing import Connections
+from backends.numba_cpu.layout.stores import FileStore, Store, StoreMaker, mapped
 from sparsednn.errors import StorageError
 from sparsednn.network import Network
 from sparsednn.system.temporary import remove_abandoned, temporary_folder
 
-FORMAT = 3
+FORMAT = 4
 FILES = {
     "order": "neurons", "ids": "connections", "weights": "connections", "column": "connections", "indptr": "connections",
     "offset": "connections",

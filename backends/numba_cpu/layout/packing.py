@@ -7,55 +7,23 @@ common once.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_ordering import stored_rank
 from backends.common.positions import entries_at
-from backends.numba_cpu.layout.stores import Store
+from backends.numba_cpu.layout.groups import ColumnGroups, column_groups
+from backends.numba_cpu.layout.kernels.groups import GROUP
+from backends.numba_cpu.layout.neurons import neuron_ids
+from backends.numba_cpu.layout.stores import Store, StoreMaker, memory_store
 from sparsednn.network import AnyLayer, Network, ShiftedLayer
 from sparsednn.system.memory import require
 
 
-class Neurons(NamedTuple):
-    """The widths, biases, activations and order of all neurons, in every format. Layer l has ``widths[l + 1]`` outputs.
-
-    widths : int64 (n_layers + 1,)       neurons before the first layer and after each one
-    order : uint16 or uint32             layer l's outputs in the order they are computed, from ``order_at[l]`` on
-    bias : float32                       added to a nonzero sum; of layer l from ``bias_at[l]`` on
-    order_at, bias_at : int64 (n_layers,)
-    bias_always : bool                   the bias is added to a sum of zero too
-    low, high : float32 (n_layers,)      the activation clamps to this range; where neurons have their own, to all numbers
-    activations : float32                those layers' activations, 4 numbers a neuron; of layer l from ``activations_at[l]`` on
-    activations_at : int64 (n_layers,)   -1 where all neurons have one clamp
-    zeros_stay : bool (n_layers + 1,)    a row of zeros before the layer is one after the last layer
-    full_stays : bool (n_layers + 1,)    a row with every neuron at its maximum before the layer is one after the last layer
-    high_bits : int32 (n_layers,)        bits of `high`
-    full_sum : float64 (1,)              sum of such a row after the last layer
-    last : int32 (n_outputs,)            for each of the network's outputs, the last layer's output that stands for it
-    """
-
-    widths: NDArray[np.int64]
-    order: NDArray[np.uint16] | NDArray[np.uint32]
-    bias: NDArray[np.float32]
-    order_at: NDArray[np.int64]
-    bias_at: NDArray[np.int64]
-    bias_always: bool
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    activations: NDArray[np.float32]
-    activations_at: NDArray[np.int64]
-    zeros_stay: NDArray[np.bool_]
-    full_stays: NDArray[np.bool_]
-    high_bits: NDArray[np.int32]
-    full_sum: NDArray[np.float64]
-    last: NDArray[np.int32]
-
-
 class Connections(NamedTuple):
-    """The connections of all layers, sparse or dense; all but `ids` and `weights` are int64, or those of `Neurons.order`.
+    """The connections of all layers, sparse or dense; all but `ids` and `weights` are int64, or of the type of `Neurons.order`.
 
     Sparse by columns, in the order of computation: the output at position q of layer l has the stored column c, which is q or,
     where columns are stored once that repeat (``column_at[l] >= 0``), ``column[column_at[l] + q]``. Its ids start
@@ -65,6 +33,11 @@ class Connections(NamedTuple):
 
     Where columns are also shifted (``offset_at[l] >= 0``), ``offset[offset_at[l] + q]`` is added to the ids of that output, and
     the outputs at the positions before q have ``before[before_at[l] + q]`` connections.
+
+    Where `GROUP` outputs after the other have the same inputs (``n_groups[l] > 0``), the first stored columns are those of so
+    many groups, each for the outputs at `GROUP` positions; the others are those of the positions that are left. Connection k of
+    the layer, in a group, has the weight ``weights[weights_at[l] + k * GROUP + c]`` for the group's output c; the connections
+    after those of groups have one each, which follow. Where all weights are the same, `GROUP` of them are stored.
 
     Sparse by rows: input i of layer l has connections ``indptr[start[l] + i] ..``.
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
@@ -87,92 +60,47 @@ class Connections(NamedTuple):
     offset_at: NDArray[np.int64]
     before: NDArray[np.int64]
     before_at: NDArray[np.int64]
+    n_groups: NDArray[np.int64]
     start: NDArray[np.int64]
-
-
-class StoreMaker(Protocol):
-    """Makes the store of an array, by its name."""
-
-    def __call__(self, name: str, dtype: Any) -> Store:
-        """Return an empty store of a dtype."""
-
-
-def memory_store(name: str, dtype: Any) -> Store:
-    """Return a store in memory."""
-    return Store(dtype)
-
-
-def small_ids(largest: int) -> type[np.uint16] | type[np.uint32]:
-    """Return the smallest index type that holds `largest`. Unsigned: a signed index would be checked for being negative."""
-    return np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32
-
-
-def neuron_ids(network: Network) -> type[np.uint16] | type[np.uint32]:
-    """Return the smallest index type that holds every neuron's id."""
-    return small_ids(max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) - 1)
-
-
-def clamp_of(layer: AnyLayer) -> tuple[float, float]:
-    """Return the limits that end a layer's sums: none where each neuron has an activation of its own, which comes after."""
-    return (layer.activation.low, layer.activation.high) if layer.activation.is_clamp else (-np.inf, np.inf)
-
-
-class NeuronPacker:
-    """Collects widths, biases, activations and the order of computation, layer by layer."""
-
-    def __init__(self, network: Network, store: StoreMaker = memory_store) -> None:
-        self.network = network
-        self.widths = [network.n_inputs]
-        self.clamps: list[tuple[float, float]] = []
-        self.order, self.bias = store("order", neuron_ids(network)), Store(np.float32)
-        self.activations = Store(np.float32)
-
-    def add(self, layer: AnyLayer, order: NDArray[np.integer] | None) -> None:
-        """Add a layer whose outputs are computed in an order (None: as they are)."""
-        self.widths.append(layer.n_outputs)
-        self.clamps.append(clamp_of(layer))
-        self.activations.add(None if layer.activation.is_clamp else layer.activation.table(layer.n_outputs).reshape(-1))
-        self.order.add(np.arange(layer.n_outputs) if order is None else order)
-        self.bias.add(layer.bias)
-
-    def pack(self, full_stays: NDArray[np.bool_], last: NDArray[np.int32]) -> Neurons:
-        """Return what has been collected."""
-        low, high = np.array(self.clamps, np.float32).T.copy()
-        full = np.full(len(last), high[-1] if full_stays[-1] else 0, np.float64)
-        return Neurons(
-            widths=np.array(self.widths, np.int64),
-            order=self.order.array(),
-            bias=self.bias.array(),
-            order_at=self.order.offsets(),
-            bias_at=self.bias.offsets(),
-            bias_always=self.network.bias_on == "all",
-            low=low,
-            high=high,
-            activations=self.activations.array(),
-            activations_at=self.activations.offsets(),
-            zeros_stay=np.append(self.network.zero_rows_stay_zero(), True),
-            full_stays=full_stays,
-            high_bits=high.view(np.int32),
-            full_sum=np.add.accumulate(full)[-1:],  # added one by one, as kernels do
-            last=last,
-        )
 
 
 class ColumnPacker:
     """Packs layers by columns, in the order of computation.
 
     With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id. With
-    `shifts`, a layer of shifted templates has these once; else it is unrolled.
+    `shifts`, a layer of shifted templates has these once; else it is unrolled. With `grouped`, `groups_of` finds groups of
+    outputs with the same inputs; this is for kernels that know them, and have `one_weight`.
     """
 
-    def __init__(self, network: Network, *, one_weight: bool, shifts: bool = False, store: StoreMaker = memory_store) -> None:
-        self.one_weight, self.shifts = one_weight, shifts
+    def __init__(
+        self, network: Network, *, one_weight: bool, shifts: bool = False, grouped: bool = False,
+        store: StoreMaker = memory_store,
+    ) -> None:  # fmt: skip
+        self.one_weight, self.shifts, self.grouped = one_weight, shifts, grouped
         ids = neuron_ids(network)
         self.ids, self.weights = store("ids", ids), store("weights", np.float32)
         self.column, self.indptr = store("column", ids), store("indptr", np.int64)
         self.offset, self.before = store("offset", ids), Store(np.int64)
         self.degree: list[int] = []
         self.weight_step: list[int] = []
+        self.n_groups: list[int] = []
+
+    def groups_of(self, layer: AnyLayer) -> ColumnGroups | None:
+        """Return the groups in which a layer is best added, if any."""
+        return column_groups(layer) if self.grouped else None
+
+    def add_groups(self, groups: ColumnGroups) -> None:
+        """Add a layer in groups, whose outputs are computed in their order."""
+        degrees = np.diff(groups.indptr)
+        even = bool((degrees == degrees[0]).all())
+        self.ids.add(groups.indices)
+        self.weights.add(groups.weights)
+        self.weight_step.append(0 if groups.one_weight else 1)
+        self.degree.append(int(degrees[0]) if even else -1)
+        self.indptr.add(None if even else groups.indptr)
+        self.n_groups.append(groups.n_groups)
+        for none in (self.column, self.offset, self.before):
+            none.add(None)
 
     def add(self, layer: AnyLayer, stored: NDArray[np.int64] | None) -> None:
         """Add a layer; `stored` is the order in which its distinct columns are stored (None: as they are)."""
@@ -195,6 +123,7 @@ class ColumnPacker:
         self.column.add(None if column is None else _column_at_position(column, stored))
         self.offset.add(None if shifted is None else shifted.offset)
         self.before.add(None if shifted is None else shifted.indptr)
+        self.n_groups.append(0)
 
     def pack(self) -> Connections:
         """Return what has been collected."""
@@ -213,6 +142,7 @@ class ColumnPacker:
             offset_at=self.offset.offsets(),
             before=self.before.array(),
             before_at=self.before.offsets(),
+            n_groups=np.array(self.n_groups, np.int64),
             start=np.zeros(0, np.int64),
         )
 
@@ -224,7 +154,8 @@ def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | N
 
 def column_spans(conn: Connections, layer: int, n_outputs: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where the ids of a layer's outputs start, in the order of computation, and how many each has; unshifted."""
-    column = np.arange(n_outputs)
+    column, n_groups = np.arange(n_outputs), int(conn.n_groups[layer])
+    column = np.where(column < GROUP * n_groups, column // GROUP, column - (GROUP - 1) * n_groups)
     if conn.column_at[layer] >= 0:
         column = conn.column[conn.column_at[layer] + column].astype(np.int64)
     if conn.degree[layer] >= 0:
@@ -295,6 +226,6 @@ Packer = ColumnPacker | RowPacker | DensePacker
 def _without_columns(*, ids: Any, weights: Any, indptr: NDArray[np.int64], start: NDArray[np.int64]) -> Connections:
     """Connections without what only storage by sparse columns has."""
     absent = dict.fromkeys(("column", "offset"), np.zeros(0, ids.dtype))
-    only_columns = "degree ids_at weights_at weight_step column_at indptr_at offset_at before before_at"
+    only_columns = "degree ids_at weights_at weight_step column_at indptr_at offset_at before before_at n_groups"
     none: dict[str, Any] = dict.fromkeys(only_columns.split(), np.zeros(0, np.int64)) | absent
     return Connections(ids=ids, weights=weights, indptr=indptr, start=start, **none)

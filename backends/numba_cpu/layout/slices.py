@@ -30,7 +30,7 @@ from backends.numba_cpu.layout.kernels.slices import (
     TABLE_WIDTH,
     TERMS,
 )
-from backends.numba_cpu.layout.packing import clamp_of
+from backends.numba_cpu.layout.neurons import clamp_of
 from backends.numba_cpu.layout.shifted_slices import NONE, filled, same_terms, shared_slices
 from backends.numba_cpu.layout.stores import Store
 from sparsednn.network import AnyLayer, Layer, ShiftedLayer, identity

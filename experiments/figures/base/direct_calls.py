@@ -20,6 +20,10 @@ OURS, CHALLENGE = "sparsednn", "challenge"
 DENSE = " dense"
 """Ends the names of libraries that multiply the zeros too."""
 
+IDLE = "idle"
+SAID = {IDLE: "after 10 ms"}
+"""How tables call times that are no percentiles."""
+
 Seconds = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
@@ -33,13 +37,16 @@ class Answer:
     sparsity : float
     batch : int
     seconds : mapping
-        By contestant and percentile (p50, p95, p99), round by round; None where one who was far behind sat out.
+        By contestant and percentile (p50, p95, p99), round by round; None where one who was far behind sat out. "idle": calls
+        after a pause, where these were measured.
+    threads : int, optional
     """
 
     family: str
     sparsity: float
     batch: int
     seconds: Seconds
+    threads: int | None = None
 
     def middle(self, name: str, percentile: str = "p50") -> float:
         """Return the median over the rounds."""
@@ -77,7 +84,7 @@ def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]
         raise ConfigError(f"experiment {points.name}: its records hold no {benchmark}; only that benchmark makes them")
     joined = []
     for settings in zip(*(figures["settings"] for figures in found), strict=True):
-        keys = [(one["family"], one["sparsity"], one["batch"], *one["seconds"]) for one in settings]
+        keys = [(one["family"], one["sparsity"], one["batch"], one.get("threads"), *one["seconds"]) for one in settings]
         if len(set(keys)) > 1:
             raise ConfigError(f"experiment {points.name}: its records are of different settings or libraries: {keys[0]}")
         seconds = {
@@ -85,8 +92,13 @@ def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]
             for name, times in settings[0]["seconds"].items()
         }
         first = settings[0]
-        joined.append(Answer(first["family"], first["sparsity"], first["batch"], seconds))
+        joined.append(Answer(first["family"], first["sparsity"], first["batch"], seconds, first.get("threads")))
     return joined, [*said_once(joined), *sorted({line for figures in found for line in figures["left_out"]})]
+
+
+def have_threads(answers: Sequence[Answer]) -> bool:
+    """Whether answers are of several numbers of threads."""
+    return len({answer.threads for answer in answers}) > 1
 
 
 def said_once(answers: Sequence[Answer]) -> list[str]:
@@ -101,12 +113,13 @@ def said_once(answers: Sequence[Answer]) -> list[str]:
 def table_of(answers: Sequence[Answer], percentiles: Sequence[str] = ("p50",)) -> Table:
     """Return the microseconds of a call, and how often ours goes into those of the best library."""
     table = Table(title="Whole calls, medians in us; best library / ours with 95 % intervals (above 1: ours is faster)")
-    for name in ("network", "zeros", "instances"):
+    by_threads = have_threads(answers)
+    for name in ("network", "zeros", "instances", *(["threads"] if by_threads else [])):
         table.add_column(name, justify="left" if name == "network" else "right", no_wrap=True)
     names = list(dict.fromkeys(name for answer in answers for name in answer.seconds))
     for name in names:
         for percentile in percentiles if name == OURS else ("p50",):
-            table.add_column(name if percentile == "p50" else f"{name} {percentile}", justify="right")
+            table.add_column(name if percentile == "p50" else f"{name} {SAID.get(percentile, percentile)}", justify="right")
     table.add_column("best library / ours", justify="right")
     for answer in answers:
         cells = [
@@ -116,7 +129,8 @@ def table_of(answers: Sequence[Answer], percentiles: Sequence[str] = ("p50",)) -
         ]
         best = answer.best()
         ratio = "" if best is None else "{:.2f} ({:.2f} to {:.2f})".format(*answer.ratio(best))
-        table.add_row(answer.family, f"{100 * answer.sparsity:g} %", f"{answer.batch:,}", *cells, ratio)
+        threads = [f"{answer.threads}"] if by_threads else []
+        table.add_row(answer.family, f"{100 * answer.sparsity:g} %", f"{answer.batch:,}", *threads, *cells, ratio)
     return table
 
 
@@ -126,7 +140,8 @@ def data_of(points: Points, answers: Sequence[Answer]) -> pd.DataFrame:
     for answer in answers:
         for name, seconds in answer.seconds.items():
             row: dict[str, Any] = {"sweep": point.sweep, "point": point.label, "network": answer.family}
-            row |= {"sparsity": answer.sparsity, "batch": answer.batch, "contestant": name, "rounds": answer.n_rounds(name)}
+            row |= {"sparsity": answer.sparsity, "batch": answer.batch, "threads": answer.threads, "contestant": name}
+            row |= {"rounds": answer.n_rounds(name), "calls_per_second": 1 / answer.middle(name)}
             row |= {f"seconds_{percentile}": answer.middle(name, percentile) for percentile in seconds}
             if name != OURS:
                 row |= dict(zip(("ratio", "ratio_low", "ratio_high"), answer.ratio(name), strict=True))

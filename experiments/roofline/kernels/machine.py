@@ -207,7 +207,7 @@ def _touch(item: Any, n_bytes: Any, cache: Any, newer: Any, older: Any, sizes: A
 
 @kernel
 def count_missed(
-    net: Any, conn: Any, layer: Any, spans: Any, n_slots: Any, tile_bytes: Any, chunk: Any, id_bytes: Any, capacity: Any
+    net: Any, conn: Any, layer: Any, spans: Any, n_slots: Any, tile_bytes: Any, chunk: Any, chunk_bytes: Any, capacity: Any
 ) -> Any:
     """Count the bytes that `layer_in_turn` brings into an LRU cache of `capacity` bytes, in a run after one that fills it.
 
@@ -217,7 +217,7 @@ def count_missed(
     spans : int64 (2, n_outputs)        where the ids at each position start, and how many there are
     tile_bytes : int64 (n_tiles,)       width of each tile of a row
     chunk : int64 (n_outputs,)          where each position's connections are, numbered without gaps
-    id_bytes : int                      of one connection, with its weight
+    chunk_bytes : int64 (n_outputs,)    of them, with their weights
     """
     n_tiles, order_at = tile_bytes.shape[0], net.order_at[layer]
     n_items = 2 * n_slots * n_tiles + chunk.max() + 1
@@ -230,7 +230,7 @@ def count_missed(
             start, degree = spans[0, position], spans[1, position]
             target = y + slot(np.int64(net.order[order_at + position]))
             for tile in range(n_tiles):
-                _touch(2 * n_slots * n_tiles + chunk[position], degree * id_bytes, cache, newer, older, sizes)
+                _touch(2 * n_slots * n_tiles + chunk[position], chunk_bytes[position], cache, newer, older, sizes)
                 for k in range(start, start + degree):
                     _touch((x + slot(np.int64(conn.ids[k]))) * n_tiles + tile, tile_bytes[tile], cache, newer, older, sizes)
                 _touch(target * n_tiles + tile, tile_bytes[tile], cache, newer, older, sizes)

@@ -22,11 +22,12 @@ import sparsednn
 from backends.peers.base import peer_package
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
-from experiments.sweeps.direct_calls import TIMED_S, TOY_TIMED_S, TOY_WARM_S, WARM_S, InTurn, difference
+from experiments.sweeps.direct_calls import TIMED_S, TOY_TIMED_S, TOY_WARM_S, WARM_S
 from experiments.sweeps.direct_peers import Call, Float32, is_installed, onnxruntime_session
 from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
 from experiments.sweeps.trained.datasets import Dataset, load
 from experiments.sweeps.trained.training import BATCH, DENSE, LEARNING_RATE, MAGNITUDE, Trainer, Variant, outputs_of
+from experiments.sweeps.turns import InTurn, difference
 from sparsednn.engine import default_threads
 
 SPARSITIES, TOY_SPARSITIES = (0.8, 0.9, 0.95, 0.99), (0.8,)

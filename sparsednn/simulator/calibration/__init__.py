@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsednn.arguments.scalars import instance_of
+from sparsednn.backend import FORMER_KERNELS
 from sparsednn.errors import DataError, MissingFileError, StorageError, unknown
 
 SCHEMA_VERSION = 1
@@ -34,7 +35,7 @@ COLUMN_SECONDS = (*BLOCK_SECONDS, "full_multiply_add_s", "entry_s")
 TEAM = ("serial_share", "team_factor", "meetings", "slowdown")
 
 KERNEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("adaptive", "udc_csc"), (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows")),
+    **dict.fromkeys(("rowwise_first", "udc_csc"), (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows")),
     **dict.fromkeys(("csc_csc", "csc_csc/paper", "csr_csr"), (*GROUP_SECONDS, *COLUMN_SECONDS, *TEAM)),
 }
 """Kernels that can be calibrated, and what each needs; "/paper": with none of the optimisations that the paper lacks."""
@@ -133,6 +134,7 @@ def check_calibration(content: Any, source: str) -> Calibration:
     for name in ("machine", "kernels"):
         if not isinstance(content[name], dict) or not content[name]:
             raise DataError(f"{source}: {name} must be an object that is not empty")
+    content = {**content, "kernels": {FORMER_KERNELS.get(name, name): own for name, own in content["kernels"].items()}}
     for kernel, parameters in content["kernels"].items():
         if kernel not in KERNEL_PARAMETERS:
             raise DataError(f"{source}: {unknown('kernels', kernel, KERNEL_PARAMETERS)}")

@@ -1,4 +1,4 @@
-"""Computes single columns of a row group in CSC with a sparse accumulator, and numbers the rows that are still alive."""
+"""Computes single columns of a row group in CSC with a sparse accumulator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.common.jit import inline, prefetch
+from backends.common.jit import always_inline, inline, prefetch
 from backends.common.kernels.activation import activate, activate_row
 
 # Entries of ColumnWork.state
@@ -19,18 +19,22 @@ LAST_STAMP = np.iinfo(np.int32).max
 class ColumnWork(NamedTuple):
     """A row group in CSC, which all members of its team work on; two matrices that swap at every layer.
 
-    start, stop : int64 (2, widest)       where each column's entries are
-    counts, ops : int64 (widest,)         room that each column of the next matrix needs, and multiply-adds that it takes
+    How many entries a column has is apart from where they start: a walk over the connections of a layer loads 4 bytes, and no
+    more, for an input that has none.
+
+    start : int64 (2, widest), n_entries : int32 (2, widest)    where each column's entries start, and how many they are
+    room, ops : int64 (widest,)           room that each column of the next matrix needs, and multiply-adds that it takes
     ids0, ids1 : uint16 or uint32 (capacity,), values0, values1 : float32 (capacity,)    rows of the group and values
     rows : int64 (n_rows,)                position in the row group of each row still here
     reached : int32 (n_rows,)             the last layer after which the row had an entry, counted from 1
+    alive : int32 (n_rows,)               the rows that have an entry, ascending; as many as ``state[N_ALIVE]`` says
     renumbered : int32 (n_rows,)          new number of each row, while dead ones are dropped
     state : int64 (N_STATE,)
     """
 
     start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    n_entries: NDArray[np.int32]
+    room: NDArray[np.int64]
     ops: NDArray[np.int64]
     ids0: NDArray[Any]
     ids1: NDArray[Any]
@@ -38,6 +42,7 @@ class ColumnWork(NamedTuple):
     values1: NDArray[np.float32]
     rows: NDArray[np.int64]
     reached: NDArray[np.int32]
+    alive: NDArray[np.int32]
     renumbered: NDArray[np.int32]
     state: NDArray[np.int64]
 
@@ -57,78 +62,7 @@ class ColumnAccumulator(NamedTuple):
     stamp: NDArray[np.int32]
 
 
-@inline
-def mark_alive(first, last, layer, n_rows, ids, start, stop, reached):
-    """Note which rows have an entry in columns ``first .. last`` of the matrix before `layer`; stops when all are found here.
-
-    Several workers may write the same value to the same place at once, which is harmless.
-
-    ids : uint16 or uint32 (capacity,), start, stop : int64 (widest,)    the matrix before `layer`, in CSC
-    reached : int32 (n_rows,)                                           see `ColumnWork`
-    """
-    stamp, n_found = np.int32(layer + 1), 0
-    for j in range(first, last):
-        for p in range(start[j], stop[j]):
-            row = np.uint64(ids[np.uint64(p)])
-            n_found += reached[row] != stamp
-            reached[row] = stamp
-        if n_found == n_rows:
-            break
-
-
-@inline
-def count_alive(layer, n_rows, reached):
-    """Count the rows that have an entry before `layer`, once all columns are marked.
-
-    reached : int32 (n_rows,)    see `ColumnWork`
-    """
-    stamp, n_alive = np.int32(layer + 1), 0
-    for row in range(n_rows):
-        n_alive += reached[row] == stamp
-    return n_alive
-
-
-@inline
-def number_alive(layer, n_rows, rows, reached, renumbered):
-    """Number the rows that have an entry before `layer` from 0 and move them to the front; returns how many there are.
-
-    rows : int64 (n_rows,), reached, renumbered : int32 (n_rows,)    see `ColumnWork`
-    """
-    stamp, kept = np.int32(layer + 1), 0
-    for row in range(n_rows):
-        if reached[row] == stamp:
-            renumbered[row] = kept
-            rows[kept] = rows[row]
-            reached[kept] = stamp
-            kept += 1
-    return kept
-
-
-@inline
-def renumber(first, last, n_rows, ids, values, start, stop, renumbered):
-    """Bring the new numbers into columns ``first .. last``; one that holds all `n_rows` that are left is put in order.
-
-    It may have been stored in the order in which its rows were reached, when there were more of them.
-
-    ids : uint16 or uint32 (capacity,), values : float32 (capacity,), start, stop : int64 (widest,)    the matrix, in CSC
-    renumbered : int32 (n_rows before,)                                                               new number of each row
-    """
-    for j in range(first, last):
-        begin = start[j]
-        for p in range(begin, stop[j]):
-            at = np.uint64(p)
-            ids[at] = renumbered[np.uint64(ids[at])]
-        if stop[j] - begin != n_rows:
-            continue
-        for row in range(n_rows):
-            at = np.uint64(begin + row)
-            while ids[at] != row:
-                other = np.uint64(begin + np.int64(ids[at]))
-                ids[at], ids[other] = ids[other], ids[at]
-                values[at], values[other] = values[other], values[at]
-
-
-@inline
+@always_inline
 def next_stamp(own):
     """A stamp that no row has; int32 stamps start anew, with no row marked, before they run out.
 
@@ -143,42 +77,49 @@ def next_stamp(own):
     return stamp
 
 
-# A dense layer has no ids: connection k of a column that starts at `begin` comes from input k - begin.
+# A dense layer has no ids: connection k of a column that starts at `begin` comes from input k - begin. Only its weights may be
+# zero; those of sparse layers never are.
 
 
-@inline
-def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, n_alive, own):
+@always_inline
+def symbolic_column(conn_ids, conn_weights, is_dense, begin, end, start, n_entries, ids, n_alive, own):
     """Count the distinct rows that one output column reaches, and the multiply-adds it takes.
 
     conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
     begin, end                                                                           the column's connections among them
-    start, stop : int64 (widest,), ids : uint16 or uint32 (capacity,)                    the matrix before the layer, in CSC
+    start : int64 (widest,), n_entries : int32 (widest,)                                 the matrix before the layer, in CSC
+    ids : uint16 or uint32 (capacity,)
     own : ColumnAccumulator
     """
     marks, stamp = own.marks, next_stamp(own)
-    reached, n_ops = 0, 0
-    for k in range(begin, end):
-        if conn_weights[np.uint64(k)] == 0:
-            continue
+    reached, n_ops, k = 0, 0, begin
+    while k < end and reached < n_alive:
         i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
-        n_ops += stop[i] - start[i]
-        if reached == n_alive:
-            continue  # every row that has an entry is reached: only the multiply-adds are left to count
-        for p in range(start[i], stop[i]):
-            row = np.uint64(ids[np.uint64(p)])
-            reached += marks[row] != stamp  # without a branch: whether a row is new cannot be predicted
-            marks[row] = stamp
+        n_here = np.int64(n_entries[i])
+        if n_here > 0 and not (is_dense and conn_weights[np.uint64(k)] == 0):
+            n_ops += n_here
+            first = start[i]
+            for p in range(first, first + n_here):
+                row = np.uint64(ids[np.uint64(p)])
+                reached += marks[row] != stamp  # without a branch: whether a row is new cannot be predicted
+                marks[row] = stamp
+        k += 1
+    for rest in range(k, end):  # every row that has an entry is reached: only the multiply-adds are left to count
+        i = np.uint64(rest - begin) if is_dense else np.uint64(conn_ids[np.uint64(rest)])
+        n_here = np.int64(n_entries[i])
+        if not (is_dense and conn_weights[np.uint64(rest)] == 0):
+            n_ops += n_here
     return reached, n_ops
 
 
-@inline
-def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, sums, full):
+@always_inline
+def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, n_entries, ids, values, sums, full):
     """Add up one output column in the accumulator.
 
     A column of `full` entries holds every row, in order, and is added without looking at its ids; with `full` below 0 none is.
 
     conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
-    start, stop : int64 (widest,)                                                        the matrix before the layer, in CSC
+    start : int64 (widest,), n_entries : int32 (widest,)                                 the matrix before the layer, in CSC
     ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
     sums : float32 (n_rows,)                                                             result; zero before
     """
@@ -189,37 +130,85 @@ def accumulate(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, v
                 prefetch(values, following + 16 * line)
             for line in range(2):
                 prefetch(ids, following + 32 * line)
-        weight = conn_weights[np.uint64(k)]
-        if weight == 0:
-            continue
         i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
-        first = start[i]
-        if stop[i] - first == full:
+        n_here = np.int64(n_entries[i])
+        if n_here == 0:
+            continue
+        weight, first = conn_weights[np.uint64(k)], start[i]
+        if is_dense and weight == 0:
+            continue
+        if n_here == full:
             for row in range(full):
                 sums[np.uint64(row)] += weight * values[np.uint64(first + row)]
             continue
-        for p in range(first, stop[i]):
+        for p in range(first, first + n_here):
             at = np.uint64(p)
             sums[np.uint64(ids[at])] += weight * values[at]
 
 
-@inline
-def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, stop, ids, values, own):
+@always_inline
+def accumulate_few(conn_ids, conn_weights, is_dense, begin, end, start, n_entries, ids, values, sums):
+    """Add up one output column of few rows in the accumulator: `accumulate` without asking for lines ahead.
+
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
+    start : int64 (widest,), n_entries : int32 (widest,)                                 the matrix before the layer, in CSC
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
+    sums : float32 (n_rows,)                                                             result; zero before
+    """
+    for k in range(begin, end):
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
+        n_here = np.int64(n_entries[i])
+        if n_here == 0:
+            continue
+        weight, first = conn_weights[np.uint64(k)], start[i]
+        if is_dense and weight == 0:
+            continue
+        for p in range(first, first + n_here):
+            at = np.uint64(p)
+            sums[np.uint64(ids[at])] += weight * values[at]
+
+
+@always_inline
+def accumulate_row(conn_ids, conn_weights, is_dense, begin, end, start, n_entries, ids, values):
+    """Add up one output column that reaches one row, in a register; return that row and its sum.
+
+    conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
+    start : int64 (widest,), n_entries : int32 (widest,)                                 the matrix before the layer, in CSC
+    ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
+    """
+    row, total = np.int64(0), np.float32(0)
+    for k in range(begin, end):
+        i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
+        if n_entries[i] == 0:
+            continue
+        weight, at = conn_weights[np.uint64(k)], np.uint64(start[i])
+        if is_dense and weight == 0:
+            continue
+        row = np.int64(ids[at])
+        total += weight * values[at]
+    return row, total
+
+
+@always_inline
+def accumulate_marking(conn_ids, conn_weights, is_dense, begin, end, start, n_entries, ids, values, own):
     """Add up one output column and list the rows it reaches; return how many.
 
     conn_ids : uint16 or uint32 (connections,), conn_weights : float32 (connections,)    of all layers, see `Connections`
-    start, stop : int64 (widest,)                                                        the matrix before the layer, in CSC
+    start : int64 (widest,), n_entries : int32 (widest,)                                 the matrix before the layer, in CSC
     ids : uint16 or uint32 (capacity,), values : float32 (capacity,)
     own : ColumnAccumulator                                                                    result
     """
     marks, sums, touched, stamp = own.marks, own.sums, own.touched, next_stamp(own)
     reached = 0
     for k in range(begin, end):
-        weight = conn_weights[np.uint64(k)]
-        if weight == 0:
-            continue
         i = np.uint64(k - begin) if is_dense else np.uint64(conn_ids[np.uint64(k)])
-        for p in range(start[i], stop[i]):
+        n_here = np.int64(n_entries[i])
+        if n_here == 0:
+            continue
+        weight, first = conn_weights[np.uint64(k)], start[i]
+        if is_dense and weight == 0:
+            continue
+        for p in range(first, first + n_here):
             at = np.uint64(p)
             row = np.uint64(ids[at])
             touched[np.uint64(reached)] = np.int32(row)
@@ -243,7 +232,7 @@ def activate_sums(n_rows, sums, bias, bias_at_zero, activations, at):
     activate_row(sums, np.int64(0), n_rows, activations, at)
 
 
-@inline
+@always_inline
 def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
     """Append an output column, looking at every row; the store is unconditional, only the position moves.
 
@@ -261,12 +250,12 @@ def store_scanned(n_rows, sums, bias, bias_at_zero, low, high, at, ids, values):
     return at
 
 
-@inline
+@always_inline
 def store_listed(n_reached, sums, touched, bias, bias_at_zero, low, high, at, ids, values):
-    """Append an output column, looking at the rows it reached.
+    """Append an output column, looking at the rows in a list.
 
     sums : float32 (n_rows,)                                            zeroed again
-    touched : int32 (n_rows + 1,)                                       the rows, in the first `n_reached` entries
+    touched : int32 (n_reached or more,)                                the rows that it may have reached
     bias, bias_at_zero, low, high : float32                             see `activate`
     ids : uint16 or uint32 (capacity,), values : float32 (capacity,)    result, from `at` on: the matrix after the layer
     """

@@ -175,7 +175,7 @@ def load_together(net, work, first_layer, by_rows, column, place):
     last = min(share(n_tiles, place.member + 1, place.n_members) * TILE, stride)
     if by_rows:
         return fill_through_first_layer(net, work, first_layer, column.sums, first, last)
-    fill_block(net, work, first, last)
+    fill_block(net, work, column.band, first, last)
     return np.int64(0)
 
 

@@ -12,10 +12,10 @@ from backends.numba_cpu.dense.kernels.pools import COUNT, CURSOR, LAYER, SIDE, S
 NEW, WAITED, NOTHING = range(3)
 
 TILE = 16
-"""Instances that are taken through the first layer together where that goes by rows: a cache line of the block."""
+"""Instances that are brought in together: a cache line of the block."""
 
 BAND = 256
-"""Neurons that are filled at a time for all instances of a block: half of it or less fills a second-level cache."""
+"""Neurons that are filled at a time for so many instances: 16 KiB, which first-level caches hold."""
 
 
 @inline
@@ -38,39 +38,48 @@ def pick_rows(work, block_rows, skip_empty):
 
 
 @inline
-def fill_block(net, work, first, last):
-    """Bring lanes ``first .. last`` of the current block in from the input, a band of neurons at a time, which the cache holds.
+def fill_block(net, work, band, first, last):
+    """Bring lanes ``first .. last`` of the current block in from the input.
 
-    The entries of an instance are in ascending order.
+    A few instances and a band of neurons at a time are spread out in memory of their own, which stays in the first-level cache,
+    and stored together, so that each line of the block is written once. The entries of an instance are in ascending order.
 
     net : Neurons, work : BlockWork
+    band : float32 (BAND * TILE,)    scratch, see `Column`
     """
     state, ids, at, block = work.state, work.ids[0], work.ids[1], work.blocks[0]
     group, indptr, indices, values = work.rows, work.indptr, work.indices, work.values
-    stride, n_neurons, present = state[STRIDE], net.widths[0], min(last, state[COUNT])
-    for i in range(first, present):
-        at[i] = indptr[group[ids[i]]]
-    for begin in range(0, n_neurons, BAND):
-        end = min(begin + BAND, n_neurons)
-        for j in range(slot(begin), slot(end - 1) + 1):
-            for i in range(first, last):
-                block[np.uint64(j * stride + i)] = 0
-        for i in range(first, present):
-            k, stop = at[i], indptr[group[ids[i]] + 1]
-            while k < stop and indices[np.uint64(k)] < end:
-                block[np.uint64(slot(np.int64(indices[np.uint64(k)])) * stride + i)] = values[np.uint64(k)]
-                k += 1
-            at[i] = k
+    stride, n_neurons, count = state[STRIDE], net.widths[0], state[COUNT]
+    for begin_lane in range(first, last, TILE):
+        n_lanes = min(TILE, last - begin_lane)
+        present = min(begin_lane + n_lanes, count)
+        for i in range(begin_lane, present):
+            at[i] = indptr[group[ids[i]]]
+        for begin in range(0, n_neurons, BAND):
+            end = min(begin + BAND, n_neurons)
+            for k in range((end - begin) * n_lanes):
+                band[np.uint64(k)] = 0
+            for i in range(begin_lane, present):
+                k, stop, lane = at[i], indptr[group[ids[i]] + 1], i - begin_lane
+                while k < stop and indices[np.uint64(k)] < end:
+                    band[np.uint64((np.int64(indices[np.uint64(k)]) - begin) * n_lanes + lane)] = values[np.uint64(k)]
+                    k += 1
+                at[i] = k
+            for j in range(begin, end):
+                source, target = (j - begin) * n_lanes, slot(j) * stride + begin_lane
+                for lane in range(n_lanes):
+                    block[np.uint64(target + lane)] = band[np.uint64(source + lane)]
 
 
 @inline
-def load_block(net, work, block_rows, skip_empty):
+def load_block(net, work, band, block_rows, skip_empty):
     """Fill the current block with the next instances of the input; return how many were passed (with skipped ones).
 
     net : Neurons, work : BlockWork
+    band : float32 (BAND * TILE,)    scratch, see `Column`
     """
     passed = pick_rows(work, block_rows, skip_empty)
-    fill_block(net, work, 0, work.state[STRIDE])
+    fill_block(net, work, band, np.int64(0), work.state[STRIDE])
     return passed
 
 

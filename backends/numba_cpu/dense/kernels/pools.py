@@ -70,13 +70,17 @@ class Column(NamedTuple):
 
     ids : uint16 or uint32 (widest,), weights : float32 (widest,)
     sums : float32 (TILE * pitch,)             first layer, by rows: each instance's sums, `pitch` apart
+    band : float32 (BAND * TILE,)              a few instances and a band of neurons, while inputs are spread out
     table : int32 (2 * block_rows or more,)    instances by their hashes, while equal ones are merged
+    far_bytes : int                            two blocks with more bytes than this are written past the caches
     """
 
     ids: NDArray[Any]
     weights: NDArray[np.float32]
     sums: NDArray[np.float32]
+    band: NDArray[np.float32]
     table: NDArray[np.int32]
+    far_bytes: int
 
 
 class FirstLayer(NamedTuple):

@@ -45,7 +45,7 @@ def count_blocks(net, conn, stands_for, starts, work, column, counts):
     """
     state, block_rows, n_layers = work.state, work.ids.shape[1], net.low.shape[0]
     while state[CURSOR] < work.rows.shape[0]:
-        load_block(net, work, block_rows, net.zeros_stay[0])
+        load_block(net, work, column.band, block_rows, net.zeros_stay[0])
         count_nonzeros(net, stands_for, starts, work, counts)
         while state[COUNT] > 0 and state[LAYER] < n_layers:
             layer, side = state[LAYER], state[SIDE]

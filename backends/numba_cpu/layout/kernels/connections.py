@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.common.jit import entry_or, inline
 from backends.numba_cpu.kernels.team import cut, share
+from backends.numba_cpu.layout.kernels.groups import GROUP
 
 
 @inline
@@ -19,10 +20,13 @@ def stored_column(degree, ids_at, indptr, indptr_at, column, column_at, position
 
 @inline
 def first_column(conn, layer, n_outputs, member, n_members):
-    """First position that falls to a member, so that all have equally many connections.
+    """First position that falls to a member, so that all have equally many connections; where there are groups, equally many of
+    them.
 
     conn : Connections
     """
+    if conn.n_groups[layer] > 0:
+        return min(share((n_outputs + GROUP - 1) // GROUP, member, n_members) * GROUP, n_outputs)
     if conn.offset_at[layer] >= 0:
         first = conn.before_at[layer]
         return cut(conn.before, first, first + n_outputs, member, n_members) - first

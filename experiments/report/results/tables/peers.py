@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
+from experiments.figures.base.direct_calls import IDLE, answers_of, have_threads
 from experiments.figures.base.direct_calls import OURS as CALLED
-from experiments.figures.base.direct_calls import answers_of
 from experiments.figures.crossover import verdicts
 from experiments.figures.peers import OURS, best_library, ratio_to_ours
 from experiments.figures.random_networks import BENCHMARK, ContestOutcome, outcomes_of
@@ -72,15 +72,26 @@ def crossover(records: CommittedRecords) -> str:
 def _direct_calls(records: CommittedRecords, name: str, *, tail: bool) -> str:
     answers, left_out = answers_of(records.points(name), name)
     names = [name for name in dict.fromkeys(name for answer in answers for name in answer.seconds) if name != CALLED]
-    ours = ("ours, us", "ours, 99 %") if tail else ("ours, us",)
-    header = ("network", "zeros", "instances", *ours, *(f"{name}, us" for name in names), "best / ours")
+    idle, threads = tail and all(IDLE in answer.seconds[CALLED] for answer in answers), have_threads(answers)
+    ours = ("ours, us", *(["ours, 99 %"] if tail else []), *(["ours after 10 ms"] if idle else []))
+    header = (
+        "network",
+        "zeros",
+        "instances",
+        *(["threads"] if threads else []),
+        *ours,
+        *(f"{name}, us" for name in names),
+        "best / ours",
+    )
     rows = [
         (
             answer.family,
             f"{100 * answer.sparsity:g} %",
             f"{answer.batch:,}",
+            *([f"{answer.threads}"] if threads else []),
             number(1e6 * answer.middle(CALLED), 3),
             *([number(1e6 * answer.middle(CALLED, "p99"), 3)] if tail else []),
+            *([number(1e6 * answer.middle(CALLED, IDLE), 3)] if idle else []),
             *(number(1e6 * answer.middle(name), 3) if name in answer.seconds else "" for name in names),
             "" if (best := answer.best()) is None else interval(answer.ratio(best)),
         )

@@ -1,0 +1,1 @@
+"""Owns the benchmark of walks: what a connection costs sparse kernels, beside the same steps in C."""
