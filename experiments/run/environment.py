@@ -8,12 +8,12 @@ import os
 import platform
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from experiments.records.point import Environment
 from sparsednn.system.control_groups import cpu_quota
 from sparsednn.system.memory import machine_bytes
-from sparsednn.system.parallel import in_threads
 
 PACKAGES = ("sparsednn", "numpy", "scipy", "numba", "llvmlite", "hydra-core", "omegaconf")
 CHANGED = "+changes"
@@ -21,6 +21,10 @@ CHANGED = "+changes"
 
 CODE = (":/sparsednn", ":/backends", ":/experiments")
 """Where a file that git does not know yet is code all the same."""
+
+
+GIT_S = 10.0
+"""How long git may take."""
 
 
 @functools.cache
@@ -58,16 +62,32 @@ def _git_revision() -> str | None:
         ("status", "--porcelain", "--untracked-files=no"),
         ("ls-files", "--others", "--exclude-standard", *CODE),
     )
-    try:
-        revision, *changes = in_threads(lambda question: _git(folder, *question), questions)
-    except (OSError, subprocess.SubprocessError):
-        return None
+    with ExitStack() as stack:
+        try:
+            asked = [_asked_git(stack, folder, *question) for question in questions]
+            revision, *changes = [_answer_of(git) for git in asked]
+        except (OSError, subprocess.SubprocessError):
+            return None
     return f"{revision}{CHANGED}" if any(changes) else revision
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _asked_git(stack: ExitStack, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start git, which is killed when the stack is left unless it has ended.
+
+    Several answer at once, without threads: these could not be started for a record that says that memory is short.
+    """
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    git = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+    stack.callback(git.kill)
+    return git
+
+
+def _answer_of(git: subprocess.Popen[str]) -> str:
+    """Return what git says; raise SubprocessError if it fails or takes too long."""
+    said, _ = git.communicate(timeout=GIT_S)
+    if git.returncode != 0:
+        raise subprocess.CalledProcessError(git.returncode, git.args)
+    return said.strip()
 
 
 def _cpu() -> str:

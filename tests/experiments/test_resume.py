@@ -136,7 +136,8 @@ def test_code_that_nobody_knows_takes_nothing_and_says_so(
 
 def test_a_module_that_git_does_not_know_makes_the_code_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"rev-parse": REVISION, "status": "", "ls-files": "experiments/new.py"}
-    monkeypatch.setattr(environment, "_git", lambda folder, command, *arguments: answers[command])
+    monkeypatch.setattr(environment, "_asked_git", lambda stack, folder, command, *arguments: command)
+    monkeypatch.setattr(environment, "_answer_of", lambda command: answers[command])
     assert environment._git_revision() == f"{REVISION}+changes"
     answers["ls-files"] = ""
     assert environment._git_revision() == REVISION
