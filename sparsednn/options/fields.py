@@ -140,7 +140,7 @@ def texts(doc: str, *, values: str) -> Any:
     return _declare(None, Rule(values, doc, (), refuse))
 
 
-_NOT_OF: dict[Any, str] = {int: "not an integer", str: "no text", (int, float): "no number"}
+_NOT_OF: dict[Any, str] = {int: "not an integer", str: "no text", (int, float): "no number", (int, str): "no text"}
 
 
 def several(default: Iterable[Any] | None, doc: str, *, kind: type | tuple[type, ...], values: str) -> Any:

@@ -33,7 +33,9 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
         pytest.param("++backend.nam=3", "unknown key backend.nam: did you mean backend.name", id="a field forced"),
         pytest.param("~seed", "keys cannot be removed", id="a key removed"),
         pytest.param(
-            "scheduler=data,dta", r"scheduler=dta: did you mean data\? legal: auto, data, ", id="an unknown choice in a sweep"
+            "scheduler=data,dta",
+            r"scheduler=dta: did you mean data\? legal: adaptive, auto, data, ",
+            id="an unknown choice in a sweep",
         ),
         pytest.param("backend=[1,2]", r"^backend=\[1,2\]: takes one name; legal: cupy, graphblas, ", id="a list of numbers"),
         pytest.param(
@@ -49,7 +51,9 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
         pytest.param("optimize=''", "takes one name; legal: all, paper$", id="an empty name"),
         pytest.param("experiment=null", "^experiment=null: legal: ablation, ", id="null for a group"),
         pytest.param(
-            "scheduler=pipeline", "scheduler=pipeline: legal: auto, data, data_then_model", id="a scheduler not built yet"
+            "scheduler=pipeline",
+            "scheduler=pipeline: legal: adaptive, auto, data, data_then_model",
+            id="a scheduler not built yet",
         ),
     ],
 )

@@ -123,7 +123,12 @@ def test_no_backend_at_all_says_how_to_install(monkeypatch: pytest.MonkeyPatch) 
     [
         pytest.param({"backend": "nmba"}, ValueError, r"backend=nmba: did you mean numba\?", id="unknown backend"),
         pytest.param({"kernel": "cs"}, ValueError, "kernel=cs: did you mean", id="unknown kernel"),
-        pytest.param({"scheduler": "date"}, ValueError, r"scheduler=date: did you mean data or auto\?", id="unknown scheduler"),
+        pytest.param(
+            {"scheduler": "date"},
+            ValueError,
+            r"scheduler=date: did you mean data or adaptive or auto\?",
+            id="unknown scheduler",
+        ),
         pytest.param({"threads": 0}, ValueError, "threads=0: must be at least 1", id="no threads"),
         pytest.param({"threads": 100_000}, ValueError, "threads=100000: at most 4096", id="too many threads"),
         pytest.param({"thread": 2}, TypeError, r"unknown key thread: did you mean threads\b", id="a parameter misspelt"),

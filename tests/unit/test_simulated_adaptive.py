@@ -36,7 +36,7 @@ from tests.unit.calibrations import calibration, kind
 from tests.unit.test_simulated import costs
 from tests.unit.test_simulation import KERNEL, profile
 
-PAPER = kind("csc_csc", rows="none", full_columns=False)
+PAPER = kind("csc_csc", rows="none", full_columns=False, empty_columns="walk")
 NEURONS, LAYERS = 1024, 30
 
 
