@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import sparsednn
-from experiments.figures.base.direct_calls import Answer, said_once
+from experiments.figures.base.direct_calls import Answer, _without_slow_ones, said_once
 from experiments.figures.crossover import verdicts
 from experiments.sweeps import direct_calls
 from experiments.sweeps.direct_calls import Setting, random_network
@@ -110,6 +110,13 @@ def test_who_takes_too_long_makes_one_call(monkeypatch: pytest.MonkeyPatch) -> N
     assert said_once([found]) == [
         "One call only, without warming up, since it took seconds and three times as long as ours: slow (1) settings"
     ]
+
+
+def test_lines_about_who_took_seconds_are_joined() -> None:
+    slow = [f"mkl is left out of mlp, 50 %, {batch} instances: a call takes 2.{batch} s" for batch in (1, 2)]
+    assert _without_slow_ones(["x is left out: not installed", *slow]) == [
+        "Left out where a call took more than two seconds: mkl (2) settings", "x is left out: not installed",
+    ]  # fmt: skip
 
 
 def answer(ours: list[float], peer: list[float]) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -23,6 +23,8 @@ DENSE = " dense"
 IDLE = "idle"
 SAID = {IDLE: "after 10 ms"}
 """How tables call times that are no percentiles."""
+
+LEFT_OUT, TOOK = " is left out of ", ": a call takes "
 
 Seconds = Mapping[str, Mapping[str, Sequence[float | None]]]
 
@@ -93,7 +95,15 @@ def answers_of(points: Points, benchmark: str) -> tuple[list[Answer], list[str]]
         }
         first = settings[0]
         joined.append(Answer(first["family"], first["sparsity"], first["batch"], seconds, first.get("threads")))
-    return joined, [*said_once(joined), *sorted({line for figures in found for line in figures["left_out"]})]
+    return joined, [*said_once(joined), *_without_slow_ones({line for figures in found for line in figures["left_out"]})]
+
+
+def _without_slow_ones(lines: Collection[str]) -> list[str]:
+    """Join the lines of records before those that called once: they left out, setting by setting, who took seconds."""
+    slow = {line: line.partition(LEFT_OUT)[0] for line in lines if LEFT_OUT in line and TOOK in line}
+    counted = ", ".join(f"{name} ({n})" for name, n in sorted(Counter(slow.values()).items()))
+    said = [f"Left out where a call took more than two seconds: {counted} settings"] if slow else []
+    return [*said, *sorted(line for line in lines if line not in slow)]
 
 
 def have_threads(answers: Sequence[Answer]) -> bool:
