@@ -57,18 +57,22 @@ def fill_block(net, work, band, first, last):
             at[i] = indptr[group[ids[i]]]
         for begin in range(0, n_neurons, BAND):
             end = min(begin + BAND, n_neurons)
-            for k in range((end - begin) * n_lanes):
+            for k in range((end - begin) * TILE):
                 band[np.uint64(k)] = 0
             for i in range(begin_lane, present):
                 k, stop, lane = at[i], indptr[group[ids[i]] + 1], i - begin_lane
                 while k < stop and indices[np.uint64(k)] < end:
-                    band[np.uint64((np.int64(indices[np.uint64(k)]) - begin) * n_lanes + lane)] = values[np.uint64(k)]
+                    band[np.uint64((np.int64(indices[np.uint64(k)]) - begin) * TILE + lane)] = values[np.uint64(k)]
                     k += 1
                 at[i] = k
             for j in range(begin, end):
-                source, target = (j - begin) * n_lanes, slot(j) * stride + begin_lane
-                for lane in range(n_lanes):
-                    block[np.uint64(target + lane)] = band[np.uint64(source + lane)]
+                source, target = (j - begin) * TILE, slot(j) * stride + begin_lane
+                if n_lanes == TILE:  # by a number that the compiler knows: a load and a store
+                    for lane in range(TILE):
+                        block[np.uint64(target + lane)] = band[np.uint64(source + lane)]
+                else:
+                    for lane in range(n_lanes):
+                        block[np.uint64(target + lane)] = band[np.uint64(source + lane)]
 
 
 @inline
