@@ -30,7 +30,7 @@ def draw(points: Points) -> Drawing:
 
 
 def verdicts(answers: Sequence[Answer]) -> list[str]:
-    """Say where a library is faster than ours; or that none is anywhere."""
+    """Say where a library is faster than ours; or that none is, and in how many settings there was one to compare with."""
     lines = []
     for answer in answers:
         best = answer.best()
@@ -39,7 +39,11 @@ def verdicts(answers: Sequence[Answer]) -> list[str]:
             figures = "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
             at = f"{answer.family}, {100 * answer.sparsity:g} % zeros, {answer.batch:,} instances"
             lines.append(f"{at}: {best} is {surely}: its time is {figures} of ours")
-    return lines or ["Nowhere is a library faster than ours."]
+    timed = sum(answer.best() is not None for answer in answers)
+    those = (
+        "all settings" if timed == len(answers) else f"{timed} of {len(answers)} settings, those that others have answered too,"
+    )
+    return lines or [f"In {those} no library is faster than ours."]
 
 
 def _draw_ratios(axes: Axes, answers: Sequence[Answer], *, dense: bool) -> None:

@@ -130,7 +130,11 @@ def test_ratios_are_taken_round_by_round_and_slower_is_said() -> None:
     assert faster.best(dense=True) == "numpy dense"
     assert Answer("mlp", 0.9, 8, {OURS: {"p50": [1.0]}, "onnxruntime dense": {"p50": [2.0]}}).best(dense=False) is None
     assert faster.ratio("mkl")[0] == 2.0
-    assert verdicts([faster]) == ["Nowhere is a library faster than ours."]
+    assert verdicts([faster]) == ["In all settings no library is faster than ours."]
+    alone = Answer("mlp", 0.9, 8192, {OURS: {"p50": [1.0]}})
+    assert verdicts([faster, alone]) == [
+        "In 1 of 2 settings, those that others have answered too, no library is faster than ours."
+    ]
     assert verdicts([answer([2.0] * 5, [1.0] * 5)]) == [
         "mlp, 90 % zeros, 8 instances: mkl is faster: its time is 0.50 (0.50 to 0.50) of ours"
     ]
