@@ -39,11 +39,9 @@ def verdicts(answers: Sequence[Answer]) -> list[str]:
             figures = "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
             at = f"{answer.family}, {100 * answer.sparsity:g} % zeros, {answer.batch:,} instances"
             lines.append(f"{at}: {best} is {surely}: its time is {figures} of ours")
-    timed = sum(answer.best() is not None for answer in answers)
-    those = (
-        "all settings" if timed == len(answers) else f"{timed} of {len(answers)} settings, those that others have answered too,"
-    )
-    return lines or [f"In {those} no library is faster than ours."]
+    timed, n = sum(answer.best() is not None for answer in answers), len(answers)
+    where = "all settings" if timed == n else f"{timed} of {n} settings, those that others have answered too,"
+    return lines or [f"In {where} no library is faster than ours."]
 
 
 def _draw_ratios(axes: Axes, answers: Sequence[Answer], *, dense: bool) -> None:
