@@ -22,6 +22,7 @@ from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
 from backends.common.kernel_cache import KernelCache
+from backends.common.vectors import INTO_L1, prefetch_line
 
 _CONFIG: Any = numba.core.config
 F = TypeVar("F", bound=Callable[..., Any])
@@ -194,10 +195,7 @@ else:
         """Ask for the cache line of one element, which may lie outside the array."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = builder.bitcast(_address(context, builder, signature, args), _BYTE.as_pointer())
-            kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT32, _INT32, _INT32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-            builder.call(function, [address, _INT32(0), _INT32(3), _INT32(1)])
+            prefetch_line(builder, _address(context, builder, signature, args), INTO_L1)
             return context.get_dummy_value()
 
         return types.void(array, types.intp), codegen

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
 
-_FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOAT, _BYTE, _INT32, _INT64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+
+INTO_L1, INTO_L2 = 3, 2
+"""How near a line is wanted that is asked for ahead."""
 
 
 def zeros(lanes: int) -> Any:
@@ -21,6 +25,13 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
     return builder.shuffle_vector(
         one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes)
     )
+
+
+def prefetch_line(builder: Any, address: Any, into: int) -> None:
+    """Ask for the cache line of an address, which may lie outside all memory that the program has."""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT32, _INT32, _INT32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(address, _BYTE.as_pointer()), _INT32(0), _INT32(into), _INT32(1)])
 
 
 def finish(builder: Any, z: Any, bias: Any, bias_at_zero: Any, low: Any, high: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsednn
-from backends.numba_cpu.dense.kernels import direct
+from backends.numba_cpu.dense.direct import SlicedNetwork
+from backends.numba_cpu.dense.kernels import direct, sliced_net
+from backends.numba_cpu.layout.sliced_network import packed
+from sparsednn.backend import DirectOutcome, KernelOptions
 from tests import oracle
 from tests.conftest import JIT_DISABLED
 from tests.networks import Case, cases
@@ -95,6 +99,23 @@ def test_layers_large_enough_for_helpers_have_the_same_bits_again_and_again(rng:
             assert bits(compiled(x)) == whole
             assert bits(other(x[:1])) == first
             assert bits(compiled(x[:1])) == first
+
+
+@pytest.mark.parametrize(("cache", "far"), [(0, 1), (2**40, 0)])
+def test_networks_that_outgrow_the_cache_have_the_same_bits(
+    cache: int, far: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = random_network(rng, [30, 90, 40, 7])
+    x = np.where(rng.random((35, 30)) < 0.7, rng.normal(size=(35, 30)), 0).astype(np.float32)
+    whole = expected(network, x)
+    monkeypatch.setattr("backends.numba_cpu.dense.direct.cache_bytes", lambda level: {3: cache}[level])
+    direct_network = SlicedNetwork(packed(network, KernelOptions("auto", columns="none")), 2)
+    with closing(direct_network):
+        assert direct_network._shared[sliced_net.FAR] == far
+        for rows in (slice(0, 1), slice(3, 4), slice(0, 35)):
+            out = np.empty((rows.stop - rows.start, 7), np.float32)
+            assert direct_network.run(x[rows], out) is DirectOutcome.RIGHT
+            assert bits(out) == bits(whole[rows])
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="too wide for plain Python")

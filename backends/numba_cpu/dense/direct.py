@@ -24,6 +24,7 @@ from backends.numba_cpu.plan import CACHE_LINE_BYTES, aligned_floats
 from sparsednn.backend import DirectOutcome, KernelOptions, StoredLayout
 from sparsednn.errors import MemoryShortageError
 from sparsednn.network import Network, NetworkOutline
+from sparsednn.system.memory import cache_bytes
 
 WORTH_WAKING = 50_000
 """Multiply-adds of a call below which the helpers are not called: they would come too late."""
@@ -112,6 +113,7 @@ class SlicedNetwork:
         self._shared[sliced_net.ALWAYS], self._shared[sliced_net.MEMBERS] = self._network.always, len(self._memory)
         self._shared[sliced_net.N_HELPED] = max(WORTH_WAKING // max(self.connections, 1), 1)
         self._shared[sliced_net.LATEST] = _LATEST.ctypes.data
+        self._shared[sliced_net.FAR] = self._slices.ids.nbytes + self._slices.weights.nbytes > cache_bytes(3) // 2
 
     def store(self) -> StoredLayout:
         """Return what the packed network is made of."""

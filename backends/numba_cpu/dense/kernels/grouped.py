@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
-from backends.common.vectors import finish, splat, zeros
+from backends.common.vectors import INTO_L2, finish, prefetch_line, splat, zeros
 from backends.numba_cpu.dense.kernels.simd import SKEW_SHIFT, WIDE
 from backends.numba_cpu.layout.kernels.groups import GROUP
 
@@ -35,8 +34,7 @@ TILE_COLUMNS = GROUP if N_VECTORS == 1 else 4
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _LINE_BYTES = 64
-_INTO_L2 = 2
-_FLOAT, _BYTE, _INT32, _INT64 = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def _vector_at(builder: Any, base: Any, number: int) -> Any:
@@ -48,12 +46,6 @@ def _row(builder: Any, neuron: Any, stride: Any) -> Any:
     """Where a neuron's row starts in a block."""
     neuron = builder.zext(neuron, _INT64)
     return builder.mul(builder.add(neuron, builder.lshr(neuron, _INT64(SKEW_SHIFT))), stride)
-
-
-def _prefetch(builder: Any, address: Any) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT32, _INT32, _INT32])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    builder.call(function, [builder.bitcast(address, _BYTE.as_pointer()), _INT32(0), _INT32(_INTO_L2), _INT32(1)])
 
 
 def _sums(
@@ -70,9 +62,9 @@ def _sums(
     builder.position_at_end(body)
     # The next group's activations and weights, asked for before this one's are loaded: LLVM folds no load into an instruction
     # behind a prefetch.
-    _prefetch(builder, builder.gep(x, [_row(builder, builder.load(builder.gep(ids_ahead, [k])), stride)]))
+    prefetch_line(builder, builder.gep(x, [_row(builder, builder.load(builder.gep(ids_ahead, [k])), stride)]), INTO_L2)
     of_connection = builder.gep(weights, [builder.mul(k, step)])
-    _prefetch(builder, builder.gep(of_connection, [builder.mul(count, step)]))
+    prefetch_line(builder, builder.gep(of_connection, [builder.mul(count, step)]), INTO_L2)
     base = builder.gep(x, [_row(builder, builder.load(builder.gep(ids, [k])), stride)])
     found = [builder.load(_vector_at(builder, base, v), align=4) for v in range(N_VECTORS)]
     added = []

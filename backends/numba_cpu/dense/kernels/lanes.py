@@ -11,7 +11,7 @@ from backends.common.kernels.arrays_at import floats_at, int32s_at
 from backends.common.raw_memory import read_float, write_float
 from backends.numba_cpu.dense.kernels.activating import activate_slices
 from backends.numba_cpu.dense.kernels.event_driven import BY_ROWS, layer_part_by_rows, way_of_layer
-from backends.numba_cpu.dense.kernels.slices import MOST_LANES, SLICES
+from backends.numba_cpu.dense.kernels.slices import FAR_SLICE, MOST_LANES, SLICES
 from backends.numba_cpu.layout.kernels.slices import (
     ACTIVATIONS_AT,
     COLUMNS,
@@ -60,6 +60,7 @@ def _slices_with(lanes, slice_of_columns):
 
 
 _layer1, _layer2, _layer4, _layer8, _layer16, _layer32 = [_slices_with(lanes, one) for lanes, one in SLICES.items()]
+_far_layer1 = _slices_with(1, FAR_SLICE)
 
 
 @inline
@@ -89,7 +90,9 @@ def layer_part(x_at, y_at, lanes, net, layer, first, last):
     if first == net.table[layer, FIRST_SLICE]:
         n_zeros = net.table[layer + 1, N_ZEROS] if layer + 1 < net.table.shape[0] else 1
         clear(flat, y_at + net.table[layer, N_OUTPUTS] * lanes, n_zeros * lanes)
-    if lanes == 1:
+    if lanes == 1 and net.far:
+        _far_layer1(flat, x_at, y_at, net, layer, first, last)
+    elif lanes == 1:
         _layer1(flat, x_at, y_at, net, layer, first, last)
     elif lanes == 2:
         _layer2(flat, x_at, y_at, net, layer, first, last)

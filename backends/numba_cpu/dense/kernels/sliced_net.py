@@ -39,6 +39,7 @@ class SlicedNet(NamedTuple):
     starts : int64 (entries,)
     starts_at : int64 (layers,)                      empty where the network is not packed by rows
     always : bool                                    the bias is added to a sum of zero too
+    far : bool                                       ids and weights do not stay in the third-level cache between calls
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
@@ -58,19 +59,20 @@ class SlicedNet(NamedTuple):
     starts: NDArray[np.int64]
     starts_at: NDArray[np.int64]
     always: bool
+    far: bool
 
 
-ARRAYS = SlicedNet._fields[:-1]
+ARRAYS = SlicedNet._fields[:-2]
 """Each has two entries of the table: address and size; then come the numbers."""
 
 (
     IDS, WEIGHTS, PARTS, ORDER, BIAS, TABLE, CLAMPS, LAST, CUTS, MEMORY, ALIVE, COUNTS, TARGETS, ROW_WEIGHTS, STARTS, STARTS_AT,
 ) = range(OF_NET, OF_NET + 2 * len(ARRAYS), 2)  # fmt: skip
-ALWAYS, N_HELPED, MEMBERS, LATEST = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 4)
+ALWAYS, N_HELPED, MEMBERS, LATEST, FAR = range(OF_NET + 2 * len(ARRAYS), OF_NET + 2 * len(ARRAYS) + 5)
 """The rule of the bias; instances from which on helpers are called; threads; the address of the number of the network that was
-called last in this process."""
+called last in this process; whether the network is far."""
 
-assert LATEST < FIRST_MEMBER, NET_LINES
+assert FAR < FIRST_MEMBER, NET_LINES
 
 
 @inline
@@ -99,4 +101,5 @@ def net_of(shared, ids_like):
         int64s_at(shared[STARTS], shared[STARTS + 1]),
         int64s_at(shared[STARTS_AT], shared[STARTS_AT + 1]),
         shared[ALWAYS] != 0,
+        shared[FAR] != 0,
     )

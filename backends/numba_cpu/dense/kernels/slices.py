@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
-from backends.common.vectors import finish, loaded_ids, splat
+from backends.common.vectors import INTO_L2, finish, loaded_ids, prefetch_line, splat
 from backends.numba_cpu.dense.kernels.simd import WIDE
 from backends.numba_cpu.layout.kernels.slices import COLUMNS
 
@@ -33,11 +33,12 @@ _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 class _SliceCode:
     """Writes the LLVM code of a slice for a number of lanes.
 
-    A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time.
+    A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time. With
+    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed.
     """
 
-    def __init__(self, lanes: int, id_bits: int) -> None:
-        self.lanes, self.id_bits = lanes, id_bits
+    def __init__(self, lanes: int, id_bits: int, *, far: bool) -> None:
+        self.lanes, self.id_bits, self.far = lanes, id_bits, far
         self.vectors, self.together = max(lanes // WIDE, 1), max(WIDE // lanes, 1)
         self.at_once = min(COLUMNS, _ACCUMULATORS * WIDE // lanes)
         self.row = ir.VectorType(_FLOAT, min(lanes, WIDE))
@@ -50,12 +51,14 @@ class _SliceCode:
         for first in range(0, COLUMNS, self.at_once):
             zero = ir.Constant(self.whole, [0.0] * WIDE)
             sums = [zero] * (self.at_once // self.together * self.vectors)
-            sums = self._sums(builder, first, x, ids, weights, _INT64(0), same, sums, shared=True)
-            sums = self._sums(builder, first, x, ids, weights, same, count, sums, shared=False)
+            ahead = builder.mul(count, _INT64(COLUMNS)) if self.far and first + self.at_once == COLUMNS else None
+            sums = self._sums(builder, first, ahead, x, ids, weights, _INT64(0), same, sums, shared=True)
+            sums = self._sums(builder, first, ahead, x, ids, weights, same, count, sums, shared=False)
             self._store(builder, first, y, sums, ends)
 
     def _sums(
-        self, builder: Any, first: int, x: Any, ids: Any, weights: Any, begin: Any, end: Any, sums: list[Any], *, shared: bool
+        self, builder: Any, first: int, ahead: Any, x: Any, ids: Any, weights: Any, begin: Any, end: Any, sums: list[Any],
+        *, shared: bool,
     ) -> list[Any]:  # fmt: skip
         """Emit the loop over some terms of some columns; return their sums, a vector or more for each group of columns."""
         before = builder.block
@@ -66,7 +69,7 @@ class _SliceCode:
         builder.cbranch(builder.icmp_signed("<", k, end), body, after)
         builder.position_at_end(body)
         at = builder.add(builder.mul(k, _INT64(COLUMNS)), _INT64(first))
-        added = self._terms(builder, at, x, ids, weights, totals, shared=shared)
+        added = self._terms(builder, at, ahead, x, ids, weights, totals, shared=shared)
         following = [builder.add(k, _INT64(1)), *added]
         for phi, start, then in zip([k, *totals], [begin, *sums], following, strict=True):
             phi.add_incoming(start, before)
@@ -76,10 +79,16 @@ class _SliceCode:
         return totals
 
     def _terms(
-        self, builder: Any, at: Any, x: Any, ids: Any, weights: Any, sums: list[Any], *, shared: bool
+        self, builder: Any, at: Any, ahead: Any, x: Any, ids: Any, weights: Any, sums: list[Any], *, shared: bool
     ) -> list[Any]:  # fmt: skip
-        """Emit one term of each column: entries from `at` on. Activations that columns share are loaded once."""
+        """Emit one term of each column: entries from `at` on. Activations that columns share are loaded once.
+
+        Entries that are `ahead` of these are asked for, if that is given: before the activations are loaded, since LLVM folds
+        no load into an instruction behind a prefetch.
+        """
         address = builder.gep(ids, [at])
+        for entries in (ids, weights) if ahead is not None else ():
+            prefetch_line(builder, builder.gep(entries, [builder.add(at, ahead)]), INTO_L2)
         if shared:
             found = [builder.zext(builder.load(address), _INT64)] * self.together
         else:
@@ -153,7 +162,7 @@ class _SliceCode:
             builder.store(part, self._vector(builder, row, vector), align=4)
 
 
-def _compiled_slice(lanes: int) -> Callable[..., None]:
+def _compiled_slice(lanes: int, far: bool) -> Callable[..., None]:
     @intrinsic
     def slice_of_columns(
         typing_context: Any, memory: Any, x_at: Any, y_at: Any, ids: Any, weights: Any, at: Any, same: Any, count: Any,
@@ -167,7 +176,7 @@ def _compiled_slice(lanes: int) -> Callable[..., None]:
                 base = context.make_array(signature.args[number])(context, builder, args[number]).data
                 return builder.gep(base, [at])
 
-            code = _SliceCode(lanes, signature.args[3].dtype.bitwidth)
+            code = _SliceCode(lanes, signature.args[3].dtype.bitwidth, far=far)
             x, y, entries, values = data(0, args[1]), data(0, args[2]), data(3, args[5]), data(4, args[5])
             code.emit(builder, x, y, entries, values, args[6], args[7], (data(8, args[10]), data(9, args[10]), *args[11:]))
             return context.get_dummy_value()
@@ -205,5 +214,17 @@ def _python_slice(lanes: int) -> Callable[..., None]:
     return slice_of_columns
 
 
-SLICES = {lanes: _python_slice(lanes) if JIT_DISABLED else _compiled_slice(lanes) for lanes in LANES}
-"""Kernels of a slice, by lanes."""
+def _slice(lanes: int, *, far: bool) -> Callable[..., None]:
+    return _python_slice(lanes) if JIT_DISABLED else _compiled_slice(lanes, far)
+
+
+SLICES = {lanes: _slice(lanes, far=lanes > 1) for lanes in LANES}
+"""Kernels of a slice, by lanes.
+
+Those of several lanes ask for the next slice ahead: 24 layers of 768 x 3072, 10 % full, 34 MB, took 1.7 to 1.1 times as long
+without it on a Zen 4 with 32 MB of third-level cache, and none of 6 MB took longer.
+"""
+
+FAR_SLICE = _slice(1, far=True)
+"""The kernel of one lane for networks that do not stay in the third-level cache. One lane has so little to do for an entry that
+asking takes 10 to 18 % more where they stay there; where they do not, the others take 1.3 times as long."""
