@@ -69,10 +69,7 @@ def walks_of(points: Points) -> list[MeasuredWalk]:
 def draw(points: Points) -> Drawing:
     """Draw a panel for each network and number of instances that are alive, a line for each contestant."""
     walks = walks_of(points)
-    panels: dict[str, list[MeasuredWalk]] = {}
-    for walk in walks:
-        if walk.about["occupancy"] is not None:
-            panels.setdefault(walk.name, []).append(walk)
+    panels = panels_of(walks)
     figure = style.new_figure(1.5 + 3.4 * len(panels), 4.6)
     shown = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, some) in zip(shown, panels.items(), strict=True):
@@ -83,6 +80,15 @@ def draw(points: Points) -> Drawing:
     n_rounds = min(len(times) for walk in walks for times in walk.seconds.values())
     style.entitle(figure, "What a connection costs", points, f"CPU times of one thread, medians of {n_rounds} rounds")
     return Drawing(figure, _data(points, walks), Group(_table(walks), *(Text(line) for line in verdicts(panels))))
+
+
+def panels_of(walks: Sequence[MeasuredWalk]) -> dict[str, list[MeasuredWalk]]:
+    """Return the walks whose occupancy was chosen, by network and instances."""
+    panels: dict[str, list[MeasuredWalk]] = {}
+    for walk in walks:
+        if walk.about["occupancy"] is not None:
+            panels.setdefault(walk.name, []).append(walk)
+    return panels
 
 
 def verdicts(panels: Mapping[str, Sequence[MeasuredWalk]]) -> list[str]:

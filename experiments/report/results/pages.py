@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "hashing": claims.hashing_table,
     "straggler_timeline": claims.stragglers,
     "kernel_rates": kernels.kernel_rates,
+    "walking": kernels.walking,
     "dataset_table": kernels.whole_networks,
     "ablation": kernels.ablation,
     "linear_cost": kernels.linear_cost,

@@ -1,4 +1,4 @@
-"""Generates the tables of kernels, whole networks, optimisations and the roofline."""
+"""Generates the tables of kernels, walks, whole networks, optimisations and the roofline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from experiments.figures.ablation import CUMULATIVE, TITLES
 from experiments.figures.linear_cost import LABELS, SIZES, fit
 from experiments.figures.pairs import compared
 from experiments.figures.roofline import STRIDE
+from experiments.figures.walking import CSC, DCSC, panels_of, verdicts, walks_of
 from experiments.records.point import benchmark_figures
 from experiments.records.read import Point
 from experiments.report.results.committed import CommittedRecords
@@ -41,6 +42,30 @@ def kernel_rates(records: CommittedRecords) -> str:
         "first of the group / this",
     )
     return "\n\n".join([table(header, rows, n_left=2), source(records.read("kernel_rates"))])
+
+
+def walking(records: CommittedRecords) -> str:
+    """Return what a connection costs in each format and in C, and up to which occupancy DCSC is faster than CSC."""
+    walks, rows = walks_of(records.points("walking")), []
+    names = list(walks[0].seconds)
+    others = [name for name in names if name not in (CSC, DCSC)]
+    for place, walk in enumerate(walks):
+        share = walk.about["occupancy"]
+        ratios = [interval(walk.ratio(*pair)) for pair in ((DCSC, CSC), *((CSC, other) for other in others))]
+        rows.append(
+            (
+                walk.name if place == 0 or walk.name != walks[place - 1].name else "",
+                "as it comes" if share is None else f"{100 * share:g} %",
+                *(f"{walk.ns(name):.2f}" for name in names),
+                *ratios,
+            )
+        )
+    header = (
+        "network, row group", "columns with an entry", *(f"{name}, ns" for name in names), f"{DCSC} / {CSC}",
+        *(f"{CSC} / {other}" for other in others),
+    )  # fmt: skip
+    said = "\n".join(f"- {line}" for line in verdicts(panels_of(walks)))
+    return "\n\n".join([table(header, rows, n_left=2), said, source(records.read("walking"))])
 
 
 def whole_networks(records: CommittedRecords) -> str:
