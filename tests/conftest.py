@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -50,13 +51,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compile all kernels with the other process, if both are about to test them."""
+    """Compile all kernels with the other process, if both are about to test them; have no more garbage sought in what stays."""
+    _keep()
     worker = getattr(session.config, "workerinput", {"workercount": 1})
     every_kernel = any(item.nodeid.startswith("tests/conformance/test_backend.py") for item in session.items)
     if every_kernel and worker["workercount"] > 1 and not JIT_DISABLED:
         from tests.kernels import compile_in_turn
 
+        often = gc.get_threshold()
+        gc.set_threshold(*often[:2], 4 * often[2])  # else a twelfth of the time goes into looks at what the compiler needs
         compile_in_turn(Path(tempfile.gettempdir()) / f"sparsednn-kernels-{worker['testrunuid']}")
+        gc.set_threshold(*often)
+        _keep()
+
+
+def _keep() -> None:
+    """Take all objects that there are from the collector, which would visit millions of them, again and again, for nothing."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

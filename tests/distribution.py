@@ -39,21 +39,28 @@ QUICK = (
     "tests/conformance/test_dying_instances.py",
     "tests/gpu/test_packing.py",
 )
-"""Files that ``pytest -m quick`` runs, in a minute, for every save: most but those of programs, processes or every kernel."""
+"""Files that ``pytest -m quick`` runs, for every save: most but those of programs, processes or every kernel."""
 
 NOT_QUICK = (
+    "tests/config/test_composer.py::test_a_point_is_as_hydra_composes_it",
+    "tests/config/test_one_composition.py",
     "tests/config/test_resolve.py",
     "tests/docs/test_commands.py",
+    "tests/docs/test_pages.py::test_python_on_a_page_runs_as_it_is_written",
     "tests/docs/test_tutorial.py",
+    "tests/unit/test_cut_inference.py::test_kernels_are_compiled_for_small_and_for_large_row_groups",
     "tests/unit/test_every_order.py",
+    "tests/unit/test_groups.py::test_a_processor_without_avx512_computes_the_same_bits",
     "tests/unit/test_kernel_cache.py",
     "tests/unit/test_network_cache.py",
     "tests/unit/test_packing_at_once.py",
     "tests/unit/test_shared_memory.py",
+    "tests/unit/test_simd.py::test_a_processor_without_avx512_computes_the_same_bits",
+    "tests/unit/test_simulated_adaptive.py::test_it_is_nearly_as_fast_as_the_best_of_the_others",
     "tests/unit/test_streaming.py",
     "tests/unit/test_thread_delays.py",
 )
-"""Files of these folders that take some seconds or more: they start programs, or try many orders of events."""
+"""Files and tests of these folders that take some seconds or more: they start programs, compile, or try all there is."""
 
 
 class FilesInTurn(LoadScopeScheduling):  # type: ignore[misc]

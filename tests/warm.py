@@ -164,8 +164,10 @@ def import_what_runs_need() -> None:
     """Import libraries and the program, and load the default kernel with all that Numba wants for it."""
     import experiments.session  # noqa: F401
     import sparsednn.simulator.simulate
+    from sparsednn.data.challenge_inputs import compact_challenge_inputs
 
-    sparsednn.infer(sparsednn.radixnet(1024, 6), sparsednn.challenge_inputs(1024, instances=10), threads=1)
+    for inputs in (sparsednn.challenge_inputs(1024, instances=10), compact_challenge_inputs(1024, 10)):
+        sparsednn.infer(sparsednn.radixnet(1024, 6), inputs, threads=1)
     gc.collect()
     gc.freeze()  # or each fork would visit all of these objects, and copy their pages, to find nothing
 

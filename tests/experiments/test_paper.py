@@ -37,6 +37,7 @@ def test_smoke_is_all_experiments() -> None:
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_every_experiment_draws_its_figure_at_toy_size(name: str, toys: Callable[[str], Path]) -> None:
     experiment = at_toy_size(name)
+    assert bool(experiment.sweeps) == (name in SWEEPS)
     points, folder = planned(name), toys(name)
     n_runs = len(points)
     assert f"point {n_runs} of {n_runs}" in (folder / "stdout").read_text()

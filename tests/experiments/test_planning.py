@@ -16,6 +16,8 @@ from experiments.config.schema import ExperimentConfig, SweepConfig
 from experiments.sweeps.points import plan
 
 CONF = Path(__file__).parents[2] / "conf"
+COMPOSER = Composer()
+"""Composes as Hydra does, as `tests/config/test_composer.py` tells, and each choice of groups once for all experiments."""
 
 
 def experiment(*sweeps: SweepConfig, toy: bool = False) -> ExperimentConfig:
@@ -211,13 +213,12 @@ def test_every_experiment_can_be_planned_and_every_point_of_it_resolved(name: st
     assert {"ablation", "linear_cost", "roofline"} <= set(NAMES)
     for toy in ("true", "false"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            chosen = chosen_experiment(compose("config", overrides=[f"experiment={name}", f"experiment.toy={toy}"]))
+            chosen = chosen_experiment(COMPOSER.compose([f"experiment={name}", f"experiment.toy={toy}"]))
             assert chosen is not None
             assert chosen.name == name, "so that records and messages say what a user types"
             assert chosen.figure in figures.names()
-            composer = Composer()
             for point in plan(chosen, []):
-                config = resolve(composer.compose(point.overrides))
+                config = resolve(COMPOSER.compose(point.overrides))
                 assert config.experiment.name == "none"
 
 

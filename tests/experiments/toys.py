@@ -7,11 +7,13 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from experiments.config.resolve import chosen_experiment, register
 from experiments.config.schema import ExperimentConfig
@@ -42,7 +44,9 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return warm.run([sys.executable, *arguments])
 
 
+@cache
 def at_toy_size(name: str) -> ExperimentConfig:
+    """Return an experiment as Hydra composes it, for all tests to look at and none to change."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         experiment = chosen_experiment(compose("config", overrides=[f"experiment={name}", "experiment.toy=true"]))
@@ -50,7 +54,9 @@ def at_toy_size(name: str) -> ExperimentConfig:
     return experiment
 
 
-SWEEPS = [name for name in EXPERIMENTS if at_toy_size(name).sweeps]
+SWEEPS = [name for name in EXPERIMENTS if "sweeps" in OmegaConf.load(CONF / "experiment" / f"{name}.yaml")]
+"""Experiments that are no benchmarks; by their files, since whoever only collects tests need not wait for Hydra."""
+
 COMPILED_ONLY = pytest.mark.skipif(JIT_DISABLED, reason="benchmarks measure compiled code")
 RUNNABLE = [pytest.param(name, marks=() if name in SWEEPS else COMPILED_ONLY) for name in EXPERIMENTS]
 
@@ -64,6 +70,7 @@ def record(folder: Path) -> dict[str, Any]:
     return found
 
 
+@cache
 def planned(name: str) -> list[PlannedPoint]:
     """The points of an experiment at toy size that can be run with what is installed here."""
     points = plan(at_toy_size(name), [], default_threads())

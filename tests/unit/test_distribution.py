@@ -36,13 +36,18 @@ def test_files_that_use_the_shared_run_are_in_its_group() -> None:
 def test_all_other_files_are_groups_of_their_own_and_those_that_come_first_exist() -> None:
     assert group_of("tests/unit/test_house.py::test_files_are_short") == "tests/unit/test_house.py"
     named = {*FIRST, *QUICK, *NOT_QUICK} - {SMOKE}
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    places = [name.partition("::") for name in sorted(named)]
+    assert [file for file, _, _ in places if not (ROOT / file).exists()] == []
+    assert [test for file, _, test in places if test and f"def {test}(" not in (ROOT / file).read_text()] == []
 
 
 def test_what_is_quick() -> None:
     assert is_quick("tests/unit/test_house.py::test_files_are_short")
     assert not is_quick("tests/unit/test_every_order.py::test_every_order_ends_with_every_row_group_through[a]")
     assert not is_quick("tests/mpi/test_processes.py::test_a")
+    assert is_quick("tests/docs/test_pages.py")
+    assert is_quick("tests/docs/test_pages.py::test_pages_are_short")
+    assert not is_quick("tests/docs/test_pages.py::test_python_on_a_page_runs_as_it_is_written[README.md]")
 
 
 @pytest.mark.parametrize(

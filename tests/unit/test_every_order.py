@@ -154,15 +154,16 @@ class World:
 
 
 def _key(world: World) -> str:
-    return repr([sorted(vars(world.scheduler).items(), key=str), *(_plain(vars(world)[name]) for name in sorted(vars(world)))])
+    state = vars(world.scheduler)
+    return repr([*((name, state[name]) for name in sorted(state)), *map(_plain, vars(world).values())])
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Scheduler):
         return None
-    if isinstance(value, dict | set):
-        return sorted(value.items() if isinstance(value, dict) else value, key=str)
-    return value
+    if isinstance(value, dict):
+        return [(name, value[name]) for name in sorted(value)]
+    return sorted(value) if isinstance(value, set) else value
 
 
 class Found(NamedTuple):
@@ -187,9 +188,10 @@ def _explore(scheduler: Scheduler, n_workers: int, n_layers: int, outlook: Plain
             assert world.stopped == set(range(n_workers)), "nobody can take a step, but workers have not been stopped"
             assert sum(world.rows) == (outlook.n_rows if scheduler.cuts else 0), "rows are left"
             ends.append(world)
-        packed = pickle.dumps(world)  # a copy of all that there is, several times as fast as copy.deepcopy
+        # a copy of all that there is, several times as fast as copy.deepcopy; for the last step nobody needs one
+        packed = pickle.dumps(world) if len(movers) > 1 else b""
         for worker in movers:
-            following = pickle.loads(packed)
+            following = pickle.loads(packed) if worker != movers[-1] else world
             following.step(worker)
             largest_team = max(largest_team, *(len(team.members) for team in following.teams.values()), 0)
             key = _key(following)

@@ -153,12 +153,16 @@ def logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, each whole or not at all and without the date; return the paths."""
+    """Write a figure as PNG and PDF, each whole or not at all and without the date; return the paths.
+
+    Both have the same places for all that is drawn: to find them takes as long as to draw it.
+    """
     paths = [stem.with_name(f"{stem.name}.{form}") for form in FORMATS]
     for path, form in zip(paths, FORMATS, strict=True):
         metadata = {"CreationDate": None} if form == "pdf" else {}
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=form, metadata=metadata)
+        figure.set_layout_engine("none")
     return paths
 
 
