@@ -13,7 +13,10 @@ MODELS = ("onnx", "torch", "keras", "saved")
 SHIPPED = ("mnist", "digits")
 """Inputs that come with the package, with their labels."""
 
-IMAGE_FILES = ("idx", "npy", "npz", "images_folder")
+DATASETS = ("cifar10", "imdb")
+"""Inputs from folders of data sets as they are published, in a training and a test part with labels."""
+
+IMAGE_FILES = ("idx", "npy", "npz", "images_folder", *DATASETS)
 """Inputs from files that hold dense instances, such as images."""
 
 FROM_FILES = f"input=files|{'|'.join(IMAGE_FILES)}"

@@ -74,10 +74,13 @@ def trained_on(points: Points) -> str:
     """Say what the networks were trained on, and how."""
     figures = benchmark_figures(points.records[0], BENCHMARK) or {}
     data, training = figures["data"], figures["training"]
+    own = {one["network"]: one.get("recipe", "") for one in figures["networks"]}  # records of before have none
+    plain = f"learning rate {training['learning_rate']:g}"
+    others = "".join(f"; {name}: {recipe}" for name, recipe in own.items() if recipe not in ("", plain))
     return (
         f"trained on {data['training']:,} instances of {data['name']} or fewer, tested with {data['test']:,}; "
-        f"{training['optimizer']}, learning rate {training['learning_rate']:g}, batches of {training['batch']}, "
-        f"seed {training['seed']}, PyTorch {training['torch']}"
+        f"{training['optimizer']}, {plain}, batches of {training['batch']}, "
+        f"seed {training['seed']}, PyTorch {training['torch']}{others}"
     )
 
 

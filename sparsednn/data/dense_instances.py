@@ -1,4 +1,4 @@
-"""Opens files of dense instances, such as images: idx, .npy, .npz, folders, and what comes with the package."""
+"""Opens files of dense instances, such as images: idx, .npy, .npz, folders, data sets, and what comes with the package."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sparsednn.data import labelled
 from sparsednn.data.arrays_in_files import array_of_npy, arrays_of_npz, only_array, read_idx
 from sparsednn.data.image_folders import ImageFolder
+from sparsednn.data.published import read_published
 from sparsednn.errors import DataError
 
 X_NAMES, Y_NAMES = ("x", "images", "data", "x_test"), ("y", "labels", "y_test")
@@ -51,7 +52,9 @@ class DenseInstances:
 
 
 def open_instances(kind: str, path: Path | None) -> DenseInstances:
-    """Open instances of a kind: "idx", "npy", "npz" or "images_folder" with a path, "mnist" or "digits" without.
+    """Open instances of a kind: "idx", "npy", "npz", "images_folder", "cifar10", "imdb" with a path, "mnist", "digits" without.
+
+    Of data sets that are published in two parts, CIFAR-10, IMDB's reviews, and folders of idx files, these are the test part's.
 
     Raises
     ------
@@ -63,6 +66,8 @@ def open_instances(kind: str, path: Path | None) -> DenseInstances:
     if path is None:
         images, labels = labelled.mnist_test() if kind == "mnist" else labelled.digits_test()
         return _of_array(kind, images, labels)
+    if is_published(kind, path):
+        return _of_array(str(path), *read_published(kind, path, "test"))
     match kind:
         case "idx":
             return _of_array(str(path), read_idx(path))
@@ -75,6 +80,11 @@ def open_instances(kind: str, path: Path | None) -> DenseInstances:
     return DenseInstances(
         str(path), folder.shape, len(folder.paths), folder.take, folder.labels, folder.class_names, channels_last=True
     )  # fmt: skip
+
+
+def is_published(kind: str, path: Path) -> bool:
+    """Whether instances of a kind at a path are a data set in a training and a test part: see `read_published`."""
+    return kind in ("cifar10", "imdb") or (kind == "idx" and path.is_dir())
 
 
 def _of_array(source: str, array: NDArray[Any], labels: NDArray[Any] | None = None) -> DenseInstances:

@@ -43,7 +43,7 @@ def sample_of(asked: Request, scheduler: Scheduler, network: Network, share: Sha
     comm, sample = asked.options.communicator, None
     if comm.rank == 0:
         rows = share.rows[np.sort(share.order[: scheduler.options.sample_rows])]
-        sample = measure_profile(network, rows, 1, asked.backend, cache=False)
+        sample = measure_profile(network, rows, 1, asked.backend, cache=False, categories=False)
     return comm.broadcast(sample)
 
 

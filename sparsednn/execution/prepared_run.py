@@ -245,15 +245,26 @@ def _spread(rows: sp.csr_array, ids: NDArray[np.int64], n: int) -> sp.csr_array:
 def _categories(finished: list[FinishedGroup]) -> NDArray[np.int64]:
     """Find this process's categories."""
     found = [np.zeros(0, np.int64)]
-    for group, result in finished:
-        bad = np.flatnonzero(~np.isfinite(result.sums))
-        if bad.size:
-            raise ActivationOverflowError(
-                f"instance {group.ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
-                "way (clipped_relu(max) bounds them)"
-            )
-        found.append(group.ids[result.sums > 0] + 1)
+    found += [categories_of(group.ids, result.sums) for group, result in finished]
     return np.sort(np.concatenate(found))
+
+
+def categories_of(ids: NDArray[np.int64], sums: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the ids (from 1) of the instances whose last activations add up to more than zero, of ids from 0 and those sums.
+
+    Raises
+    ------
+    FloatingPointError
+        If a sum is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(sums))
+    if bad.size:
+        raise ActivationOverflowError(
+            f"instance {ids[bad[0]] + 1}: the last activations are not finite; they have overflowed float32 on the "
+            "way (clipped_relu(max) bounds them)"
+        )
+    found: NDArray[np.int64] = ids[sums > 0] + 1
+    return found
 
 
 def _sum(one: WorkerTimes, other: WorkerTimes) -> WorkerTimes:

@@ -244,7 +244,7 @@ class ClusterSimulator:
             timeline.elapsed_s + self.model.fixed_s(sum(map(len, own))) / self.model.core_speed
             for timeline, own in zip(timelines, groups, strict=True)
         ]
-        n_bytes = CATEGORY_BYTES * len(self.profile.alive_at_end())
+        n_bytes = CATEGORY_BYTES * len(self.profile.categories())
         gather_s = self.model.gather_s(self.cluster.n_processes, n_bytes)
         partition = Partition(self.profile.n_instances, tuple(rows for own in groups for rows in own))
         return ClusterRun(max(process_s) + gather_s, process_s, gather_s, timelines, partition, traffic)
@@ -265,7 +265,7 @@ class ClusterSimulator:
     def _split(self, plan: SchedulingChoice, n_groups: int) -> list[list[NDArray[np.int64]]]:
         """Contiguous rows for each process, and of these for each of its row groups."""
         n_rows = self.profile.n_instances
-        first = alive_first(self.profile.alive_at_end(), n_rows) if plan.row_order == "alive_first" else None
+        first = alive_first(self.profile.categories(), n_rows) if plan.row_order == "alive_first" else None
         shares = initial_rows(
             n_rows, self.cluster.n_processes, hashed=plan.hashes_rows, buckets=plan.buckets, first=first,
             spread=SCHEDULERS[plan.scheduler].cuts,

@@ -69,8 +69,7 @@ def simulate(
     Raises
     ------
     TypeError, ValueError
-        As `infer` does; and if the kernel is not calibrated, or the last activations can be negative, so that counts do not
-        tell categories.
+        As `infer` does; and if the kernel is not calibrated.
     """
     backend, kernel, opts, cluster = _checked(network, backend, kernel, scheduler, cluster, flat, options)
     kernel_options = opts.kernel_options(kernel)
@@ -86,7 +85,7 @@ def simulate(
     plan = SchedulingChoice(scheduler, opts.scheduler, opts.hashes_rows, opts.partition.order, opts.partition.buckets)
     simulator = ClusterSimulator(profile, model, kind, cluster)
     run = simulator.run(plan, trace=opts.run.trace, traffic=kind.unit != "blocks")
-    categories, described = profile.alive_at_end(), backend.describe(prepared)
+    categories, described = profile.categories(), backend.describe(prepared)
     trace = Trace(run.spans, {"scheduler": scheduler, "kernel": kernel, "simulated": True}) if opts.run.trace else None
     record = simulated_record(
         network, rows, backend, described, opts, simulator, plan, run, categories, profile_s, choice
@@ -105,8 +104,6 @@ def _checked(
         raise OptionTypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
     if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
         raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
-    if network.layers[-1].activation.low < 0:
-        raise OptionError("the last layer's activations can be negative: simulated runs know only how many are not zero")
     backend = load_backend(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)

@@ -68,6 +68,9 @@ class WorkProfile:
     n_inputs, n_outputs, connections : int64 arrays, shape (n_layers,)
     zeros_stay, full_stays : bool arrays, shape (n_layers,)
         See `GroupWork`.
+    positive : bool array, shape (n_instances,), optional
+        Whether the last activations of each instance add up to more than zero. None where the counts tell that, since none of
+        them is negative, or where nobody asked.
     """
 
     nonzeros: NDArray[np.int32]
@@ -76,6 +79,7 @@ class WorkProfile:
     connections: Ints
     zeros_stay: NDArray[np.bool_]
     full_stays: NDArray[np.bool_]
+    positive: NDArray[np.bool_] | None = None
 
     def as_run(self, sizes: LayerSizes) -> WorkProfile:
         """Return what this comes to where a backend runs layers of other sizes, because it merges columns that are the same.
@@ -84,7 +88,9 @@ class WorkProfile:
         """
         kept = np.append(sizes.n_inputs, sizes.n_outputs[-1]) / np.append(self.n_inputs, self.n_outputs[-1])
         nonzeros = np.ceil(self.nonzeros * kept[:, None]).astype(np.int32)
-        return WorkProfile(nonzeros, sizes.n_inputs, sizes.n_outputs, sizes.connections, self.zeros_stay, sizes.full_stays)
+        return WorkProfile(
+            nonzeros, sizes.n_inputs, sizes.n_outputs, sizes.connections, self.zeros_stay, sizes.full_stays, self.positive
+        )  # fmt: skip
 
     @property
     def n_layers(self) -> int:
@@ -96,12 +102,10 @@ class WorkProfile:
         """Instances of the input."""
         return int(self.nonzeros.shape[1])
 
-    def alive_at_end(self) -> Ints:
-        """Return the 1-based ids of the instances with a nonzero last activation, ascending; int64.
-
-        Where no activation is negative these are the categories.
-        """
-        return np.flatnonzero(self.nonzeros[-1]).astype(np.int64) + 1
+    def categories(self) -> Ints:
+        """Return the 1-based ids of the instances whose last activations add up to more than zero, ascending; int64."""
+        above = self.nonzeros[-1] if self.positive is None else self.positive
+        return np.flatnonzero(above).astype(np.int64) + 1
 
     def group_work(self, rows: Ints) -> GroupWork:
         """Return the work of the row group of the 0-based instances `rows`."""

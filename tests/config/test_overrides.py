@@ -44,7 +44,7 @@ def test_legal_overrides_pass(arguments: list[str]) -> None:
         pytest.param("cluster={a: 1}", "takes one name; legal: local, omnipath28, slurm$", id="a mapping for a group"),
         pytest.param(
             "input=[]",
-            "takes one name; legal: challenge, digits, files, idx, images_folder, mnist, npy, npz$",
+            "takes one name; legal: challenge, cifar10, digits, files, idx, images_folder, imdb, mnist, npy, npz$",
             id="an empty list",
         ),
         pytest.param("optimize=", "takes one name; legal: all, paper$", id="no name"),

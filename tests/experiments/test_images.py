@@ -111,6 +111,28 @@ def test_digits_in_folders_are_read_as_those_in_the_package(tmp_path: Path) -> N
     assert record(tmp_path / "out")["truth"]["correct"] == 550
 
 
+def test_a_folder_of_idx_files_is_answered_by_its_test_set(tmp_path: Path) -> None:
+    """By run.py; a training set is not looked at."""
+    digits, labels = labelled.digits_test()
+    pixels = np.rint(digits * 16).astype(np.uint8).reshape(-1, 8, 8)
+    for name, array in (("images-idx3", pixels), ("labels-idx1", labels.astype(np.uint8))):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(header + array.tobytes())
+    network = ["network=onnx", f"network.path={labelled.digits_network('cnn_80')}"]
+    done = run(*network, "input=idx", f"input.path={tmp_path}", "input.scale=16", f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    truth = record(tmp_path / "out")["truth"]
+    assert (truth["correct"], truth["of"], truth["source"]) == (550, 597, "given")
+
+
+def test_a_folder_that_is_no_data_set_is_one_line_of_run_py(tmp_path: Path) -> None:
+    network = ["network=onnx", f"network.path={labelled.digits_network('cnn_80')}"]
+    done = run(*network, "input=cifar10", f"input.path={tmp_path}", f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if "test_batch.bin" in line]
+    assert "no such file; the folder cifar-10-batches-bin is needed: the binary version" in line
+
+
 @pytest.mark.parametrize(
     ("overrides", "shape", "message"),
     [

@@ -37,6 +37,7 @@ NEEDS_TORCH = pytest.mark.skipif(
     reason="PyTorch or onnx (extra torch) is not installed",
 )
 SHAPE = (1, 12, 12)
+LARGE = ("mlp1024", "deep1024")
 
 
 @COMPILED_ONLY
@@ -103,7 +104,7 @@ def test_what_is_chosen_is_one_of_the_networks_and_sparsities() -> None:
 
 
 @NEEDS_TORCH
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "mlp1024"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in LARGE])
 def test_each_network_can_be_pruned_both_ways_and_imported(name: str) -> None:
     import torch
 

@@ -122,7 +122,7 @@ def test_each_neuron_has_its_own() -> None:
 
 
 def test_the_lowest_and_the_highest_limit_are_those_of_the_layer() -> None:
-    """Simulated runs refuse what can be negative by it."""
+    """Simulated runs see by it what can be negative."""
     activation = Activation.per_neuron(low=[0.0, -2.0], high=[1.0, 3.0])
     assert (activation.low, activation.high) == (-2, 3)
 

@@ -58,7 +58,7 @@ def test_a_group_without_rows_or_with_dead_ones_has_no_work() -> None:
 
 
 def test_who_is_alive_at_the_end() -> None:
-    assert profile(SMALL).alive_at_end().tolist() == [1, 4]
+    assert profile(SMALL).categories().tolist() == [1, 4]
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_rows=st.integers(1, 40), n_groups=st.integers(1, 50), shuffle=st.booleans())

@@ -47,7 +47,7 @@ def test_more_rows_than_a_block_and_several_threads(small_network: sparsednn.Net
     compiled = measure_profile(small_network, inputs, 2, cache=False)
     reference = measure_profile(small_network, inputs, 1, "scipy_reference", cache=False)
     assert np.array_equal(compiled.nonzeros, reference.nonzeros)
-    assert compiled.alive_at_end().tolist() == sparsednn.infer(small_network, inputs, threads=1).categories.tolist()
+    assert compiled.categories().tolist() == sparsednn.infer(small_network, inputs, threads=1).categories.tolist()
 
 
 def test_profiles_need_sparse_layers_and_dense_blocks(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:

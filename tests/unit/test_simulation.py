@@ -189,12 +189,6 @@ def test_what_cannot_be_simulated(
         simulate(small_network, small_inputs, **options)
 
 
-def test_categories_need_activations_that_are_not_negative(small_inputs: sp.csr_array) -> None:
-    network = sparsednn.Network([sp.eye_array(12)], activation=sparsednn.identity())
-    with pytest.raises(ValueError, match="activations can be negative"):
-        simulate(network, small_inputs)
-
-
 def test_auto_takes_the_simplest_of_plans_that_are_equally_fast() -> None:
     model = CostModel(calibration(multiply_add_s=RATE, full_multiply_add_s=RATE))
     choice = choose(profile(np.ones(6400, np.bool_)), model, KERNEL, 4, ANY_WORK)

@@ -14,6 +14,40 @@ IMAGE_AXES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How Adam changes the weights of a network.
+
+    Attributes
+    ----------
+    learning_rate : float
+    warm_up : int
+        Steps over which the learning rate rises to that, at the beginning and after each pruning.
+    longest : float, optional
+        Gradients of a greater norm, over all parameters, are shortened to that.
+    keeps_norms : bool
+        After a pruning, what is left of each layer's weights is scaled to the norm that they had before: without that, what
+        passes through many layers fades away.
+    """
+
+    learning_rate: float = 1e-3
+    warm_up: int = 0
+    longest: float | None = None
+    keeps_norms: bool = False
+
+    @property
+    def said(self) -> str:
+        """It in words."""
+        parts = [f"learning rate {self.learning_rate:g}"]
+        parts += [f"warm-up of {self.warm_up} steps"] if self.warm_up else []
+        parts += [f"gradients of norm {self.longest:g} at most"] if self.longest is not None else []
+        return ", ".join([*parts, *(["norms kept when layers are pruned"] if self.keeps_norms else [])])
+
+
+PLAIN = Recipe()
+DEEP = Recipe(learning_rate=1e-4, warm_up=20, longest=1.0, keeps_norms=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """A network and how it is trained.
 
@@ -29,6 +63,7 @@ class Architecture:
         Passes over them before the first pruning, and after each.
     smallest : int
         The fewest pixels, on either side, of images that it can take; 0: it takes instances of any shape.
+    recipe : Recipe
     """
 
     build: Builder
@@ -37,6 +72,7 @@ class Architecture:
     epochs: int
     fine_tuning: int
     smallest: int = 0
+    recipe: Recipe = PLAIN
 
     def takes(self, shape: Shape) -> bool:
         """Whether instances of a shape can be its input."""
@@ -52,6 +88,31 @@ def mlp(*hidden: int) -> Builder:
         return nn.Sequential(nn.Flatten(), *layers[:-1])
 
     return build
+
+
+def looks_linear(build: Builder) -> Builder:
+    """Return the builder of the same dense layers, of even widths, whose first weights make a linear map of all of them.
+
+    Neurons come in pairs of opposite signs, of which relu lets one pass, and the maps between pairs are orthogonal: gradients
+    reach the first of 60 layers as long as they left the last, and instances stay apart. Biases are 0.
+
+    References
+    ----------
+    D. Balduzzi et al., "The shattered gradients problem: If resnets are the answer, then what is the question?", ICML 2017.
+    """
+
+    def built(torch: Any, shape: Shape, n_classes: int) -> Any:
+        module = build(torch, shape, n_classes)
+        first, *inner, last = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
+        signs, one = torch.tensor([[1.0], [-1.0]]), torch.ones(1, 1)
+        with torch.no_grad():
+            for layer, pairs in ((first, signs), *((layer, signs @ signs.T) for layer in inner), (last, one @ signs.T)):
+                (n, m), (rows, columns) = layer.weight.shape, pairs.shape
+                layer.weight.copy_(torch.kron(pairs, torch.nn.init.orthogonal_(torch.empty(n // rows, m // columns))))
+                layer.bias.zero_()
+        return module
+
+    return built
 
 
 def lenet5(pool: str) -> Builder:
@@ -128,5 +189,8 @@ ARCHITECTURES = {
     "lenet5 max": Architecture(lenet5("max"), "conv 6, 16 of 5x5, max pools, dense 120, 84", 30_000, 2, 1, 12),
     "vgg": Architecture(vgg, "conv 16, 16, pool, 32, 32, pool, 64 of 3x3, mean", 20_000, 6, 2, 4),
     "resnet": Architecture(resnet, "conv 16, residual blocks 16, 32, 64, batch norms, mean", 12_000, 3, 1, 4),
-}
+    "deep1024": Architecture(
+        looks_linear(mlp(*[1024] * 59)), "dense 59 x 1024 and the classes, looks-linear first weights", 20_000, 1, 1, recipe=DEEP
+    ),
+}  # fmt: skip
 TOY = {"toy mlp": Architecture(mlp(32, 16), "dense 32, 16", 60_000, 100, 30)}

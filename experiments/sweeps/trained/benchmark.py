@@ -24,9 +24,9 @@ from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
 from experiments.sweeps.direct_calls import TIMED_S, TOY_TIMED_S, TOY_WARM_S, WARM_S
 from experiments.sweeps.direct_peers import Call, Float32, is_installed, onnxruntime_session
-from experiments.sweeps.trained.architectures import ARCHITECTURES, TOY
+from experiments.sweeps.trained.architectures import ARCHITECTURES, PLAIN, TOY
 from experiments.sweeps.trained.datasets import Dataset, load
-from experiments.sweeps.trained.training import BATCH, DENSE, LEARNING_RATE, MAGNITUDE, Trainer, Variant, outputs_of
+from experiments.sweeps.trained.training import BATCH, DENSE, MAGNITUDE, Trainer, Variant, outputs_of
 from experiments.sweeps.turns import InTurn, difference
 from sparsednn.engine import default_threads
 
@@ -34,6 +34,9 @@ SPARSITIES, TOY_SPARSITIES = (0.8, 0.9, 0.95, 0.99), (0.8,)
 BATCHES, TOY_BATCHES = (1, 64, 10_000), (1, 40)
 LOGITS_TOLERANCE = 5e-5
 """The largest difference from PyTorch's logits, as a share of the largest."""
+
+LEAST_LEARNT = 0.1
+"""The least of the way from always naming the most frequent class to being always right: no other network is measured."""
 
 LONGEST_S = 10.0
 """A contestant whose first call takes longer is left out: 10,000 instances take some libraries seconds."""
@@ -65,8 +68,8 @@ def benchmark(config: Config, experiment: ExperimentConfig, progress: Callable[[
     -------
     dict
         ``data`` and ``training``: what was trained on and how; ``networks``: of each variant its layers, sparsity, right
-        answers of both, largest difference of logits; ``settings``: times as of `experiments.sweeps.direct_calls.measure`;
-        ``left_out`` and ``failed`` in words.
+        answers of both, largest difference of logits, ``recipe``; ``settings``: times as of
+        `experiments.sweeps.direct_calls.measure`; ``left_out`` and ``failed`` in words.
     """
     torch, threads = peer_package("torch"), config.threads or default_threads()
     torch.set_num_threads(threads)
@@ -83,7 +86,10 @@ def benchmark(config: Config, experiment: ExperimentConfig, progress: Callable[[
         for done, variant in enumerate(trainer.variants(pruned, not chosen or 0 in chosen, not chosen), 1):
             found.add(name, trainer, variant)
             progress(number * each + done, len(names) * each)
-    how = {"optimizer": "Adam", "learning_rate": LEARNING_RATE, "batch": BATCH, "seed": config.seed, "torch": torch.__version__}
+    if not found.networks:
+        found.failed.append("there is no network that takes these instances and has learnt from them")
+    how = {"optimizer": "Adam", "learning_rate": PLAIN.learning_rate, "batch": BATCH}
+    how |= {"seed": config.seed, "torch": torch.__version__}
     return {"rounds": config.repeats, "data": data.record(), "training": how, **found.parts()}
 
 
@@ -114,7 +120,13 @@ class _Figures:
         model = sparsednn.from_torch(variant.module, trainer.data.shape)
         with model.compile(threads=self._threads) as compiled:
             about = self._checked(at, compiled, variant, trainer.data)
-            trained = {"architecture": trainer.architecture.said, "instances": trainer.n, "epochs": variant.epochs}
+            if not has_learnt(about["correct_torch"], trainer.data):
+                right = 100 * about["correct_torch"] / about["of"]
+                self.left_out.append(f"{at} is left out: it has learnt nothing, and is right about {right:.1f} %")
+                return
+            architecture = trainer.architecture
+            trained = {"architecture": architecture.said, "instances": trainer.n, "epochs": variant.epochs}
+            trained["recipe"] = architecture.recipe.said
             counts = {"weights": variant.weights, "nonzero_weights": variant.nonzero_weights}
             what = {"family": family, "network": name, "pruning": variant.pruning, "sparsity": variant.sparsity}
             seconds = {"training_s": variant.seconds}
@@ -156,6 +168,12 @@ class _Figures:
             yield "onnxruntime dense", onnxruntime_session(graph, model.input_name, self._threads)
         if is_installed("deepsparse"):
             yield "deepsparse", deepsparse_engine(graph, batch, self._threads, stack)
+
+
+def has_learnt(correct: int, data: Dataset) -> bool:
+    """Whether so many right answers of the test are more than naming one class and luck make."""
+    n, most = len(data.test_y), int(np.bincount(data.test_y).max())
+    return correct > most + LEAST_LEARNT * (n - most)
 
 
 def onnx_mapping() -> ModuleType:

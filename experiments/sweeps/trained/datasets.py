@@ -1,4 +1,4 @@
-"""Loads the images that networks are trained and tested on: those of the package, or a user's own."""
+"""Loads the instances that networks are trained and tested on: those of the package, or a user's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.config.image_schema import DATASETS
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.source_schema import InputConfig
 from sparsednn.data import labelled
+from sparsednn.data.dense_instances import is_published, open_instances
+from sparsednn.data.published import read_published
 from sparsednn.errors import DataError
 from sparsednn.importers.preprocessing import ImageLayout, Preprocessing
 
@@ -60,10 +63,10 @@ class Dataset:
 
 
 def load(config: Config) -> Dataset:
-    """Load what ``input`` says: ``mnist``, ``digits``, or a file of labelled instances.
+    """Load what ``input`` says: ``mnist``, ``digits``, the folder of a published data set, or a file of labelled instances.
 
-    MNIST is parted into training and test by who has published it. Of all others a third, drawn with a fixed seed, is for the
-    test.
+    MNIST and data sets (``cifar10``, ``imdb``, ``idx`` with a folder) are parted into training and test by who has published
+    them. Of all others a third, drawn with a fixed seed, is for the test.
 
     Raises
     ------
@@ -80,6 +83,8 @@ def load(config: Config) -> Dataset:
         digits, labels = labelled.digits_test()
         side = math.isqrt(digits.shape[1])
         return _parted("digits", digits.reshape(-1, 1, side, side), labels)
+    if is_published(kind, Path(config.input.path or "")):
+        return _published(config)
     return _parted(config.input.path or kind, *_given(config))
 
 
@@ -109,25 +114,41 @@ def _parted(name: str, x: NDArray[np.float32], y: NDArray[np.int64]) -> Dataset:
     return Dataset(f"{name}, a third of them for the test", x[training], y[training], x[test], y[test])
 
 
+def _published(config: Config) -> Dataset:
+    """Return a user's copy of a data set that has a test part of its own."""
+    given = config.input
+    folder = Path(given.path or "")
+    if given.labels is not None:
+        raise ConfigError(f"input.labels={given.labels}: input.path={folder} has labels of its own; leave input.labels out")
+    parts = [read_published(given.name, folder, part) for part in ("train", "test")]
+    (x, y), (test_x, test_y) = ((_scaled(part.x, given), part.y) for part in parts)
+    if x.shape[1:] != test_x.shape[1:]:
+        raise DataError(f"{folder}: has instances of shape {x.shape[1:]} to train, but {test_x.shape[1:]} for the test")
+    return Dataset(f"{folder}, its own test set", x, y, test_x, test_y)
+
+
+def _scaled(values: NDArray[Any], given: InputConfig) -> NDArray[np.float32]:
+    """Return instances as a network takes them; integers that are no bits need a scale."""
+    if values.dtype.kind in "iu" and values.max() > 1 and given.scale is None:
+        raise ConfigError(f"input.path={given.path}: holds integers up to {values.max()}; say their scale: input.scale=255")
+    return _preprocessed(values, given)
+
+
 def _given(config: Config) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the instances of a user's file, and their labels."""
-    from sparsednn.data.dense_instances import open_instances
     from sparsednn.data.labels import read_labels
     from sparsednn.importers.accuracy import checked_labels
 
     given = config.input
     if given.name not in ("idx", "npy", "npz"):
-        raise ConfigError(
-            f"input={given.name}: experiment=trained_networks needs labelled instances: input=mnist|digits|idx|npy|npz"
-        )
+        kinds = "|".join(("mnist", "digits", "idx", "npy", "npz", *DATASETS))
+        raise ConfigError(f"input={given.name}: experiment=trained_networks needs labelled instances: input={kinds}")
     source = open_instances(given.name, Path(given.path or ""))
     labels = source.labels if given.labels is None else read_labels(Path(given.labels))
     if labels is None:
         raise ConfigError(f"input.path={given.path}: has no labels to train with; give them: input.labels=FILE")
     values = source.take(np.arange(source.n))
-    if values.dtype.kind in "iu" and values.max() > 1 and given.scale is None:
-        raise ConfigError(f"input.path={given.path}: holds integers up to {values.max()}; say their scale: input.scale=255")
-    x = _preprocessed(values, given)
+    x = _scaled(values, given)
     if not np.isfinite(x).all():
         raise DataError(f"{source.source}: has a number that is not finite in float32")
     return x, checked_labels(labels, len(x), int(np.max(labels, initial=0)) + 1)

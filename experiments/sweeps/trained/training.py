@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from experiments.sweeps.trained.architectures import Architecture
 from experiments.sweeps.trained.datasets import Dataset
 
-BATCH, LEARNING_RATE = 128, 1e-3
+BATCH = 128
 DENSE, MAGNITUDE, TWO_STEPS = "none", "magnitude", "two steps"
 STEP_SPARSITY, STEP_NEURONS = 0.75, 0.25
 """The two steps: share of the weights that go first, by magnitude, and of the neurons of each hidden layer that go then."""
@@ -111,17 +111,22 @@ class Trainer:
 
     def _train(self, module: Any, epochs: int, masks: Masks) -> None:
         """Train with Adam and cross entropy; what a mask has as zero is zero before, meanwhile and afterwards."""
-        torch = self.torch
+        torch, recipe, step = self.torch, self.architecture.recipe, 0
         order = torch.Generator().manual_seed(self.seed)
         x, y = torch.from_numpy(self.data.x[: self.n]), torch.from_numpy(self.data.y[: self.n])
-        optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+        optimizer = torch.optim.Adam(module.parameters(), lr=recipe.learning_rate)
         masked = [(parameter, masks[name]) for name, parameter in module.named_parameters() if name in masks]
-        _apply(torch, masked)
+        _prune(torch, masked, recipe.keeps_norms)
         module.train()
         for _ in range(epochs):
             for some in torch.randperm(self.n, generator=order).split(BATCH):
                 optimizer.zero_grad()
                 torch.nn.functional.cross_entropy(module(x[some]), y[some]).backward()
+                if recipe.longest is not None:
+                    torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.longest)
+                step += 1
+                if step <= recipe.warm_up:
+                    optimizer.param_groups[0]["lr"] = recipe.learning_rate * step / recipe.warm_up
                 optimizer.step()
                 _apply(torch, masked)
         module.eval()
@@ -174,6 +179,16 @@ def _norms_behind(torch: Any, module: Any) -> dict[str, list[str]]:
     """Return the batch norm that stands right behind each layer, by their names."""
     layers = [(name, part) for name, part in module.named_modules() if not list(part.children())]
     return {name: [behind] for (name, _), (behind, part) in pairwise(layers) if isinstance(part, torch.nn.BatchNorm2d)}
+
+
+def _prune(torch: Any, masked: Sequence[tuple[Any, Any]], keeps_norms: bool) -> None:
+    """Take out what masks have as zero; scale what is left of weights to the norm that they had, if asked to."""
+    norms = [parameter.detach().norm() for parameter, _ in masked]
+    _apply(torch, masked)
+    with torch.no_grad():
+        for (parameter, _), norm in zip(masked, norms, strict=True):
+            if keeps_norms and parameter.dim() > 1 and (left := parameter.norm()) > 0:
+                parameter.mul_(norm / left)
 
 
 def _apply(torch: Any, masked: Sequence[tuple[Any, Any]]) -> None:
