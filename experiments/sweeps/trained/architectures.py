@@ -190,7 +190,7 @@ ARCHITECTURES = {
     "vgg": Architecture(vgg, "conv 16, 16, pool, 32, 32, pool, 64 of 3x3, mean", 20_000, 6, 2, 4),
     "resnet": Architecture(resnet, "conv 16, residual blocks 16, 32, 64, batch norms, mean", 12_000, 3, 1, 4),
     "deep1024": Architecture(
-        looks_linear(mlp(*[1024] * 59)), "dense 59 x 1024 and the classes, looks-linear first weights", 20_000, 1, 1, recipe=DEEP
+        looks_linear(mlp(*[1024] * 59)), "dense 59 x 1024, looks-linear first weights", 20_000, 1, 1, recipe=DEEP
     ),
 }  # fmt: skip
 TOY = {"toy mlp": Architecture(mlp(32, 16), "dense 32, 16", 60_000, 100, 30)}
