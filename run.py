@@ -34,4 +34,6 @@ def point(cfg: DictConfig) -> PointOutcome:
 if __name__ == "__main__":
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the session, which says them in one line
     register()
-    sys.exit(run_program(lambda: SESSION.main(point, sys.argv[1:])))
+    status = run_program(lambda: SESSION.main(point, sys.argv[1:]))
+    gc.freeze()  # the process ends, and its memory with it: to look through all of it for garbage takes a tenth of a second
+    sys.exit(status)

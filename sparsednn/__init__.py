@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparsednn.data.challenge_inputs import challenge_inputs
-from sparsednn.data.radixnet import radixnet
 from sparsednn.engine import CompiledNetwork, compile, infer, load
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from sparsednn.results.result import Result
 
 if TYPE_CHECKING:
+    from sparsednn.data.challenge_inputs import challenge_inputs
+    from sparsednn.data.radixnet import radixnet
     from sparsednn.importers import Model, from_keras, from_onnx, from_torch, load_model
 
 __all__ = [
@@ -53,11 +53,19 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+_ON_DEMAND = {
+    "challenge_inputs": "sparsednn.data.challenge_inputs",
+    "radixnet": "sparsednn.data.radixnet",
+    **dict.fromkeys(("Model", "from_keras", "from_onnx", "from_torch", "importers", "load_model"), "sparsednn.importers"),
+}
+"""Names whose modules are loaded when one is asked for: inferences have no use for the challenge's data and the importers."""
+
+
 def __getattr__(name: str) -> Any:
-    """Return a name of the importers, which are loaded when one is asked for: other inferences have no use for them."""
-    if name not in ("Model", "from_keras", "from_onnx", "from_torch", "importers", "load_model"):
+    """Return one of the names that are loaded on demand."""
+    if name not in _ON_DEMAND:
         raise AttributeError(f"module 'sparsednn' has no attribute {name!r}")
     import importlib
 
-    importers = importlib.import_module("sparsednn.importers")
-    return importers if name == "importers" else getattr(importers, name)
+    module = importlib.import_module(_ON_DEMAND[name])
+    return module if name == "importers" else getattr(module, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -53,9 +55,23 @@ FAULT_NOTE = f"{console.FAULT_NOTE}, with the record"
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is loaded."""
+    _import_backend(config.backend.name)
     backend = load_backend(config.backend.name)
     require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
     require_room(config)
+
+
+@functools.cache
+def _import_backend(name: str) -> None:
+    """Import a backend, once: nothing of it is garbage, nor will it be, so that the collector need not look through it."""
+    goes_on = gc.isenabled()
+    gc.disable()
+    try:
+        load_backend(name)
+    finally:
+        if goes_on:
+            gc.freeze()
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class DeviceUse(JsonPart):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class PlanDescription:
     """The description of a plan in a record.
 

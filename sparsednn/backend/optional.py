@@ -3,11 +3,11 @@
 They count the work of rows, say what costs depend on and how much memory a run takes, or have workers that are no threads.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Collection
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -135,7 +135,7 @@ class MemoryBytes(NamedTuple):
     activations: int
 
     @classmethod
-    def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> MemoryBytes:
+    def plain(cls, size: RunSize, entry_bytes: int = PLAIN_ENTRY_BYTES) -> Self:
         """Return the bytes of a plain layout: `entry_bytes` a connection, and sparse activations as dense as the inputs.
 
         It is what a backend that does not say is taken for.

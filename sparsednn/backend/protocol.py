@@ -5,7 +5,7 @@ groups are the backend's own objects: the engine only passes them on. What only 
 `sparsednn.backend.optional`.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

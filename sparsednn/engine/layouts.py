@@ -1,6 +1,6 @@
 """Owns the layouts of a compiled network: which there are, which are packed already, which batches each serves."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Callable
 from typing import NamedTuple

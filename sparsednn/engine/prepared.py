@@ -13,7 +13,6 @@ from sparsednn.arguments.arrays import canonical_inputs, require_width
 from sparsednn.backend import StoringBackend
 from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
-from sparsednn.engine.outlook import give_outlook, sample_of
 from sparsednn.engine.request import Request, reads_compact_rows
 from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
@@ -121,6 +120,8 @@ class PreparedNetwork:
         wanted = asked.output if output is None else output
         job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
         if sample is not None:
+            from sparsednn.engine.outlook import give_outlook
+
             with clock.lap("choose"):
                 give_outlook(job, asked, sample)
         runs = _repeated(job)
@@ -155,6 +156,8 @@ class PreparedNetwork:
         """Return work counts for schedulers that cut row groups; a compiled network counts those of its first call."""
         if not scheduler.cuts or self._sample is not None:
             return self._sample
+        from sparsednn.engine.outlook import sample_of  # most schedulers need no outlook
+
         assert isinstance(as_run, Network)
         sample = sample_of(self.asked, scheduler, as_run, share)
         if self.keeps_stages and sample.n_instances:

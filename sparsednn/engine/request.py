@@ -1,9 +1,9 @@
 """Checks what a caller asks of an inference, before any work is done."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import scipy.sparse as sp
 
@@ -55,7 +55,7 @@ class Request(NamedTuple):
     options: InferOptions
 
     @classmethod
-    def checked(cls, backend: Any, kernel: Any, scheduler: Any, threads: Any, output: Any, options: InferOptions) -> Request:
+    def checked(cls, backend: Any, kernel: Any, scheduler: Any, threads: Any, output: Any, options: InferOptions) -> Self:
         """Check a request, or refuse it before any work is done; types are checked already."""
         comm = options.communicator
         backend = load_backend(backend) if isinstance(backend, str) else backend
@@ -71,7 +71,7 @@ class Request(NamedTuple):
         output = flag("output", output)
         return cls(backend, options.kernel_options(kernel), scheduler, n_threads, n_workers, n_cores, output, options)
 
-    def choose(self, network: Any, rows: sp.csr_array) -> tuple[Scheduler, Choice | None, InferOptions, Any]:
+    def choose(self, network: Any, rows: sp.csr_array) -> tuple[Scheduler, "Choice | None", InferOptions, Any]:
         """Return the scheduler; with scheduler=auto, also what rank 0 has chosen for all processes by its own rows and the
         network (a `Network`), the options with it, and the plan that was made for that, if it is the one to run.
         """

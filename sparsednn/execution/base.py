@@ -1,6 +1,6 @@
 """Declares the reports of an executor: one for each call into the kernels, one for a whole run."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from typing import NamedTuple
 

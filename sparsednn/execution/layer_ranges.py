@@ -1,6 +1,6 @@
 """Splits a network into layer ranges, and rebalances the remaining instances over the processes between two ranges."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

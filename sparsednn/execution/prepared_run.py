@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +20,6 @@ from sparsednn.execution.base import Timeline
 from sparsednn.execution.layer_ranges import LayerRange, rebalanced
 from sparsednn.execution.options import InferOptions
 from sparsednn.execution.row_groups import FinishedGroup, RowGroups
-from sparsednn.execution.shared_queues import SharedQueues, in_group_order
 from sparsednn.execution.threads import ThreadExecutor
 from sparsednn.results.spans import Span
 from sparsednn.results.worker_times import WorkerFigures, WorkerTimes
@@ -30,6 +29,9 @@ from sparsednn.schedulers import Job, Outlook, Scheduler
 from sparsednn.system.cores import worker_domains
 from sparsednn.system.json_fields import declared
 from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
+
+if TYPE_CHECKING:
+    from sparsednn.execution.shared_queues import SharedQueues
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -173,6 +175,8 @@ class Inference:
         if not self.scheduler.takes_from_processes:
             yield share, groups, None
             return
+        from sparsednn.execution.shared_queues import SharedQueues, in_group_order  # of one scheduler
+
         ids = np.concatenate([group.ids for group in groups])
         inputs, rows_of = in_group_order(share.rows, [group.rows for group in groups])
         groups = [RowGroup(inputs, rows, group.ids) for rows, group in zip(rows_of, groups, strict=True)]

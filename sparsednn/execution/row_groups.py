@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsednn.backend import MEET_NS, MULTIPLY_ADDS, SCORE, WORK, Backend, Control, GroupResult, Outcome, Team
 from sparsednn.execution.base import Report
-from sparsednn.execution.shared_queues import SharedQueues
 from sparsednn.rows.distribution import Share
 from sparsednn.rows.partition import RowGroup
+
+if TYPE_CHECKING:
+    from sparsednn.execution.shared_queues import SharedQueues
 
 SPINS_WITH_CORES, SPINS_WITHOUT = 2000, 20
 """How often a member of a team looks for the others before it gives its core away: with a core for each thread, and with

@@ -3,7 +3,7 @@
 Owner: each executor has one log for each of its workers, and gives every time in, in seconds since the run began.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -12,13 +12,14 @@ from sparsednn.arguments.arrays import LARGEST
 from sparsednn.arguments.scalars import instance_of, one_of, real_number
 from sparsednn.errors import OptionError
 from sparsednn.network.activation_tables import FUNCTIONS, HIGH, LOW, numbers_of, require_sound
+from sparsednn.network.immutable import Immutable
 from sparsednn.network.smooth import SMOOTH
 
 Float32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Activation:
+@dataclass(slots=True, eq=False, repr=False)
+class Activation(Immutable):
     """An activation: ``y = min(max(f(z), low), high)``, for every neuron, whatever its sum.
 
     Of a negative z, f makes ``slope * z``, rounded to float32; of any other z itself. Or f is a smooth function, computed in

@@ -1,6 +1,6 @@
 """Names the networks of the Sparse DNN Graph Challenge."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from typing import NamedTuple
 

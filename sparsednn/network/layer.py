@@ -11,10 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sparsednn.network.activation import Activation, Float32
+from sparsednn.network.immutable import Immutable
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+@dataclass(slots=True, eq=False, repr=False)
+class Layer(Immutable):
     """One layer: an ``n_inputs x n_outputs`` weight matrix in CSC form, a bias for each output and an activation.
 
     Attributes
@@ -75,8 +76,8 @@ class Layer:
         return self, None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RepeatedLayer:
+@dataclass(slots=True, eq=False, repr=False)
+class RepeatedLayer(Immutable):
     """A layer in which columns are repeated and stored once; all weights, biases and activations are the same.
 
     `expanded` makes a `Layer` of it, `distinct` one of the columns that differ. `indptr` and `indices` allocate at every
@@ -169,8 +170,8 @@ class RepeatedLayer:
         return each, self.column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ShiftedLayer:
+@dataclass(slots=True, eq=False, repr=False)
+class ShiftedLayer(Immutable):
     """A layer whose columns are a few templates, each at many offsets, as in a convolution; templates are stored once.
 
     Output j has the inputs ``offset[j] + relative[k]`` with the weights ``weights[k]``, for the k of its template: from

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from sparsednn.system.json_fields import JsonPart, doc
+from sparsednn.system.json_fields import JsonPart, doc, json_part
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class ModelRecord(JsonPart):
     """The model that a network was taken from, and what was done to its inputs."""
 
@@ -20,7 +20,7 @@ class ModelRecord(JsonPart):
     sparsity: list[float] = field(metadata=doc("share of the connections that each layer lacks"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class PreprocessingRecord(JsonPart):
     """The preparation of dense inputs: (x / scale - mean) / std."""
 
@@ -30,7 +30,7 @@ class PreprocessingRecord(JsonPart):
     layout: str = field(metadata=doc("order of the axes that images came with: as_is, hwc or chw"))
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
+@json_part
 class AccuracyRecord(JsonPart):
     """How many predicted classes are the labels."""
 

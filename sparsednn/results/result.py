@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sparsednn.results.trace import Trace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """The outcome of an inference.
 

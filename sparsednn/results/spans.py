@@ -1,6 +1,6 @@
 """Defines a span, one stretch of a worker's time, and checks that spans are valid."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 import math
 from bisect import bisect_right

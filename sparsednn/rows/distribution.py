@@ -1,6 +1,6 @@
 """Assigns the rows of the input to processes: whoever loads or runs rows asks `initial_rows`."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,6 +1,6 @@
 """Splits rows of the input into row groups; no other module has index arithmetic of a split."""
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 import itertools
 import math

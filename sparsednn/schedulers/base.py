@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sparsednn.options.groups import SchedulerOptions
@@ -21,7 +21,7 @@ from sparsednn.schedulers.outlook import Outlook
 
 
 class Message:
-    """An event or an action: small, and equal to another of its class with the same fields.
+    """An event, an action or a job: small, and equal to another of its class with the same fields.
 
     Subclasses are declared with ``eq=False, repr=False``: the methods here serve all of them, and are not compiled again for
     each while the library is imported.
@@ -176,8 +176,8 @@ class Cut(Message):
 Action = Run | FormTeam | Call | Dismiss | Sleep | Stop | Take | Cut
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+@dataclass(slots=True, eq=False, repr=False)
+class Job(Message):
     """The size of what is to be scheduled in one process.
 
     Attributes
@@ -194,7 +194,7 @@ class Job:
     n_workers: int
     n_row_groups: int
     n_layers: int
-    domains: tuple[int, ...] = field(default=())
+    domains: tuple[int, ...] = ()
     process: int = 0
     n_processes: int = 1
     outlook: Outlook | None = None
@@ -202,7 +202,7 @@ class Job:
     def __post_init__(self) -> None:
         """Put all workers into one domain, or check that each has one."""
         if not self.domains:
-            object.__setattr__(self, "domains", (0,) * self.n_workers)
+            self.domains = (0,) * self.n_workers
         if len(self.domains) != self.n_workers:
             raise ValueError(f"{len(self.domains)} NUMA domains for {self.n_workers} workers; each worker needs one")
 

@@ -4,7 +4,7 @@ A process is bound by its own group and by all groups around it. Where the folde
 mounted: a container may see its own group only, as the root of all.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: a NamedTuple compiles each that is text, whenever this is imported.
 
 import functools
 import re

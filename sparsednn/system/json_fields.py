@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, ClassVar, NamedTuple, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
@@ -204,8 +204,8 @@ def _reading(kind: type[JsonPart]) -> _Reading:
 
 
 def _direct(kind: Any) -> frozenset[type]:
-    if _is_union(kind):
-        return _DIRECT.get(_not_none(kind), frozenset()) | {NoneType}
+    if is_union(kind):
+        return _DIRECT.get(not_none(kind), frozenset()) | {NoneType}
     return _DIRECT.get(kind, frozenset())
 
 
@@ -213,8 +213,8 @@ def _read(kind: Any, value: Any, whole: bool, where: str) -> Any:
     """Return a value of a file as the type of its field."""
     if kind is Any:
         return value
-    if _is_union(kind):
-        return None if value is None else _read(_not_none(kind), value, whole, where)
+    if is_union(kind):
+        return None if value is None else _read(not_none(kind), value, whole, where)
     if isinstance(kind, type) and issubclass(kind, JsonPart):
         return from_json(kind, value, whole, where)
     plain, inner = get_origin(kind) or kind, get_args(kind)
@@ -228,11 +228,12 @@ def _read(kind: Any, value: Any, whole: bool, where: str) -> Any:
     return value
 
 
-def _is_union(kind: Any) -> bool:
+def is_union(kind: Any) -> bool:
+    """Return whether a field may be null as well."""
     return get_origin(kind) in (Union, UnionType)
 
 
-def _not_none(kind: Any) -> Any:
+def not_none(kind: Any) -> Any:
     """Return the type of a field that may be null as well; fields have no other unions."""
     (found,) = (one for one in get_args(kind) if one is not NoneType)
     return found
@@ -251,35 +252,3 @@ def undeclared(part: JsonPart, prefix: str = "") -> Iterator[str]:
         for number, inner in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(inner, JsonPart):
                 yield from undeclared(inner, f"{prefix}{one.name}{f'[{number}]' if isinstance(value, list) else ''}.")
-
-
-class Entry(NamedTuple):
-    """A field as the documentation shows it: its place, type, unit, meaning and when it is there."""
-
-    name: str
-    kind: str
-    unit: str
-    text: str
-    when: str
-
-
-def entries(kind: type[JsonPart], prefix: str = "", when: str = "") -> Iterator[Entry]:
-    """Yield every field of a part, and those of the parts in it; ``[]`` stands for any entry of a list."""
-    types = get_type_hints(kind)
-    for one in declared(kind):
-        said, inner = one.metadata, types[one.name]
-        null = _is_union(inner) and not said["when"]
-        inner = _not_none(inner) if _is_union(inner) else inner
-        name, whens = prefix + one.name, "; ".join(filter(None, (when, said["when"])))
-        of = get_args(inner)[-1] if get_origin(inner) in (list, dict) else inner
-        step = {list: "[]", dict: ".*"}.get(get_origin(inner), "")
-        if is_dataclass(of) and isinstance(of, type) and issubclass(of, JsonPart):
-            yield from entries(of, f"{name}{step}.", whens)
-        else:
-            yield Entry(name, _kind_text(inner) + (" or null" if null else ""), said["unit"], said["doc"], whens)
-
-
-def _kind_text(kind: Any) -> str:
-    plain, inner = get_origin(kind) or kind, get_args(kind)
-    text = "anything" if kind is Any else KINDS[plain].removeprefix("a ")
-    return f"{text} of {KINDS[inner[-1]].removeprefix('a ')}s" if inner and inner[-1] in (int, float, str) else text

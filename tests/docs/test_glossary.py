@@ -48,7 +48,7 @@ def test_every_name_of_the_glossary_is_there() -> None:
             first, *attributes = name.split(".")
             if first in SCHEDULERS or first == "bias_on":
                 continue
-            found = [vars(module)[first] for module in modules if first in vars(module)]
+            found = [getattr(module, first) for module in modules if hasattr(module, first)]
             assert found, name
             for attribute in attributes:
                 fields = getattr(found[0], "__dataclass_fields__", {})

@@ -33,7 +33,8 @@ from sparsednn.results.record import MeasuredRun, RunRecord, Seconds
 from sparsednn.results.simulated_record import SimulatedRun
 from sparsednn.simulator.simulate import simulate
 from sparsednn.system.files import write_json
-from sparsednn.system.json_fields import JsonPart, entries, from_json, named, to_json, undeclared
+from sparsednn.system.json_documentation import entries
+from sparsednn.system.json_fields import JsonPart, from_json, named, to_json, undeclared
 from tests.baseline import records as baseline
 from tests.experiments.made_up import environment_on, measured, point_of_experiment, simulated, whole
 

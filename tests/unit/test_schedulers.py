@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 
 from sparsednn.schedulers import (
+    ONE_PROCESS_SCHEDULERS,
     SCHEDULERS,
     Action,
     Boundary,
@@ -26,6 +27,17 @@ from sparsednn.schedulers import (
 from sparsednn.schedulers.data_then_model import DataThenModelScheduler
 from sparsednn.schedulers.queues import ManagerWorkerScheduler, WorkStealingScheduler
 from tests.schedulers import decide, started
+
+
+def test_each_name_has_the_class_of_that_name() -> None:
+    assert [scheduler.name for scheduler in SCHEDULERS.values()] == list(SCHEDULERS)
+    assert len(set(SCHEDULERS.values())) == len(SCHEDULERS) == 7
+    with pytest.raises(KeyError):
+        SCHEDULERS["none"]
+
+
+def test_all_but_those_that_take_from_processes_decide_for_one_process() -> None:
+    assert [name for name, scheduler in SCHEDULERS.items() if not scheduler.takes_from_processes] == [*ONE_PROCESS_SCHEDULERS]
 
 
 @pytest.mark.parametrize(
