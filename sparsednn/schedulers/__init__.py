@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from importlib import import_module
 
 from sparsednn.options.groups import STRATEGIES, SchedulerOptions
 from sparsednn.schedulers.base import (
@@ -23,7 +24,6 @@ from sparsednn.schedulers.base import (
     Take,
     Taken,
 )
-from sparsednn.schedulers.data import DataScheduler
 from sparsednn.schedulers.outlook import Outlook
 
 __all__ = [
@@ -55,7 +55,18 @@ __all__ = [
 AUTO = "auto"
 """In place of a scheduler's name: the simulator is to choose one (see `sparsednn.simulator.tuning`)."""
 
-ONE_PROCESS_SCHEDULERS = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "adaptive")
+_PLACES = {
+    "data": "data.DataScheduler",
+    "model": "model.ModelScheduler",
+    "data_then_model": "data_then_model.DataThenModelScheduler",
+    "manager_worker": "queues.ManagerWorkerScheduler",
+    "work_stealing": "queues.WorkStealingScheduler",
+    "global_work_stealing": "global_work_stealing.GlobalWorkStealingScheduler",
+    "adaptive": "adaptive.AdaptiveScheduler",
+}
+"""Module and class of each scheduler."""
+
+ONE_PROCESS_SCHEDULERS = tuple(name for name in _PLACES if name != "global_work_stealing")
 """Schedulers that decide for one process by itself, which is what the simulator runs."""
 
 
@@ -63,11 +74,15 @@ class _Schedulers(MutableMapping[str, type[Scheduler]]):
     """The schedulers by name. An inference has one of them, and need not wait for the others to be imported."""
 
     def __init__(self) -> None:
-        names = (*ONE_PROCESS_SCHEDULERS[:-1], "global_work_stealing", ONE_PROCESS_SCHEDULERS[-1])
-        self._classes: dict[str, type[Scheduler] | None] = dict.fromkeys(names)
+        self._classes: dict[str, type[Scheduler] | None] = dict.fromkeys(_PLACES)
 
     def __getitem__(self, name: str) -> type[Scheduler]:
-        return self._classes[name] or _imported(name)
+        found = self._classes[name]
+        if found is None:
+            module, class_name = _PLACES[name].split(".")
+            found = getattr(import_module(f"{__name__}.{module}"), class_name)
+            self._classes[name] = found
+        return found
 
     def __setitem__(self, name: str, scheduler: type[Scheduler]) -> None:
         self._classes[name] = scheduler
@@ -80,36 +95,6 @@ class _Schedulers(MutableMapping[str, type[Scheduler]]):
 
     def __len__(self) -> int:
         return len(self._classes)
-
-
-def _imported(name: str) -> type[Scheduler]:
-    """Return the class of a scheduler of this package."""
-    match name:
-        case "model":
-            from sparsednn.schedulers.model import ModelScheduler
-
-            return ModelScheduler
-        case "data_then_model":
-            from sparsednn.schedulers.data_then_model import DataThenModelScheduler
-
-            return DataThenModelScheduler
-        case "manager_worker":
-            from sparsednn.schedulers.queues import ManagerWorkerScheduler
-
-            return ManagerWorkerScheduler
-        case "work_stealing":
-            from sparsednn.schedulers.queues import WorkStealingScheduler
-
-            return WorkStealingScheduler
-        case "global_work_stealing":
-            from sparsednn.schedulers.global_work_stealing import GlobalWorkStealingScheduler
-
-            return GlobalWorkStealingScheduler
-        case "adaptive":
-            from sparsednn.schedulers.adaptive import AdaptiveScheduler
-
-            return AdaptiveScheduler
-    return DataScheduler
 
 
 SCHEDULERS: MutableMapping[str, type[Scheduler]] = _Schedulers()
