@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from backends.common.row_results import checkpoints
 from backends.cupy_gpu.device.interface import Device, Stream
@@ -29,6 +30,9 @@ KERNELS: dict[str, Any] = {"fused": FusedKernel(), "cusparse_spmm": SpmmKernel()
 
 MOST_ROWS = 2**16
 """Instances that a worker takes at a time unless told otherwise, where there is room."""
+
+STRETCH = 4
+"""Layers that a worker puts into its stream with one pair of events around them."""
 
 MB = 1e6
 FREE_SHARE = 0.8
@@ -52,6 +56,7 @@ class GpuPlan:
         self.checks = np.zeros(n_layers + 1, np.bool_)
         self.checks[checkpoints(n_layers)] = self.prunes and dense
         self.checks &= self.network.zeros_stay
+        self.stretches = stretches(self.checks)
         self.full_sum = float(np.full(len(self.network.last), self.network.layers[-1].high, np.float64).sum())
         self.on_devices: OnDevices | None = None
 
@@ -76,6 +81,18 @@ class GpuPlan:
         device = None if self.on_devices is None else self.on_devices.describe()
         tolerance = None if self.name == "fused" else tolerance_of(len(self.network.layers))
         return PlanDescription(self.name, on, device=device, tolerance=tolerance)
+
+
+def stretches(checks: NDArray[np.bool_]) -> list[int]:
+    """Return up to which layer (exclusive) a worker goes on from each one before it looks up: a few, or to a checkpoint.
+
+    checks : bool (n_layers + 1,), whether there is a checkpoint before a layer
+    """
+    n_layers, found = len(checks) - 1, list[int]()
+    for number in reversed(range(n_layers)):
+        ends_here = not found or checks[number + 1]
+        found.append(number + 1 if ends_here else found[-1])
+    return [min(end, number + STRETCH) for number, end in enumerate(reversed(found))]
 
 
 class OnDevices:

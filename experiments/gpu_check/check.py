@@ -23,7 +23,7 @@ from rich.console import Console
 
 from experiments.config.resolve import Config, ConfigError
 from experiments.gpu_check.apart import Apart
-from experiments.gpu_check.probes import copies, layers
+from experiments.gpu_check.probes import copies, launches, layers
 from experiments.records.display import Display
 from experiments.run.measure import is_fault, measure, message
 from sparsednn.backend import DeviceError, load_backend
@@ -78,9 +78,9 @@ def benchmark(config: Config, toy: bool, progress: Progress, save: Save) -> dict
     Returns
     -------
     dict
-        ``devices``, ``conformance``, ``networks``, ``kernels``, ``streaming``, ``layers``, ``copies``; ``errors``, of parts
-        that have none of these; ``unfinished``, how many parts are to come; and ``failed``: what has not gone as it must, in
-        words.
+        ``devices``, ``conformance``, ``networks``, ``kernels``, ``streaming``, ``layers``, ``launches``, ``copies``;
+        ``errors``, of parts that have none of these; ``unfinished``, how many parts are to come; and ``failed``: what has not
+        gone as it must, in words.
     """
     parts, figures, apart = list(_parts(config, toy)), _nothing_yet(), Apart()
     try:
@@ -96,8 +96,8 @@ def benchmark(config: Config, toy: bool, progress: Progress, save: Save) -> dict
 
 def _nothing_yet() -> dict[str, Any]:
     return {
-        "devices": [], "conformance": None, "networks": [], "kernels": [], "streaming": [], "layers": [], "copies": None,
-        "errors": {},
+        "devices": [], "conformance": None, "networks": [], "kernels": [], "streaming": [], "layers": [], "launches": None,
+        "copies": None, "errors": {},
     }  # fmt: skip
 
 
@@ -111,6 +111,7 @@ def _parts(config: Config, toy: bool) -> Iterator[Part]:
     for section, about, changes in _points(toy):
         yield partial(_point, section, about, point_config(config, **changes))
     yield partial(_probe, "layers", layers, (toy, config.repeats))
+    yield partial(_probe, "launches", launches, (toy, config.repeats))
     yield partial(_probe, "copies", copies, (toy, config.repeats))
 
 

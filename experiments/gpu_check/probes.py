@@ -1,8 +1,10 @@
-"""Times single layers and copies on a GPU by its own clock."""
+"""Times single layers and copies on a GPU by its own clock, and launches by the host's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ ROWS, TOY_ROWS = 16_384, 128
 
 CALLS, TOY_CALLS = 20, 1
 """Launches between two events."""
+
+LAUNCHES, TOY_LAUNCHES = 2_000, 3
 
 COPY_BYTES, TOY_COPY_BYTES = 2**28, 2**16
 
@@ -72,17 +76,63 @@ def _layer(backend: Any, plan: Any, n_rows: int, toy: bool, repeats: int) -> dic
 
 
 def copies(toy: bool, repeats: int) -> dict[str, Any]:
-    """Time copies from pinned memory of the host to the first device."""
+    """Time copies from the host to the first device: from pinned memory, and from pageable memory.
+
+    Returns
+    -------
+    dict
+        bytes; of pinned memory whether it could be pinned, seconds and bytes a second; the last two of pageable memory.
+    """
     backend: Any = load_backend("cupy")
     device, n_bytes = backend.devices[0], TOY_COPY_BYTES if toy else COPY_BYTES
-    host, stream, seconds = np.zeros(n_bytes, np.uint8), device.new_stream(), []
-    with device.errors(), device.current(stream), device.pin(host):
-        target = device.empty(n_bytes, np.uint8)
+    host, stream = np.zeros(n_bytes, np.uint8), device.new_stream()
+    with device.errors(), device.current(stream):
+        pageable = _copied(device, stream, repeats, lambda: device.upload(host, stream))
+        with device.pin(host) as could_be_pinned:
+            target = device.empty(n_bytes, np.uint8)
+            seconds = _copied(device, stream, repeats, lambda: device.copy_in(host, target, stream))
+    return {
+        "bytes": n_bytes, "pinned": could_be_pinned, "seconds": seconds,
+        "bytes_per_second": n_bytes / max(median(seconds), 1e-12), "pageable_seconds": pageable,
+        "pageable_bytes_per_second": n_bytes / max(median(pageable), 1e-12),
+    }  # fmt: skip
+
+
+def _copied(device: Any, stream: Any, repeats: int, copy: Callable[[], Any]) -> list[float]:
+    """Return what a copy takes by the device's clock, some times; the first one warms up."""
+    seconds = []
+    for _ in range(repeats + 1):
+        begin = stream.record()
+        kept = copy()
+        end = stream.record()
+        end.synchronize()
+        seconds.append(device.seconds_between(begin, end))
+        del kept
+    return seconds[1:]
+
+
+def launches(toy: bool, repeats: int) -> dict[str, Any]:
+    """Time how many layers a second the host can launch: of one tile, so small that the device waits for the host.
+
+    Returns
+    -------
+    dict
+        launches of a repeat; seconds of each repeat by the host's clock, until the device is through; median of a launch.
+    """
+    backend: Any = load_backend("cupy")
+    plan = backend.prepare(radixnet(1024, layers=6), KernelOptions("fused", rows="none", columns="merge"), 1)
+    backend.warm_up(plan, 1)
+    lane, seconds, n = plan.on_devices.lane(0), [], TOY_LAUNCHES if toy else LAUNCHES
+    layer = plan.network.layers[1]
+    with lane.at_work():
+        block, made = plan.kernel.blank(lane, layer.n_inputs, 1), lane.layers.take(1)
+        lane.device.zero(block.x, lane.stream)
         for _ in range(repeats + 1):
-            begin = stream.record()
-            device.copy_in(host, target, stream)
-            end = stream.record()
-            end.synchronize()
-            seconds.append(device.seconds_between(begin, end))
-    seconds = seconds[1:]
-    return {"bytes": n_bytes, "seconds": seconds, "bytes_per_second": n_bytes / max(median(seconds), 1e-12)}
+            lane.stream.synchronize()
+            begin = perf_counter()
+            for _ in range(n):
+                plan.kernel.advance(lane, plan.network, layer, made, block, (None, None))
+            lane.stream.synchronize()
+            seconds.append(perf_counter() - begin)
+    seconds = seconds[1:]  # the first one warms up
+    return {"kernel": layer.kernel, "launches": n, "seconds": seconds, "seconds_per_launch": median(seconds) / n}

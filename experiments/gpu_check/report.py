@@ -27,6 +27,7 @@ def report(figures: dict[str, Any]) -> tuple[str, str]:
         _networks("Kernels and schedulers, 1024 x 120", figures["kernels"], ("kernel", "scheduler")),
         _networks("Layers streamed from the host", figures["streaming"], ("neurons", "layers", "columns")),
         _layers(figures["layers"]),
+        *([] if figures["launches"] is None else [_launches(figures["launches"])]),
         *([] if figures["copies"] is None else [_copies(figures["copies"])]),
         _environment(),
     ]
@@ -94,8 +95,20 @@ def _layers(rows: list[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
+def _launches(found: dict[str, Any]) -> str:
+    rows = [[found["kernel"], found["launches"], 1e6 * found["seconds_per_launch"]]]
+    return _table(
+        "Launches of a layer so small that the device waits for the host", ("kernel", "launches", "microseconds"), rows
+    )
+
+
 def _copies(found: dict[str, Any]) -> str:
-    return _table("Copies from pinned memory", ("bytes", "GB/s"), [[found["bytes"], found["bytes_per_second"] / 1e9]])
+    pinned = "pinned" if found["pinned"] else "could not be pinned"
+    rows = [
+        [pinned, found["bytes"], found["bytes_per_second"] / 1e9],
+        ["pageable", found["bytes"], found["pageable_bytes_per_second"] / 1e9],
+    ]
+    return _table("Copies from the host", ("memory", "bytes", "GB/s"), rows)
 
 
 def _environment() -> str:

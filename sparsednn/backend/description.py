@@ -86,7 +86,10 @@ class DeviceUse(JsonPart):
         metadata=doc("from the first work of each to its last, by the device's clock, time of the host included", "s")
     )
     kernel_s: float | None = field(
-        default=None, metadata=doc("of that, what layers took: from before the first launch of each to after its last", "s")
+        default=None,
+        metadata=doc(
+            "of that, what layers took: from before the first launch to after the last of each few that follow each other", "s"
+        ),
     )
     upload_s: float | None = field(default=None, metadata=doc("of that, what copies of inputs to devices took", "s"))
     host_s: float | None = field(

@@ -109,6 +109,10 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
     assert {row["columns"] for row in found["layers"]} == {"merge", "none"}
     assert all(row["multiply_adds"] > 0 and len(row["seconds"]) == 1 for row in found["layers"])
     assert found["copies"]["bytes"] == gpu_probes.TOY_COPY_BYTES
+    assert found["copies"]["pinned"] is True
+    assert len(found["copies"]["seconds"]) == len(found["copies"]["pageable_seconds"]) == 1
+    assert found["launches"]["launches"] == gpu_probes.TOY_LAUNCHES
+    assert found["launches"]["seconds_per_launch"] > 0
     report = (tmp_path / "0" / "gpu_report.md").read_text()
     assert "**All right**" in report
     for title in (
@@ -118,7 +122,9 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
         "Kernels and schedulers",
         "streamed",
         "One layer",
-        "Copies",
+        "Launches of a layer",
+        "| pinned | 65,536 |",
+        "| pageable | 65,536 |",
     ):
         assert title in report
     paths, _ = redraw("gpu_check", [tmp_path], tmp_path)
@@ -180,7 +186,7 @@ def test_the_report_is_written_after_each_part(on_host: None, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         benchmarks.measure(EXPERIMENT, Config(instances=600, repeats=1), Display(Console(quiet=True)), tmp_path)
     report = (tmp_path / "gpu_report.md").read_text()
-    assert "**Unfinished**: 16 parts were still to come, 0 failures so far" in report
+    assert "**Unfinished**: 17 parts were still to come, 0 failures so far" in report
     assert report.count("| right |") == 3
     assert "Devices" in report
     assert "| 7 | 0 | 1 | 1 |" in report, "conformance"

@@ -110,7 +110,7 @@ class HostStream:
             else:
                 work()
 
-    def record(self) -> HostEvent:
+    def record(self, again: Any = None) -> HostEvent:
         with _LOCK:
             return HostEvent(self, self._n_done + len(self._queue))
 
@@ -263,6 +263,12 @@ class HostDevice:
             assert not kernel.startswith("layer") or not isinstance(argument, np.ndarray) or isinstance(argument, OnDevice)
         given = [plain(argument) for argument in arguments]
         stream.put(kernel, lambda: host_kernels.call(kernel, grid, block, given, shared_bytes), *arguments)
+
+    def prepare(
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int = 0
+    ) -> Callable[[], None]:
+        given = tuple(arguments)
+        return lambda: self.launch(kernel, grid, block, given, _CURRENT.streams[-1], shared_bytes)
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:

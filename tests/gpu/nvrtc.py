@@ -1,12 +1,13 @@
 """NVRTC from PyPI, through ctypes: compiles the kernels for a GPU where there is none.
 
-``python -m tests.gpu.nvrtc`` prints what each kernel takes of registers and shared memory.
+``python -m tests.gpu.budgets`` prints what each kernel takes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -16,6 +17,9 @@ from backends.cupy_gpu.kernels.source import OPTIONS, source
 
 ARCHITECTURES = (75, 80, 90)
 PACKAGE = "nvidia-cuda-nvrtc"
+
+ADDED_BY_CUPY = ("--device-as-default-execution-space",)
+"""Options that ``cupy.cuda.compiler.compile_using_nvrtc`` adds, besides the architecture: `test_cupy_api` looks at it."""
 
 
 def _path() -> str | None:
@@ -35,8 +39,9 @@ class CompileError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The result for one architecture: PTX or machine code, and what the compiler has said."""
+    """The result for one architecture: PTX, machine code (none for ``compute_NN``), and what the compiler has said."""
 
+    ptx: str
     code: bytes
     log: str
 
@@ -63,16 +68,18 @@ def version() -> tuple[int, int]:
 
 
 def compiled(text: str, architecture: str, *options: str) -> Compiled:
-    """Compile for ``compute_NN`` (to PTX) or ``sm_NN`` (to machine code); CompileError with NVRTC's words if that fails."""
+    """Compile as CuPy does for ``compute_NN`` or ``sm_NN``; CompileError with NVRTC's words if that fails."""
     library, program = _library(), ctypes.c_void_p()
     library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
     try:
-        given = [f"--gpu-architecture={architecture}".encode(), *(option.encode() for option in (*OPTIONS, *options))]
+        wanted = (f"--gpu-architecture={architecture}", *OPTIONS, *ADDED_BY_CUPY, *options)
+        given = [option.encode() for option in wanted]
         status = library.nvrtcCompileProgram(program, len(given), (ctypes.c_char_p * len(given))(*given))
         log = _bytes(program, "ProgramLog").rstrip(b"\0\n").decode()
         if status:
             raise CompileError(log)
-        return Compiled(_bytes(program, "PTX" if architecture.startswith("compute") else "CUBIN"), log)
+        code = _bytes(program, "CUBIN") if architecture.startswith("sm") else b""
+        return Compiled(_bytes(program, "PTX").rstrip(b"\0").decode(), code, log)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -86,33 +93,26 @@ def _bytes(program: ctypes.c_void_p, what: str) -> bytes:
 
 
 @cache
-def ptx(architecture: int) -> Compiled:
-    """Return the kernels as PTX."""
-    return compiled(source(), f"compute_{architecture}")
+def _all() -> dict[int, Compiled]:
+    """The kernels for all architectures, one beside the other: NVRTC needs no Python meanwhile."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda one: compiled(source(), f"sm_{one}", "--ptxas-options=-v"), ARCHITECTURES)
+        return dict(zip(ARCHITECTURES, found, strict=True))
+
+
+def kernels(architecture: int) -> Compiled:
+    """Return the kernels, compiled once in a process; the log is the assembler's."""
+    return _all()[architecture]
 
 
 @cache
 def usage(architecture: int) -> dict[str, Usage]:
     """Return what each kernel takes on an architecture, as the assembler reports it."""
-    log = compiled(source(), f"sm_{architecture}", "--ptxas-options=-v").log
     found = {}
-    for part in re.split(r"Compiling entry function '", log)[1:]:
+    for part in re.split(r"Compiling entry function '", kernels(architecture).log)[1:]:
         registers = re.search(r"Used (\d+) registers", part)
         shared = re.search(r"(\d+) bytes smem", part)
         spilled = [int(n) for n in re.findall(r"(\d+) bytes spill", part)]
         assert registers is not None, part
         found[part.partition("'")[0]] = Usage(int(registers[1]), int(shared[1]) if shared else 0, sum(spilled))
     return found
-
-
-def main() -> None:
-    """Print a table."""
-    print(f"NVRTC {'.'.join(map(str, version()))}")
-    print(f"{'kernel':26}" + "".join(f"{f'sm_{a}: registers, shared, spilled':>36}" for a in ARCHITECTURES))
-    for name in sorted(usage(ARCHITECTURES[0])):
-        found = [usage(architecture)[name] for architecture in ARCHITECTURES]
-        print(f"{name:26}" + "".join(f"{u.registers:>22}{u.shared_bytes:>7}{u.spilled_bytes:>7}" for u in found))
-
-
-if __name__ == "__main__":
-    main()

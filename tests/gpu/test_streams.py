@@ -153,7 +153,7 @@ def test_few_layers_are_ahead_of_the_device(rng: np.random.Generator) -> None:
         if what.startswith("layer"):
             ahead += 1 if kind == "put" else -1
             most = max(most, ahead)
-    assert 2 <= most <= 6
+    assert 2 <= most <= 8, "two stretches of 4"
 
 
 def test_memory_is_given_back_with_the_plan(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -67,7 +68,9 @@ class CudaStream(Stream):
         with cupy.cuda.Device(number):
             self.library_stream = cupy.cuda.Stream(non_blocking=True)
 
-    def record(self) -> Any:
+    def record(self, again: Any = None) -> Any:
+        if again is not None:
+            return self.library_stream.record(again)
         with self._cupy.cuda.Device(self._number):
             return self.library_stream.record(self._cupy.cuda.Event())
 
@@ -225,11 +228,16 @@ class CudaDevice(Device):
         self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: CudaStream,
         shared_bytes: int = 0,
     ) -> None:  # fmt: skip
+        with self.current(stream):
+            self.prepare(kernel, grid, block, arguments, shared_bytes)()
+
+    def prepare(
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int = 0
+    ) -> Callable[[], None]:
         if kernel not in self._kernels:
             self._kernels[kernel] = self._modules.function(kernel, self.number)
         given = tuple(NO_ARRAY if argument is None else argument for argument in arguments)
-        with self.current(stream):
-            self._kernels[kernel](tuple(grid), tuple(block), given, shared_mem=shared_bytes)
+        return partial(self._kernels[kernel], tuple(grid), tuple(block), given, shared_mem=shared_bytes)
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ takes from host memory is free again when it returns, but for `Device.copy_in`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ class Event(Protocol):
 class Stream(Protocol):
     """A queue of work."""
 
-    def record(self) -> Event:
-        """Return an event behind all that is in the queue."""
+    def record(self, again: Any = None) -> Event:
+        """Return an event behind all that is in the queue: a new one, or one that nobody waits for any more."""
 
     def wait(self, event: Any) -> None:
         """Let nothing that comes later begin before the event."""
@@ -86,6 +86,11 @@ class Device(Protocol):
         shared_bytes: int = 0,
     ) -> None:  # fmt: skip
         """Run a kernel of `source.source` with arrays, None (no array) and NumPy scalars."""
+
+    def prepare(
+        self, kernel: str, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], shared_bytes: int = 0
+    ) -> Callable[[], None]:
+        """Return what runs it, as often as it is called, in the stream that is `current` then: one call to the library."""
 
     def range(self, name: str) -> AbstractContextManager[None]:
         """Give what is put into streams in the context a name that profilers show."""

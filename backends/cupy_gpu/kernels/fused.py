@@ -18,7 +18,7 @@ from backends.cupy_gpu.kernels.dense import DenseBlock, fill, padded, pick
 from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
 from backends.cupy_gpu.layout.inputs import InputRows
 from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
-from backends.cupy_gpu.run.worker import Lane
+from backends.cupy_gpu.run.worker import Lane, Launch
 
 PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps", "activations")
 MOST_TILES = 2**15
@@ -77,6 +77,8 @@ class FusedKernel:
 
     def share(self, layer: PackedLayer, member: int, n_members: int) -> tuple[int, int]:
         """Return the slices that are a member's, by terms."""
+        if n_members == 1:
+            return 0, len(layer.slice_work) - 1
         total = int(layer.slice_work[-1])
         bounds = np.searchsorted(layer.slice_work, [total * m // n_members for m in range(1, n_members)]).tolist()
         bounds = [0, *bounds, len(layer.slice_work) - 1]
@@ -93,17 +95,43 @@ class FusedKernel:
         """
         first, last = slices
         if last > first:
-            lane.launch(
-                layer.kernel,
-                (last - first, block.n_padded // TILE),
-                (LANES, WARPS),
-                *(block.x, y, np.int64(block.n_padded), made),
-                *(np.int64(layer.parts.get(part, NOWHERE)) for part in PARTS),
-                *(np.float32(layer.weight), np.int32(first), np.int32(layer.n_outputs), np.int32(network.bias_everywhere)),
-                *(np.float32(layer.low), np.float32(layer.high), *flags),
-                shared_bytes=layer.shared_bytes,
-            )
+            grid, arguments = self._call(network, layer, made, block, y, flags, slices)
+            lane.launch(layer.kernel, grid, (LANES, WARPS), *arguments, shared_bytes=layer.shared_bytes)
         return block.n * int(layer.slice_work[last] - layer.slice_work[first])
+
+    def advance(
+        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, flags: tuple[Any, Any]
+    ) -> tuple[DenseBlock, int]:
+        """Put all of a layer into the stream, from one of the lane's arrays to the other, with flags of the lane or none.
+
+        Returns the next block and the multiply-adds.
+        """
+        key = (id(layer), block.n_padded, block.x is lane.buffers(0)[0], flags[0] is None)
+        found = lane.prepared(key, made, lambda: self._prepared(lane, network, layer, made, block, flags))
+        found.put()
+        n, n_padded = block.n, block.n_padded
+        return DenseBlock(found.y, n_neurons=layer.n_outputs, n=n, n_padded=n_padded, by_instance=True), n * found.n_terms
+
+    def _prepared(
+        self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, flags: tuple[Any, Any]
+    ) -> Launch:
+        y, slices = self.other(lane, block), self.share(layer, 0, 1)
+        grid, arguments = self._call(network, layer, made, block, y, flags, slices)
+        put = lane.device.prepare(layer.kernel, grid, (LANES, WARPS), arguments, layer.shared_bytes)
+        return Launch(made, put, y, int(layer.slice_work[-1]))
+
+    def _call(
+        self, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, y: DeviceArray, flags: tuple[Any, Any],
+        slices: tuple[int, int],
+    ) -> tuple[tuple[int, int], tuple[Any, ...]]:  # fmt: skip
+        """Return the grid, and the arguments of the kernel."""
+        first, last = slices
+        return (last - first, block.n_padded // TILE), (
+            *(block.x, y, np.int64(block.n_padded), made),
+            *(np.int64(layer.parts.get(part, NOWHERE)) for part in PARTS),
+            *(np.float32(layer.weight), np.int32(first), np.int32(layer.n_outputs), np.int32(network.bias_everywhere)),
+            *(np.float32(layer.low), np.float32(layer.high), *flags),
+        )
 
     def rows_of(self, layer: PackedLayer, block: DenseBlock, slices: tuple[int, int]) -> slice:
         """Return where the outputs of some slices lie in the next block."""

@@ -5,7 +5,6 @@ Plain data: processes of a node can share it, it can be pinned and streamed, and
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,22 +16,17 @@ from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
 from backends.common.positions import entries_at
 from backends.cupy_gpu.kernels.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
+from backends.cupy_gpu.layout.blobs import Blobs, KnownLayers
 from backends.cupy_gpu.layout.kernels.packing import fill_slices
 from sparsednn.backend import KernelOptions
 from sparsednn.errors import OptionError
 from sparsednn.network import Layer, Network
-from sparsednn.system.memory import require
-
-ALIGNMENT = 256
-"""Parts of the bytes start at multiples of this, as device memory does."""
 
 REUSE = 2
 """Inputs are staged in shared memory where each is used so often by its slice, on average."""
 
 WIDE = 2**16
 """Ids have 2 bytes up to so many neurons."""
-
-WAY_OUT = "use fewer neurons or layers, or columns=merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +119,24 @@ def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> Pa
         If it will not fit into host memory.
     """
     merged = MergedColumns(network) if options.columns == "merge" else None
-    layers = (layer.expanded() for layer in (network.layers if merged is None else merged.layers()))
+    layers = network.layers if merged is None else merged.layers()
     wide = max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) > WIDE
-    blobs = _Blobs()
+    blobs, known = Blobs(), KnownLayers([] if merged is not None else network.layers)
     packed: list[PackedLayer] = []
     rank: NDArray[np.int64] | None = None
-    for layer in layers:
-        if fused:
-            layer, rank = _in_order(layer, options.order, rank)
-            packed.append(_sliced_ell(layer, blobs, wide=wide))
-        else:
-            packed.append(_csr(layer, blobs))
+    for number, layer in enumerate(layers):
+        key = known.key(number, rank)
+        found = known.packed.get(key) if key is not None else None
+        if found is None:
+            if fused:
+                ordered, next_rank = _in_order(layer.expanded(), options.order, rank)
+                found = _sliced_ell(ordered, blobs, wide=wide), next_rank
+            else:
+                found = _csr(layer.expanded(), blobs), None
+            if key is not None:
+                known.packed[key] = found
+        one, rank = found
+        packed.append(one)
     last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
     last = last if rank is None else rank[last].astype(np.int32)
     return PackedNetwork(
@@ -146,39 +147,6 @@ def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> Pa
         zeros_stay=np.append(network.zero_rows_stay_zero(), True),
         full_stays=saturated_rows_stay(network),
     )
-
-
-class _Blobs:
-    """Bytes of layers, each different one once."""
-
-    def __init__(self) -> None:
-        self._blobs: list[NDArray[np.uint8]] = []
-        self._known: dict[bytes, int] = {}
-        self._size = 0
-
-    def add(self, arrays: dict[str, NDArray[Any]]) -> tuple[int, int, dict[str, int]]:
-        """Add a layer's arrays; return where they are, how many bytes they are, and where each starts."""
-        starts = np.concatenate([[0], np.cumsum([_aligned(array.nbytes) for array in arrays.values()])])
-        blob = np.zeros(int(starts[-1]), np.uint8)
-        for start, array in zip(starts, arrays.values(), strict=False):
-            blob[start : start + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        parts = dict(zip(arrays, map(int, starts), strict=False))
-        digest = hashlib.blake2b(blob.data).digest()
-        if digest not in self._known:
-            require(2 * len(blob), "the network in the GPU kernels' layout", WAY_OUT)
-            self._known[digest] = self._size
-            self._blobs.append(blob)
-            self._size += len(blob)
-        return self._known[digest], len(blob), parts
-
-    def store(self) -> NDArray[np.uint8]:
-        """Return all bytes."""
-        require(self._size, "the network in the GPU kernels' layout", WAY_OUT)
-        return np.concatenate([np.zeros(0, np.uint8), *self._blobs])
-
-
-def _aligned(n_bytes: int) -> int:
-    return -(-max(n_bytes, 1) // ALIGNMENT) * ALIGNMENT
 
 
 def _in_order(layer: Layer, order: str, rank: NDArray[np.int64] | None) -> tuple[Layer, NDArray[np.int64] | None]:
@@ -205,7 +173,7 @@ def _one_weight(layer: Layer) -> np.float32 | None:
     return first if layer.values.strides == (0,) or bool((layer.values == first).all()) else None
 
 
-def _sliced_ell(layer: Layer, blobs: _Blobs, *, wide: bool) -> PackedLayer:
+def _sliced_ell(layer: Layer, blobs: Blobs, *, wide: bool) -> PackedLayer:
     """Slices of outputs as wide as their longest column; the k-th terms of a slice lie side by side."""
     n_slices = -(-layer.n_outputs // SLICE)
     degrees, bias = np.zeros(n_slices * SLICE, np.int32), np.zeros(n_slices * SLICE, np.float32)
@@ -238,7 +206,7 @@ def _sliced_ell(layer: Layer, blobs: _Blobs, *, wide: bool) -> PackedLayer:
     return _packed(layer, where, kernel=kernel, weight=float(weight or 0), slice_work=work, shared_bytes=shared_bytes)
 
 
-def _csr(layer: Layer, blobs: _Blobs) -> PackedLayer:
+def _csr(layer: Layer, blobs: Blobs) -> PackedLayer:
     """The transpose in canonical CSR; an input that is there more than once (where columns were merged) has one weight."""
     transposed = sp.csr_array(
         (np.array(layer.values), layer.indices.copy(), layer.indptr), shape=(layer.n_outputs, layer.n_inputs)

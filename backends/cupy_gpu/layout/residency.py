@@ -101,6 +101,7 @@ class LayerCache:
         with device.current(self.copies):
             self._slots = [Slot(device.empty(network.largest_layer_bytes, "uint8")) for _ in range(n_slots)]
         self._holders: dict[int, Slot] = {}
+        self._keeps_all = n_slots >= network.n_different
         self._turn = 0
         self._lock = threading.Lock()
         self.n_copied, self.copied_bytes = 0, 0
@@ -123,7 +124,8 @@ class LayerCache:
         with self._lock:
             slot = self._holders[self._network.layers[number].at]
             slot.n_users -= 1
-            slot.used[stream] = stream.record()
+            if not self._keeps_all:  # else no other layer takes its place
+                slot.used[stream] = stream.record(slot.used.get(stream))
 
     def _wait(self, slot: Slot, stream: Stream) -> None:
         """Let a stream's work with a layer wait for its copy."""
@@ -151,7 +153,7 @@ class LayerCache:
         if slot.at is not None:
             del self._holders[slot.at]
         self._device.copy_in(self._network.store[layer.at : layer.at + layer.n_bytes], slot.data[: layer.n_bytes], self.copies)
-        slot.at, slot.copied = layer.at, self.copies.record()
+        slot.at, slot.copied = layer.at, self.copies.record(slot.copied)
         slot.used, slot.ready_in, slot.made = {}, set(), {}
         self._holders[layer.at] = slot
         self.n_copied += 1

@@ -6,24 +6,29 @@ this for all members; what they do on which device is in `teams`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.cupy_gpu.device.interface import DeviceArray, Event
 from backends.cupy_gpu.kernels.cusparse import SparseBlock
 from backends.cupy_gpu.kernels.dense import DenseBlock, digests, outputs, same, sums
 from backends.cupy_gpu.plan import GpuPlan
 from backends.cupy_gpu.run.barrier import Meeting
 from backends.cupy_gpu.run.row_group import DeviceGroup
 from backends.cupy_gpu.run.teams import DeviceTeam, Step, found_by_all
-from backends.cupy_gpu.run.worker import Lane
+from backends.cupy_gpu.run.worker import KERNEL, Lane
 from sparsednn.backend import DONE, SCORE, WORK, Control, Outcome
 
 RUN_AHEAD = 4
-"""Layers that are put into a stream before the first of them is waited for: so the device need not wait for the host, and
-counts of what is done are not far ahead of it."""
+"""Layers that a team puts into its streams before the first of them is waited for: so the device need not wait for the host,
+and counts of what is done are not far ahead of it. A crew of one waits for the stretch before the last."""
+
+NO_FLAGS = (None, None)
+"""Where nothing is noted of instances."""
 
 
 @dataclass(slots=True)
@@ -51,25 +56,71 @@ class Walk:
 
     def go(self) -> Outcome:
         """Take the group on until it is through, or the team has to leave."""
-        fresh = True
+        fresh, alone = True, len(self.meeting.team.workers) == 1
         while True:
             outcome = self._decide(fresh=fresh)
             if outcome is not None:
                 self._catch_up()
-                step = Step(outcome)
-            else:
-                step = self.device_team.begin(self.group.layer, self.group.block, flagged=self._flagged())
-            self.meeting.step = step
-            if not self.meeting.meet(0):
+            if not alone and not self._step(outcome):
                 return Outcome.STOPPED
             if outcome is not None:
                 self._take_time(outcome)
                 return outcome
+            if alone:
+                self._stretch()
             fresh = False
-            after = self.device_team.compute(self.lane, step, 0)
+
+    def _stretch(self) -> None:
+        """Put a few layers into the stream, up to a checkpoint, or until the worker is called; for a crew of one."""
+        plan, group, lane, layers = self.plan, self.group, self.lane, self.lane.layers
+        control, leader, advance = self.control, self.meeting.team.workers[0], plan.kernel.advance
+        first, n, n_ops, block = group.layer, group.block.n, 0, group.block
+        number, last = first, plan.stretches[first] - 1
+        begin = lane.record()
+        with lane.device.range(f"layers {first} to {last}"):
+            while True:
+                flags = self._fresh_flags() if number == last and plan.checks[number + 1] else NO_FLAGS
+                made = layers.take(number)
+                block, count = advance(lane, plan.network, plan.network.layers[number], made, block, flags)
+                layers.give_back(number)
+                n_ops += count
+                number += 1
+                if number > last or control.stop_requested() or control.is_called(leader):
+                    break
+        self._note(begin, n * (number - first), 1)
+        group.block, group.layer = block, number
+        group.multiply_adds += n_ops
+        self.meeting.team.count(0, n_ops)
+        self._look_up(lambda: self._flags(n), flagged=flags is not NO_FLAGS)
+
+    def _fresh_flags(self) -> tuple[DeviceArray, DeviceArray]:
+        """Return the lane's flags, all zero."""
+        lane = self.lane
+        lane.device.zero(lane.flags, lane.stream)
+        return lane.flags[: lane.block_rows], lane.flags[lane.block_rows :]
+
+    def _flags(self, n: int) -> NDArray[np.bool_]:
+        """Return what a layer has found of n instances: bool, shape (2, n)."""
+        found = self.lane.download(self.lane.flags)
+        return np.stack([found[:n], found[self.lane.block_rows :][:n]]).astype(np.bool_)
+
+    def _step(self, outcome: Outcome | None) -> bool:
+        """Do a layer with the other members of a team, or tell them to leave; False if everything is to stop."""
+        group, team = self.group, self.device_team
+        step = Step(outcome) if outcome is not None else team.begin(group.layer, group.block, flagged=self._flagged())
+        self.meeting.step = step
+        if not self.meeting.meet(0):
+            return False
+        if outcome is None:
+            after = team.compute(self.lane, step, 0)
             if not self.meeting.meet(0):
-                return Outcome.STOPPED
-            self._advance(step, self.device_team.end(step, after))
+                return False
+            group.block, n = team.end(step, after), group.block.n
+            group.layer += 1
+            group.multiply_adds += sum(step.counts)
+            self._note(None, n, RUN_AHEAD)
+            self._look_up(lambda: found_by_all(step.flags)[:, :n], flagged=step.flagged)
+        return True
 
     def _decide(self, *, fresh: bool) -> Outcome | None:
         """Return why the team has to leave; None if it goes on, and then there is a block."""
@@ -106,41 +157,45 @@ class Walk:
         after = self.group.layer + 1
         return self.plan.checks[after] and isinstance(self.group.block, DenseBlock)
 
-    def _advance(self, step: Step, block: Any) -> None:
-        """Count a layer that has been put into the streams, and drop what needs no more."""
+    def _look_up(self, flags: Callable[[], NDArray[np.bool_]], *, flagged: bool) -> None:
+        """Finish a block that is through, or drop what needs no more; say what the next layer will take."""
         group, plan = self.group, self.plan
-        group.block, n = block, block.n
-        group.layer += 1
-        group.multiply_adds += sum(step.counts)
-        self._note(n)
         if group.layer == len(plan.network.layers):
             self._catch_up()
-            self._finish(block)
-        elif step.flagged:
+            self._finish(group.block)
+        elif flagged:
+            found = flags()
             self._catch_up()
             with self.lane.device.range("checkpoint"):
-                self._drop(found_by_all(step.flags)[:, :n])
+                self._drop(found)
         if group.block is not None:
             next_work = group.block.n * plan.network.layers[group.layer].nnz
             self.control.progress[self.meeting.team.workers[0], WORK] = next_work
 
-    def _note(self, n: int) -> None:
-        """Count instances that have gone through a layer, when the device has come so far."""
-        group = self.group
-        group.pending.append((self.lane.stream.record(), n))
-        if len(group.pending) > RUN_AHEAD:
-            event, n_done = group.pending.popleft()
-            event.synchronize()
-            self._count(n_done)
+    def _note(self, begin: Event | None, n: int, most_ahead: int) -> None:
+        """Count instances x layers that are in the stream, from an event on if they are timed, when the device has come so far.
+
+        Of what is noted, so much may be ahead of the device.
+        """
+        self.group.pending.append((begin, self.lane.record(), n))
+        while len(self.group.pending) > most_ahead:
+            self._wait_for_first()
 
     def _catch_up(self) -> None:
         """Wait for all that is in the stream, and count it."""
         while self.group.pending:
-            event, n_done = self.group.pending.popleft()
-            event.synchronize()
-            self._count(n_done)
+            self._wait_for_first()
         if self.group.block is None and len(self.group.waiting) == 0:
             self._count(self.group.n_rows * len(self.plan.network.layers) - self.group.n_finished)
+
+    def _wait_for_first(self) -> None:
+        begin, end, n = self.group.pending.popleft()
+        end.synchronize()
+        if begin is None:
+            self.lane.release(end)
+        else:
+            self.lane.note(KERNEL, begin, end)
+        self._count(n)
 
     def _count(self, n: int) -> None:
         """Count instances x layers."""

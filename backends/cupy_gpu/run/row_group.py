@@ -46,7 +46,7 @@ class DeviceGroup:
         self.layer = 0
         self.n_finished = 0
         self.multiply_adds = 0
-        self.pending: deque[tuple[Event, int]] = deque()
+        self.pending: deque[tuple[Event | None, Event, int]] = deque()
         self.began: Event | None = None
         self._sums = np.zeros(len(rows))
         self._twin = np.full(len(rows), -1)

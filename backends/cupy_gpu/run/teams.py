@@ -50,7 +50,7 @@ class Step:
 
 
 class DeviceTeam:
-    """The members of a team, with their lanes and devices.
+    """The members of a team of several, with their lanes and devices.
 
     Parameters
     ----------
@@ -74,20 +74,17 @@ class DeviceTeam:
         """Return the next step, for which the block is, or will be, on all devices."""
         n, leader = len(self._lanes), self._lanes[0]
         step = Step(None, layer, block, flagged=flagged, done=[None] * n, counts=[0] * n, flags=[None] * n)
-        if self._plan.kernel.has_teams:
-            self._side ^= 1
-            for number, lane in self._homes.items():
-                step.replicas[number] = (
-                    (block.x, self._plan.kernel.other(leader, block)) if lane is leader else self._replica(lane)
-                )
-            if not self._everywhere:
-                self._spread(step)
-            step.ready = leader.stream.record() if n > 1 else None
+        self._side ^= 1
+        for number, lane in self._homes.items():
+            step.replicas[number] = (block.x, self._plan.kernel.other(leader, block)) if lane is leader else self._replica(lane)
+        if not self._everywhere:
+            self._spread(step)
+        step.ready = leader.stream.record()
         return step
 
-    def compute(self, lane: Lane, step: Step, member: int) -> DenseBlock | Any:
+    def compute(self, lane: Lane, step: Step, member: int) -> DenseBlock:
         """Put a member's share of a layer into its stream; return the next block, as far as the member knows it."""
-        plan, kernel, flags = self._plan, self._plan.kernel, (None, None)
+        plan, flags = self._plan, (None, None)
         layer = plan.network.layers[step.layer]
         if member > 0 and step.ready is not None:
             lane.stream.wait(step.ready)
@@ -97,17 +94,13 @@ class DeviceTeam:
             flags = (lane.flags[: lane.block_rows], lane.flags[lane.block_rows :])
         made = lane.layers.take(step.layer)
         with lane.device.range(f"layer {step.layer}"), lane.timing(KERNEL) if member == 0 else nullcontext():
-            if kernel.has_teams:
-                after, step.counts[member] = self._share(lane, step, member, layer, made, flags)
-            else:
-                after, step.counts[member] = kernel.advance(lane, plan.network, layer, made, step.block, flags)
+            after, step.counts[member] = self._share(lane, step, member, layer, made, flags)
         lane.layers.give_back(step.layer)
         self._team.count(member, step.counts[member])
         if step.flagged:
             found = lane.download(lane.flags)
             step.flags[member] = np.stack([found[:n], found[lane.block_rows :][:n]])
-        if len(self._lanes) > 1:
-            step.done[member] = lane.stream.record()
+        step.done[member] = lane.stream.record()
         return after
 
     def end(self, step: Step, after: Any) -> Any:
