@@ -17,7 +17,8 @@ from experiments.records.point import BenchmarkRun, PointRecord, RunningMark, Su
 from sparsednn.options.fields import choice_of, group_of, rule_of
 from sparsednn.results.record import MeasuredRun, RunRecord
 from sparsednn.results.simulated_record import SimulatedRun
-from sparsednn.system.json_fields import JsonPart, entries
+from sparsednn.system.json_documentation import entries
+from sparsednn.system.json_fields import JsonPart
 
 HELP = Path("hydra", "help", "sparsednn.yaml")
 
