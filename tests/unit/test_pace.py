@@ -57,6 +57,18 @@ def test_the_caller_goes_alone_soon_after_helpers_have_become_slow_and_back() ->
     assert ways.index(False) <= pace.LAST_TRY
 
 
+def test_long_calls_find_out_within_a_quarter_of_a_second() -> None:
+    """However long helpers have been slow, and at whatever call they are fast again."""
+    helped, alone = 3_600_000, 7_000_000
+    n = pace.AGAIN_NS // alone
+    for n_slow in (400, 450, 500):
+        line = Line()
+        line.calls(100, always(helped), always(alone))
+        assert np.mean(line.calls(n_slow, always(9_000_000), always(alone))) > 0.9
+        ways = line.calls(200, always(helped), always(alone))
+        assert np.mean(ways[n + 2 :]) < 0.1, "but for trials"
+
+
 def test_calls_that_were_interrupted_change_nothing() -> None:
     line = Line()
     line.calls(1000, always(42_000), always(62_000))

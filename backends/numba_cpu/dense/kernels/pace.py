@@ -14,7 +14,11 @@ UNTIL, PERIOD, HELPED_NS, ALONE_NS, GOES_ALONE = range(5)
 nanoseconds that either way takes (0: not known), and whether the caller goes alone."""
 
 FIRST_TRY, LAST_TRY = 32, 1024
-"""Calls between two trials: at first and after a change, and at the most."""
+"""Calls between two trials: at first and after a change, and at the most, of short calls."""
+
+AGAIN_NS = 250_000_000
+"""Long calls are fewer between two trials, so that these come after so long: at half the speed, a second is long. `FIRST_TRY`
+calls are the least all the same, or trials of what is slower would be many."""
 
 BETTER = 15 / 16
 """Share of the other way's time below which a way is taken instead: times that are nearly the same shall change nothing."""
@@ -49,7 +53,8 @@ def note_call(shared, at, alone, ns):
     if until > 0:
         shared[at + UNTIL] = until - 1
     else:
-        shared[at + PERIOD] = min(2 * shared[at + PERIOD], LAST_TRY)
+        most = max(min(AGAIN_NS // max(ns, 1), LAST_TRY), FIRST_TRY)
+        shared[at + PERIOD] = min(2 * shared[at + PERIOD], most)
         shared[at + UNTIL] = shared[at + PERIOD]
     goes_now = shared[at + GOES_ALONE] != 0
     mine, other = (ALONE_NS, HELPED_NS) if goes_now else (HELPED_NS, ALONE_NS)
