@@ -37,7 +37,7 @@ def verdicts(answers: Sequence[Answer]) -> list[str]:
         if best is not None and (ratio := answer.ratio(best))[0] < 1:
             surely = "faster" if ratio[2] < 1 else "perhaps faster"
             figures = "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
-            at = f"{answer.family}, {100 * answer.sparsity:g} % zeros, {answer.batch:,} instances"
+            at = f"{answer.family}, {100 * answer.sparsity:g} % zeros, {answer.batch:,} instance{'s' * (answer.batch > 1)}"
             lines.append(f"{at}: {best} is {surely}: its time is {figures} of ours")
     timed, n = sum(answer.best() is not None for answer in answers), len(answers)
     where = "all settings" if timed == n else f"{timed} of {n} settings, those that others have answered too,"

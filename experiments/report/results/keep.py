@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from experiments.config.resolve import ConfigError
@@ -181,15 +181,28 @@ def _round(point: Point, place: int, tops: Sequence[Path]) -> KeptRound:
 
 
 def _without_summaries(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a benchmark's figures without what is worked out from the rest (`experiments.roofline.rates.summed_up`)."""
+    """Return a benchmark's figures without what is worked out from the rest (`experiments.roofline.rates.summed_up`).
+
+    Of direct calls, only medians (p50) are kept round by round, since ratios are of them; other percentiles as one median.
+    """
     derived = ("median", "low", "high")
-    kept = {key: value for key, value in found.items() if key not in ("rates", "kernels")}
+    kept = {key: value for key, value in found.items() if key not in ("rates", "kernels", "settings")}
+    if "settings" in found:
+        kept["settings"] = [
+            {**one, "seconds": {name: _few_times(times) for name, times in one["seconds"].items()}} for one in found["settings"]
+        ]
     for part in ("rates", "kernels"):
         if part in found:
             kept[part] = [{key: value for key, value in one.items() if key not in derived} for one in found[part]]
             for one in kept[part]:
                 one |= {count: {"bytes": one[count]["bytes"]} for count in ("any_order", "this_order") if count in one}
     return kept
+
+
+def _few_times(times: Mapping[str, Sequence[float | None]]) -> dict[str, Sequence[float | None]]:
+    """Return the times of one contestant in a setting: see `_without_summaries`."""
+    known = {name: [time for time in each if time is not None] for name, each in times.items()}
+    return {name: each if name == "p50" or not known[name] else [median(known[name])] for name, each in times.items()}
 
 
 def _calibration(records: Iterable[PointRecord]) -> dict[str, Any] | None:
