@@ -12,6 +12,7 @@ import pytest
 
 from experiments import figures
 from experiments.config.resolve import ConfigError
+from experiments.figures.base.direct_calls import answers_of
 from experiments.records.point import environment_of
 from experiments.records.read import Point, Points, read_points
 from experiments.report.__main__ import main
@@ -77,6 +78,21 @@ def test_figures_are_drawn_from_committed_records(committed: CommittedRecords, t
     assert [path.name for path in changed] == ["ablation.png", "crossover.png", "parallelisms.png", "stragglers.png"]
     assert drawn_from(tmp_path / FIGURES["ablation"]) is not None
     assert rewrite(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["crossover", "latency"])
+def test_direct_calls_have_the_same_figures_as_in_the_folders(
+    name: str, committed: CommittedRecords, toys: Callable[[str], Path]
+) -> None:
+    kept, read = (answers_of(points, name)[0] for points in (committed.points(name), read_points(name, [toys(name)])))
+    assert len(kept) == len(read) > 0
+    for short, whole_one in zip(kept, read, strict=True):
+        for contestant, times in whole_one.seconds.items():
+            for percentile in times:
+                middle = whole_one.middle(contestant, percentile)
+                assert short.middle(contestant, percentile) == pytest.approx(middle, rel=1e-3)
+            assert {len(short.seconds[contestant][other]) for other in times if other != "p50"} == {1}
+            assert short.ratio(contestant) == pytest.approx(whole_one.ratio(contestant), rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validate_simulator", "roofline", "locking"])
