@@ -13,7 +13,7 @@ import pytest
 from experiments import figures
 from experiments.config.resolve import ConfigError
 from experiments.figures.base.direct_calls import answers_of
-from experiments.records.point import environment_of
+from experiments.records.point import BenchmarkRun, environment_of
 from experiments.records.read import Point, Points, read_points
 from experiments.report.__main__ import main
 from experiments.report.claims import CLAIMS
@@ -22,8 +22,10 @@ from experiments.report.results.committed import CommittedRecords, MissingRecord
 from experiments.report.results.keep import kept_of
 from experiments.report.results.kept import kept_text, points_of_kept, read_kept
 from experiments.report.results.pages import FIGURES, RECORDS, TABLES, drawn_from, generated, rewrite
+from experiments.report.results.tables.trained import BENCHMARK, trained_networks
 from experiments.report.threads import zero_movement
 from tests.experiments.made_up import environment_on, made_up, measured, point_of_experiment, whole, write_all
+from tests.experiments.test_trained_networks import made_up_figures
 from tests.experiments.toys import TORCH_ONLY
 
 PROGRAM: dict[str, Any] = {
@@ -93,6 +95,18 @@ def test_direct_calls_have_the_same_figures_as_in_the_folders(
                 assert short.middle(contestant, percentile) == pytest.approx(middle, rel=1e-3)
             assert {len(short.seconds[contestant][other]) for other in times if other != "p50"} == {1}
             assert short.ratio(contestant) == pytest.approx(whole_one.ratio(contestant), rel=1e-2)
+
+
+def test_networks_of_several_sparsities_have_a_line_each(tmp_path: Path) -> None:
+    """Libraries one by one are shown at the sparsity that most are pruned to."""
+    about = point_of_experiment(name=BENCHMARK, figure=BENCHMARK)
+    body = BenchmarkRun(executor="threads", processes=1, threads=1, trained_networks=made_up_figures())
+    records = [whole(experiment=about, body=body)]
+    kept = kept_of(read_points(BENCHMARK, [write_all(tmp_path / "run", records)]))
+    (tmp_path / f"{BENCHMARK}.json").write_text(kept_text(kept))
+    lines = trained_networks(CommittedRecords(tmp_path)).splitlines()
+    assert "| mlp | two steps | 80 % | 90.00 % | 1,000,000; 3.00 | 1,000,000; 3.00 |" in lines
+    assert [line.count("|") for line in lines if line.startswith("| mlp")] == [7] * 3 + [6] * 2
 
 
 @pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validate_simulator", "roofline", "locking"])

@@ -260,10 +260,10 @@ def test_other_inputs_are_refused() -> None:
 def made_up_figures(correct: int = 90) -> dict[str, Any]:
     network = {"network": "mlp", "weights": 100, "connections": 90, "layers": 2, "instances": 8, "epochs": 3}
     network |= {"correct": correct, "correct_torch": correct, "of": 100, "difference": 1e-7}
-    kinds = (("mlp", 0.0), ("mlp", 0.9), ("mlp, two steps", 0.8))
+    kinds = {("mlp", 0.0): "none", ("mlp", 0.9): "magnitude", ("mlp, two steps", 0.8): "two steps"}
     networks = [
-        network | {"family": family, "sparsity": sparsity, "nonzero_weights": round(100 - 100 * sparsity)}
-        for family, sparsity in kinds
+        network | {"family": family, "pruning": by, "sparsity": sparsity, "nonzero_weights": round(100 - 100 * sparsity)}
+        for (family, sparsity), by in kinds.items()
     ]
     seconds = {"sparsednn": {"p50": [1.0, 1.0]}, "torch dense": {"p50": [3.0, 3.0]}}
     settings = [
