@@ -118,6 +118,7 @@ def test_networks_that_outgrow_the_cache_have_the_same_bits(
             assert bits(out) == bits(whole[rows])
 
 
+@pytest.mark.slow  # compiles kernels for these ids; tests/unit/test_packing.py looks at what is packed
 @pytest.mark.skipif(JIT_DISABLED, reason="too wide for plain Python")
 def test_ids_of_more_than_sixteen_bits(rng: np.random.Generator) -> None:
     n = 70_000

@@ -135,6 +135,7 @@ def test_merged_columns_that_add_in_another_order_are_never_packed_by_rows() -> 
     assert not by_rows
 
 
+@pytest.mark.slow  # compiles kernels for these ids; tests/unit/test_packing.py looks at what is packed
 @pytest.mark.skipif(JIT_DISABLED, reason="too wide for plain Python")
 def test_ids_of_more_than_sixteen_bits(rng: np.random.Generator) -> None:
     n = 70_000

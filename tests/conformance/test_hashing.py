@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsednn
@@ -35,25 +37,43 @@ def check(result: sparsednn.Result, expected: sparsednn.Result, backend: str, ke
         assert nearly_equal(result.output, expected.output)
 
 
-@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
-@pytest.mark.parametrize("hashing", HASHINGS)
-@given(
-    case=cases(narrowest=200, widest=700, most_rows=30, most_layers=3, scales=SCALES),
-    buckets=st.integers(1, 2),
-    threads=st.integers(1, 3),
-    order=st.sampled_from(["given", "shared_inputs"]),
-    rows=st.sampled_from(["none", "prune"]),
-)
-def test_every_kernel_gives_the_same_with_every_hashing(
-    backend: str, kernel: str, hashing: str, case: Case, buckets: int, threads: int, order: str, rows: str
-) -> None:
+OPTIONS: dict[str, Any] = {
+    "case": cases(narrowest=200, widest=700, most_rows=30, most_layers=3, scales=SCALES),
+    "buckets": st.integers(1, 2),
+    "threads": st.integers(1, 3),
+    "order": st.sampled_from(["given", "shared_inputs"]),
+    "rows": st.sampled_from(["none", "prune"]),
+}
+
+
+def check_case(backend: str, kernel: str, hashing: str, case: Case, **options: Any) -> None:
+    """Run a case with hashed neurons."""
     result = sparsednn.infer(
-        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, hashing=hashing, buckets=buckets, threads=threads,
-        order=order, rows=rows, output=True,
+        case.network, case.inputs, backend=USABLE[backend], kernel=kernel, hashing=hashing, output=True, **options
     )  # fmt: skip
     check(result, reference(case), backend, kernel, hashing)
     assert result.record["hashing"] == hashing
     assert result.record["input_nnz"] == case.inputs.nnz
+
+
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@pytest.mark.parametrize("hashing", HASHINGS)
+@settings(max_examples=5)
+@given(options=st.fixed_dictionaries(OPTIONS))
+def test_every_kernel_gives_the_same_with_every_hashing(
+    backend: str, kernel: str, hashing: str, options: dict[str, Any]
+) -> None:
+    """Few networks for each kernel and hashing, and dozens for each hashing."""
+    check_case(backend, kernel, hashing, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "kernel"), KERNELS)
+@pytest.mark.parametrize("hashing", HASHINGS)
+@settings(max_examples=60)
+@given(options=st.fixed_dictionaries(OPTIONS))
+def test_every_kernel_and_hashing_on_many_networks(backend: str, kernel: str, hashing: str, options: dict[str, Any]) -> None:
+    check_case(backend, kernel, hashing, **options)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import sparsednn
 from tests.backends import same_bits
 from tests.conftest import JIT_DISABLED
+from tests.covering import covering
 from tests.networks import Case, cases
 
 KERNELS = ("rowwise_first", "udc_csc")
@@ -69,15 +70,27 @@ def random_case(
     return network, sp.csr_array(inputs.astype(np.float32))
 
 
-@pytest.mark.skipif(JIT_DISABLED, reason="too much work for plain Python")
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("repeated", [False, True], ids=["no structure", "columns and instances repeat"])
-@pytest.mark.parametrize("bias_on", ["all", "nonzero"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("density", [0.02, 0.3])
-def test_all_switches_on_random_networks(
-    kernel: str, density: float, activation: str, bias_on: str, repeated: bool, rng: np.random.Generator
-) -> None:
+STRUCTURES = {"no structure": False, "columns and instances repeat": True}
+NETWORKS = ([0.02, 0.3], [*ACTIVATIONS], ["all", "nonzero"], [*STRUCTURES])
+ON_NETWORKS = [(kernel, *values) for kernel, *values in covering([(kernel,) for kernel in KERNELS], *NETWORKS)]
+
+
+def check_random(kernel: str, density: float, activation: str, bias_on: str, structure: str, rng: np.random.Generator) -> None:
     """Wider than a vector tile, deeper than some checkpoints, and more instances than fit in a block."""
-    network, inputs = random_case(rng, 130, 7, density, activation, bias_on, repeated)
+    network, inputs = random_case(rng, 130, 7, density, activation, bias_on, STRUCTURES[structure])
     check_all(kernel, network, inputs, threads=2, block_rows=48)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="too much work for plain Python")
+@pytest.mark.parametrize(("kernel", "density", "activation", "bias_on", "structure"), ON_NETWORKS)
+def test_all_switches_on_random_networks(
+    kernel: str, density: float, activation: str, bias_on: str, structure: str, rng: np.random.Generator
+) -> None:
+    check_random(kernel, density, activation, bias_on, structure, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_all_switches_on_random_networks_in_all_combinations(kernel: str, rng: np.random.Generator) -> None:
+    for density, activation, bias_on, structure in product(*NETWORKS):
+        check_random(kernel, density, activation, bias_on, structure, rng)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.conftest import JIT_DISABLED
 from tests.docs.markdown import Block, blocks, reasons
 from tests.docs.pages import MANUAL, PAGES, README, TUTORIAL, page_name
@@ -50,7 +50,7 @@ def test_lines_are_short(page: Path) -> None:
 @pytest.mark.parametrize("page", OTHERS, ids=page_name)
 def test_python_on_a_page_runs_as_it_is_written(page: Path, tmp_path: Path) -> None:
     code = "\n".join(block.text for block in python_blocks(page))
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm.run([sys.executable, "-c", code], tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +208,20 @@ def test_values_reach_hydra_as_they_are(value: Any) -> None:
 NAMES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if path.stem not in ("none", "smoke", "report"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_can_be_planned_and_every_point_of_it_resolved(name: str) -> None:
+_met: set[tuple[str, ...]] = set()
+"""Overrides of points that have been resolved, each with each other, and all keys of a point."""
+
+
+def has_met(overrides: tuple[str, ...]) -> bool:
+    """Whether every two overrides of a point were in points before, and its keys together: checks concern one value or two."""
+    groups = {tuple(sorted(text.partition("=")[0] for text in overrides)), *itertools.combinations(overrides, 2)}
+    known = groups <= _met
+    _met.update(groups)
+    return known
+
+
+def resolve_points(name: str, *, all_of_them: bool) -> None:
+    """Plan an experiment at toy and at full size, and resolve its points."""
     register()
     assert {"ablation", "linear_cost", "roofline"} <= set(NAMES)
     for toy in ("true", "false"):
@@ -217,9 +230,23 @@ def test_every_experiment_can_be_planned_and_every_point_of_it_resolved(name: st
             assert chosen is not None
             assert chosen.name == name, "so that records and messages say what a user types"
             assert chosen.figure in figures.names()
-            for point in plan(chosen, []):
-                config = resolve(COMPOSER.compose(point.overrides))
-                assert config.experiment.name == "none"
+            points = plan(chosen, [])
+            assert points
+            for point in points:
+                if all_of_them or not has_met(point.overrides):
+                    config = resolve(COMPOSER.compose(point.overrides))
+                    assert config.experiment.name == "none"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_can_be_planned_and_every_pair_of_its_overrides_resolved(name: str) -> None:
+    resolve_points(name, all_of_them=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_point_of_every_experiment_can_be_resolved(name: str) -> None:
+    resolve_points(name, all_of_them=True)
 
 
 @pytest.mark.parametrize(

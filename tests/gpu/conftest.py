@@ -26,6 +26,13 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fake:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def what_stays_is_not_visited() -> None:
+    """Take all that other tests have left from the collector, which has to look after each of these tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_given_back_too_early() -> Iterator[None]:
     """Memory, of a lazy device or pinned, that a stream still needs."""

@@ -15,6 +15,7 @@ from sparsednn.data.radixnet import radixnet
 from sparsednn.rows.partition import even_bounds
 from sparsednn.schedulers import SCHEDULERS, SchedulerOptions
 from tests.backends import same_bits
+from tests.covering import covering
 
 KERNELS = ("rowwise_first", "csc", "csr")
 SPLITS = (
@@ -77,11 +78,12 @@ def check(comm: MpiCommunicator, network: sparsednn.Network, rows: sp.csr_array,
 def main(comm: MpiCommunicator, what: str) -> None:
     """Run one group of checks."""
     network, rows = small()
-    if what == "schedulers":
-        for kernel, name, threads in product(KERNELS, SCHEDULERS, (1, 2)):
-            if not (kernel == "csr" and name == "model"):
-                record = check(comm, network, rows, kernel=kernel, scheduler=name, threads=threads)
-                assert len(record["workers"]) == comm.size * threads  # type: ignore[arg-type]
+    if what in ("schedulers", "combinations"):
+        pairs = [(kernel, name) for kernel, name in product(KERNELS, SCHEDULERS) if (kernel, name) != ("csr", "model")]
+        every = [(*pair, threads) for pair, threads in product(pairs, (1, 2))]
+        for kernel, name, threads in covering(pairs, (1, 2)) if what == "schedulers" else every:
+            record = check(comm, network, rows, kernel=kernel, scheduler=name, threads=threads)
+            assert len(record["workers"]) == comm.size * threads  # type: ignore[arg-type]
         for few in (rows[-n:] for n in (1, 2, 5)):  # fewer instances than row groups, and than processes
             for name in SCHEDULERS:
                 check(comm, network, few, kernel="csc", scheduler=name, threads=2)

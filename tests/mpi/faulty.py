@@ -25,6 +25,8 @@ from sparsednn.errors import DataError
 from sparsednn.execution.threads import ThreadExecutor
 
 LIMIT_BYTES = 64 << 20
+HANGS = "SPARSEDNN_TEST_HANGS"
+"""Names the file by which a rank that hangs says so."""
 
 
 def go_wrong(kind: str) -> None:
@@ -42,6 +44,8 @@ def go_wrong(kind: str) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (in_use + LIMIT_BYTES, hard))
             np.ones(1 << 30)
         case "hang":
+            if HANGS in os.environ:
+                Path(os.environ[HANGS]).touch()
             time.sleep(1000)
 
 

@@ -18,6 +18,9 @@ import pytest
 from tests.mpi.conftest import MPIEXEC, ROOT, environment, mpirun, run
 
 SOON_S = 10.0
+HANGS = "SPARSEDNN_TEST_HANGS"
+"""Names the file by which a rank that hangs says so (see `tests.mpi.faulty`)."""
+
 QUICK = ("instances=600", "kernel=csc")
 MESSAGES = {
     "raise": "rank 1 of 2: a made-up fault",
@@ -104,15 +107,18 @@ def test_ctrl_c_ends_all_ranks(tmp_path: Path, inside: bool) -> None:
         command = [str(MPIEXEC), "-n", "2", sys.executable, "-m", "tests.mpi.faulty", "inference", "1", "hang", "run.py"]
     else:
         command = [sys.executable, "run.py", "processes=2", f"cluster.mpiexec={wrapper(tmp_path, 'inference 1 hang')}"]
+    hangs = tmp_path / "hangs"
     process = subprocess.Popen(
-        [*command, *QUICK, f"hydra.run.dir={folder}"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [*command, *QUICK, f"hydra.run.dir={folder}"], cwd=ROOT, env=environment() | {HANGS: str(hangs)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     ranks: list[psutil.Process] = []
     deadline = monotonic() + 60
-    while not (folder / "running.json").exists() and monotonic() < deadline:
+    while not hangs.exists() and monotonic() < deadline:
         sleep(0.1)
-    sleep(4)
+    assert hangs.exists()
+    assert (folder / "running.json").exists()
+    sleep(1)  # for the others to wait for it
     ranks = psutil.Process(process.pid).children(recursive=True)
     assert ranks
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all in the foreground

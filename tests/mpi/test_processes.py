@@ -23,7 +23,13 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("n", "groups"),
-    [(1, ["schedulers"]), (2, ["schedulers", "challenge"]), (4, ["schedulers", "challenge"]), (3, ["splits"])],
+    [
+        (1, ["schedulers"]),
+        (2, ["schedulers", "challenge"]),
+        (4, ["schedulers", "challenge"]),
+        (3, ["splits"]),
+        *(pytest.param(n, ["combinations"], marks=pytest.mark.slow) for n in (1, 2, 4)),
+    ],
     ids=lambda value: str(value) if isinstance(value, int) else "-".join(value),
 )
 def test_all_processes_together_give_what_one_gives(n: int, groups: list[str]) -> None:

@@ -112,8 +112,11 @@ def test_a_compiled_network_counts_its_first_call(
 
 
 def test_kernels_are_compiled_for_small_and_for_large_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids of up to 65,536 rows are smaller, and need kernels of their own; which of them are cut, only the run tells."""
-    network, inputs = sparsednn.Network([sp.eye_array(2, format="csc")], bias=0.5), np.ones((70_000, 2))
+    """Ids of up to 65,536 rows are smaller, and need kernels of their own; which of them are cut, only the run tells.
+
+    With as many neurons, whose kernels other tests compile.
+    """
+    network, inputs = sparsednn.Network([sp.csr_array(np.ones((70_000, 2)))], bias=0.5), sp.eye_array(70_000, format="csr")
     warmed: list[int] = []
     warm_up = NumbaBackend.warm_up
     monkeypatch.setattr(NumbaBackend, "warm_up", lambda self, plan, n: warmed.append(n) or warm_up(self, plan, n))  # type: ignore[func-returns-value]

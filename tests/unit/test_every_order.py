@@ -201,13 +201,19 @@ def _explore(scheduler: Scheduler, n_workers: int, n_layers: int, outlook: Plain
     return Found(ends, len(seen), largest_team)
 
 
+MOST_STATES = ("global_work_stealing", 4, 2)
+"""As many as of all others together; three workers of it take from queues and from each other as four do."""
+
 CASES = [
-    pytest.param(name, n_workers, n_layers, id=f"{name}, {n_workers} workers, {n_layers} layers")
+    pytest.param(
+        name, n_workers, n_layers, id=f"{name}, {n_workers} workers, {n_layers} layers",
+        marks=pytest.mark.slow if (name, n_workers, n_layers) == MOST_STATES else (),
+    )
     for name in SCHEDULERS
     for n_workers in (1, 2, 3, 4)
     for n_layers in (2, 3, 4)
     if n_workers * n_layers <= 9 or (name == "model")
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "n_workers", "n_layers"), CASES)

@@ -11,7 +11,9 @@ import scipy.sparse as sp
 import sparsednn
 from backends.common.column_ordering import computing_order
 from backends.numba_cpu.dense.plan import DensePlan
+from backends.numba_cpu.layout.event_rows import pack_rows
 from backends.numba_cpu.layout.packing import Connections, column_spans
+from backends.numba_cpu.layout.sliced_network import packed
 from sparsednn.backend import KernelOptions
 from sparsednn.system.memory import USUAL_CACHE_BYTES, cache_bytes
 
@@ -56,6 +58,32 @@ def test_columns_of_different_lengths_and_weights_are_where_the_spans_say() -> N
             column = slice(matrix.indptr[output], matrix.indptr[output + 1])
             assert packed.connections.ids[span].tolist() == matrix.indices[column].tolist()
             assert packed.connections.weights[span].tolist() == matrix.data[column].tolist()
+
+
+@pytest.mark.parametrize(("width", "id_type"), [(65_535, np.uint16), (65_536, np.uint32), (70_000, np.uint32)])
+def test_slices_and_rows_of_wide_layers_have_all_connections(width: int, id_type: type, rng: np.random.Generator) -> None:
+    """Ids of more than 16 bits, where one more than the last neuron's needs them: that of padding."""
+    wide = (rng.permutation(width)[:3000], rng.integers(0, 40, 3000))
+    wide[0][0] = width - 1
+    weights = rng.normal(size=3000).astype(np.float32)
+    for shape, places in (((width, 40), wide), ((40, width), wide[::-1])):
+        matrix = sp.csc_array((weights, places), shape=shape)
+        network = sparsednn.Network([matrix])
+        slices = packed(network, KernelOptions("auto", columns="none")).slices
+        rows = pack_rows(network.layers, slices, 1)
+        assert slices.ids.dtype == rows.targets.dtype == id_type
+        found = sp.lil_array(shape, dtype=np.float32)
+        for number, (start, n_terms, shift, _) in enumerate(slices.parts):
+            for place in range(16 * n_terms):
+                output, entry = slices.order[16 * number + place % 16], start + place
+                if slices.weights[entry] != 0:
+                    found[slices.ids[entry] + shift, output] = slices.weights[entry]
+                else:
+                    assert slices.ids[entry] == shape[0], "padding reads the zero after the last input"
+        assert (found != matrix).nnz == 0
+        inputs = np.repeat(np.arange(shape[0]), np.diff(rows.starts))
+        by_rows = sp.csc_array((rows.weights, (inputs, slices.order[rows.targets])), shape=shape)
+        assert (by_rows != matrix).nnz == 0
 
 
 def test_columns_that_share_their_first_inputs_follow_each_other() -> None:

@@ -97,6 +97,7 @@ def test_networks_compiled_with_other_options_keep_them(options: dict[str, Any],
         )  # fmt: skip
 
 
+@pytest.mark.slow  # compiles kernels for these ids; tests/unit/test_packing.py looks at what is packed
 @pytest.mark.skipif(JIT_DISABLED, reason="too wide for plain Python")
 def test_ids_of_more_than_sixteen_bits(rng: np.random.Generator, tmp_path: Path) -> None:
     n = 70_000
