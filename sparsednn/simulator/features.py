@@ -146,4 +146,5 @@ def _beyond_caches(work: GroupWork, rows: Ints, caches: Caches, *, by_rows: bool
 
 def _left_out(n_bytes: Ints, cache_bytes: float) -> Floats:
     """Share of what is used in turn that a cache has no room for."""
-    return np.maximum(1 - cache_bytes / np.maximum(n_bytes, 1), 0)
+    found: Floats = np.maximum(1 - cache_bytes / np.maximum(n_bytes, 1), 0)
+    return found

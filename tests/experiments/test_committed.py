@@ -95,7 +95,7 @@ def test_direct_calls_have_the_same_figures_as_in_the_folders(
             assert short.ratio(contestant) == pytest.approx(whole_one.ratio(contestant), rel=1e-2)
 
 
-@pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validate_simulator", "roofline", "locking"])
+@pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validation", "roofline", "locking"])
 def test_a_record_that_is_read_has_what_figures_need(
     name: str, committed: CommittedRecords, toys: Callable[[str], Path]
 ) -> None:
