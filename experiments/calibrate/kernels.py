@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import thread_time
@@ -18,7 +18,8 @@ from sparsednn.execution.row_groups import RowGroups
 from sparsednn.network import Network
 from sparsednn.rows.partition import RowGroup, split_evenly
 from sparsednn.simulator.calibration import KERNEL_PARAMETERS
-from sparsednn.simulator.cost_model import Features, cost_kind, features
+from sparsednn.simulator.cost_model import cost_kind
+from sparsednn.simulator.features import Caches, Features, features
 from sparsednn.simulator.profile import measure_profile
 
 KERNELS = {
@@ -26,6 +27,7 @@ KERNELS = {
     "udc_csc": KernelOptions("udc_csc", rows="prune", columns="none"),
     "csc_csc": KernelOptions("csc_csc"),
     "csc_csc/paper": KernelOptions("csc_csc", rows="none", order="given", full_columns=False, empty_columns="walk"),
+    "dcsc_csc": KernelOptions("dcsc_csc"),
     "csr_csr": KernelOptions("csr_csr"),
 }
 """Options of the kernels of `sparsednn.simulator.calibration.KERNEL_PARAMETERS`, as they are run."""
@@ -37,33 +39,47 @@ BLOCKS = ("rowwise_first", "udc_csc")
 NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCKS, ("column_s", "scan_s", "sum_s"))
 """Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
 
-LONG_S, SHORT_S = 1.0, 0.1
-"""Runs that would take longer than the first are left out; those shorter than the second are run more often."""
-
-ROUGH_RATE = {"rowwise_first": 1e10, "udc_csc": 1e10, "csc_csc": 1e9, "csc_csc/paper": 5e8, "csr_csr": 5e8}
-"""Multiply-adds a second, to see beforehand how long a run would take."""
+LONG_S, SHORT_S = 0.5, 0.1
+"""What takes longer than the first is run twice in all, what is shorter than the second five times, all else three times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Parts of a challenge network: its first `depths` layers, with `sizes` instances drawn at random of the first ones."""
+    """Parts of a challenge network: as many first layers as each number says, with row groups of so many rows.
+
+    They are drawn at random of the first `instances`.
+    """
 
     neurons: int
     layers: int
     instances: int
-    depths: tuple[int, ...]
-    sizes: tuple[int, ...]
+    cases: Mapping[int, tuple[int, ...]]
 
     def __str__(self) -> str:
-        return f"{self.neurons} x {self.layers} (first {self.depths} layers, {self.sizes} of {self.instances} instances)"
+        cases = "; ".join(f"first {depth} layers: {', '.join(map(str, sizes))} rows" for depth, sizes in self.cases.items())
+        return f"{self.neurons} x {self.layers}, {self.instances} instances ({cases})"
 
 
 FULL = (
-    Part(1024, 120, 60_000, (1, 3, 12, 40, 120), (40, 300, 2_000, 8_000)),
-    Part(16384, 20, 4_000, (1, 4, 20), (10, 100, 700)),
-    Part(65536, 12, 1_000, (1, 4, 12), (8, 40, 200)),
+    Part(
+        1024,
+        120,
+        60_000,
+        {
+            1: (300, 8_000),
+            3: (60, 2_000, 30_000),
+            12: (17, 67, 300, 1_200, 4_800, 15_000, 30_000),
+            40: (40, 300, 2_000),
+            120: (17, 134, 1_000, 4_000),
+        },
+    ),
+    Part(16384, 20, 4_000, {1: (100, 2_500), 4: (30, 700), 20: (8, 40, 200, 800)}),
+    Part(65536, 12, 1_000, {1: (40,), 4: (20, 200), 12: (8, 40, 200)}),
 )
-QUICK = (Part(1024, 120, 10_000, (2, 20, 120), (40, 400, 2_000)), Part(16384, 10, 1_000, (1, 4, 10), (10, 60, 300)))
+QUICK = (
+    Part(1024, 120, 30_000, {2: (40, 2_000), 12: (17, 400, 15_000), 120: (17, 134, 1_000)}),
+    Part(16384, 10, 1_000, {1: (60, 300), 4: (10, 60, 300), 10: (10, 60, 300)}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +117,21 @@ def cpu_s(job: PreparedKernel) -> float:
     return thread_time() - started_s
 
 
-def samples(parts: Sequence[Part], backend: ProfilingBackend) -> list[Sample]:
-    """Run all kernels on all parts."""
+def samples(parts: Sequence[Part], backend: ProfilingBackend, caches: Caches) -> list[Sample]:
+    """Run all kernels on all parts, on a machine with such caches."""
     rng = np.random.default_rng(0)
     found = []
     for part in parts:
         network = sparsednn.radixnet(part.neurons, part.layers)
         inputs = sparsednn.challenge_inputs(part.neurons, part.instances)
-        for depth in part.depths:
+        for depth, sizes in part.cases.items():
             first = Network.from_layers(network.layers[:depth], "nonzero")
-            chosen = [np.sort(rng.choice(part.instances, size, replace=False)) for size in part.sizes]
-            found += _samples_of(first, [inputs[rows] for rows in chosen], backend)
+            chosen = [np.sort(rng.choice(part.instances, size, replace=False)) for size in sizes]
+            found += _samples_of(first, [inputs[rows] for rows in chosen], backend, caches)
     return found
 
 
-def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend) -> list[Sample]:
+def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend, caches: Caches) -> list[Sample]:
     """Run all kernels on one network, with many inputs."""
     found = []
     profiles = [measure_profile(network, rows, 1, backend, cache=False) for rows in inputs]
@@ -123,14 +139,12 @@ def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: Profi
         plan = backend.prepare(network, options, 1)
         for rows, profile in zip(inputs, profiles, strict=True):
             work = profile.as_run(backend.layer_sizes(plan)).group_work(np.arange(rows.shape[0]))
-            counts = features(work, cost_kind(backend, options))
+            counts = features(work, cost_kind(backend, options), caches)
             width = int(work.n_inputs[1:].max(initial=0) or work.n_inputs[0])
-            if counts.multiply_adds.sum() / ROUGH_RATE[name] > LONG_S:
-                continue
             backend.warm_up(plan, rows.shape[0])
             job = PreparedKernel(backend, plan, rows, len(network.layers))
             first_s = cpu_s(job)
-            again = [cpu_s(job) for _ in range(4 if first_s < SHORT_S else 2)]
+            again = [cpu_s(job) for _ in range(4 if first_s < SHORT_S else 2 if first_s < LONG_S else 1)]
             # The median: what is predicted is a usual run, not the fastest one
             found.append(Sample(name, width, max(median([first_s, *again]), 1e-7), _sums(counts)))
     return found
@@ -154,6 +168,14 @@ def fit_kernel(name: str, found: Sequence[Sample]) -> tuple[Fit, int]:
     return fit(columns, [sample.seconds for sample in own]), len(own)
 
 
+NOT_APART = "cannot be told apart from the others in networks where every neuron has 32 connections"
+WHY_NOT = {
+    "beyond_l1_s": "no row group was so large (csr: it depends on none)",
+    "beyond_l2_s": "no row group had so many activations",
+    "beyond_l3_s": "no row group had so many activations",
+}
+"""Why a parameter was not fitted, if for another reason."""
+
 UNITS = {
     "open_s": "s per row group",
     "load_s": "s per input entry (udc: per input neuron of each row)",
@@ -161,10 +183,14 @@ UNITS = {
     "layer_s": "s per layer (udc: and block)",
     "column_s": "s per output neuron (udc: and block)",
     "connection_s": "s per connection (udc: and block)",
+    "visit_s": "s per connection whose input has an entry",
     "scan_s": "s per row and output neuron",
     "multiply_add_s": "s per multiply-add",
     "full_multiply_add_s": "s per multiply-add of a full column",
     "entry_s": "s per nonzero output",
+    "beyond_l1_s": "s per multiply-add whose accumulator is not in the first cache",
+    "beyond_l2_s": "s per multiply-add whose entry is not in the second cache (csr: per entry)",
+    "beyond_l3_s": "s per multiply-add whose entry is not in the last cache (csr: per entry)",
 }
 
 
@@ -188,6 +214,5 @@ def kernel_parameters(name: str, found: Sequence[Sample]) -> dict[str, Any]:
         elif parameter in fitted.parameters:
             parameters[parameter] = entry(fitted.parameters[parameter], unit, "measured", note)
         else:
-            why = "cannot be told apart from the others in networks where every neuron has 32 connections"
-            parameters[parameter] = entry(0.0, unit, "assumed", why)
+            parameters[parameter] = entry(0.0, unit, "assumed", WHY_NOT.get(parameter, NOT_APART))
     return parameters

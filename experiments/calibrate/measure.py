@@ -3,7 +3,7 @@
 Real runs of the kernels on one thread, of parts of the challenge's networks, give the parameters of the cost model by a fit;
 runs of teams and of threads side by side give what meeting and sharing a node take; the rest is what the protocol takes. What
 cannot be measured here (more cores than there are, a network) is taken from the file that comes with the package and
-says that it is assumed. Takes some minutes, with ``--quick`` less than one.
+says that it is assumed. Takes 3 minutes, with ``--quick`` less than one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,18 @@ import sparsednn
 from experiments.calibrate.idle_machine import Quiet
 from experiments.calibrate.kernels import FULL, KERNELS, QUICK, Part, entry, kernel_parameters, samples
 from experiments.calibrate.overheads import MEETINGS, barriers, protocol, sharing
+from experiments.roofline.model import caches
 from experiments.run.environment import environment
 from sparsednn.backend import Backend, ProfilingBackend, load_backend
-from sparsednn.simulator.calibration import KERNEL_PARAMETERS, OVERHEADS, SCHEMA_VERSION, check_calibration, read_calibration
+from sparsednn.simulator.calibration import (
+    CACHES,
+    KERNEL_PARAMETERS,
+    OVERHEADS,
+    SCHEMA_VERSION,
+    check_calibration,
+    read_calibration,
+)
+from sparsednn.simulator.features import Caches
 from sparsednn.system.cores import pinning_order, usable_cores
 from sparsednn.system.files import write_json
 
@@ -48,8 +57,8 @@ class Effort:
     shared: tuple[tuple[int, int, dict[str, int]], ...]
 
 
-SHARED_1024 = {"rowwise_first": 40_000, "udc_csc": 6_000, "csc_csc": 1_500, "csc_csc/paper": 1_000, "csr_csr": 1_000}
-SHARED_16384 = {"rowwise_first": 2_000, "udc_csc": 300, "csc_csc": 60, "csc_csc/paper": 60, "csr_csr": 60}
+SHARED_1024 = dict.fromkeys(KERNELS, 1_000) | {"rowwise_first": 40_000, "udc_csc": 6_000, "csc_csc": 1_500}
+SHARED_16384 = dict.fromkeys(KERNELS, 60) | {"rowwise_first": 2_000, "udc_csc": 300}
 EFFORTS = {
     "full": Effort(FULL, 7, 3_000, ((1024, 120, SHARED_1024), (16384, 20, SHARED_16384))),
     "quick": Effort(QUICK, 3, 600, ((1024, 120, SHARED_1024),)),
@@ -95,9 +104,9 @@ def calibrate(effort: Effort, quiet: Quiet) -> dict[str, Any]:
     """Measure everything; return what a calibration file holds."""
     backend, cores = load_backend("numba"), pinning_order()[: usable_cores()]
     assert isinstance(backend, ProfilingBackend)  # or there would be no simulator
-    shipped = read_calibration().content
+    shipped, near = read_calibration().content, _caches()
     _say("kernels on one thread")
-    found = samples(effort.parts, backend)
+    found = samples(effort.parts, backend, Caches(*(one["value"] for one in near.values())))
     kernels = {name: kernel_parameters(name, found) for name in KERNELS}
     _say("meetings of teams")
     barrier_s, shared_core_s = barriers(backend, quiet, cores, effort.rounds, effort.barrier_layers)
@@ -109,6 +118,7 @@ def calibrate(effort: Effort, quiet: Quiet) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": _machine(effort, quiet, len(cores)),
+        "caches": near,
         "kernels": {name: {key: kernels[name][key] for key in KERNEL_PARAMETERS[name]} for name in KERNELS},
         "overheads": {key: overheads[key] for key in OVERHEADS},
         "assumed": shipped["assumed"],
@@ -124,12 +134,34 @@ def _machine(effort: Effort, quiet: Quiet, n_cores: int) -> dict[str, Any]:
     known = environment()
     return {
         "cpu": known.cpu,
+        "cpu_model": _cpu_model(),
         "cores": n_cores,
         "date": datetime.now(UTC).date().isoformat(),
+        "revision": known.git_revision or "none",
         "versions": known.versions,
         "networks": [str(part) for part in effort.parts],
         "quiet": quiet.say(),
     }
+
+
+def _cpu_model() -> str:
+    """Return the numbers that tell processors of the same name apart; nothing where the system does not tell them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    told = {name.strip(): number.strip() for name, _, number in (line.partition(":") for line in lines)}
+    return ", ".join(f"{name} {told[name]}" for name in ("cpu family", "model", "stepping") if name in told)
+
+
+def _caches() -> dict[str, Any]:
+    """Return the sizes of the first core's caches; where there are fewer levels than three, the last one's again."""
+    levels = caches()
+    parameters = {}
+    for name, level in zip(CACHES, [*levels, *[levels[-1]] * len(CACHES)], strict=False):
+        source, note = ("assumed", "usual: the system does not tell") if level.assumed else ("measured", "as the system tells")
+        parameters[name] = {"value": level.size_bytes, "unit": f"bytes ({level.name})", "source": source, "note": note}
+    return parameters
 
 
 def _team_parameters(
@@ -149,7 +181,7 @@ def _team_parameters(
         "serial_share": share,
         "team_factor": factor,
         "meetings": entry(MEETINGS[name], "meetings per layer (udc: and block)", "assumed", "as the kernel is written"),
-        "slowdown": _slowdown(slow, shipped["kernels"].get(name, shipped["kernels"]["udc_csc"])["slowdown"]),
+        "slowdown": _slowdown(slow, shipped["kernels"].get(name, shipped["kernels"]["csc_csc"])["slowdown"]),
     }
     if "block_rows" in KERNEL_PARAMETERS[name]:
         parameters["block_rows"] = shipped["kernels"]["udc_csc"]["block_rows"]

@@ -21,7 +21,7 @@ from experiments.calibrate.kernels import KERNELS, PreparedKernel, entry
 from sparsednn.backend import Backend, KernelOptions, Team
 from sparsednn.network import Network
 
-MEETINGS = {"rowwise_first": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "csr_csr": 4}
+MEETINGS = {"rowwise_first": 2, "udc_csc": 2, "csc_csc": 3, "csc_csc/paper": 3, "dcsc_csc": 3, "csr_csr": 4}
 """Meetings of a team in a layer (udc: and block), as the kernels are written; the sparse ones add one where rows have died."""
 
 SHARED_CORE_MEMBERS = 4

@@ -43,7 +43,7 @@ TITLES = {
     "kernel_rates": "What the kernels take",
     "scheduler_pairs": "Schedulers in pairs",
     "process_pairs": "Processes against threads",
-    "validate_simulator": "The simulator against real runs",
+    "validation": "The simulator against real runs",
     "roofline": "The kernel beside its roofline",
     "walking": "What a connection costs",
     "gpu_check": "GPU check",

@@ -106,7 +106,8 @@ def _row_group_size(runs: Runs) -> str:
     return (
         f" Measured, the size of row groups counts as well: one thread alone takes {time_text(whole.median_s)} with its "
         f"{whole.run.instances:,} instances in one row group and {time_text(parts.median_s)} with {_split(parts)}, as "
-        "less has to stay in the caches. The simulator's costs do not know that; on many nodes all row groups are small."
+        "less has to stay in the caches. The simulator's costs know that if its calibration does (version 2 of the file); on "
+        "many nodes all row groups are small."
     )
 
 

@@ -1,13 +1,8 @@
-"""Predicts seconds from work counts, with the parameters of a calibration file.
-
-The seconds of a row group are sums of parameters times *features*, which are counts that a profile gives: so the parameters can
-be fitted to measured times (see `experiments.calibrate.fitting`), and a layer's time is known for any row group.
-"""
+"""Predicts seconds from work counts, with the parameters of a calibration file: sums of parameters times features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +10,8 @@ import numpy as np
 from sparsednn.backend import Backend, CostedBackend, CostKind, KernelOptions
 from sparsednn.errors import OptionError
 from sparsednn.simulator.calibration import Calibration, assuming, read_calibration
+from sparsednn.simulator.features import Caches, features
 from sparsednn.simulator.work import Floats, GroupCosts, GroupWork, Ints, Overheads
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """The counts of one row group that its seconds are proportional to, by the names of the parameters.
-
-    Attributes
-    ----------
-    group : dict of float
-        Counts of the whole group: opening it, loading its inputs, adding up its outputs.
-    layers : dict of float64 arrays, shape (n_layers,)
-        Counts of each layer.
-    multiply_adds, steps : float64 arrays, shape (n_layers,)
-        Multiply-adds really done, and layer boundaries that the kernel comes to.
-    columns : int64 array, shape (n_layers,)
-        Parts into which a team can cut a layer.
-    """
-
-    group: dict[str, float]
-    layers: dict[str, Floats]
-    multiply_adds: Floats
-    steps: Floats
-    columns: Ints
 
 
 def cost_kind(backend: Backend, options: KernelOptions) -> CostKind:
@@ -57,63 +30,6 @@ def cost_kind(backend: Backend, options: KernelOptions) -> CostKind:
     return backend.cost_kind(options)
 
 
-def features(work: GroupWork, kind: CostKind, block_rows: int = 128) -> Features:
-    """Return the features of a row group; `block_rows` is what blocks have unless the kind says."""
-    rows = np.where(work.zeros_stay, work.rows_alive, work.n_rows)
-    rows = rows if kind.prunes else np.full_like(work.rows_alive, work.n_rows)
-    if kind.unit == "blocks":
-        rows = np.maximum(rows - np.where(work.full_stays, work.rows_full, 0), 0)
-        return _block_features(work, rows, kind.block_rows or block_rows, kind.row_unit, by_rows=kind.loads_by_rows)
-    return _column_features(work, rows, by_rows=kind.unit == "rows", prunes=kind.prunes)
-
-
-def _block_features(work: GroupWork, rows: Ints, block_rows: int, row_unit: int, *, by_rows: bool) -> Features:
-    """Blocks of rows that are alive, rests of which are joined at once. By rows: the first layer is part of loading."""
-    blocks = np.ceil(rows / block_rows)
-    lanes = np.ceil(rows / row_unit) * row_unit
-    layers = {
-        "layer_s": blocks,
-        "column_s": blocks * work.n_outputs,
-        "connection_s": blocks * work.connections,
-        "scan_s": lanes * work.n_outputs,
-        "multiply_add_s": lanes * work.connections,
-    }
-    loaded = float(rows[0] * work.n_inputs[0])
-    if by_rows:
-        loaded = float(work.multiply_adds[0] + rows[0] * work.n_outputs[0])
-        layers = {name: np.where(np.arange(len(rows)) == 0, 0.0, counts) for name, counts in layers.items()}
-    group = {"open_s": 1.0, "load_s": loaded, "sum_s": float(rows[-1] * work.n_outputs[-1])}
-    done = np.minimum(lanes, work.n_rows) * work.connections  # the dead are dropped by whole vectors
-    return Features(group, layers, done, blocks, work.n_outputs)
-
-
-def _column_features(work: GroupWork, rows: Ints, *, by_rows: bool, prunes: bool) -> Features:
-    """Nonzeros by columns or rows; those of columns that hold every row that is alive are counted apart, for they go faster.
-
-    There cannot be more such columns than the row with the fewest nonzeros has: in networks where rows end with all neurons
-    active, that is how many there are.
-    """
-    rows = rows.copy()
-    rows[0] = work.n_rows  # nothing is dropped before the first layer
-    # columns are walked through for no row at all too, unless the kernel leaves when all rows are dead
-    leaves = np.full(len(rows), True) if by_rows else work.zeros_stay & prunes
-    running = np.where(leaves, rows > 0, True).astype(float)
-    fan_out = work.connections / np.maximum(work.n_inputs, 1)
-    full = np.minimum(work.least_nnz * work.rows_alive * fan_out, work.multiply_adds)
-    layers = {
-        "layer_s": running,
-        "column_s": running * work.n_outputs,
-        "connection_s": running * work.connections,
-        "scan_s": rows * work.n_outputs.astype(float),
-        "multiply_add_s": work.multiply_adds - full,
-        "full_multiply_add_s": full,
-        "entry_s": work.nnz_out.astype(float),
-    }
-    group = {"open_s": 1.0, "load_s": float(work.nnz_in[0]), "sum_s": float(work.nnz_out[-1])}
-    columns = np.maximum(rows, 1).astype(np.int64) if by_rows else work.n_outputs
-    return Features(group, layers, work.multiply_adds, running, columns)
-
-
 class CostModel:
     """Seconds of row groups, of the protocol, and of the cluster around it.
 
@@ -125,6 +41,7 @@ class CostModel:
 
     def __init__(self, calibration: Calibration | Path | None = None) -> None:
         self.calibration = calibration if isinstance(calibration, Calibration) else read_calibration(calibration)
+        self.caches = Caches(*(self.calibration.value("caches", name) for name in Caches._fields))
 
     def require_calibrated(self, kind: CostKind) -> None:
         """Raise ValueError if the calibration has no parameters for a kernel; the message has those it has."""
@@ -147,7 +64,7 @@ class CostModel:
     def _group_costs(self, work: GroupWork, kind: CostKind, n_cores: int) -> GroupCosts:
         kernel = self.calibration.kernel(kind.parameters)
         by_blocks = kind.unit == "blocks"
-        counts = features(work, kind, self.block_rows(kind) if by_blocks else 0)
+        counts = features(work, kind, self.caches, self.block_rows(kind) if by_blocks else 0)
         alone_s = sum(self._seconds(kernel, name, work.n_inputs) * count for name, count in counts.layers.items())
         group_s = {name: float(self._seconds(kernel, name, work.n_inputs[:1])[0]) * n for name, n in counts.group.items()}
         alone_s, multiply_adds, steps = np.asarray(alone_s), counts.multiply_adds, counts.steps
@@ -167,6 +84,8 @@ class CostModel:
     def _seconds(self, kernel: dict[str, object], name: str, neurons: Ints) -> Floats:
         """Return a parameter at a number of neurons, interpolated in its table by their logarithms."""
         numbers, values = zip(*self.calibration.table(kernel, name), strict=True)
+        if len(values) == 1:
+            return np.full(len(neurons), values[0])
         found: Floats = np.interp(np.log2(np.maximum(neurons, 1)), np.log2(numbers), values)
         return found
 

@@ -15,6 +15,9 @@ from sparsednn.simulator.work import Floats, GroupCosts, Ints, WorkProfile
 BLOCKS_OF_A_LARGE_GROUP = 64
 """Blocks from which on a row group is large: a part of a block makes no difference any more."""
 
+ROWS_OF_A_LARGE_GROUP = 1_024
+"""The same without blocks: each column that rows can reach is reached, and they are not too many for the caches."""
+
 
 class CostOutlook:
     """An outlook (see `sparsednn.schedulers.outlook.Outlook`) by a cost model: the rows of a sample stand for all.
@@ -81,7 +84,7 @@ class CostOutlook:
 
     def _row_s(self) -> float:
         """See `sparsednn.schedulers.outlook.Outlook`."""
-        large = self._n_sampled if self.block_rows == 1 else BLOCKS_OF_A_LARGE_GROUP * self.block_rows
+        large = ROWS_OF_A_LARGE_GROUP if self.block_rows == 1 else BLOCKS_OF_A_LARGE_GROUP * self.block_rows
         return (self.team_s(2 * large, 1) - self.team_s(large, 1)) / large
 
     def _layers_s(self, costs: GroupCosts, n_members: int) -> Floats:

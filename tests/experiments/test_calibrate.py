@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,20 @@ from experiments.calibrate import measure as calibrate
 from experiments.calibrate import overheads as calibration_overheads
 from experiments.calibrate.kernels import KERNELS, Part, Sample, fit_kernel, kernel_parameters
 from experiments.calibrate.measure import Effort
-from sparsednn.simulator.calibration import KERNEL_PARAMETERS, read_calibration
+from experiments.roofline.model import caches
+from sparsednn.backend import CostKind
+from sparsednn.simulator.calibration import CACHES, KERNEL_PARAMETERS, read_calibration
 from sparsednn.simulator.cluster import Cluster
+from sparsednn.simulator.features import Caches, features
 from sparsednn.simulator.simulate import simulate
+from sparsednn.simulator.work import WorkProfile
 from tests.conftest import JIT_DISABLED
 
 TINY = Effort(
-    (Part(1024, 12, 300, (2, 6, 12), (5, 40, 150)), Part(4096, 8, 100, (2, 5, 8), (5, 20, 60))),
+    (
+        Part(1024, 12, 300, {2: (5, 150), 6: (5, 40, 150), 12: (5, 20, 40, 150)}),
+        Part(4096, 8, 100, {2: (5, 60), 5: (5, 20, 60), 8: (5, 20, 60)}),
+    ),
     2,
     40,
     ((1024, 6, dict.fromkeys(KERNELS, 100)),),
@@ -109,6 +117,42 @@ def test_the_parameters_behind_samples_are_found(rng: np.random.Generator) -> No
     assert found["connection_s"]["value"] == pytest.approx(1e-9, rel=1e-3)
     assert found["multiply_add_s"]["4096"]["value"] == pytest.approx(3e-10, rel=1e-3)
     assert found["column_s"] == {**found["column_s"], "value": 0.0, "source": "assumed"}
+
+
+def test_what_a_large_row_group_costs_is_found_from_groups_of_17_to_30000_rows(rng: np.random.Generator) -> None:
+    """Rows of the largest cost 1.56 times as much as those of 1,875, by columns: as it was once measured."""
+    near = Caches(2**15, 2**20, 2**23)
+    true = {"connection_s": 1e-9, "visit_s": 3e-9, "multiply_add_s": 1.2e-9, "beyond_l1_s": 0.7e-9, "beyond_l3_s": 0.15e-9}
+    samples, row_s = [], {}
+    for n_rows in (17, 67, 300, 1_200, 1_875, 4_800, 15_000, 30_000):
+        for neurons, share, n_layers in ((1024, 0.05, 3), (1024, 0.2, 3), (1024, 0.2, 1), (256, 0.5, 2), (256, 0.1, 1)):
+            nonzeros = rng.binomial(neurons, share, (n_layers + 1, n_rows)) * (rng.random(n_rows) < 0.7)
+            every, widths = np.ones(n_layers, np.bool_), np.full(n_layers, neurons)
+            found = WorkProfile(nonzeros.astype(np.int32), widths, widths, 32 * widths, ~every, ~every)
+            counts = features(found.group_work(np.arange(n_rows)), CostKind("csc_csc", "columns", False), near)
+            sums = counts.group | {name: float(of_layers.sum()) for name, of_layers in counts.layers.items()}
+            sums["multiply_add_s"], sums["full_multiply_add_s"] = float(counts.multiply_adds.sum()), 0.0
+            samples.append(Sample("csc_csc/paper", neurons, sum(true[name] * sums[name] for name in true), sums))
+            row_s[n_rows, neurons, share] = samples[-1].seconds / n_rows
+    assert 1.4 < row_s[30_000, 1024, 0.2] / row_s[1_875, 1024, 0.2] < 1.7
+    parameters = kernel_parameters("csc_csc/paper", samples)
+    for name, seconds in true.items():
+        for value in parameters[name].values() if name == "multiply_add_s" else [parameters[name]]:
+            assert value["value"] == pytest.approx(seconds, rel=1e-3), name
+            assert value["source"] == "measured"
+
+
+def test_the_file_says_of_which_machine_it_is() -> None:
+    effort = Effort(TINY.parts, 1, 1, ())
+    machine = calibrate._machine(effort, calibrate.Quiet(0), 2)
+    assert re.fullmatch(r"([0-9a-f]{40}(\+changes)?|none)", machine["revision"])
+    assert machine["date"]
+    assert machine["cpu"]
+    if Path("/proc/cpuinfo").exists() and "cpu family" in Path("/proc/cpuinfo").read_text():
+        assert re.fullmatch(r"cpu family \d+, model \d+, stepping \w+", machine["cpu_model"])
+    sizes = {level.name: level.size_bytes for level in caches()}
+    assert [one["value"] for one in calibrate._caches().values()][:2] == [sizes["L1"], sizes["L2"]]
+    assert calibrate._caches().keys() == set(CACHES)
 
 
 def test_powers_of_two_and_all_cores_are_measured() -> None:

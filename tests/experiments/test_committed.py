@@ -109,7 +109,7 @@ def test_networks_of_several_sparsities_have_a_line_each(tmp_path: Path) -> None
     assert [line.count("|") for line in lines if line.startswith("| mlp")] == [7] * 3 + [6] * 2
 
 
-@pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validate_simulator", "roofline", "locking"])
+@pytest.mark.parametrize("name", ["peers", "scheduler_pairs", "linear_cost", "validation", "roofline", "locking"])
 def test_a_record_that_is_read_has_what_figures_need(
     name: str, committed: CommittedRecords, toys: Callable[[str], Path]
 ) -> None:

@@ -262,7 +262,7 @@ def test_a_simulated_cluster_says_that_it_is_simulated(tmp_path: Path) -> None:
     found = record(tmp_path)
     assert (found["executor"], found["simulated"], found["processes"], found["threads"]) == ("simulated", True, 2, 28)
     assert found["truth"]["match"] is True
-    assert found["calibration"]["schema_version"] == 1
+    assert found["calibration"]["schema_version"] == 2
     assert found["cluster"]["slow_core"] == 2.0
     assert read_trace(tmp_path / "trace.json").metadata["simulated"] is True
 

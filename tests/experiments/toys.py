@@ -26,7 +26,7 @@ from tests.conftest import JIT_DISABLED
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FOUND = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
-NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random_networks"}
+NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random_networks", "validate_simulator"}
 """Files that are no experiments of their own, or that have tests of their own: they need a GPU, processes, other libraries."""
 TORCH_ONLY = set[str]() if importlib.util.find_spec("torch") else {"trained_networks"}
 EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE - TORCH_ONLY)

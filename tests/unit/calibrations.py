@@ -8,6 +8,7 @@ from backends.numba_cpu.backend import NumbaBackend
 from sparsednn.backend import CostKind, KernelOptions
 from sparsednn.simulator.calibration import (
     ASSUMED,
+    CACHES,
     KERNEL_PARAMETERS,
     OVERHEADS,
     SCHEMA_VERSION,
@@ -35,10 +36,11 @@ def content(**values: float | dict[int, float]) -> dict[str, Any]:
             return {str(number): parameter(v) for number, v in value.items()}
         return parameter(value)
 
-    values = {"network_bytes_per_s": 1e15, **values}
+    values = {"network_bytes_per_s": 1e15, **dict.fromkeys(CACHES, 1e15), **values}
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": {"cpu": "none"},
+        "caches": {name: entry(name) for name in CACHES},
         "kernels": {kernel: {name: entry(name) for name in names} for kernel, names in KERNEL_PARAMETERS.items()},
         "overheads": {name: entry(name) for name in OVERHEADS},
         "assumed": {name: entry(name) for name in ASSUMED},

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import sparsednn
 from backends.reference import ScipyReferenceBackend
-from experiments.calibrate.fitting import fit
 from sparsednn.backend import CostKind, KernelOptions, LayerSizes
-from sparsednn.simulator.cost_model import CostModel, cost_kind, features
+from sparsednn.simulator.cost_model import CostModel, cost_kind
+from sparsednn.simulator.features import Caches, Features
+from sparsednn.simulator.features import features as features_of
 from sparsednn.simulator.profile import measure_profile
 from sparsednn.simulator.simulate import simulate
 from sparsednn.simulator.work import GroupWork, WorkProfile
@@ -33,6 +34,14 @@ def profile(nonzeros: list[list[int]], connections: int = 8, neurons: int = 4, s
         np.full(n_layers, stay),
         np.zeros(n_layers, np.bool_),
     )
+
+
+ROOMY = Caches(1e15, 1e15, 1e15)
+
+
+def features(work: GroupWork, kernel: CostKind, caches: Caches = ROOMY) -> Features:
+    """On a machine whose caches have room for everything, unless others are given."""
+    return features_of(work, kernel, caches)
 
 
 SMALL = [[4, 0, 2, 3], [4, 0, 0, 1], [2, 0, 0, 4]]
@@ -134,10 +143,14 @@ def test_features_of_sparse_columns() -> None:
         "layer_s": [1, 1],
         "column_s": [4, 4],
         "connection_s": [8, 8],
+        "visit_s": [8, 8],  # there is a row with all of them
         "scan_s": [16, 8],  # nothing is dropped before the first layer
         "multiply_add_s": [20 - 12, 0],
         "full_multiply_add_s": [12, 16],
         "entry_s": [8, 7],
+        "beyond_l1_s": [0, 0],
+        "beyond_l2_s": [0, 0],
+        "beyond_l3_s": [0, 0],
     }
     assert found.columns.tolist() == [4, 4]
     assert features(work, kind("csr_csr")).columns.tolist() == [4, 2]  # rows
@@ -258,39 +271,3 @@ def test_the_cluster_around_it() -> None:
     assert [model.gather_s(n, 200) for n in (1, 2, 16)] == [0, 1 + 2, 4 + 2]
     assert model.fixed_s(10) == 7
     assert model.core_speed == 4
-
-
-def test_a_fit_finds_the_parameters_that_made_the_times() -> None:
-    rng = np.random.default_rng(3)
-    parameters = {"layer_s": 1e-6, "multiply_add_s": 4e-11, "entry_s": 0.0, "open_s": 1e-4}
-    counts = {name: 10.0 ** rng.uniform(0, 6, 60) for name in parameters}
-    times = sum(parameters[name] * counts[name] for name in parameters)
-    found = fit(counts, times)
-    assert found.parameters == pytest.approx(parameters, rel=1e-6, abs=1e-16)
-    assert found.median_error < 1e-9
-    noisy = fit(counts, times * rng.uniform(0.9, 1.1, 60))
-    assert noisy.parameters["layer_s"] == pytest.approx(1e-6, rel=0.1)
-    assert 0 < noisy.median_error < 0.1
-    assert min(noisy.parameters.values()) >= 0
-
-
-def test_a_fit_makes_relative_errors_small() -> None:
-    """One constant for a short and a long run: least squares of seconds would take their mean, 50.5."""
-    found = fit({"run_s": [1.0, 1.0]}, [1.0, 100.0])
-    assert found.parameters["run_s"] == pytest.approx(1.01 / 1.0001)
-    assert found.errors.tolist() == pytest.approx([1.01 / 1.0001 - 1, 0.0101 / 1.0001 - 1])
-
-
-@pytest.mark.parametrize(
-    ("features", "times", "message"),
-    [
-        pytest.param({}, [1.0], "1 samples for 0 parameters", id="nothing to fit"),
-        pytest.param({"a": [1.0], "b": [1.0]}, [1.0], "1 samples for 2 parameters", id="too few samples"),
-        pytest.param({"a": [1.0]}, [1.0, 2.0], "feature a: 2 numbers", id="lengths differ"),
-        pytest.param({"a": [1.0, -1.0]}, [1.0, 2.0], "feature a: 2 numbers of 0 or more", id="negative counts"),
-        pytest.param({"a": [1.0, 1.0]}, [1.0, 0.0], "measured times must be finite and above 0", id="a time of 0"),
-    ],
-)
-def test_samples_that_cannot_be_fitted(features: dict[str, list[float]], times: list[float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fit(features, times)

@@ -30,7 +30,7 @@ class DcscPlan(CscPlan):
 
     @classmethod
     def cost_kind(cls, options: KernelOptions) -> CostKind:
-        """Teams cut the columns; it is not calibrated."""
+        """Teams cut the columns."""
         return CostKind(options.kernel, "columns", prunes=options.rows != "none")
 
     def open(self, inputs: sp.csr_array, rows: NDArray[np.int64], worker: int, *, output: bool) -> Group:

@@ -51,7 +51,7 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "trained_networks": trained.trained_networks,
     "scheduler_pairs": schedulers.scheduler_pairs,
     "beside_cpp": schedulers.beside_cpp,
-    "validate_simulator": schedulers.validation,
+    "validation": schedulers.validation,
     "process_pairs": schedulers.process_pairs,
     "parallelisms": claims.parallelisms_table,
     "claims": claims.claims,

@@ -2,10 +2,12 @@
 
 A file is JSON::
 
-    {"schema_version": 1, "machine": {...}, "kernels": {"udc_csc": {...}, ...}, "overheads": {...}, "assumed": {...}}
+    {"schema_version": 2, "machine": {...}, "caches": {...}, "kernels": {"udc_csc": {...}, ...}, "overheads": {...},
+     "assumed": {...}}
 
 Each parameter is ``{"value": 1e-9, "unit": "s", "source": "measured", "note": "..."}``; a table of one is such an object for
-each of some numbers, as in ``{"1024": {...}, "4096": {...}}``.
+each of some numbers, as in ``{"1024": {...}, "4096": {...}}``. Files of version 1 are read: they have neither ``caches`` nor
+`ROW_GROUP_SECONDS`, so that their costs know nothing of how large a row group is.
 """
 
 from __future__ import annotations
@@ -23,25 +25,37 @@ from sparsednn.arguments.scalars import instance_of
 from sparsednn.backend import FORMER_KERNELS
 from sparsednn.errors import DataError, MissingFileError, StorageError, unknown
 
-SCHEMA_VERSION = 1
-SECTIONS = ("schema_version", "machine", "kernels", "overheads", "assumed")
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
+SECTIONS = ("schema_version", "machine", "caches", "kernels", "overheads", "assumed")
 SOURCES = ("measured", "assumed")
 FIELDS = ("value", "unit", "source", "note")
 DEFAULT = Path(__file__).parent / "default.json"
 
 GROUP_SECONDS = ("open_s", "load_s", "sum_s")
 BLOCK_SECONDS = ("layer_s", "column_s", "connection_s", "scan_s", "multiply_add_s")
-COLUMN_SECONDS = (*BLOCK_SECONDS, "full_multiply_add_s", "entry_s")
+ROW_GROUP_SECONDS = ("visit_s", "beyond_l1_s", "beyond_l2_s", "beyond_l3_s")
+"""Parameters by which costs know how large a row group is; files of version 1 have none."""
+
+COLUMN_SECONDS = (*BLOCK_SECONDS, "full_multiply_add_s", "entry_s", *ROW_GROUP_SECONDS)
 TEAM = ("serial_share", "team_factor", "meetings", "slowdown")
 
 KERNEL_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("rowwise_first", "udc_csc"), (*GROUP_SECONDS, *BLOCK_SECONDS, *TEAM, "block_rows")),
-    **dict.fromkeys(("csc_csc", "csc_csc/paper", "csr_csr"), (*GROUP_SECONDS, *COLUMN_SECONDS, *TEAM)),
+    **dict.fromkeys(("csc_csc", "csc_csc/paper", "dcsc_csc", "csr_csr"), (*GROUP_SECONDS, *COLUMN_SECONDS, *TEAM)),
 }
 """Kernels that can be calibrated, and what each needs; "/paper": with none of the optimisations that the paper lacks."""
 
 OVERHEADS = ("decision_s", "wake_s", "start_s", "barrier_s", "barrier_shared_core_s", "run_s", "row_s")
 ASSUMED = ("core_speed", "network_latency_s", "network_bytes_per_s")
+CACHES = ("l1_bytes", "l2_bytes", "l3_bytes")
+NO_CACHES: Mapping[str, dict[str, Any]] = {
+    name: {"value": n_bytes, "unit": "bytes", "source": "assumed", "note": "usual; not in files of version 1"}
+    for name, n_bytes in zip(CACHES, (2**15, 2**20, 2**25), strict=True)
+}
+NO_COST: Mapping[str, Any] = {
+    "value": 0.0, "unit": "s", "source": "assumed", "note": "not in files of version 1; python -m experiments.calibrate FILE",
+}  # fmt: skip
 MEMORY: Mapping[str, dict[str, Any]] = {
     "llc_bytes": {
         "value": 70e6, "unit": "bytes per node", "source": "assumed",
@@ -126,10 +140,13 @@ def check_calibration(content: Any, source: str) -> Calibration:
     """
     if not isinstance(content, dict):
         raise DataError(f"{source}: not a calibration file: {type(content).__name__} in place of an object")
-    if content.get("schema_version") != SCHEMA_VERSION:
+    if content.get("schema_version") not in READABLE_VERSIONS:
         raise DataError(
-            f"{source}: schema_version is {content.get('schema_version')!r}; this version of sparsednn reads {SCHEMA_VERSION}"
+            f"{source}: schema_version is {content.get('schema_version')!r}; this version of sparsednn reads "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}; make another with python -m experiments.calibrate FILE"
         )
+    if content["schema_version"] == 1:
+        content = _of_version_2(content)
     _require_names(source, "", content, SECTIONS, "sections")
     for name in ("machine", "kernels"):
         if not isinstance(content[name], dict) or not content[name]:
@@ -139,6 +156,7 @@ def check_calibration(content: Any, source: str) -> Calibration:
         if kernel not in KERNEL_PARAMETERS:
             raise DataError(f"{source}: {unknown('kernels', kernel, KERNEL_PARAMETERS)}")
         _check_section(source, f"kernels.{kernel}", parameters, KERNEL_PARAMETERS[kernel])
+    _check_section(source, "caches", content["caches"], CACHES)
     _check_section(source, "overheads", content["overheads"], OVERHEADS)
     if isinstance(content["assumed"], dict):
         content = {**content, "assumed": {**MEMORY, **content["assumed"]}}
@@ -147,6 +165,23 @@ def check_calibration(content: Any, source: str) -> Calibration:
         if content["assumed"][name].get("value", 1) <= 0:
             raise DataError(f"{source}: assumed.{name}: value must be above 0")
     return Calibration(content, source)
+
+
+def _of_version_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file of version 1 holds in the form of version 2; what is malformed stays so, to be refused."""
+    kernels = content.get("kernels")
+    if isinstance(kernels, dict):
+        kernels = {
+            name: {**dict.fromkeys(_new_in_2(name), NO_COST), **own} if isinstance(own, dict) else own
+            for name, own in kernels.items()
+        }
+    given = {} if kernels is None else {"kernels": kernels}
+    return {"caches": dict(NO_CACHES), **content, **given, "schema_version": SCHEMA_VERSION}
+
+
+def _new_in_2(kernel: str) -> list[str]:
+    """Names of the parameters of a kernel that files of version 1 lack."""
+    return [name for name in KERNEL_PARAMETERS.get(kernel, ()) if name in ROW_GROUP_SECONDS]
 
 
 def assuming(calibration: Calibration, values: Mapping[str, float]) -> Calibration:

@@ -6,7 +6,7 @@ from statistics import median
 
 from experiments.figures.pairs import compared
 from experiments.figures.parallelisms import MEASURED
-from experiments.figures.validation import cases_of, errors_by_part
+from experiments.figures.validation import APART_PERCENT, Case, cases_of, errors_by_part, pairs_of, repeated_errors, share_near
 from experiments.records.read import Point
 from experiments.report.results.committed import CommittedRecords
 from experiments.report.results.kept import ProgramRecord
@@ -67,13 +67,24 @@ def is_job_of(program: ProgramRecord, point: Point) -> bool:
 
 
 def validation(records: CommittedRecords) -> str:
-    """Return the errors of simulated times, of all cases and of parts of them."""
-    points = records.points("validate_simulator")
-    rows = []
-    for name, errors in errors_by_part(cases_of(points)).items():
-        if not name.startswith(("kernel, threads", "network")):
-            absolute = f"{100 * median(map(abs, errors)):.0f} %"
-            rows.append((name, str(len(errors)), absolute, f"{100 * median(errors):+.0f} %"))
-    networks = ", ".join(dict.fromkeys(network(case.measured) for case in cases_of(points)))
-    header = ("cases", "number", "median of absolute errors", "median error")
-    return "\n\n".join([f"Networks: {networks}.", table(header, rows), source(records.read("validate_simulator"))])
+    """Return the errors of simulated times, of all cases and of parts of them, and how often the order is right."""
+    cases, rows = cases_of(records.points("validation")), []
+    parts = {
+        name: errors for name, errors in errors_by_part(cases).items() if not name.startswith(("kernel, threads", "network"))
+    }
+    if again := repeated_errors(cases):
+        parts |= {"measured again: the last round by those before it": again}
+    for name, errors in parts.items():
+        absolute, near = f"{100 * median(map(abs, errors)):.0f} %", f"{100 * share_near(errors):.0f} %"
+        rows.append((name, str(len(errors)), absolute, near, f"{100 * median(errors):+.0f} %"))
+    networks = ", ".join(dict.fromkeys(network(case.measured) for case in cases))
+    header = ("cases", "number", "median of absolute errors", "within 25 %", "median error")
+    return "\n\n".join([f"Networks: {networks}.", table(header, rows), _order(cases), source(records.read("validation"))])
+
+
+def _order(cases: list[Case]) -> str:
+    """Say how many pairs of parallelisms the simulator has in the order of their measured times."""
+    pairs = pairs_of(cases)
+    n_right = sum(pair.right for pair in pairs)
+    apart = f"Pairs of the five parallelisms whose measured times are more than {APART_PERCENT} % apart"
+    return f"{apart}: {n_right} of {len(pairs)} in the right order."
