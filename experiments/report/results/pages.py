@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "few_instances": peers.few_instances,
     "trained_networks": trained.trained_networks,
     "scheduler_pairs": schedulers.scheduler_pairs,
+    "stragglers": schedulers.stragglers,
     "beside_cpp": schedulers.beside_cpp,
     "validate_simulator": schedulers.validation,
     "process_pairs": schedulers.process_pairs,
