@@ -13,6 +13,7 @@ OF_SMOKE = (
     "test_report.py",
     "test_validation.py",
     "test_pairs.py",
+    "test_regimes.py",
     "test_stragglers.py",
     "test_walking.py",
 )
