@@ -88,7 +88,7 @@ def test_a_process_is_stopped_for_as_long_as_is_told() -> None:
     seen_s, n_seen, told_s, status = (float(word) for word in done.stdout.split())
     assert status == 0
     assert 0.1 < told_s <= seen_s
-    assert n_seen >= told_s / (0.6 * PERIOD_S) * 0.5, "in many short pieces"
+    assert n_seen >= 5, "in short pieces, of which several look like one where other programs run in between"
 
 
 def _programs(process: psutil.Process, name: str) -> list[psutil.Process]:
