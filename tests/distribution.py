@@ -13,6 +13,8 @@ OF_SMOKE = (
     "test_report.py",
     "test_validation.py",
     "test_pairs.py",
+    "test_regimes.py",
+    "test_stragglers.py",
     "test_walking.py",
 )
 """Files of tests/experiments whose tests want all experiments run at toy size, by the fixture `smoke`."""

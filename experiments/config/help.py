@@ -25,7 +25,7 @@ MOST_USED = (
 )  # fmt: skip
 """Keys and fields of groups, those used most first; the others follow as they are declared."""
 
-LEAST_USED = ("assume", "same_categories", "figure", "benchmark", "members", "report", "seed")
+LEAST_USED = ("assume", "disturb", "same_categories", "least_cores", "figure", "benchmark", "members", "report", "seed")
 """Keys and fields that come last."""
 
 

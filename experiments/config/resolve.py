@@ -60,6 +60,7 @@ def resolve(cfg: DictConfig) -> Config:
     if (refused := submission.refusal(config)) is not None:
         raise ConfigError(refused)
     _check_executor(config)
+    _check_disturbance(config)
     _check_sources(config)
     if config.input.name == "challenge" and config.instances is None:
         config.instances = N_INSTANCES
@@ -192,6 +193,23 @@ def _check_executor(config: Config) -> None:
         raise ConfigError(
             f"cluster.calibration={cluster.calibration}: only for executor=simulated, scheduler=auto or scheduler=adaptive"
         )
+
+
+def _check_disturbance(config: Config) -> None:
+    """Only workers that stay where they are can be disturbed one by one, and only one of several processes."""
+    disturb = {name: value for name, value in dataclasses.asdict(config.cluster.disturb).items() if value is not None}
+    for name, value in disturb.items():
+        given = f"cluster.disturb.{name}={_shown(value)}"
+        if config.executor == SIMULATED:
+            raise ConfigError(f"{given}: not with executor=simulated, which has cluster.slow_core and cluster.noisy_node")
+        if config.backend.name == "cupy":
+            raise ConfigError(f"{given}: not with backend=cupy, whose workers are devices; leave it out")
+        if len(disturb) > 1:
+            raise ConfigError(f"{given}: one disturbance at a time; leave {' or '.join(disturb)} out")
+        if name == "burner_nice" and not config.cluster.pin:
+            raise ConfigError(f"{given}: workers that are not pinned would go to another core; add cluster.pin=true")
+        if name == "stopped_share" and (config.processes or 1) < 2:
+            raise ConfigError(f"{given}: stops one of several processes, and there is 1; add processes=2")
 
 
 def _shown(value: Any) -> str:

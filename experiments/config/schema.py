@@ -67,6 +67,27 @@ class AssumeConfig(Options):
 
 
 @dataclass
+class DisturbConfig(Options):
+    """What makes a straggler of a real worker or process; null: nothing does."""
+
+    burner_nice: int | None = count(
+        None,
+        "have a program burn the first worker's core, N above the run's nice value. 0 takes half of the core, 5 a quarter, "
+        "10 a tenth; the record has what it took. It needs cluster.pin=true and two cores",
+        least=0,
+        most=19,
+    )
+    stopped_share: float | None = number(
+        None,
+        "stop the last process for this share of every 10 ms. By SIGSTOP and SIGCONT: like a quota, and none. It needs several "
+        "processes",
+        least=0.01,
+        most=0.95,
+        values="S",
+    )
+
+
+@dataclass
 class Submission(Options):
     """Fields of a cluster under Slurm; what is null is left to Slurm."""
 
@@ -106,6 +127,7 @@ class ClusterConfig(Submission, ClusterOptions, MachineOptions):
         None, "The launcher that starts processes; null: the one beside the Python interpreter", values="COMMAND"
     )
     assume: AssumeConfig = group(AssumeConfig, "executor=simulated assumes: ")
+    disturb: DisturbConfig = group(DisturbConfig, "stragglers on purpose: ")
 
 
 @dataclass
@@ -140,6 +162,7 @@ class ExperimentConfig(Options):
     rounds: int = count(
         1, "Run the measured points so often, in turn. So all see a machine whose speed changes; simulated ones are run once"
     )
+    least_cores: int = count(1, "Cores that its points need; where fewer may be used, it is refused")
     most_neurons: int | None = count(None, "Points with wider networks are left out; null: none")
     networks: list[str] = several([], "Only these networks of a benchmark; []: all", kind=str, values="[mlp300]")
     sparsities: list[float] = several(

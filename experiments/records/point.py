@@ -45,6 +45,34 @@ class Environment(JsonPart):
     slurm_job_id: str | None = field(metadata=doc("id of the job of Slurm that it ran in"))
 
 
+BURNER, STOPS = "burner", "stops"
+"""Kinds of a disturbance."""
+
+
+@json_part
+class Disturbance(JsonPart):
+    """What disturbed a run on purpose, and how much that really was."""
+
+    kind: str = field(
+        metadata=doc(
+            "burner: a program that shares a core with a worker; stops: a process is stopped (SIGSTOP) once every 10 ms, which "
+            "is like a quota, and is none"
+        )
+    )
+    process: int = field(metadata=doc("rank of the process that was disturbed"))
+    core: int | None = field(default=None, metadata=doc("number of the shared core", when="kind burner"))
+    nice: int | None = field(default=None, metadata=doc("nice value of the burner, above that of the run", when="kind burner"))
+    asked: float | None = field(
+        default=None, metadata=doc("share of the time for which it was to be stopped, from 0 to 1", when="kind stops")
+    )
+    shares: list[float] = field(
+        metadata=doc(
+            "of each repeat: CPU time of the burner, or time for which the process was stopped, over wall time, from 0 to 1"
+        )
+    )
+    share_median: float = field(metadata=doc("median of the shares"))
+
+
 @json_part
 class BenchmarkRun(JsonPart):
     """The fields that a benchmark writes in place of an inference; its figures stand under its name."""
@@ -102,6 +130,9 @@ class PointRecord(JsonPart):
     neurons: int | None = field(default=None, metadata=doc("inputs of the network", when="inferences"))
     layers: int | None = field(default=None, metadata=doc("layers of the network", when="inferences"))
     environment: Environment | None = field(default=None, metadata=doc("where it was run", when="ended or submitted points"))
+    disturbance: Disturbance | None = field(
+        default=None, metadata=doc("what disturbed it on purpose", when="cluster.disturb says so")
+    )
     peak_rss_bytes: int | None = field(
         default=None, metadata=doc("most memory that the process had resident", "bytes", when="it was run")
     )

@@ -6,18 +6,19 @@ import functools
 import gc
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.config.file_rules import DISTSPARSEDNN, checks_predictions, has_layout
 from experiments.config.key_names import in_keys
 from experiments.config.resolve import Config, ConfigError
-from experiments.config.schema import SIMULATED
+from experiments.config.schema import SIMULATED, DisturbConfig
 from experiments.records.display import Display, Stage, inference_note
 from experiments.records.files import GANTT, RUNNING, TRACE, write_record
-from experiments.records.point import COMPLETE, FAILED, BenchmarkRun, PointRecord
+from experiments.records.point import COMPLETE, FAILED, BenchmarkRun, Disturbance, PointRecord
 from experiments.run.arguments import infer_arguments, simulate_arguments
 from experiments.run.environment import environment
 from experiments.run.labels import Labels
@@ -32,6 +33,7 @@ from sparsednn.data.compact_rows import CompactRows
 from sparsednn.data.layouts.predictions import Predictions, classifier_of
 from sparsednn.engine import PreparedNetwork, Request
 from sparsednn.errors import MemoryShortageError, OptionError, OptionTypeError, SparseDnnError, mendable
+from sparsednn.execution.prepared_run import Around
 from sparsednn.execution.threads import WATCH_INTERVAL_S
 from sparsednn.network import Network
 from sparsednn.results.measures import add_load_times
@@ -41,6 +43,9 @@ from sparsednn.schedulers import SCHEDULERS
 from sparsednn.system import console
 from sparsednn.system.console import FAULT
 from sparsednn.system.memory import peak_rss_bytes
+
+if TYPE_CHECKING:
+    from experiments.run.disturbance import Disturber
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
@@ -59,6 +64,10 @@ def check(config: Config) -> None:
     backend = load_backend(config.backend.name)
     require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
     require_room(config)
+    if config.cluster.disturb != DisturbConfig():
+        from experiments.run.disturbance import require_possible
+
+        require_possible(config)
 
 
 @functools.cache
@@ -86,15 +95,18 @@ class Measured:
         Fault of the outcome: then the point has failed.
     config_hash : str, optional
         That of the point, where it is not that of its configuration.
+    disturbance : Disturbance, optional
+        What disturbed it, if it was to be.
     """
 
     body: RunRecord | BenchmarkRun
     error: str | None = None
     config_hash: str | None = None
+    disturbance: Disturbance | None = None
 
     def enter(self, record: PointRecord) -> None:
         """Write it into the record of its point."""
-        record.body, record.status = self.body, COMPLETE
+        record.body, record.status, record.disturbance = self.body, COMPLETE, self.disturbance
         record.config_hash = self.config_hash or record.config_hash
         if self.error is not None:
             record.fail(self.error)
@@ -109,8 +121,9 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
     check(config)
     cache = PointCache(config, display, comm)
     data = load(config, display, comm, cache.take)
-    result = _infer(config, data, display, comm, cache)
-    run = result.run_record
+    disturber = _disturber(config, comm)
+    result = _infer(config, data, display, comm, cache, nullcontext if disturber is None else disturber.around)
+    run, disturbance = result.run_record, None if disturber is None else disturber.record(display)
     add_load_times(run, comm.gather(data.seconds))
     if comm.rank > 0:
         return Measured(run)
@@ -121,9 +134,16 @@ def measure(config: Config, display: Display, folder: Path, comm: Communicator |
         draw_gantt(result.trace, folder / GANTT)
         display.say(f"trace: {folder / TRACE} (open in https://ui.perfetto.dev), chart: {folder / GANTT}")
     _answer(config, data, result, display, folder)
-    if run.truth.match is False:
-        return Measured(run, _wrong(run))
-    return Measured(run)
+    return Measured(run, _wrong(run) if run.truth.match is False else None, disturbance=disturbance)
+
+
+def _disturber(config: Config, comm: Communicator) -> Disturber | None:
+    """Return what disturbs the runs, if they are to be disturbed."""
+    if config.cluster.disturb == DisturbConfig():
+        return None
+    from experiments.run.disturbance import Disturber  # hardly anybody wants that
+
+    return Disturber(config, comm)
 
 
 def _checked_predictions(predictions: Predictions, output: Any, display: Display) -> Truth:
@@ -188,7 +208,7 @@ def _meaning(config: Config, data: Data, n_outputs: int) -> tuple[Labels | None,
     return labels, model, classifier
 
 
-def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache) -> Result:
+def _infer(config: Config, data: Data, display: Display, comm: Communicator, cache: PointCache, around: Around) -> Result:
     """Infer, or simulate it, and show how far it is."""
     with display.stage("inference") as stage:
         if isinstance(data.network, Network) and config.executor == SIMULATED:
@@ -209,7 +229,7 @@ def _infer(config: Config, data: Data, display: Display, comm: Communicator, cac
             or checks_predictions(config)
         )
         prepared = PreparedNetwork(data.network, Request.checked(**arguments, output=wants_outputs))
-        result = prepared.infer(data.inputs)
+        result = prepared.infer(data.inputs, around=around)
     cache.put(prepared)
     return result
 

@@ -32,6 +32,12 @@ from sparsednn.comm import Communicator
 from sparsednn.engine import default_threads
 
 
+def lacking_cores(experiment: ExperimentConfig) -> str | None:
+    """Say which cores an experiment lacks here, if it does."""
+    needed, there = experiment.least_cores, default_threads()
+    return f"needs {needed} cores, and this process may use {there}" if there < needed else None
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """The context that the runs of one call of run.py share.
@@ -113,6 +119,8 @@ class ExperimentRun:
             Before anything is run, if the experiment or the user's overrides cannot be used.
         """
         figures.require(self.experiment.figure, "experiment.figure")
+        if (lacking := lacking_cores(self.experiment)) is not None:
+            raise ConfigError(f"experiment={self.experiment.name}: {lacking}; run it where there are more")
         planned = plan(self.experiment, self.given, default_threads())
         if self.experiment.benchmark:
             benchmarks.require(self.experiment, planned[0].overrides)

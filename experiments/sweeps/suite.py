@@ -12,7 +12,7 @@ from experiments.config.resolve import ConfigError, chosen_experiment
 from experiments.config.schema import ExperimentConfig
 from experiments.records.display import time_left
 from experiments.sweeps.benchmarks import missing_packages
-from experiments.sweeps.experiment import ExperimentRun, RunContext
+from experiments.sweeps.experiment import ExperimentRun, RunContext, lacking_cores
 from experiments.sweeps.points import plan
 
 
@@ -46,11 +46,13 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, given: list[str],
 
 
 def _that_can_be_run(members: list[ExperimentConfig], name: str, context: RunContext) -> list[ExperimentConfig]:
-    """Leave out benchmarks that need an extra which is not installed, with a word for each."""
+    """Leave out what needs an extra which is not installed, or cores that are not there, with a word for each."""
     kept = []
     for member in members:
-        if missing := missing_packages(member.benchmark):
-            context.say(f"experiment {name}: left out: {member.name}: not installed: {', '.join(missing)}")
+        missing = missing_packages(member.benchmark)
+        lacking = f"not installed: {', '.join(missing)}" if missing else lacking_cores(member)
+        if lacking:
+            context.say(f"experiment {name}: left out: {member.name}: {lacking}")
         else:
             kept.append(member)
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from sparsednn.execution.exclusive import alone_with
 from sparsednn.execution.layer_ranges import LayerRange, layer_ranges_of
 from sparsednn.execution.options import InferOptions
 from sparsednn.execution.phases import PhaseTimes, redistributed, warm_up
-from sparsednn.execution.prepared_run import Inference, Repeat
+from sparsednn.execution.prepared_run import Around, Inference, Repeat
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network, NetworkOutline
 from sparsednn.results.measures import column_imbalance
@@ -94,8 +95,11 @@ class PreparedNetwork:
             state = "packed"
         return NetworkLayout(self.asked.kernel.kernel, n_bytes, instances, reason, state)
 
-    def infer(self, inputs: Any, *, output: bool | None = None) -> Result:
-        """Run inference; `output` goes before the request's. See `sparsednn.infer`; inputs may also be `CompactRows`."""
+    def infer(self, inputs: Any, *, output: bool | None = None, around: Around = nullcontext) -> Result:
+        """Run inference; `output` goes before the request's. See `sparsednn.infer`; inputs may also be `CompactRows`.
+
+        `around` makes a context manager for each run, on every process, which is entered before the clock is on.
+        """
         asked, clock = self.asked, PhaseTimes()
         with clock.lap("load"):
             rows = self._rows(inputs)
@@ -118,7 +122,9 @@ class PreparedNetwork:
         with clock.lap("compile"):
             warm_up(asked.backend, stages, share, scheduler.n_row_groups(asked.n_workers), opts)
         wanted = asked.output if output is None else output
-        job = Inference(asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted)
+        job = Inference(
+            asked.backend, stages, scheduler, share, asked.n_workers, asked.n_cores, opts, output=wanted, around=around
+        )  # fmt: skip
         if sample is not None:
             from sparsednn.engine.outlook import give_outlook
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ from sparsednn.system.memory import peak_rss_bytes, proportional_bytes
 
 if TYPE_CHECKING:
     from sparsednn.execution.shared_queues import SharedQueues
+
+
+Around = Callable[[], AbstractContextManager[None]]
+"""Makes what a run is surrounded by."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -95,15 +100,18 @@ class Inference:
     output : bool
     outlook_of : callable, optional
         Returns what is expected of so many rows; for schedulers that cut row groups.
+    around : callable
+        Makes a context manager for each run, which is entered before the clock is on and left when it is off.
     """
 
     def __init__(
         self, backend: Backend, stages: list[LayerRange], scheduler: Scheduler, share: Share, n_workers: int, n_cores: int,
         options: InferOptions, *, output: bool, outlook_of: Callable[[int], Outlook] | None = None,
+        around: Around = nullcontext,
     ) -> None:  # fmt: skip
         self.backend, self.stages, self.scheduler, self.share = backend, stages, scheduler, share
         self.output, self.options, self.n_cores = output, options, n_cores
-        self.outlook_of = outlook_of
+        self.outlook_of, self.around = outlook_of, around
         self.comm = options.communicator
         first_core = self.comm.node_rank * n_workers  # processes of a node are pinned side by side
         self.executor = ThreadExecutor(
@@ -125,13 +133,14 @@ class Inference:
         with self._queues(self.share) as (share, groups, queues):
             if isinstance(self.backend, InputsBackend) and groups:
                 self.backend.take_inputs(self.stages[0].plan, groups[0].inputs)
-            comm.barrier()
-            started_at = perf_counter()
-            done = self._run_stages(share, groups, queues, started_at)
-            categories = _categories(done.finished)
-            own_s = perf_counter() - started_at
-            gathered = comm.all_gather(categories)
-            seconds = perf_counter() - started_at
+            with self.around():
+                comm.barrier()
+                started_at = perf_counter()
+                done = self._run_stages(share, groups, queues, started_at)
+                categories = _categories(done.finished)
+                own_s = perf_counter() - started_at
+                gathered = comm.all_gather(categories)
+                seconds = perf_counter() - started_at
         processes = comm.gather(self._report(done, own_s, seconds))
         output = self._all_output(done.finished) if self.output else None
         mine = processes if processes is not None else [self._report(done, own_s, seconds)]

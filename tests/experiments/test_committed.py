@@ -26,7 +26,7 @@ from experiments.report.results.tables.trained import BENCHMARK, trained_network
 from experiments.report.threads import zero_movement
 from tests.experiments.made_up import environment_on, made_up, measured, point_of_experiment, whole, write_all
 from tests.experiments.test_trained_networks import made_up_figures
-from tests.experiments.toys import TORCH_ONLY
+from tests.experiments.toys import FEW_CORES, TORCH_ONLY
 
 PROGRAM: dict[str, Any] = {
     "kind": "program", "name": "DistSparseDNN", "source": "https://example.org", "revision": "abc", "compiler": "g++ 12",
@@ -53,7 +53,7 @@ def points(folder: Path, **changes: Any) -> Points:
 
 
 def test_tables_of_all_experiments_are_made(committed: CommittedRecords) -> None:
-    missing = {"random_networks", "process_pairs", "beside_cpp", *TORCH_ONLY}
+    missing = {"random_networks", "process_pairs", "beside_cpp", *TORCH_ONLY, *FEW_CORES}
     for name in TABLES.keys() - missing:
         text = TABLES[name](committed)
         assert "| --- |" in text, name

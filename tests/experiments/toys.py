@@ -29,7 +29,9 @@ FOUND = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
 NOT_RUN_HERE = {"none", "smoke", "report", "gpu_check", "process_pairs", "random_networks", "validate_simulator"}
 """Files that are no experiments of their own, or that have tests of their own: they need a GPU, processes, other libraries."""
 TORCH_ONLY = set[str]() if importlib.util.find_spec("torch") else {"trained_networks"}
-EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE - TORCH_ONLY)
+FEW_CORES = {"stragglers"} if default_threads() < 2 else set[str]()
+"""Experiments that need more cores than there are."""
+EXPERIMENTS = sorted(FOUND - NOT_RUN_HERE - TORCH_ONLY - FEW_CORES)
 NEEDS = {"backend=mkl": "mkl", "backend=graphblas": "python-graphblas", "backend=torch": "torch", "processes=2": "mpi4py"}
 """Packages that optional points need, by an override of theirs, as pip calls them: MKL's has no module to look for."""
 

@@ -64,6 +64,11 @@ def scheduler(point: Point) -> str:
     return str(point.run.scheduler)
 
 
+def asked_scheduler(point: Point) -> str:
+    """Name the scheduler that was asked for: with ``auto``, the record of a run has the one that was chosen."""
+    return "auto" if point.run.auto is not None else scheduler(point)
+
+
 def grouped(points: Sequence[Point], job_of: NameOf, way_of: NameOf) -> Groups:
     """Sort points by job and way."""
     cells: dict[str, dict[str, Point]] = {}

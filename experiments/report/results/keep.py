@@ -25,7 +25,7 @@ from sparsednn.system.json_fields import named, to_json
 
 FIELDS = named(
     RunRecord, "neurons", "layers", "instances", "input_nnz", "network_nnz", "backend", "kernel", "scheduler",
-    "scheduler_options", "executor", "hashing", "processes", "threads", "optimizations", "categories_count",
+    "scheduler_options", "executor", "hashing", "row_order", "processes", "threads", "optimizations", "categories_count",
     "categories_sha256", "truth", "performed_edges",
 )  # fmt: skip
 """Fields of an inference that are kept."""
@@ -138,6 +138,8 @@ def _run_fields(point: Point) -> dict[str, Any]:
     found["categories_sha256"] = found["categories_sha256"][:SHA_DIGITS]
     if point.traffic is not None:
         found["traffic"] = {name: values["traffic"][name] for name in OF_TRAFFIC}
+    if record.run.auto is not None:  # who chose the scheduler; what for is in the record
+        found["auto"] = values["auto"] | {"predicted_s": {}}
     if record.config and about_of(record).figure == "ablation":
         found["optimize"] = {key: value for key, value in record.config["optimize"].items() if key != "name"}
     return dict(rounded(found, 6))
@@ -172,6 +174,7 @@ def _round(point: Point, place: int, tops: Sequence[Path]) -> KeptRound:
         return one
     run = record.run
     one.seconds = rounded(run.seconds.inference)
+    one.disturbance = None if record.disturbance is None else rounded(to_json(record.disturbance))
     one.peak_rss_bytes = None if point.simulated else int(rounded(float(run.peak_rss_bytes), 3))
     shown = OF_WORKERS.get(about_of(record).figure)
     if shown is not None and (not shown or run.scheduler in shown):

@@ -52,6 +52,9 @@ class KeptRound(JsonPart):
         default=None, metadata=doc("parts of the workers' time, on average over workers", "s", when="figures of waiting")
     )
     peak_rss_bytes: int | None = field(default=None, metadata=doc("most memory resident", "bytes", when="measured inferences"))
+    disturbance: dict[str, Any] | None = field(
+        default=None, metadata=doc("what disturbed it on purpose", when="cluster.disturb said so")
+    )
     figures: dict[str, Any] | None = field(default=None, metadata=doc("figures of a benchmark", when="benchmarks"))
 
 
@@ -240,6 +243,8 @@ def _record(kept: KeptExperiment, point: KeptPoint, run: Mapping[str, Any], one:
         values["seconds"] = {"inference": one.seconds, "inference_median": median(one.seconds)}
         values["peak_rss_bytes"] = one.peak_rss_bytes or 0
         values["workers"] = [{**(one.mean_worker or {}), "process": 0, "thread": 0}]
+    if one.disturbance is not None:
+        values["disturbance"] = one.disturbance
     if run.get("executor") == SIMULATED:
         values["calibration"] = kept.calibration or {}
     return record_from_json(values, whole=False)

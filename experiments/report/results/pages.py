@@ -19,7 +19,7 @@ from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
 from experiments.report.results.committed import CommittedRecords, MissingRecordError
-from experiments.report.results.tables import claims, kernels, overview, peers, schedulers, trained
+from experiments.report.results.tables import claims, kernels, overview, peers, regimes, schedulers, trained
 from sparsednn.errors import unknown
 from sparsednn.system.files import atomic_path
 
@@ -50,6 +50,8 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "few_instances": peers.few_instances,
     "trained_networks": trained.trained_networks,
     "scheduler_pairs": schedulers.scheduler_pairs,
+    "stragglers": schedulers.stragglers,
+    "regimes": regimes.regimes,
     "beside_cpp": schedulers.beside_cpp,
     "validation": schedulers.validation,
     "process_pairs": schedulers.process_pairs,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
+from experiments.figures.base.bars import asked_scheduler
 from experiments.figures.pairs import compared
 from experiments.figures.parallelisms import MEASURED
+from experiments.figures.stragglers import Loss, job, losses
 from experiments.figures.validation import APART_PERCENT, Case, cases_of, errors_by_part, pairs_of, repeated_errors, share_near
 from experiments.records.read import Point
 from experiments.report.results.committed import CommittedRecords
@@ -35,6 +38,27 @@ def _pairs(records: CommittedRecords, name: str) -> str:
             rows.append((one.point.sweep, pair, *times, interval(one.interval), str(len(one.ratios))))
     header = ("run", "pair", "first, s", "second, s", "first / second", "rounds")
     return "\n\n".join([table(header, rows, n_left=2), source(records.read(name))])
+
+
+def stragglers(records: CommittedRecords) -> str:
+    """Return what each straggler costs each scheduler: a row for each kind and job, a column for each scheduler."""
+    found = [loss for loss in losses(records.points("stragglers").points) if loss.ratios]
+    names = list(dict.fromkeys(asked_scheduler(loss.point) for loss in found))
+    places: dict[tuple[str, str], dict[str, Loss]] = {}
+    for loss in found:
+        places.setdefault((str(loss.straggler), job(loss.point)), {})[asked_scheduler(loss.point)] = loss
+    rows = []
+    for (kind, name), cells in places.items():
+        shares = [100 * share for loss in cells.values() for share in loss.shares]
+        took = f"{median(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f})" if shares else ""
+        rows.append((kind, name, took, *(_spread(cells[one].ratios) if one in cells else "" for one in names)))
+    header = ("straggler", "job", "share taken", *(f"`{name}`" for name in names))
+    return "\n\n".join([table(header, rows, n_left=2), source(records.read("stragglers"))])
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    middle = f"{median(ratios):.2f}"
+    return middle if len(ratios) < 2 else f"{middle} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def beside_cpp(records: CommittedRecords) -> str:
