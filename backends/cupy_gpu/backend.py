@@ -9,9 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.cupy_gpu.costs import cost_kind, device_figures, layer_launches, layer_sizes
 from backends.cupy_gpu.device.cuda import cuda_devices
 from backends.cupy_gpu.device.interface import Device
 from backends.cupy_gpu.plan import GpuPlan, OnDevices
+from backends.cupy_gpu.run.counting import count_nonzeros
 from backends.cupy_gpu.run.leader import Walk, run_as_member
 from backends.cupy_gpu.run.row_group import DeviceGroup
 from backends.cupy_gpu.run.teams import DeviceTeam
@@ -19,8 +21,12 @@ from backends.cupy_gpu.run.warm_up import warm_up
 from sparsednn.backend import (
     PLAIN_ENTRY_BYTES,
     Control,
+    CostKind,
+    DeviceFigures,
     GroupResult,
     KernelOptions,
+    LayerLaunch,
+    LayerSizes,
     MemoryBytes,
     Outcome,
     PlanDescription,
@@ -36,6 +42,9 @@ WITHOUT_TEAMS = ("data", "manager_worker", "work_stealing", "global_work_stealin
 STREAMS = 1
 """Workers on each device unless told otherwise. For two the device has the same work, and Python, of which one thread at a time
 runs, twice as much."""
+
+COUNTED_ROWS = 1024
+"""Instances whose activations are counted at a time."""
 
 ONE_DEVICE = (
     "backend=cupy: members of a team are streams of one GPU, which computes no faster for it and waits for the host more "
@@ -75,6 +84,11 @@ class CupyBackend:
         self._visible: list[Device] = [*cuda_devices()] if devices is None else [*devices]
         self.devices = self._visible
         self._n_processes = 1
+
+    @classmethod
+    def without_devices(cls) -> CupyBackend:
+        """Return one for simulations: it packs networks, and can run none."""
+        return cls([])
 
     def place(self, node_rank: int, node_size: int) -> int:
         """Take all devices if the process is alone on its node, and one if it is not; return the number of workers.
@@ -141,6 +155,28 @@ class CupyBackend:
     def row_unit(self, plan: GpuPlan) -> int:
         """Return how many instances the kernel takes at a time: those of a tile."""
         return int(plan.kernel.tile)
+
+    def profile(self, plan: GpuPlan, inputs: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Count nonzero activations on the first device."""
+        if plan.on_devices is None:
+            plan.on_devices = OnDevices(plan, self.devices, COUNTED_ROWS, self._n_processes)
+        return count_nonzeros(plan, inputs, rows)
+
+    def layer_sizes(self, plan: GpuPlan) -> LayerSizes:
+        """Return the sizes of the packed layers."""
+        return layer_sizes(plan.network, plan.retires)
+
+    def cost_kind(self, options: KernelOptions) -> CostKind:
+        """Say what the seconds of the fused kernel depend on."""
+        return cost_kind(options)
+
+    def layer_launches(self, plan: GpuPlan, generation: str) -> list[LayerLaunch]:
+        """Return what each layer is to a device of a generation."""
+        return layer_launches(plan.network, generation)
+
+    def device_figures(self) -> DeviceFigures | None:
+        """Return what the devices are, by the first one."""
+        return device_figures(self.devices)
 
     def memory_bytes(self, size: RunSize, options: KernelOptions) -> MemoryBytes:
         """The layers in host memory, and once more while they are joined; what is on the devices is refused there."""

@@ -43,7 +43,7 @@ def draw(points: Points) -> Drawing:
     axes.set_xlabel("inference time (s, logarithmic)")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside upper right", ncols=2)
-    devices = ", ".join(dict.fromkeys(str(device["name"]) for device in figures["devices"]))
+    devices = ", ".join(dict.fromkeys(str(device["name"]) for device in figures["devices"] or []))
     style.entitle(figure, f"The networks of the challenge on {devices}", points, "medians of the repeats")
     data = pd.DataFrame([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
     return Drawing(figure, data, _table(figures))

@@ -1,14 +1,14 @@
-"""Times single layers and copies on a GPU by its own clock, and launches by the host's."""
+"""Times single layers on a GPU by its own clock, and launches by the host's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from experiments.gpu_check.facts import peak_bytes_per_s
 from sparsednn.backend import KernelOptions, load_backend
 from sparsednn.data.radixnet import radixnet
 
@@ -20,8 +20,6 @@ CALLS, TOY_CALLS = 20, 1
 
 LAUNCHES, TOY_LAUNCHES = 2_000, 3
 
-COPY_BYTES, TOY_COPY_BYTES = 2**28, 2**16
-
 
 def layers(toy: bool, repeats: int) -> list[dict[str, Any]]:
     """Time one layer of each width with the fused kernel, on a block in which no instance is dropped.
@@ -29,12 +27,13 @@ def layers(toy: bool, repeats: int) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Of each: neurons, columns, the kernel's variant, instances, seconds of a launch (all, median), multiply-adds a second.
+        Of each: neurons, columns, the kernel's variant, instances, seconds of a launch (all, median), multiply-adds a second;
+        bytes that a launch reads and writes at least, a second, and their share of what the memory could do by its clock.
     """
     backend: Any = load_backend("cupy")
     found = []
     for neurons in (1024,) if toy else (1024, 4096, 16384, 65536):
-        network = radixnet(neurons, layers=_period(neurons))
+        network = radixnet(neurons, layers=period(neurons))
         for columns in ("merge", "none"):
             plan = backend.prepare(network, KernelOptions("fused", rows="none", columns=columns), 1)
             found.append(
@@ -43,7 +42,7 @@ def layers(toy: bool, repeats: int) -> list[dict[str, Any]]:
     return found
 
 
-def _period(neurons: int) -> int:
+def period(neurons: int) -> int:
     """Layers of the smallest network of a width: its radices once."""
     return {1024: 6, 4096: 8, 16384: 10, 65536: 12}[neurons]
 
@@ -68,47 +67,13 @@ def _layer(backend: Any, plan: Any, n_rows: int, toy: bool, repeats: int) -> dic
             end.synchronize()
             seconds.append(lane.device.seconds_between(begin, end) / n_calls)
     seconds = seconds[1:]  # the first one warms up
-    rate = count / max(median(seconds), 1e-12)
+    taken_s, peak = max(median(seconds), 1e-12), peak_bytes_per_s(lane.device.facts())
+    n_bytes = 4 * n_rows * (layer.n_inputs + layer.n_outputs) + layer.n_bytes
     return {
         "kernel": layer.kernel, "instances": n_rows, "multiply_adds": count, "seconds": seconds,
-        "seconds_median": median(seconds), "multiply_adds_per_second": rate,
+        "seconds_median": median(seconds), "multiply_adds_per_second": count / taken_s, "bytes_per_second": n_bytes / taken_s,
+        "share_of_peak": n_bytes / taken_s / peak if peak else None,
     }  # fmt: skip
-
-
-def copies(toy: bool, repeats: int) -> dict[str, Any]:
-    """Time copies from the host to the first device: from pinned memory, and from pageable memory.
-
-    Returns
-    -------
-    dict
-        bytes; of pinned memory whether it could be pinned, seconds and bytes a second; the last two of pageable memory.
-    """
-    backend: Any = load_backend("cupy")
-    device, n_bytes = backend.devices[0], TOY_COPY_BYTES if toy else COPY_BYTES
-    host, stream = np.zeros(n_bytes, np.uint8), device.new_stream()
-    with device.errors(), device.current(stream):
-        pageable = _copied(device, stream, repeats, lambda: device.upload(host, stream))
-        with device.pin(host) as could_be_pinned:
-            target = device.empty(n_bytes, np.uint8)
-            seconds = _copied(device, stream, repeats, lambda: device.copy_in(host, target, stream))
-    return {
-        "bytes": n_bytes, "pinned": could_be_pinned, "seconds": seconds,
-        "bytes_per_second": n_bytes / max(median(seconds), 1e-12), "pageable_seconds": pageable,
-        "pageable_bytes_per_second": n_bytes / max(median(pageable), 1e-12),
-    }  # fmt: skip
-
-
-def _copied(device: Any, stream: Any, repeats: int, copy: Callable[[], Any]) -> list[float]:
-    """Return what a copy takes by the device's clock, some times; the first one warms up."""
-    seconds = []
-    for _ in range(repeats + 1):
-        begin = stream.record()
-        kept = copy()
-        end = stream.record()
-        end.synchronize()
-        seconds.append(device.seconds_between(begin, end))
-        del kept
-    return seconds[1:]
 
 
 def launches(toy: bool, repeats: int) -> dict[str, Any]:

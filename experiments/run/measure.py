@@ -26,7 +26,7 @@ from experiments.run.load import Data, load
 from experiments.run.memory_estimate import require_room
 from experiments.run.model_files import ModelUse
 from experiments.run.network_cache import PointCache
-from sparsednn.backend import kernel_name, load_backend, require_schedulable
+from sparsednn.backend import kernel_name, load_backend, load_simulated, require_schedulable
 from sparsednn.comm import Communicator, LocalCommunicator
 from sparsednn.data import truth
 from sparsednn.data.compact_rows import CompactRows
@@ -60,8 +60,11 @@ FAULT_NOTE = f"{console.FAULT_NOTE}, with the record"
 
 def check(config: Config) -> None:
     """Refuse what cannot be run, before anything is loaded."""
-    _import_backend(config.backend.name)
-    backend = load_backend(config.backend.name)
+    if config.executor == SIMULATED:
+        backend = load_simulated(config.backend.name)
+    else:
+        _import_backend(config.backend.name)
+        backend = load_backend(config.backend.name)
     require_schedulable(backend, kernel_name(backend, config.kernel), config.scheduler.name, SCHEDULERS)
     require_room(config)
     if config.cluster.disturb != DisturbConfig():

@@ -17,6 +17,7 @@ from sparsednn.backend import (
     SizedBackend,
     kernel_name,
     load_backend,
+    load_simulated,
 )
 from sparsednn.data.challenge_inputs import N_INSTANCES, NONZEROS
 from sparsednn.engine import default_threads, reads_compact_rows
@@ -129,7 +130,8 @@ def estimate(config: Config, node: Node | None = None) -> Estimate | None:
     plain = compact + PLAIN_ENTRY_BYTES * nonzeros
     if config.executor == SIMULATED:  # what it counts may be in the cache
         return Estimate(network, 0, plain, 0)
-    backend, options = load_backend(config.backend.name), options_of(config)
+    load = load_simulated if config.executor == SIMULATED else load_backend
+    backend, options = load(config.backend.name), options_of(config)
     stay = reads_compact_rows(backend, kernel_name(backend, config.kernel), config.scheduler.name, options)
     inputs = compact if stay else plain
     taken, unsized = MemoryBytes.plain(size), backend.name

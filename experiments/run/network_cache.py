@@ -11,7 +11,7 @@ from experiments.config.resolve import Config
 from experiments.config.schema import SIMULATED
 from experiments.records.display import Display
 from experiments.run.arguments import options_of
-from sparsednn.backend import StoringBackend, kernel_name, load_backend
+from sparsednn.backend import StoringBackend, kernel_name, load_backend, load_simulated
 from sparsednn.comm import Communicator
 from sparsednn.data import radixnet
 from sparsednn.engine import PreparedNetwork, RestoredNetwork
@@ -41,7 +41,8 @@ class PointCache:
     def __init__(self, config: Config, display: Display, comm: Communicator) -> None:
         self._config, self._display, self._comm = config, display, comm
         self._cache = NetworkCache(cache_folder() / "networks", int(config.network.cache_gb * GB))
-        self._backend = load_backend(config.backend.name)
+        load = load_simulated if config.executor == SIMULATED else load_backend
+        self._backend = load(config.backend.name)
         self._key: str | None = None
         wanted, reason = config.network.cache, self._why_not()
         if wanted is None:

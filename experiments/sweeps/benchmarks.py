@@ -39,6 +39,8 @@ class Steps(NamedTuple):
         Returns what ``experiment.networks`` and ``experiment.sparsities`` can choose from, given whether it is of toy size.
     reports_parts : bool
         Whether `run` also takes a function that writes the report of the figures that it is given, which are not all yet.
+    outlook : callable, optional
+        Says how long it will take, given what `run` is given first.
     """
 
     require_usable: Callable[[], None]
@@ -46,6 +48,7 @@ class Steps(NamedTuple):
     report: Callable[[Figures], tuple[str, str]] | None = None
     choices: Callable[[bool], Mapping[str, Collection[Any]]] | None = None
     reports_parts: bool = False
+    outlook: Callable[[Config, ExperimentConfig], str] | None = None
 
 
 def _by_size(run: Callable[..., Figures]) -> Callable[..., Figures]:
@@ -76,7 +79,10 @@ def _latency() -> Steps:
 def _gpu_check() -> Steps:
     from experiments.gpu_check import check, report
 
-    return Steps(check.require_usable, _by_size(check.benchmark), report.report, reports_parts=True)
+    def outlook(config: Config, experiment: ExperimentConfig) -> str:
+        return check.outlook(config, experiment.toy)
+
+    return Steps(check.require_usable, _by_size(check.benchmark), report.report, reports_parts=True, outlook=outlook)
 
 
 def _random_networks() -> Steps:
@@ -106,7 +112,7 @@ def _walking() -> Steps:
 _IMAGES = ("input", "input.path", "input.labels", "input.scale", "input.mean", "input.std", "input.layout")
 BENCHMARKS = {
     "crossover": Benchmark(_crossover, ("threads", "repeats")),
-    "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances")),
+    "gpu_check": Benchmark(_gpu_check, ("threads", "repeats", "instances", "cluster.timeout_s")),
     "latency": Benchmark(_latency, ("threads", "repeats")),
     "random_networks": Benchmark(_random_networks, ("threads", "repeats")),
     "roofline": Benchmark(_roofline, ("threads", "repeats")),
@@ -179,6 +185,8 @@ def measure(experiment: ExperimentConfig, config: Config, display: Display, fold
     """Run an experiment's benchmark; return what its record says of it, with the figures under its name."""
     name = experiment.benchmark
     steps = BENCHMARKS[name].steps()
+    if steps.outlook is not None:
+        display.say(f"benchmark {name}: {steps.outlook(config, experiment)}")
     with display.stage(f"benchmark {name}") as stage:
         in_parts = (partial(_write_report, steps, folder),) if steps.reports_parts else ()
         figures = steps.run(config, experiment, stage.update, *in_parts)

@@ -1,6 +1,7 @@
 """Owns the interface between the engine and the backends; import its names from here.
 
 `sparsednn.backend.protocol` says what a backend is, `sparsednn.backend.optional` what some can do besides,
+`sparsednn.backend.launching` what devices' backends tell cost models,
 `sparsednn.backend.stored` how their packed networks get into files,
 `sparsednn.backend.shared_memory` what executor and kernels share while they run, and `sparsednn.backend.registry` finds
 backends by name.
@@ -16,6 +17,7 @@ from sparsednn.backend.description import (
     UsedDevice,
     tolerance_of,
 )
+from sparsednn.backend.launching import DeviceFigures, LaunchingBackend, LayerLaunch
 from sparsednn.backend.optional import (
     PLAIN_ENTRY_BYTES,
     CompactBackend,
@@ -40,6 +42,7 @@ from sparsednn.backend.registry import (
     backend_names,
     kernel_name,
     load_backend,
+    load_simulated,
     require_clamps,
     require_in_memory,
     require_schedulable,
@@ -81,6 +84,7 @@ __all__ = [
     "CostedBackend",
     "DeviceBackend",
     "DeviceError",
+    "DeviceFigures",
     "DeviceUse",
     "DirectBackend",
     "DirectNetwork",
@@ -89,6 +93,8 @@ __all__ = [
     "GroupResult",
     "InputsBackend",
     "KernelOptions",
+    "LaunchingBackend",
+    "LayerLaunch",
     "LayerReads",
     "LayerSizes",
     "MemoryBytes",
@@ -105,6 +111,7 @@ __all__ = [
     "backend_names",
     "kernel_name",
     "load_backend",
+    "load_simulated",
     "require_clamps",
     "require_in_memory",
     "require_schedulable",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from sparsednn.backend.protocol import Backend, KernelOptions
 from sparsednn.errors import MissingPackageError, OptionError, OptionTypeError, unknown
@@ -112,6 +113,16 @@ def load_backend(name: str) -> Backend:
     ImportError
         If the backend needs a package that is missing, or another module has been imported under the name of its own.
     """
+    return _made(name, lambda kind: kind())
+
+
+def load_simulated(name: str) -> Backend:
+    """Return a new backend by name that will run nothing: without devices, where it needs some to run; errors as above."""
+    return _made(name, lambda kind: kind.without_devices() if hasattr(kind, "without_devices") else kind())
+
+
+def _made(name: str, make: Callable[[Any], Backend]) -> Backend:
+    """Return what is made of the class of a backend."""
     found = [entry for entry in _installed(tuple(sys.path)) if entry.name == name]
     if not found:
         names = backend_names()
@@ -121,7 +132,7 @@ def load_backend(name: str) -> Backend:
     if _comes_with_us(found[0]):
         claim(found[0].module.partition(".")[0])
     try:
-        backend = found[0].load()()
+        backend = make(found[0].load())
     except ImportError as error:
         raise MissingPackageError(f"backend={name} needs a package that cannot be imported: {error}") from error
     if not isinstance(backend, Backend):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, Control, KernelOptions, ProfilingBackend, Team, load_backend
+from sparsednn.backend import Backend, Control, KernelOptions, LaunchingBackend, ProfilingBackend, Team, load_backend
 from sparsednn.errors import OptionError
 from sparsednn.execution.options import require_types
 from sparsednn.execution.prepared_run import categories_of
@@ -25,6 +25,9 @@ from sparsednn.system.cache import cache_folder, read_cached, write_cached
 from sparsednn.system.memory import require
 
 CHUNK_ROWS = 1_024
+COUNTS = "numba"
+"""The backend that counts for one without its devices: what is nonzero depends on no backend."""
+
 VERSION = 3
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ def measure_profile(
     require_types(network, backend)
     n_threads = whole_number("n_threads", n_threads, 1)
     backend = load_backend(backend) if isinstance(backend, str) else backend
+    if isinstance(backend, LaunchingBackend) and backend.device_figures() is None:
+        backend = load_backend(COUNTS)
     if not isinstance(backend, ProfilingBackend):
         raise OptionError(f"backend={backend.name} cannot make profiles; use backend=numba")
     rows = canonical_inputs(inputs, network.n_inputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsednn.arguments.arrays import canonical_inputs
 from sparsednn.arguments.scalars import instance_of
-from sparsednn.backend import Backend, kernel_name, load_backend, require_schedulable
+from sparsednn.backend import Backend, kernel_name, load_simulated, require_schedulable
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
@@ -15,7 +15,7 @@ from sparsednn.results.result import Result
 from sparsednn.results.trace import Trace
 from sparsednn.schedulers import AUTO, ONE_PROCESS_SCHEDULERS
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, SchedulingChoice
-from sparsednn.simulator.cost_model import calibrated_model
+from sparsednn.simulator.models import cost_model, of_plan
 from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.record import simulated_record
 from sparsednn.simulator.tuning import choose_for
@@ -73,11 +73,11 @@ def simulate(
     """
     backend, kernel, opts, cluster = _checked(network, backend, kernel, scheduler, cluster, flat, options)
     kernel_options = opts.kernel_options(kernel)
-    model, kind = calibrated_model(backend, kernel_options, opts.cluster.calibration, cluster.assume)
+    model, kind = cost_model(backend, kernel_options, opts.cluster.calibration, cluster.assume, simulated=True)
     rows = canonical_inputs(inputs, network.n_inputs)
     started_at = perf_counter()
     prepared, profile = prepare_with_profile(network, rows, kernel_options, n_threads, backend)
-    profile_s = perf_counter() - started_at
+    profile_s, model = perf_counter() - started_at, of_plan(model, backend, prepared, cluster.n_workers)
     choice = None
     if scheduler == AUTO:
         choice, opts = choose_for(profile, model, kind, backend.schedulers[kernel], cluster.n_workers, opts, cluster)
@@ -104,7 +104,7 @@ def _checked(
         raise OptionTypeError(f"scheduler={scheduler.name}: an object; simulated runs take the name of a scheduler")
     if scheduler not in ONE_PROCESS_SCHEDULERS and scheduler != AUTO:
         raise OptionError(f"{unknown('scheduler', scheduler, [*ONE_PROCESS_SCHEDULERS, AUTO])} (simulated)")
-    backend = load_backend(backend) if isinstance(backend, str) else backend
+    backend = load_simulated(backend) if isinstance(backend, str) else backend
     kernel = kernel_name(backend, kernel)
     require_schedulable(backend, kernel, scheduler, ONE_PROCESS_SCHEDULERS)
     return backend, kernel, opts, cluster or Cluster()

@@ -15,7 +15,8 @@ from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network
 from sparsednn.schedulers import ONE_PROCESS_SCHEDULERS, SCHEDULERS, SchedulerOptions
 from sparsednn.simulator.cluster import Cluster, ClusterSimulator, SchedulingChoice
-from sparsednn.simulator.cost_model import CostModel, calibrated_model
+from sparsednn.simulator.cost_model import CostModel
+from sparsednn.simulator.models import cost_model, of_plan, workers_in_words
 from sparsednn.simulator.profile import prepare_with_profile
 from sparsednn.simulator.work import WorkProfile
 
@@ -95,7 +96,7 @@ def choose(
     seconds = {describe(plan): simulator.run(plan).elapsed_s for plan in plans}
     fastest_s = min(seconds.values())
     plan = next(plan for plan in plans if seconds[describe(plan)] <= fastest_s * (1 + CLEARLY))
-    return Choice(plan, seconds, _reason(plan, seconds, n_threads))
+    return Choice(plan, seconds, _reason(plan, seconds, workers_in_words(model, n_threads)))
 
 
 def prepare_and_choose(
@@ -125,8 +126,9 @@ def prepare_and_choose(
         raise OptionError(
             f"scheduler=auto: backend={backend.name} cannot make profiles; name a scheduler, or use backend=numba"
         )
-    model, kind = calibrated_model(backend, kernel, options.cluster.calibration, {})
+    model, kind = cost_model(backend, kernel, options.cluster.calibration, {})
     plan, profile = prepare_with_profile(network, inputs, kernel, n_threads, backend, n_threads)
+    model = of_plan(model, backend, plan, n_threads)
     return *choose_for(profile, model, kind, backend.schedulers[kernel.kernel], n_threads, options), plan
 
 
@@ -176,7 +178,7 @@ def _variants(scheduler: str, options: SchedulerOptions) -> list[SchedulerOption
     return [replace(options, **dict(zip(tuned, values, strict=True))) for values in product(*tuned.values())]
 
 
-def _reason(plan: SchedulingChoice, seconds: dict[str, float], n_threads: int) -> str:
+def _reason(plan: SchedulingChoice, seconds: dict[str, float], workers: str) -> str:
     """The choice, the best plan of each other scheduler, and how they compare."""
     chosen = describe(plan)
     best: dict[str, tuple[float, str]] = {}
@@ -185,7 +187,7 @@ def _reason(plan: SchedulingChoice, seconds: dict[str, float], n_threads: int) -
         best[scheduler] = min(best.get(scheduler, (predicted_s, name)), (predicted_s, name))
     others = sorted(best[scheduler] for scheduler in best if scheduler != plan.scheduler)
     compared = "; ".join(f"{name}: {predicted_s:.3g} s" for predicted_s, name in others)
-    sentence = f"{chosen} is predicted to take {seconds[chosen]:.3g} s on {n_threads} threads"
+    sentence = f"{chosen} is predicted to take {seconds[chosen]:.3g} s on {workers}"
     slowest_s = max(seconds.values())
     if slowest_s > seconds[chosen]:
         sentence += f", {slowest_s / seconds[chosen]:.2f} times faster than the slowest of {len(seconds)} plans tried"

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import tracemalloc
 import xml.etree.ElementTree as ET
 from importlib.util import find_spec
@@ -22,14 +21,13 @@ from backends.cupy_gpu.backend import CupyBackend
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
 from experiments.figures import redraw
-from experiments.gpu_check import apart
+from experiments.gpu_check import apart, parts, points, probes, suite, transfers
 from experiments.gpu_check import check as gpu_check
-from experiments.gpu_check import probes as gpu_probes
 from experiments.launch.point import run_point
 from experiments.records.display import Display
 from experiments.run.measure import Measured
 from experiments.sweeps import benchmarks
-from sparsednn.backend import KernelOptions
+from sparsednn.backend import Backend, KernelOptions, load_backend
 from sparsednn.data.radixnet import radixnet
 from sparsednn.results.record import RunRecord
 from tests.conftest import JIT_DISABLED
@@ -53,6 +51,11 @@ def suite_failed(paths: tuple[str, ...]) -> dict[str, Any]:
     return {**PASSED, "failed": 1, "failures": ["tests.conformance::test_bits: assert False"]}
 
 
+def only(*sections: str) -> Any:
+    """The parts of some sections."""
+    return lambda config, toy: [part for part in parts.parts(config, toy) if part.section in sections]
+
+
 def killed(*arguments: Any) -> None:
     """As by a system that runs out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -62,20 +65,21 @@ def killed(*arguments: Any) -> None:
 def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two devices, and a suite that passes."""
 
-    def load(name: str) -> CupyBackend:
-        assert name == "cupy"
-        return CupyBackend([HostDevice(0), HostDevice(1)])
+    def load(name: str) -> Backend:
+        return CupyBackend([HostDevice(0), HostDevice(1)]) if name == "cupy" else load_backend(name)
 
     for module in (
-        "experiments.gpu_check.check",
-        "experiments.gpu_check.probes",
+        *(
+            f"experiments.gpu_check.{name}"
+            for name in ("check", "cold", "difference", "facts", "points", "probes", "transfers")
+        ),
         "experiments.run.measure",
         "experiments.run.memory_estimate",
         "experiments.run.network_cache",
     ):
         monkeypatch.setattr(f"{module}.load_backend", load)
     monkeypatch.setattr("sparsednn.engine.request.load_backend", load)
-    monkeypatch.setattr(gpu_check, "conform", suite_passed)
+    monkeypatch.setattr(suite, "conform", suite_passed)
     monkeypatch.setattr(apart, "CONTEXT", multiprocessing.get_context("fork"))  # where all this is as it is here
 
 
@@ -108,11 +112,18 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
     assert streamed["copied_bytes"] > 0
     assert {row["columns"] for row in found["layers"]} == {"merge", "none"}
     assert all(row["multiply_adds"] > 0 and len(row["seconds"]) == 1 for row in found["layers"])
-    assert found["copies"]["bytes"] == gpu_probes.TOY_COPY_BYTES
+    assert found["copies"]["bytes"] == transfers.TOY_BYTES
     assert found["copies"]["pinned"] is True
     assert len(found["copies"]["seconds"]) == len(found["copies"]["pageable_seconds"]) == 1
-    assert found["launches"]["launches"] == gpu_probes.TOY_LAUNCHES
+    assert found["launches"]["launches"] == probes.TOY_LAUNCHES
     assert found["launches"]["seconds_per_launch"] > 0
+    assert [(row["columns"], row["same"]) for row in found["bits"]] == [("merge", True), ("none", True)]
+    assert [row["status"] for row in found["cpu"]] == ["right", "right"]
+    assert {row["kernel"] for row in found["attributes"]} == {*host_kernels.library()[1]}
+    assert {(row["from"], row["to"]) for row in found["peers"]} == {(0, 1), (1, 0)}
+    assert [row["peak_bytes_per_s"] for row in found["bandwidth"]] == [16e9, 16e9]
+    assert found["cold"]["compile_s"] >= 0
+    assert {*found["seconds"]} == {*parts.FIRST, *parts.LISTS}
     report = (tmp_path / "0" / "gpu_report.md").read_text()
     assert "**All right**" in report
     for title in (
@@ -125,6 +136,10 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
         "Launches of a layer",
         "| pinned | 65,536 |",
         "| pageable | 65,536 |",
+        "## Kernels as loaded",
+        "## Copies between devices",
+        "## The CPU beside it",
+        "compute-sanitizer --tool memcheck python run.py backend=cupy",
     ):
         assert title in report
     paths, _ = redraw("gpu_check", [tmp_path], tmp_path)
@@ -135,7 +150,7 @@ def test_the_whole_check_at_toy_size(on_host: None, tmp_path: Path) -> None:
 def test_what_fails_is_in_the_report_and_fails_the_point(
     on_host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = gpu_check.measure
+    measure = points.measure
 
     def sometimes(config: Config, display: Display, folder: Path) -> Measured:
         if config.optimize.columns == "none" and config.network.residency == "memory":
@@ -150,17 +165,19 @@ def test_what_fails_is_in_the_report_and_fails_the_point(
             measured.body.truth.match = False
         return measured
 
-    monkeypatch.setattr(gpu_check, "measure", sometimes)
-    monkeypatch.setattr(gpu_check, "conform", suite_failed)
-    monkeypatch.setattr(gpu_check, "layers", killed)
+    monkeypatch.setattr(points, "measure", sometimes)
+    monkeypatch.setattr(suite, "conform", suite_failed)
+    monkeypatch.setattr(probes, "layers", killed)
+    monkeypatch.setattr(gpu_check, "parts", only("conformance", "networks", "kernels", "layers", "copies"))
     record = check(tmp_path)
     assert record["status"] == "failed"
-    ended = "its process has ended without an answer: by a fault, or killed, as a system does that runs out of memory"
+    ended = "its process has ended without an answer: killed (SIGKILL), as a system does that runs out of memory"
     assert record["error"] == (
         f"layers: {ended}; 1 conformance tests failed; "
         "networks: neurons=1024 layers=120 columns=none: RuntimeError('surprise | with a bar'); "
         f"kernels: kernel=fused scheduler=manager_worker: {ended}; "
-        "kernels: kernel=fused scheduler=work_stealing: the categories are wrong"
+        "kernels: kernel=fused scheduler=work_stealing: the categories are wrong; the first 60 instances do not show where; "
+        "see: python -m experiments.gpu_check.difference --instances 60 --scheduler work_stealing"
     )
     statuses = [row["status"] for section in ("networks", "kernels") for row in record["gpu_check"][section]]
     assert statuses[:7] == ["right", "failed", "right", "does not fit", "right", "failed", "wrong"], "the others go on"
@@ -175,18 +192,19 @@ def test_what_fails_is_in_the_report_and_fails_the_point(
 
 def test_the_report_is_written_after_each_part(on_host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever stops the check, or loses power, has what was found until then."""
-    point, n_points = gpu_check._point, iter(range(100))
+    find, n_points = gpu_check._find, iter(range(100))
 
     def stopped(*arguments: Any) -> None:
-        if next(n_points) == 3:
+        if next(n_points) == 5:
             raise KeyboardInterrupt
-        point(*arguments)
+        find(*arguments)
 
-    monkeypatch.setattr(gpu_check, "_point", stopped)
+    monkeypatch.setattr(gpu_check, "parts", only("devices", "conformance", "networks", "kernels"))
+    monkeypatch.setattr(gpu_check, "_find", stopped)
     with pytest.raises(KeyboardInterrupt):
         benchmarks.measure(EXPERIMENT, Config(instances=600, repeats=1), Display(Console(quiet=True)), tmp_path)
     report = (tmp_path / "gpu_report.md").read_text()
-    assert "**Unfinished**: 17 parts were still to come, 0 failures so far" in report
+    assert "**Unfinished**: 13 parts were still to come, 0 failures so far" in report
     assert report.count("| right |") == 3
     assert "Devices" in report
     assert "| 7 | 0 | 1 | 1 |" in report, "conformance"
@@ -201,9 +219,11 @@ def test_parts_run_in_a_process_of_their_own() -> None:
         assert own.run(os.getpid) == first
         with pytest.raises(ZeroDivisionError):
             own.run(divmod, 1, 0)
-        with pytest.raises(apart.ProcessEndedError, match="its process has ended without an answer"):
+        with pytest.raises(apart.ProcessEndedError, match="has ended without an answer: exit status 3"):
             own.run(os._exit, 3)
         assert own.run(os.getpid) not in (first, os.getpid())
+        with pytest.raises(apart.ProcessEndedError, match=r"has not answered for 0.5 s, and was ended; it was in \w+"):
+            own.run(subprocess.run, ["sleep", "3600"], limit_s=0.5)
     finally:
         own.end()
 
@@ -215,7 +235,7 @@ def test_single_layers_take_no_more_memory_of_the_host_than_of_the_device() -> N
     plan = backend.prepare(network, KernelOptions("fused", rows="none", columns="none"), 1)
     tracemalloc.start()
     try:
-        found = gpu_probes._layer(backend, plan, 4096, True, 1)
+        found = probes._layer(backend, plan, 4096, True, 1)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -231,19 +251,22 @@ def test_pytests_own_report_is_counted() -> None:
         '<testcase classname="b" name="skipped" time="0"><skipped/></testcase>',
     )
     text = f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>"
-    found = gpu_check.counted(ET.fromstring(text))
+    found = suite.counted(ET.fromstring(text))
     assert (found["passed"], found["failed"], found["skipped"], found["seconds"]) == (1, 2, 1, 2.5)
-    assert found["failures"] == ["a::bad: assert 1 == 2 more", "b::broken: no"]
+    assert found["failures"] == [
+        "assert 1 == 2 more; again: python -m pytest -n 0 -m gpu 'a.py::bad'",
+        "no; again: python -m pytest -n 0 -m gpu 'b.py::broken'",
+    ]
 
 
 def test_the_suite_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU its tests are skipped, which is no success; and a suite that cannot be run is a failure."""
-    found = gpu_check.conform(gpu_check.TOY_SUITE)
-    figures: dict[str, Any] = {"conformance": found, "networks": [], "kernels": [], "streaming": [], "errors": {}}
+    found = suite.conform(suite.TOY_SUITE)
+    figures = gpu_check.nothing_yet() | {"conformance": found}
     if found["passed"] == 0:
         assert found["skipped"] > 0
         assert gpu_check.failures(figures) == ["no conformance test ran on the GPU"]
-    broken = gpu_check.conform(("tests/nowhere",))
+    broken = suite.conform(("tests/nowhere",))
     assert broken["failed"] == 1
     assert "tests/nowhere" in broken["failures"][0]
 
@@ -257,7 +280,7 @@ def test_it_needs_a_clone_and_the_tools(on_host: None, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
-def test_what_the_suite_needs_is_asked_for_before_it_runs(on_host: None, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_suite_needs_is_asked_for_before(on_host: None, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == missing else find_spec(name))
     with pytest.raises(ConfigError, match=r"with pip install -e '\.\[dev,gpu\]'"):
         gpu_check.require_usable()
@@ -271,14 +294,3 @@ def test_the_guide_installs_what_the_check_needs() -> None:
     installed = [line for line in commands[:checked] if line.startswith("pip install")]
     assert installed
     assert all("[dev,gpu" in line for line in installed)
-
-
-@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
-def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
-    command = [sys.executable, "run.py", "experiment=gpu_check", f"hydra.run.dir={tmp_path}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: backend=cupy needs a package that cannot be imported: No module named 'cupy'")
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.rglob("result.json"))

@@ -1,4 +1,5 @@
-"""What each kernel takes on three generations of GPUs, by its machine code, and how much it may take: ``budgets.json``.
+"""What each kernel takes on three generations of GPUs, by its machine code, and how much it may take:
+``budgets.json``, beside the source.
 
 ``python -m tests.gpu.budgets`` prints it; ``python -m tests.gpu.budgets write`` makes the present figures the table's.
 """
@@ -10,13 +11,13 @@ import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from backends.cupy_gpu.kernels import source
 from backends.cupy_gpu.kernels.source import LANES, WARPS
 from tests.gpu import nvrtc, sass
 
-PATH = Path(__file__).with_suffix(".json")
+PATH = source.PATH.with_name("budgets.json")
 SLACK = 1.03
 """Versions of the compiler differ by an instruction or two a loop."""
 

@@ -87,6 +87,8 @@ class Fake:
             "memcpyPeerAsync": self._copy_peer,
             "deviceCanAccessPeer": lambda device, peer: int(self.direct),
             "deviceEnablePeerAccess": self._enable_peer_access,
+            "deviceGetAttribute": self._attribute,
+            "deviceGetPCIBusId": lambda number: f"0000:{number:02d}:00.0",
         }
         checked = {name: self._checked(name, call) for name, call in runtime.items()}
         self.cuda = SimpleNamespace(
@@ -95,6 +97,7 @@ class Fake:
             compiler=SimpleNamespace(compile_using_nvrtc=self._compile), nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
             function=SimpleNamespace(Module=lambda: Module(self)),
             nvtx=SimpleNamespace(RangePush=self._push, RangePop=self._pop),
+            driver=SimpleNamespace(funcGetAttribute=self._checked("funcGetAttribute", lambda code, of: 10 * code)),
         )  # fmt: skip
         self.sparse: Any = SimpleNamespace(csr_matrix=self._csr_matrix)
 
@@ -147,8 +150,19 @@ class Fake:
                 given.append(None if isinstance(argument, np.uint64) and argument == 0 else argument)
             self.log.append(f"{name} on {number}")
             host_kernels.call(name, grid, block, given, shared_mem, flushes)
+            self.after(name, given)
 
+        kernel.ptr = id(kernel)  # type: ignore[attr-defined]
         return kernel
+
+    def after(self, name: str, arguments: list[Any]) -> None:
+        """Nothing goes wrong once a kernel is through."""
+
+    def _attribute(self, code: int, number: int) -> int:
+        """As a runtime that has forgotten one."""
+        if code == 13:
+            raise CUDARuntimeError("cudaErrorInvalidValue: invalid argument")
+        return 2 * code
 
     def _csr_matrix(self, given: Any, shape: tuple[int, int] | None = None, dtype: Any = None) -> Any:
         """As CuPy 14: of three arrays, whose ends it reads, or of a dense one it is made when all before it is done."""

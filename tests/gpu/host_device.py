@@ -288,3 +288,10 @@ class HostDevice:
 
     def describe(self) -> dict[str, Any]:
         return {"name": "host", "number": self.number}
+
+    def facts(self) -> dict[str, Any]:
+        return {"multiprocessors": 2, "memory_clock_khz": 1_000_000, "memory_bus_bits": 64}
+
+    def kernel_facts(self, kernel: str) -> dict[str, int]:
+        assert kernel in host_kernels.library()[1]
+        return {"registers": 56, "local_bytes": 0}

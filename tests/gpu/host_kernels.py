@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -37,11 +38,26 @@ def signatures(source: str) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+BUILT = "KERNELS_FOR_THE_HOST"
+"""Variable with a library that was built before, for other processes."""
+
+
 @cache
 def library() -> tuple[ctypes.CDLL, dict[str, list[tuple[str, str]]]]:
     """Compile all kernels; return the library and the kernels' parameters."""
+    kernels = signatures(PATH.read_text())
+    if BUILT in os.environ:
+        return ctypes.CDLL(os.environ[BUILT]), kernels
+    folder = Path(tempfile.mkdtemp(prefix="sparsednn-kernels-"))
+    try:
+        return ctypes.CDLL(str(build(folder, kernels))), kernels
+    finally:
+        shutil.rmtree(folder)
+
+
+def build(folder: Path, kernels: dict[str, list[tuple[str, str]]]) -> Path:
+    """Compile kernels, with their parameters, into a library in a folder; return its path."""
     source = PATH.read_text()
-    kernels = signatures(source)
     wrappers = []
     for name, parameters in kernels.items():
         declared, names = ", ".join(f"{kind} {p}" for kind, p in parameters), ", ".join(p for _, p in parameters)
@@ -50,14 +66,10 @@ def library() -> tuple[ctypes.CDLL, dict[str, list[tuple[str, str]]]]:
             f'extern "C" void host_{name}(const unsigned int *dims, size_t shared_bytes, {declared})\n'
             f"{{ shim::launch(dims, shared_bytes, {barriers}, [=] {{ {name}({names}); }}); }}\n"
         )
-    folder = Path(tempfile.mkdtemp(prefix="sparsednn-kernels-"))
-    try:
-        text, shared = folder / "host.cpp", folder / "host.so"
-        text.write_text(f'#include "{SHIM}"\n#line 1 "kernels.cu"\n{source}\n{"".join(wrappers)}')
-        subprocess.run([str(COMPILER), *FLAGS, str(text), "-o", str(shared)], check=True)
-        return ctypes.CDLL(str(shared)), kernels
-    finally:
-        shutil.rmtree(folder)
+    text, shared = folder / "host.cpp", folder / "host.so"
+    text.write_text(f'#include "{SHIM}"\n#line 1 "kernels.cu"\n{source}\n{"".join(wrappers)}')
+    subprocess.run([str(COMPILER), *FLAGS, str(text), "-o", str(shared)], check=True)
+    return shared
 
 
 def call(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.errors import INSTALL, INSTEAD, said, translated
+from backends.cupy_gpu.device.facts import device_facts, kernel_facts
 from backends.cupy_gpu.device.interface import Device, DeviceArray, Stream
 from backends.cupy_gpu.device.modules import KernelModules
 from sparsednn.backend import DeviceError
@@ -279,3 +280,11 @@ class CudaDevice(Device):
                 "cupy": str(self._cupy.__version__),
                 "peers": self._peers.of(self.number, int(runtime.getDeviceCount())),
             }
+
+    def facts(self) -> dict[str, Any]:
+        with self.errors(), self._cupy.cuda.Device(self.number):
+            return device_facts(self._cupy.cuda.runtime, self.number)
+
+    def kernel_facts(self, kernel: str) -> dict[str, int]:
+        with self.errors(), self._cupy.cuda.Device(self.number):
+            return kernel_facts(self._cupy.cuda.driver, self._modules.function(kernel, self.number))

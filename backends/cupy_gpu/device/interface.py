@@ -109,3 +109,9 @@ class Device(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return what a record should say of the device."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the device is: multiprocessors, clocks, caches; see `backends.cupy_gpu.device.facts`."""
+
+    def kernel_facts(self, kernel: str) -> dict[str, int]:
+        """Return what a kernel of `source.source` takes as it was loaded: registers, bytes of shared and local memory."""

@@ -19,7 +19,7 @@ from experiments.config.resolve import ConfigError
 from experiments.figures.base import style
 from experiments.figures.base.drawing import Drawing
 from experiments.report.results.committed import CommittedRecords, MissingRecordError
-from experiments.report.results.tables import claims, kernels, overview, peers, regimes, schedulers, trained
+from experiments.report.results.tables import claims, gpu, kernels, overview, peers, regimes, schedulers, trained
 from sparsednn.errors import unknown
 from sparsednn.system.files import atomic_path
 
@@ -66,6 +66,9 @@ TABLES: dict[str, Callable[[CommittedRecords], str]] = {
     "ablation": kernels.ablation,
     "linear_cost": kernels.linear_cost,
     "roofline": kernels.roofline,
+    "gpu_predictions": gpu.predictions,
+    "gpu_bounds": gpu.gpu_bounds,
+    "gpu_cards": gpu.card_figures,
 }
 """Generated parts of pages, by the names in their markers."""
 
