@@ -18,7 +18,8 @@ from backends.cupy_gpu.kernels.cusparse import SpgemmKernel, SpmmKernel
 from backends.cupy_gpu.kernels.fused import FusedKernel
 from backends.cupy_gpu.kernels.source import TILE
 from backends.cupy_gpu.layout.inputs import DeviceInputs
-from backends.cupy_gpu.layout.packing import PackedNetwork, pack_network
+from backends.cupy_gpu.layout.packed import PackedNetwork
+from backends.cupy_gpu.layout.packing import pack_network
 from backends.cupy_gpu.layout.residency import SLOTS_PER_WORKER, LayerCache, ResidentNetwork, StreamedLayers
 from backends.cupy_gpu.run.worker import KERNEL, UPLOAD, Lane
 from sparsednn.backend import DeviceUse, KernelOptions, Optimizations, PlanDescription, UsedDevice, require_clamps, tolerance_of
@@ -33,6 +34,9 @@ MOST_ROWS = 2**16
 
 STRETCH = 4
 """Layers that a worker puts into its stream with one pair of events around them."""
+
+AT_ONCE = 256
+"""Narrow layers that it puts there in one launch at most: so counts of what is done go on, and schedulers are heard."""
 
 MB = 1e6
 FREE_SHARE = 0.8
@@ -56,7 +60,10 @@ class GpuPlan:
         self.checks = np.zeros(n_layers + 1, np.bool_)
         self.checks[checkpoints(n_layers)] = self.prunes and dense
         self.checks &= self.network.zeros_stay
-        self.stretches = stretches(self.checks)
+        self.runs = np.zeros(n_layers, np.int64)
+        if self.network.narrow is not None and not self.streams:
+            self.runs = self.network.narrow.ends
+        self.stretches = stretches(self.checks, self.runs)
         self.full_sum = float(np.full(len(self.network.last), self.network.layers[-1].high, np.float64).sum())
         self.on_devices: OnDevices | None = None
 
@@ -83,16 +90,18 @@ class GpuPlan:
         return PlanDescription(self.name, on, device=device, tolerance=tolerance)
 
 
-def stretches(checks: NDArray[np.bool_]) -> list[int]:
+def stretches(checks: NDArray[np.bool_], runs: NDArray[np.int64]) -> list[int]:
     """Return up to which layer (exclusive) a worker goes on from each one before it looks up: a few, or to a checkpoint.
 
     checks : bool (n_layers + 1,), whether there is a checkpoint before a layer
+    runs : int64 (n_layers,), where the run of narrow layers ends that a layer is in, of which more go at once; 0 if in none
     """
     n_layers, found = len(checks) - 1, list[int]()
     for number in reversed(range(n_layers)):
-        ends_here = not found or checks[number + 1]
+        ends_here = not found or checks[number + 1] or runs[number] != runs[number + 1]
         found.append(number + 1 if ends_here else found[-1])
-    return [min(end, number + STRETCH) for number, end in enumerate(reversed(found))]
+    most = np.where(runs > 0, AT_ONCE, STRETCH).tolist()
+    return [min(end, number + most[number]) for number, end in enumerate(reversed(found))]
 
 
 class OnDevices:

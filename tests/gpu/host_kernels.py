@@ -20,7 +20,7 @@ from backends.cupy_gpu.kernels.source import PATH
 SHIM = Path(__file__).with_name("shim.h")
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC")
-_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+_KERNEL = re.compile(r'extern "C" __global__ void\s+(\w+)\(([^)]*)\)')
 _C_TYPES = {"int": ctypes.c_int, "int64": ctypes.c_longlong, "float": ctypes.c_float}
 SCALARS = {"int": np.int32, "int64": np.int64, "float": np.float32}
 """By type of C, the type that an argument is passed as."""

@@ -1,7 +1,10 @@
 // What CUDA brings, for a C++ compiler: the kernels' text runs on the host, thread after thread. Where a kernel has barriers, each
-// thread of a block is a context of its own (ucontext), which gives the next one its turn when it comes to a barrier.
+// thread of a block is a context of its own (ucontext), which gives the next one its turn when it comes to a barrier; or, with
+// REAL_THREADS, a thread of the system, for sanitizers.
 #include <cstddef>
 #include <functional>
+#include <pthread.h>
+#include <thread>
 #include <ucontext.h>
 #include <vector>
 #ifdef __SSE__
@@ -9,9 +12,9 @@
 #endif
 
 struct Index { unsigned int x, y, z; };
-struct float4 { float x, y, z, w; };
-struct ushort4 { unsigned short x, y, z, w; };
-struct uint4 { unsigned int x, y, z, w; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) ushort4 { unsigned short x, y, z, w; };
+struct alignas(16) uint4 { unsigned int x, y, z, w; };
 static thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
 #define __device__
@@ -21,7 +24,11 @@ static inline float __fmul_rn(float a, float b) { return a * b; }
 static inline float __fadd_rn(float a, float b) { return a + b; }
 
 namespace shim {
+#ifdef REAL_THREADS
+static std::vector<char> shared;
+#else
 static thread_local std::vector<char> shared;
+#endif
 static thread_local const std::function<void()> *body;
 static thread_local ucontext_t main_context;
 static thread_local std::vector<ucontext_t> contexts;
@@ -34,6 +41,26 @@ static Index thread_at(size_t t)
     return {(unsigned)(t % blockDim.x), (unsigned)(t / blockDim.x % blockDim.y), (unsigned)(t / blockDim.x / blockDim.y)};
 }
 
+#ifdef REAL_THREADS
+static pthread_barrier_t barrier;
+
+static void block_with_barriers(size_t n_threads)
+{
+    pthread_barrier_init(&barrier, nullptr, (unsigned)n_threads);
+    const Index block = blockIdx, threads = blockDim, grid = gridDim;
+    const std::function<void()> *kernel = body;
+    std::vector<std::thread> all;
+    for (size_t t = 0; t < n_threads; t++)
+        all.emplace_back([=] {
+            blockIdx = block, blockDim = threads, gridDim = grid;
+            threadIdx = thread_at(t);
+            (*kernel)();
+        });
+    for (std::thread &thread : all)
+        thread.join();
+    pthread_barrier_destroy(&barrier);
+}
+#else
 static void entry()
 {
     (*body)();
@@ -65,6 +92,7 @@ static void block_with_barriers(size_t n_threads)
         }
     }
 }
+#endif
 
 static void launch(const unsigned int *dims, size_t shared_bytes, bool barriers, const std::function<void()> &kernel)
 {
@@ -102,8 +130,12 @@ extern "C" bool host_flushes(bool flushes)
 
 static inline void __syncthreads()
 {
+#ifdef REAL_THREADS
+    pthread_barrier_wait(&shim::barrier);
+#else
     const size_t me = shim::current;
     const Index index = threadIdx;
     swapcontext(&shim::contexts[me], &shim::main_context);
     threadIdx = index;
+#endif
 }

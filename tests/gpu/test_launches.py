@@ -46,7 +46,7 @@ def test_the_time_of_a_launch_is_measured() -> None:
     ],
 )
 def test_a_stretch_ends_before_a_checkpoint(checks: str, expected: list[int]) -> None:
-    assert stretches(np.array([one == "#" for one in checks])) == expected
+    assert stretches(np.array([one == "#" for one in checks]), np.zeros(len(checks) - 1, np.int64)) == expected
 
 
 def alike(rng: np.random.Generator) -> tuple[list[sp.csc_array], sp.csr_array]:
@@ -108,4 +108,5 @@ def test_layers_that_are_the_same_are_packed_once(
     found = packing.pack_network(network, KernelOptions(columns="none", order=order), fused=fused)
     assert len(found.layers) == 9
     assert len(packed) == (4 if order == "shared_inputs" else 3)
-    assert {id(layer) for layer in found.layers} == {id(layer) for layer in packed}
+    assert {layer.at for layer in found.layers} == {layer.at for layer in packed}
+    assert len({id(layer) for layer in found.layers}) <= len(packed) + 2, "those that may only add, and the first one"

@@ -13,7 +13,8 @@ import scipy.sparse as sp
 import sparsednn
 from backends.cupy_gpu.kernels.source import SLICE
 from backends.cupy_gpu.layout import packing
-from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork, pack_network
+from backends.cupy_gpu.layout.packed import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.packing import pack_network
 from sparsednn.backend import KernelOptions
 
 
@@ -90,7 +91,7 @@ def test_columns_that_are_the_same_are_there_once() -> None:
     whole, merged = (pack_network(network, KernelOptions(columns=columns), fused=True) for columns in ("none", "merge"))
     assert [layer.n_outputs for layer in whole.layers] == [1024] * 6
     assert [layer.n_outputs for layer in merged.layers] == [64] * 5 + [32], "the last layer's radix is another"
-    assert merged.store.nbytes < whole.store.nbytes / 8
+    assert merged.store.nbytes < whole.store.nbytes / 5, "of 16 times as many outputs, four at a time have the same ids"
     assert len(merged.last) == len(whole.last) == 1024
 
 

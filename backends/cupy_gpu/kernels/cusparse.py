@@ -13,7 +13,7 @@ from backends.cupy_gpu.device.interface import Device, DeviceArray
 from backends.cupy_gpu.kernels.dense import DenseBlock, fill, output_floats, pick
 from backends.cupy_gpu.kernels.source import LANES, WARPS
 from backends.cupy_gpu.layout.inputs import InputRows
-from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.packed import PackedLayer, PackedNetwork
 from backends.cupy_gpu.run.worker import Lane
 from sparsednn.errors import OptionError
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.interface import Device, DeviceArray
 from backends.cupy_gpu.kernels.dense import DenseBlock, fill, padded, pick
-from backends.cupy_gpu.kernels.source import LANES, SLICE, TILE, WARPS
+from backends.cupy_gpu.kernels.source import LANES, MANY, MINIBATCH, SLICE, THREADS, TILE, WARPS
 from backends.cupy_gpu.layout.inputs import InputRows
-from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.narrow import shape
+from backends.cupy_gpu.layout.packed import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.residency import Tables
 from backends.cupy_gpu.run.worker import Lane, Launch
 
 PARTS = ("ids", "weights", "slices", "degrees", "bias", "map", "maps", "activations")
@@ -111,6 +113,29 @@ class FusedKernel:
         found.put()
         n, n_padded = block.n, block.n_padded
         return DenseBlock(found.y, n_neurons=layer.n_outputs, n=n, n_padded=n_padded, by_instance=True), n * found.n_terms
+
+    def advance_many(
+        self, lane: Lane, network: PackedNetwork, layers: range, block: DenseBlock, flags: tuple[Any, Any]
+    ) -> tuple[DenseBlock, int]:
+        """Put a part of a run of narrow layers into the stream in one launch; else as `advance`."""
+        tables = lane.layers.tables()
+        assert tables is not None
+        key = (layers, block.n_padded, block.x is lane.buffers(0)[0], flags[0] is None)
+        found = lane.prepared(key, tables.store, lambda: self._many(lane, network, layers, tables, block, flags))
+        found.put()
+        n, n_padded, n_neurons = block.n, block.n_padded, network.layers[layers[-1]].n_outputs
+        return DenseBlock(found.y, n_neurons=n_neurons, n=n, n_padded=n_padded, by_instance=True), n * found.n_terms
+
+    def _many(
+        self, lane: Lane, network: PackedNetwork, layers: range, tables: Tables, block: DenseBlock, flags: tuple[Any, Any]
+    ) -> Launch:
+        y, part = self.other(lane, block), network.layers[layers.start : layers.stop]
+        lanes, shared_bytes = shape(part)
+        grid, threads = (block.n_padded // (MINIBATCH * lanes),), (lanes, THREADS // lanes)
+        numbers = (np.int32(layers.start), np.int32(layers.stop), np.int32(network.bias_everywhere))
+        arguments = (block.x, y, np.int64(block.n_padded), *tables, *numbers, *flags)
+        put = lane.device.prepare(MANY, grid, threads, arguments, shared_bytes)
+        return Launch(tables.store, put, y, sum(int(layer.slice_work[-1]) for layer in part))
 
     def _prepared(
         self, lane: Lane, network: PackedNetwork, layer: PackedLayer, made: Any, block: DenseBlock, flags: tuple[Any, Any]

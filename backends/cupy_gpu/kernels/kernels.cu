@@ -10,6 +10,12 @@
 #define SHARED_FLOAT4(name) extern __shared__ float4 name[]
 #endif
 
+#ifdef __CUDACC__
+#define AT_ONCE(blocks) __launch_bounds__(256, blocks)  // blocks of 256 threads for which registers must suffice
+#else
+#define AT_ONCE(blocks)
+#endif
+
 typedef long long int64;
 typedef unsigned long long uint64;
 
@@ -97,6 +103,33 @@ __device__ inline void add(float4 &sum, float4 x, float weight)
     sum.w = __fadd_rn(sum.w, __fmul_rn(x.w, weight));
 }
 
+__device__ inline void add(float4 &sum, float4 x)
+{
+    sum.x = __fadd_rn(sum.x, x.x);
+    sum.y = __fadd_rn(sum.y, x.y);
+    sum.z = __fadd_rn(sum.z, x.z);
+    sum.w = __fadd_rn(sum.w, x.w);
+}
+
+__device__ inline float4 times(float4 x, float weight)
+{
+    x.x = __fmul_rn(x.x, weight);
+    x.y = __fmul_rn(x.y, weight);
+    x.z = __fmul_rn(x.z, weight);
+    x.w = __fmul_rn(x.w, weight);
+    return x;
+}
+
+const int EACH = 0, ONE = 1, NONE = 2;  // weights of a layer: of each connection, one for all, and none within its sums
+
+template <int WEIGHTS> __device__ inline void add_term(float4 &sum, float4 x, float weight)
+{
+    if (WEIGHTS == NONE)
+        add(sum, x);
+    else
+        add(sum, x, weight);
+}
+
 // Inputs of the connections of one slice, for one tile of 128 instances: in shared memory, or where they are.
 template <bool STAGED> struct Inputs {
     const float4 *at;
@@ -104,10 +137,17 @@ template <bool STAGED> struct Inputs {
     __device__ float4 operator()(unsigned int id) const { return at[STAGED ? (int64)id * LANES : (int64)id * pitch]; }
 };
 
+// All inputs of a layer, for some instances, in shared memory: `pitch` bytes from one to the next.
+struct Rows {
+    const char *at;
+    unsigned int pitch;
+    __device__ float4 operator()(unsigned int id) const { return *(const float4 *)(at + id * pitch); }
+};
+
 // Add the terms of a thread's OUTPUTS outputs. ids: uint16 or uint32, weights: float32, both (terms of the layer,) from the
 // slice's first term on; degree: int32 (OUTPUTS,), terms of each output; sums: float32 (OUTPUTS, MINIBATCH), result.
-template <class Id, bool UNIFORM, bool STAGED>
-__device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const float *weights, float weight, int degree[OUTPUTS],
+template <class Id, int WEIGHTS, class In>
+__device__ inline void terms(const In &inputs, const Id *ids, const float *weights, float weight, const int degree[OUTPUTS],
                              float4 sums[OUTPUTS])
 {
     int common = degree[0], most = degree[0];
@@ -118,22 +158,83 @@ __device__ inline void terms(const Inputs<STAGED> &inputs, const Id *ids, const 
     for (int k = 0; k < most; k++, ids += SLICE) {
         const typename Four<Id>::type id = *(const typename Four<Id>::type *)ids;
         float4 w;
-        if (UNIFORM) {
+        if (WEIGHTS != EACH) {
             w.x = w.y = w.z = w.w = weight;
         } else {
             w = *(const float4 *)(weights + (int64)k * SLICE);
         }
         if (k < common) {
-            add(sums[0], inputs(id.x), w.x);
-            add(sums[1], inputs(id.y), w.y);
-            add(sums[2], inputs(id.z), w.z);
-            add(sums[3], inputs(id.w), w.w);
+            add_term<WEIGHTS>(sums[0], inputs(id.x), w.x);
+            add_term<WEIGHTS>(sums[1], inputs(id.y), w.y);
+            add_term<WEIGHTS>(sums[2], inputs(id.z), w.z);
+            add_term<WEIGHTS>(sums[3], inputs(id.w), w.w);
         } else {  // the same for all threads of a warp
-            if (k < degree[0]) add(sums[0], inputs(id.x), w.x);
-            if (k < degree[1]) add(sums[1], inputs(id.y), w.y);
-            if (k < degree[2]) add(sums[2], inputs(id.z), w.z);
-            if (k < degree[3]) add(sums[3], inputs(id.w), w.w);
+            if (k < degree[0]) add_term<WEIGHTS>(sums[0], inputs(id.x), w.x);
+            if (k < degree[1]) add_term<WEIGHTS>(sums[1], inputs(id.y), w.y);
+            if (k < degree[2]) add_term<WEIGHTS>(sums[2], inputs(id.z), w.z);
+            if (k < degree[3]) add_term<WEIGHTS>(sums[3], inputs(id.w), w.w);
         }
+    }
+}
+
+// Where the outputs and the instances of a thread are: in a slice of a layer, and in a block of instances.
+struct Place {
+    int first;             // output of the slice
+    int64 slice, column;   // column: four instances
+    int64 pitch;           // of these, from a neuron to the next
+    __device__ Place(int first_slice, int64 stride)
+        : first(threadIdx.y * OUTPUTS), slice(first_slice + (int64)blockIdx.x),
+          column((int64)blockIdx.y * LANES + threadIdx.x), pitch(stride / MINIBATCH)
+    {
+    }
+};
+
+// Bring the inputs of a slice, for the tile's instances, into shared memory; return where those of this thread's are.
+// map: uint16 or uint32 (inputs of all slices,), maps: int32 (n_slices + 1,), where the inputs of each slice begin
+template <class Id>
+__device__ inline const float4 *stage(float4 *staged, const float4 *x4, const Place &place, const Id *map, const int *maps)
+{
+    const int begin = maps[place.slice], end = maps[place.slice + 1];
+    for (int m = begin + threadIdx.y; m < end; m += WARPS)
+        staged[(m - begin) * LANES + threadIdx.x] = x4[(int64)map[m] * place.pitch];
+    __syncthreads();
+    return staged + threadIdx.x;
+}
+
+__device__ inline float4 finished(float4 z, float bias, const float *own, int bias_everywhere, float low, float high)
+{
+    z.x = finished(activated(z.x, bias, bias_everywhere, low, high), own);
+    z.y = finished(activated(z.y, bias, bias_everywhere, low, high), own);
+    z.z = finished(activated(z.z, bias, bias_everywhere, low, high), own);
+    z.w = finished(activated(z.w, bias, bias_everywhere, low, high), own);
+    return z;
+}
+
+// The activations of one neuron, of the four instances of a column, into the block, and the flags of these.
+__device__ inline void put(float4 z, float4 *to, int64 column, float high, unsigned char *alive, unsigned char *below)
+{
+    *to = z;
+    if (alive) {
+        mark(z.x, high, MINIBATCH * column, alive, below);
+        mark(z.y, high, MINIBATCH * column + 1, alive, below);
+        mark(z.z, high, MINIBATCH * column + 2, alive, below);
+        mark(z.w, high, MINIBATCH * column + 3, alive, below);
+    }
+}
+
+// Bias, activation and flags of a thread's sums. biases: float32 (OUTPUTS,), activations: float32 (n_slices * SLICE, 4) or none,
+// y: float32 (n_outputs, stride), result.
+__device__ inline void finish(const float4 sums[OUTPUTS], const Place &place, const float *biases, const float *activations,
+                              int n_outputs, int bias_everywhere, float low, float high, float *y, unsigned char *alive,
+                              unsigned char *below)
+{
+    for (int r = 0; r < OUTPUTS; r++) {
+        const int64 output = place.slice * SLICE + place.first + r;
+        if (output >= n_outputs)
+            break;
+        const float *own = activations ? activations + 4 * output : activations;
+        const float4 z = finished(sums[r], biases[r], own, bias_everywhere, low, high);
+        put(z, (float4 *)y + output * place.pitch + place.column, place.column, high, alive, below);
     }
 }
 
@@ -155,23 +256,16 @@ __device__ inline void layer(const float *x, float *y, int64 stride, const char 
                              int64 activations_at, float weight, int first_slice, int n_outputs, int bias_everywhere, float low,
                              float high, unsigned char *alive, unsigned char *below)
 {
-    const int lane = threadIdx.x, first = threadIdx.y * OUTPUTS;
-    const int64 slice = first_slice + (int64)blockIdx.x, column = (int64)blockIdx.y * LANES + lane, pitch = stride / MINIBATCH;
-    const float4 *x4 = (const float4 *)x + column;
-    Inputs<STAGED> inputs = {x4, pitch};
+    const Place place(first_slice, stride);
+    const float4 *x4 = (const float4 *)x + place.column;
+    Inputs<STAGED> inputs = {x4, place.pitch};
     if (STAGED) {
         SHARED_FLOAT4(staged);
-        const int *maps = (const int *)(packed + maps_at);
-        const Id *map = (const Id *)(packed + map_at);
-        const int begin = maps[slice], end = maps[slice + 1];
-        for (int m = begin + threadIdx.y; m < end; m += WARPS)
-            staged[(m - begin) * LANES + lane] = x4[(int64)map[m] * pitch];
-        __syncthreads();
-        inputs.at = staged + lane;
+        inputs.at = stage(staged, x4, place, (const Id *)(packed + map_at), (const int *)(packed + maps_at));
     }
-    const int64 at = ((const int64 *)(packed + slices_at))[slice] + first;
-    const int *degrees = (const int *)(packed + degrees_at) + slice * SLICE + first;
-    const float *biases = (const float *)(packed + bias_at) + slice * SLICE + first;
+    const int64 at = ((const int64 *)(packed + slices_at))[place.slice] + place.first;
+    const int64 first = place.slice * SLICE + place.first;
+    const int *degrees = (const int *)(packed + degrees_at) + first;
     int degree[OUTPUTS];
     float4 sums[OUTPUTS];
     for (int r = 0; r < OUTPUTS; r++) {
@@ -179,45 +273,179 @@ __device__ inline void layer(const float *x, float *y, int64 stride, const char 
         sums[r].x = sums[r].y = sums[r].z = sums[r].w = 0.0f;
     }
     const float *weights = UNIFORM ? (const float *)0 : (const float *)(packed + weights_at) + at;
-    terms<Id, UNIFORM, STAGED>(inputs, (const Id *)(packed + ids_at) + at, weights, weight, degree, sums);
-    for (int r = 0; r < OUTPUTS; r++) {
-        const int64 output = slice * SLICE + first + r;
-        if (output >= n_outputs)
-            break;
-        const float *own = activations_at < 0 ? (const float *)0 : (const float *)(packed + activations_at) + 4 * output;
-        float4 z = sums[r];
-        z.x = finished(activated(z.x, biases[r], bias_everywhere, low, high), own);
-        z.y = finished(activated(z.y, biases[r], bias_everywhere, low, high), own);
-        z.z = finished(activated(z.z, biases[r], bias_everywhere, low, high), own);
-        z.w = finished(activated(z.w, biases[r], bias_everywhere, low, high), own);
-        ((float4 *)y)[output * pitch + column] = z;
-        if (alive) {
-            mark(z.x, high, MINIBATCH * column, alive, below);
-            mark(z.y, high, MINIBATCH * column + 1, alive, below);
-            mark(z.z, high, MINIBATCH * column + 2, alive, below);
-            mark(z.w, high, MINIBATCH * column + 3, alive, below);
-        }
-    }
+    terms<Id, UNIFORM ? ONE : EACH>(inputs, (const Id *)(packed + ids_at) + at, weights, weight, degree, sums);
+    finish(sums, place, (const float *)(packed + bias_at) + first,
+           activations_at < 0 ? (const float *)0 : (const float *)(packed + activations_at), n_outputs, bias_everywhere, low,
+           high, y, alive, below);
 }
 
-#define LAYER(name, Id, UNIFORM, STAGED)                                                                                      \
+const int AHEAD = 4;  // terms whose places are read at a time
+
+// Add the k-th term of a thread's outputs, which have the same input. weights: float32 (terms, OUTPUTS), where each has one.
+template <int WEIGHTS>
+__device__ inline void shared_term(float4 x, const float *weights, int k, float weight, float4 sums[OUTPUTS])
+{
+    if (WEIGHTS == EACH) {
+        const float4 w = *(const float4 *)(weights + OUTPUTS * k);
+        add(sums[0], x, w.x);
+        add(sums[1], x, w.y);
+        add(sums[2], x, w.z);
+        add(sums[3], x, w.w);
+        return;
+    }
+    if (WEIGHTS == ONE)
+        x = times(x, weight);
+    for (int r = 0; r < OUTPUTS; r++)
+        add(sums[r], x);
+}
+
+// As `layer`, where the four outputs of each thread have the same inputs: an activation is read once for all of them, and a
+// product is made once where they have one weight. Sums are added for each of them all the same. With NONE the weight is a power
+// of two, with which the sums are multiplied in the end: of the same bits, where `magnitudes` has shown that no product is
+// denormal and no sum infinite.
+//
+// packed: as of a staged layer, but that ids and weights lie otherwise, those of a slice one quad of outputs after the other:
+//   ids: uint32 (terms / 4,), bytes from the first staged input to the term's; weights: float32 (terms / 4, 4)
+//   slices: int64 (n_slices + 1,), where the ids of each begin; each quad has an eighth of them, a multiple of AHEAD
+//   map: uint32
+template <int WEIGHTS>
+__device__ inline void shared_layer(const float *x, float *y, int64 stride, const char *packed, int64 ids_at, int64 weights_at,
+                                    int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at,
+                                    int64 activations_at, float weight, int first_slice, int n_outputs, int bias_everywhere,
+                                    float low, float high, unsigned char *alive, unsigned char *below)
+{
+    const Place place(first_slice, stride);
+    SHARED_FLOAT4(staged);
+    const char *inputs = (const char *)stage(staged, (const float4 *)x + place.column, place,
+                                             (const unsigned int *)(packed + map_at), (const int *)(packed + maps_at));
+    const int64 *slices = (const int64 *)(packed + slices_at) + place.slice, first = place.slice * SLICE + place.first;
+    const int64 at = slices[0] + threadIdx.y * ((slices[1] - slices[0]) / WARPS);
+    const unsigned int *ids = (const unsigned int *)(packed + ids_at) + at;
+    const float *weights = WEIGHTS == EACH ? (const float *)(packed + weights_at) + OUTPUTS * at : (const float *)0;
+    const int *degrees = (const int *)(packed + degrees_at) + first, degree = degrees[0];
+    float4 sums[OUTPUTS];
+    for (int r = 0; r < OUTPUTS; r++)  // zeros of which the compiler does not know that they are the same: it would add once
+        sums[r].x = sums[r].y = sums[r].z = sums[r].w = (float)(degrees[r] >> 31);
+    int left = degree;
+    for (; left >= AHEAD; left -= AHEAD, ids += AHEAD, weights += WEIGHTS == EACH ? AHEAD * OUTPUTS : 0) {
+        const uint4 id = *(const uint4 *)ids;
+        shared_term<WEIGHTS>(*(const float4 *)(inputs + id.x), weights, 0, weight, sums);
+        shared_term<WEIGHTS>(*(const float4 *)(inputs + id.y), weights, 1, weight, sums);
+        shared_term<WEIGHTS>(*(const float4 *)(inputs + id.z), weights, 2, weight, sums);
+        shared_term<WEIGHTS>(*(const float4 *)(inputs + id.w), weights, 3, weight, sums);
+    }
+    for (int k = 0; k < left; k++)
+        shared_term<WEIGHTS>(*(const float4 *)(inputs + ids[k]), weights, k, weight, sums);
+    if (WEIGHTS == NONE)
+        for (int r = 0; r < OUTPUTS; r++)
+            sums[r] = times(sums[r], weight);
+    finish(sums, place, (const float *)(packed + bias_at) + first,
+           activations_at < 0 ? (const float *)0 : (const float *)(packed + activations_at), n_outputs, bias_everywhere, low,
+           high, y, alive, below);
+}
+
+#define LAYER(name, function)                                                                                                \
     extern "C" __global__ void name(const float *x, float *y, int64 stride, const char *packed, int64 ids_at,                 \
                                     int64 weights_at, int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at,         \
                                     int64 maps_at, int64 activations_at, float weight, int first_slice, int n_outputs,        \
                                     int bias_everywhere, float low, float high, unsigned char *alive, unsigned char *below)   \
     {                                                                                                                         \
-        layer<Id, UNIFORM, STAGED>(x, y, stride, packed, ids_at, weights_at, slices_at, degrees_at, bias_at, map_at, maps_at, \
-                                   activations_at, weight, first_slice, n_outputs, bias_everywhere, low, high, alive, below); \
+        function(x, y, stride, packed, ids_at, weights_at, slices_at, degrees_at, bias_at, map_at, maps_at, activations_at,   \
+                 weight, first_slice, n_outputs, bias_everywhere, low, high, alive, below);                                   \
     }
 
-LAYER(layer_16, unsigned short, false, false)
-LAYER(layer_16_uniform, unsigned short, true, false)
-LAYER(layer_16_staged, unsigned short, false, true)
-LAYER(layer_16_uniform_staged, unsigned short, true, true)
-LAYER(layer_32, unsigned int, false, false)
-LAYER(layer_32_uniform, unsigned int, true, false)
-LAYER(layer_32_staged, unsigned int, false, true)
-LAYER(layer_32_uniform_staged, unsigned int, true, true)
+LAYER(layer_16, (layer<unsigned short, false, false>))
+LAYER(layer_16_uniform, (layer<unsigned short, true, false>))
+LAYER(layer_16_staged, (layer<unsigned short, false, true>))
+LAYER(layer_16_uniform_staged, (layer<unsigned short, true, true>))
+LAYER(layer_32, (layer<unsigned int, false, false>))
+LAYER(layer_32_uniform, (layer<unsigned int, true, false>))
+LAYER(layer_32_staged, (layer<unsigned int, false, true>))
+LAYER(layer_32_uniform_staged, (layer<unsigned int, true, true>))
+LAYER(layer_shared_staged, shared_layer<EACH>)
+LAYER(layer_shared_uniform_staged, shared_layer<ONE>)
+LAYER(layer_shared_added_staged, shared_layer<NONE>)
+
+const int HELD = 2;     // quads of outputs whose sums a thread keeps until all threads have read the layer's inputs
+const int FIELDS = 9;   // of a layer in the table of all
+const int NUMBERS = 3;
+
+// A run of layers in one launch, on a block with si = 1: a block of threads takes its instances through all of them, and
+// activations stay in shared memory. Bits and flags (of the last layer) are those of the layers one by one.
+//
+// Grid: (instances / (4 lanes)); threads: (lanes, 256 / lanes). Shared memory: lanes float4 for each neuron of the widest layer,
+// which has 2 x 4 x 256 / lanes neurons at most.
+//
+// x: float32 (n_inputs, stride), y: float32 (n_outputs, stride); result. alive, below: uint8 (stride,), result, or none of both.
+// store: uint8, the bytes of all layers
+// table: int64 (n_layers, FIELDS): neurons before and after it, EACH, ONE or NONE, and where in `store` these begin: ids, weights,
+//   slices, degrees, bias, activations, as `layer` takes them, but for ids: uint16 (terms,), of the layer's inputs
+// numbers: float32 (n_layers, NUMBERS): weight, low, high
+extern "C" __global__ void AT_ONCE(2) layers_staged(const float *x, float *y, int64 stride, const char *store, const int64 *table,
+                                         const float *numbers, int first, int last, int bias_everywhere, unsigned char *alive,
+                                         unsigned char *below)
+{
+    SHARED_FLOAT4(rows);
+    const int lanes = blockDim.x, quads = blockDim.y, quad = threadIdx.y;
+    const int64 column = (int64)blockIdx.x * lanes + threadIdx.x, pitch = stride / MINIBATCH;
+    float4 *own = rows + threadIdx.x;
+    const Rows inputs = {(const char *)own, (unsigned int)(lanes * sizeof(float4))};
+    const int n_inputs = (int)table[first * FIELDS];
+#pragma unroll 1
+    for (int j = quad; j < n_inputs; j += quads)
+        own[j * lanes] = ((const float4 *)x)[j * pitch + column];
+    for (int number = first; number < last; number++) {
+        const int64 *at = table + number * FIELDS;
+        const float weight = numbers[NUMBERS * number], low = numbers[NUMBERS * number + 1], high = numbers[NUMBERS * number + 2];
+        const int n_outputs = (int)at[1], weights_of = (int)at[2];
+        float4 sums[HELD][OUTPUTS];
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < HELD; h++) {
+            const int output = OUTPUTS * (quad + h * quads);
+            if (output >= n_outputs)
+                break;
+            const int64 begin = ((const int64 *)(store + at[5]))[output / SLICE] + output % SLICE;
+            const int *degrees = (const int *)(store + at[6]) + output;
+            const unsigned short *ids = (const unsigned short *)(store + at[3]) + begin;
+            const float *weights = (const float *)(store + at[4]) + begin;
+            int degree[OUTPUTS];
+            for (int r = 0; r < OUTPUTS; r++) {
+                degree[r] = degrees[r];
+                sums[h][r].x = sums[h][r].y = sums[h][r].z = sums[h][r].w = 0.0f;
+            }
+            if (weights_of == EACH) {
+                terms<unsigned short, EACH>(inputs, ids, weights, weight, degree, sums[h]);
+            } else if (weights_of == ONE) {
+                terms<unsigned short, ONE>(inputs, ids, weights, weight, degree, sums[h]);
+            } else {
+                terms<unsigned short, NONE>(inputs, ids, weights, weight, degree, sums[h]);
+                for (int r = 0; r < OUTPUTS; r++)
+                    sums[h][r] = times(sums[h][r], weight);
+            }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < HELD; h++)
+#pragma unroll
+            for (int r = 0; r < OUTPUTS; r++)
+                if (OUTPUTS * (quad + h * quads) + r < n_outputs)
+                    own[(OUTPUTS * (quad + h * quads) + r) * lanes] = sums[h][r];
+#pragma unroll 1
+        for (int k = 0; k < HELD * OUTPUTS; k++) {
+            const int output = OUTPUTS * (quad + k / OUTPUTS * quads) + k % OUTPUTS;
+            if (output >= n_outputs)
+                continue;
+            const float *activation = at[8] < 0 ? (const float *)0 : (const float *)(store + at[8]) + 4 * output;
+            const float bias = ((const float *)(store + at[7]))[output];
+            const float4 z = finished(own[output * lanes], bias, activation, bias_everywhere, low, high);
+            if (number + 1 < last)
+                own[output * lanes] = z;
+            else
+                put(z, (float4 *)y + output * pitch + column, column, high, alive, below);
+        }
+    }
+}
 
 // Bias, activation and flags where a library has made the products. Grid: (ceil(fast / 32), any); threads: (32, 8).
 // z: float32 (n_neurons, n) with strides sj, si, sums become activations; bias: float32 (n_neurons,);

@@ -30,14 +30,14 @@ class KnownLayers:
     Attributes
     ----------
     packed : dict
-        What has been packed, by `key`, and the places of its outputs.
+        What has been packed, by `key`, the places of its outputs, and what is known of their activations.
     """
 
     def __init__(self, layers: Sequence[AnyLayer]) -> None:
         self._prints = [_fingerprint(layer) for layer in layers]
         counts = Counter(self._prints)
         self._repeated = {one for one, n in counts.items() if n > 1}
-        self.packed: dict[tuple[bytes, bytes], tuple[Any, NDArray[np.int64] | None]] = {}
+        self.packed: dict[tuple[bytes, bytes], tuple[Any, NDArray[np.int64] | None, Any]] = {}
 
     def key(self, number: int, rank: NDArray[np.int64] | None) -> tuple[bytes, bytes] | None:
         """Return what layer `number` is known by behind outputs in some order; None if it is there once."""

@@ -5,7 +5,7 @@ Plain data: processes of a node can share it, it can be pinned and streamed, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
 from backends.common.positions import entries_at
-from backends.cupy_gpu.kernels.source import INPUT_BYTES, SHARED_BYTES, SLICE, layer_kernel
+from backends.cupy_gpu.kernels.source import INPUT_BYTES, OUTPUTS, SHARED_BYTES, SLICE, layer_kernel, shared_kernel
 from backends.cupy_gpu.layout.blobs import Blobs, KnownLayers
-from backends.cupy_gpu.layout.kernels.packing import fill_slices
+from backends.cupy_gpu.layout.kernels.packing import fill_slices, quads_share
+from backends.cupy_gpu.layout.magnitudes import UNKNOWN, after
+from backends.cupy_gpu.layout.narrow import PART, is_narrow, narrow_layers
+from backends.cupy_gpu.layout.packed import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.quads import OnlyAdding, in_quads
 from sparsednn.backend import KernelOptions
 from sparsednn.errors import OptionError
 from sparsednn.network import Layer, Network
@@ -27,87 +31,6 @@ REUSE = 2
 
 WIDE = 2**16
 """Ids have 2 bytes up to so many neurons."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackedLayer:
-    """The place of a layer, and the facts that a kernel needs about it.
-
-    Attributes
-    ----------
-    at, n_bytes : int
-        Its part of the network's bytes.
-    parts : dict of str to int
-        Where each of its arrays starts in that part.
-    n_inputs, n_outputs, nnz : int
-    kernel : str
-        Name of the fused kernel for it; empty for cuSPARSE.
-    weight : float
-        The weight, where all are the same and not stored.
-    low, high : float
-        Limits of the activation; none where neurons have activations of their own, which are a part.
-    slice_work : int64 array, shape (n_slices + 1,)
-        Terms in front of each slice; empty for cuSPARSE.
-    shared_bytes : int
-        Shared memory that the kernel stages inputs in.
-    """
-
-    at: int
-    n_bytes: int
-    parts: dict[str, int]
-    n_inputs: int
-    n_outputs: int
-    nnz: int
-    kernel: str
-    weight: float
-    low: float
-    high: float
-    slice_work: NDArray[np.int64]
-    shared_bytes: int
-
-    @property
-    def identity(self) -> tuple[int, ...]:
-        """What two layers have in common that are the same, for a kernel."""
-        return (self.at, self.n_bytes, self.n_inputs, self.n_outputs, self.nnz, *self.parts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class PackedNetwork:
-    """A network as the kernels take it.
-
-    Attributes
-    ----------
-    store : uint8 array
-        The bytes of all layers; what several layers have in common is there once.
-    layers : list of PackedLayer
-    last : int32 array, shape (n_outputs,)
-        Which neuron of the last layer's block is each output.
-    bias_everywhere : bool
-    zeros_stay, full_stays : bool arrays, shape (n_layers + 1,)
-        Whether an instance that is all zero (everywhere at the maximum) before a layer is so after the last.
-    """
-
-    store: NDArray[np.uint8]
-    layers: list[PackedLayer]
-    last: NDArray[np.int32]
-    bias_everywhere: bool
-    zeros_stay: NDArray[np.bool_]
-    full_stays: NDArray[np.bool_]
-
-    @property
-    def widest(self) -> int:
-        """Neurons of the widest block."""
-        return max(self.layers[0].n_inputs, *(layer.n_outputs for layer in self.layers))
-
-    @property
-    def largest_layer_bytes(self) -> int:
-        """Bytes of the largest layer."""
-        return max(layer.n_bytes for layer in self.layers)
-
-    @property
-    def n_different(self) -> int:
-        """How many layers have bytes of their own; the others are the same as one of them."""
-        return len({layer.at for layer in self.layers})
 
 
 def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> PackedNetwork:
@@ -123,6 +46,7 @@ def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> Pa
     wide = max(network.n_inputs, *(layer.n_outputs for layer in network.layers)) > WIDE
     blobs, known = Blobs(), KnownLayers([] if merged is not None else network.layers)
     packed: list[PackedLayer] = []
+    adding, before = OnlyAdding(), UNKNOWN
     rank: NDArray[np.int64] | None = None
     for number, layer in enumerate(layers):
         key = known.key(number, rank)
@@ -130,13 +54,15 @@ def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> Pa
         if found is None:
             if fused:
                 ordered, next_rank = _in_order(layer.expanded(), options.order, rank)
-                found = _sliced_ell(ordered, blobs, wide=wide), next_rank
+                bounds = after(ordered, bias_everywhere=network.bias_on == "all")
+                found = _sliced_ell(ordered, blobs, wide=wide), next_rank, bounds
             else:
-                found = _csr(layer.expanded(), blobs), None
+                found = _csr(layer.expanded(), blobs), None, UNKNOWN
             if key is not None:
                 known.packed[key] = found
-        one, rank = found
-        packed.append(one)
+        one, rank, bounds = found
+        packed.append(adding.of(one, before))
+        before = bounds
     last = np.arange(network.n_outputs, dtype=np.int32) if merged is None else merged.last
     last = last if rank is None else rank[last].astype(np.int32)
     return PackedNetwork(
@@ -146,6 +72,7 @@ def pack_network(network: Network, options: KernelOptions, *, fused: bool) -> Pa
         bias_everywhere=network.bias_on == "all",
         zeros_stay=np.append(network.zero_rows_stay_zero(), True),
         full_stays=saturated_rows_stay(network),
+        narrow=narrow_layers(packed) if fused else None,
     )
 
 
@@ -190,6 +117,12 @@ def _sliced_ell(layer: Layer, blobs: Blobs, *, wide: bool) -> PackedLayer:
     )  # fmt: skip
     largest = int(np.diff(maps).max(initial=0)) * INPUT_BYTES
     staged = 0 < largest <= SHARED_BYTES and layer.nnz >= REUSE * n_inputs
+    work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
+    kernel = layer_kernel(wide=wide, uniform=weight is not None, staged=staged)
+    if staged and quads_share(layer.indptr, layer.indices, OUTPUTS):
+        kernel, id_type = shared_kernel(uniform=weight is not None), np.uint32
+        slices, local, weights = in_quads(slices, local, weights)
+    narrow = {PART: ids.astype(np.uint16)} if is_narrow(layer.n_inputs, layer.n_outputs, kernel) else {}
     arrays: dict[str, NDArray[Any]] = {
         "ids": local if staged else ids,
         "weights": weights,
@@ -199,9 +132,8 @@ def _sliced_ell(layer: Layer, blobs: Blobs, *, wide: bool) -> PackedLayer:
         "map": inputs[: n_inputs if staged else 0].astype(id_type),
         "maps": maps if staged else maps[:0],
         **_activations(layer, n_slices * SLICE),
+        **narrow,
     }
-    work = np.concatenate([[0], np.cumsum(degrees.reshape(-1, SLICE).sum(axis=1, dtype=np.int64))])
-    kernel = layer_kernel(wide=wide, uniform=weight is not None, staged=staged)
     where, shared_bytes = blobs.add(arrays), largest if staged else 0
     return _packed(layer, where, kernel=kernel, weight=float(weight or 0), slice_work=work, shared_bytes=shared_bytes)
 
@@ -250,6 +182,7 @@ def _packed(
         n_inputs=layer.n_inputs,
         n_outputs=layer.n_outputs,
         nnz=layer.nnz,
+        most_terms=int(np.diff(layer.indptr).max(initial=0)),
         kernel=kernel,
         weight=weight,
         low=layer.activation.low if layer.activation.is_clamp else -np.inf,

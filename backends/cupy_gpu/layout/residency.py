@@ -5,16 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from backends.cupy_gpu.device.interface import Device, DeviceArray, Event, Stream
-from backends.cupy_gpu.layout.packing import PackedLayer, PackedNetwork
+from backends.cupy_gpu.layout.packed import PackedLayer, PackedNetwork
 
 Make = Callable[[Device, PackedLayer, DeviceArray], Any]
 """Turns the bytes of a layer, on a device, into the form that a kernel takes."""
 
 SLOTS_PER_WORKER = 2
 """Places for layers that each worker needs at least: of the one that is used, and of the next, which is copied meanwhile."""
+
+
+class Tables(NamedTuple):
+    """All layers on a device, as `layers_staged` in `kernels.cu` takes them: their bytes, and two tables of them."""
+
+    store: DeviceArray
+    table: DeviceArray
+    numbers: DeviceArray
 
 
 class Layers(Protocol):
@@ -26,13 +34,19 @@ class Layers(Protocol):
     def give_back(self, number: int) -> None:
         """Say that all work with a layer is in the stream."""
 
+    def tables(self) -> Tables | None:
+        """Return all layers, for work with several at a time; None if they are not all on the device."""
+
 
 class ResidentNetwork(Layers):
     """A whole network in the memory of a device, for all workers there; layers that are the same are there once."""
 
     def __init__(self, device: Device, network: PackedNetwork, make: Make, stream: Stream) -> None:
         self._layers = network.layers
-        data = device.upload(network.store, stream)
+        data, narrow = device.upload(network.store, stream), network.narrow
+        self._tables = (
+            Tables(data, device.upload(narrow.table, stream), device.upload(narrow.numbers, stream)) if narrow else None
+        )
         stream.synchronize()
         self._made: dict[tuple[int, ...], Any] = {}
         for layer in network.layers:  # now, and not when a layer is first used, which is in a run that is timed
@@ -44,6 +58,9 @@ class ResidentNetwork(Layers):
 
     def give_back(self, number: int) -> None:
         """Keep the layer: the whole network stays."""
+
+    def tables(self) -> Tables | None:
+        return self._tables
 
 
 @dataclass(slots=True, eq=False)
@@ -179,3 +196,6 @@ class StreamedLayers(Layers):
 
     def give_back(self, number: int) -> None:
         self._cache.give_back(number, self._stream)
+
+    def tables(self) -> Tables | None:
+        return None

@@ -72,26 +72,37 @@ class Walk:
 
     def _stretch(self) -> None:
         """Put a few layers into the stream, up to a checkpoint, or until the worker is called; for a crew of one."""
-        plan, group, lane, layers = self.plan, self.group, self.lane, self.lane.layers
-        control, leader, advance = self.control, self.meeting.team.workers[0], plan.kernel.advance
-        first, n, n_ops, block = group.layer, group.block.n, 0, group.block
-        number, last = first, plan.stretches[first] - 1
+        plan, group, lane = self.plan, self.group, self.lane
+        first, n, last = group.layer, group.block.n, plan.stretches[group.layer] - 1
         begin = lane.record()
         with lane.device.range(f"layers {first} to {last}"):
-            while True:
-                flags = self._fresh_flags() if number == last and plan.checks[number + 1] else NO_FLAGS
-                made = layers.take(number)
-                block, count = advance(lane, plan.network, plan.network.layers[number], made, block, flags)
-                layers.give_back(number)
-                n_ops += count
-                number += 1
-                if number > last or control.stop_requested() or control.is_called(leader):
-                    break
+            block, number, n_ops, flagged = self._several(first, last)
         self._note(begin, n * (number - first), 1)
         group.block, group.layer = block, number
         group.multiply_adds += n_ops
         self.meeting.team.count(0, n_ops)
-        self._look_up(lambda: self._flags(n), flagged=flags is not NO_FLAGS)
+        self._look_up(lambda: self._flags(n), flagged=flagged)
+
+    def _several(self, first: int, last: int) -> tuple[Any, int, int, bool]:
+        """Put layers into the stream: narrow ones in one launch, others one by one until the worker is called.
+
+        Returns the block behind them, the next layer, the multiply-adds, and whether flags were asked for.
+        """
+        plan, lane, layers, block = self.plan, self.lane, self.lane.layers, self.group.block
+        control, leader, n_ops = self.control, self.meeting.team.workers[0], 0
+        if plan.runs[first] and last > first:
+            flags = self._fresh_flags() if plan.checks[last + 1] else NO_FLAGS
+            block, n_ops = plan.kernel.advance_many(lane, plan.network, range(first, last + 1), block, flags)
+            return block, last + 1, n_ops, flags is not NO_FLAGS
+        number = first
+        while True:
+            flags = self._fresh_flags() if number == last and plan.checks[number + 1] else NO_FLAGS
+            made = layers.take(number)
+            block, count = plan.kernel.advance(lane, plan.network, plan.network.layers[number], made, block, flags)
+            layers.give_back(number)
+            n_ops, number = n_ops + count, number + 1
+            if number > last or control.stop_requested() or control.is_called(leader):
+                return block, number, n_ops, flags is not NO_FLAGS
 
     def _fresh_flags(self) -> tuple[DeviceArray, DeviceArray]:
         """Return the lane's flags, all zero."""

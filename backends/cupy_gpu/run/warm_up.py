@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from backends.cupy_gpu.kernels.dense import DenseBlock, outputs, sums
 from backends.cupy_gpu.layout.inputs import InputRows
-from backends.cupy_gpu.layout.packing import PackedLayer
+from backends.cupy_gpu.layout.packed import PackedLayer
 from backends.cupy_gpu.plan import GpuPlan
 from backends.cupy_gpu.run.leader import find_twins
 from backends.cupy_gpu.run.worker import Lane
@@ -25,6 +25,7 @@ def warm_up(plan: GpuPlan, lanes: list[Lane]) -> None:
         with lane.at_work():
             for number in _of_each_kind(plan):
                 _compute(plan, lane, number)
+            _compute_many(plan, lane)
             if plan.kernel.is_dense:
                 _decide(plan, lane)
             lane.stream.synchronize()
@@ -54,6 +55,15 @@ def _compute(plan: GpuPlan, lane: Lane, number: int) -> None:
             if not kernel.is_dense:
                 kernel.result(lane, after, np.arange(1, dtype=np.int32))
     lane.layers.give_back(number)
+
+
+def _compute_many(plan: GpuPlan, lane: Lane) -> None:
+    """Put the first of the layers that are computed several at a time into the stream, if there are any."""
+    several = [number for number, end in enumerate(plan.stretches) if plan.runs[number] and end - number > 1]
+    if several:
+        number, layers = several[0], plan.network.layers
+        block = plan.kernel.load(lane, plan.network, _ones(layers[number], min(N_ROWS, lane.block_rows)))
+        plan.kernel.advance_many(lane, plan.network, range(number, plan.stretches[number]), block, (None, None))
 
 
 def _ones(layer: PackedLayer, n: int) -> InputRows:
