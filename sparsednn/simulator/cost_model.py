@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,11 @@ class CostModel:
 
     def __init__(self, calibration: Calibration | Path | None = None) -> None:
         self.calibration = calibration if isinstance(calibration, Calibration) else read_calibration(calibration)
-        self.caches = Caches(*(self.calibration.value("caches", name) for name in Caches._fields))
+
+    @cached_property
+    def caches(self) -> Caches:
+        """The caches of a core of the machine that was calibrated, in bytes."""
+        return Caches(*(self.calibration.value("caches", name) for name in Caches._fields))
 
     def require_calibrated(self, kind: CostKind) -> None:
         """Raise ValueError if the calibration has no parameters for a kernel; the message has those it has."""

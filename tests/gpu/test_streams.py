@@ -59,11 +59,15 @@ def test_devices_that_are_as_late_or_early_as_they_may_be_give_the_bits_of_the_r
     assert np.array_equal(result.categories, expected.categories)
 
 
-def deep(rng: np.random.Generator, n_layers: int = 9) -> tuple[sparsednn.Network, sp.csr_array]:
+ONE_BY_ONE = 264
+"""A width at which layers go one by one; several narrow ones go in one launch."""
+
+
+def deep(rng: np.random.Generator, n_layers: int = 9, n: int = 40) -> tuple[sparsednn.Network, sp.csr_array]:
     """Layers with the same connections (any can be taken for another) and other weights, in which no instance ends early."""
-    connected = rng.random((40, 40)) < 0.3
-    weights = [sp.csc_array(connected * (rng.random((40, 40)) + 0.1)) for _ in range(n_layers)]
-    return sparsednn.Network(weights), sp.csr_array(rng.random((300, 40)).astype(np.float32))
+    connected = rng.random((n, n)) < 12 / n
+    weights = [sp.csc_array(connected * (rng.random((n, n)) + 0.1)) for _ in range(n_layers)]
+    return sparsednn.Network(weights), sp.csr_array(rng.random((300, n)).astype(np.float32))
 
 
 def zeroed(device: HostDevice, n: int, dtype: Any) -> Any:
@@ -141,7 +145,7 @@ def test_memory_that_is_given_back_too_early_would_be_found() -> None:
 
 def test_few_layers_are_ahead_of_the_device(rng: np.random.Generator) -> None:
     """A kernel that is put into a stream is waited for a few layers later, so that progress and calls are true."""
-    network, inputs = deep(rng, 20)
+    network, inputs = deep(rng, 20, ONE_BY_ONE)
     device = HostDevice(lazy=True)
     backend = CupyBackend([device])
     plan = backend.prepare(network, KernelOptions(columns="none", rows="none"), 1)
@@ -180,7 +184,7 @@ def test_memory_is_given_back_with_the_plan(rng: np.random.Generator, monkeypatc
 
 
 def test_a_group_goes_on_where_a_called_team_has_left_it(rng: np.random.Generator) -> None:
-    network, inputs = deep(rng)
+    network, inputs = deep(rng, n=ONE_BY_ONE)
     backend, control = CupyBackend([HostDevice()]), Control.for_workers(2)
     plan = backend.prepare(network, KernelOptions(), 2)
     group = backend.open(plan, inputs, np.arange(300), 0, output=True)
