@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from backends.cupy_gpu.device.interface import Device
 from backends.cupy_gpu.kernels.source import PATH, SLICE, TILE
-from backends.cupy_gpu.layout.packing import PackedNetwork
+from backends.cupy_gpu.layout.packed import PackedNetwork
 from sparsednn.backend import CostKind, DeviceFigures, KernelOptions, LayerLaunch, LayerSizes
 from sparsednn.errors import OptionError
 

@@ -22,7 +22,7 @@ from experiments.figures.base.regimes import (
     MEASURED,
     NO_RIVALS,
     SIMULATED,
-    Contest,
+    PlaceContest,
     contestant_of,
     contests,
     regime_of,
@@ -69,17 +69,17 @@ def draw(points: Points) -> Drawing:
     return Drawing(figure, _data(points, found), Group(_table(found), *(Text(line) for line in verdicts(found))))
 
 
-def in_order(found: Sequence[Contest]) -> list[Contest]:
+def in_order(found: Sequence[PlaceContest]) -> list[PlaceContest]:
     """Return what is measured, then what is held out, then what is simulated."""
     return sorted(found, key=lambda contest: (MEASURED, HELD_OUT, SIMULATED).index(contest.regime.kind))
 
 
-def schedulers(found: Sequence[Contest]) -> list[str]:
+def schedulers(found: Sequence[PlaceContest]) -> list[str]:
     """Return the contestants that have a panel: those with the parameters that they have unless told otherwise."""
     return list(dict.fromkeys(name for contest in found for name in contest.points if "," not in name))
 
 
-def _draw(axes: Axes, name: str, some: Sequence[Contest]) -> Any:
+def _draw(axes: Axes, name: str, some: Sequence[PlaceContest]) -> Any:
     """Draw a scheduler's places of a job; return what a bar of colours can be made of, or None."""
     machines = list(dict.fromkeys((contest.regime.kind == SIMULATED, contest.regime.machine) for contest in some))
     drawn: Any = None
@@ -106,7 +106,7 @@ def _draw(axes: Axes, name: str, some: Sequence[Contest]) -> Any:
     return drawn
 
 
-def verdicts(found: Sequence[Contest]) -> list[str]:
+def verdicts(found: Sequence[PlaceContest]) -> list[str]:
     """Say of the schedulers that are to be as good as the best of the others at how many places they are."""
     lines = []
     for name in NO_RIVALS:
@@ -120,7 +120,7 @@ def verdicts(found: Sequence[Contest]) -> list[str]:
     return lines
 
 
-def _itself(here: Sequence[Contest]) -> str:
+def _itself(here: Sequence[PlaceContest]) -> str:
     """Say how far rivals are from themselves."""
     if here[0].regime.kind == SIMULATED:
         return ""
@@ -130,7 +130,7 @@ def _itself(here: Sequence[Contest]) -> str:
     return f"; the rival itself, of one round and the next, {min(values):.2f} to {max(values):.2f}"
 
 
-def _data(points: Points, found: Sequence[Contest]) -> pd.DataFrame:
+def _data(points: Points, found: Sequence[PlaceContest]) -> pd.DataFrame:
     data = frame(points.points)
     by_regime = {contest.regime: contest for contest in found}
     rows = []
@@ -153,7 +153,7 @@ def _spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
     return {name: middle, f"{name}_min": min(values, default=None), f"{name}_max": max(values, default=None)}
 
 
-def _table(found: Sequence[Contest]) -> Table:
+def _table(found: Sequence[PlaceContest]) -> Table:
     names = schedulers(found)
     table = Table(title="Times as long as the rival; the rival itself: an odd round over the next; medians")
     for name in ("", "kernel, network", "processes x threads", "instances a thread", "rival", "itself", *names):

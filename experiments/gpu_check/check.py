@@ -16,7 +16,7 @@ from experiments.config.resolve import Config, ConfigError
 from experiments.gpu_check import difference
 from experiments.gpu_check.apart import Apart
 from experiments.gpu_check.facts import LeftOutError
-from experiments.gpu_check.parts import FIRST, LISTS, Part, parts
+from experiments.gpu_check.parts import FIRST, LISTS, CheckPart, parts
 from experiments.gpu_check.points import in_words
 from experiments.gpu_check.suite import ROOT, SUITE
 from sparsednn.backend import DeviceError, load_backend
@@ -101,7 +101,7 @@ def nothing_yet() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _find(part: Part, figures: dict[str, Any], apart: Apart, limit_s: float | None) -> None:
+def _find(part: CheckPart, figures: dict[str, Any], apart: Apart, limit_s: float | None) -> None:
     """Find what a part is for, in a process of its own; one of several runs goes on in that of the run before."""
     limit_s = limit_s or max(LEAST_LIMIT_S, SLOWER * part.expected_s)
     try:
@@ -127,7 +127,7 @@ def _find(part: Part, figures: dict[str, Any], apart: Apart, limit_s: float | No
     apart.end()
 
 
-def _located(part: Part, apart: Apart, limit_s: float) -> str:
+def _located(part: CheckPart, apart: Apart, limit_s: float) -> str:
     """Say where a run with wrong categories first differs from the reference, and how that can be seen again."""
     if part.section == "cpu":
         return "this is backend=numba: please report it"

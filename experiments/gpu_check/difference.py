@@ -20,6 +20,7 @@ from experiments.gpu_check.probes import period
 from sparsednn.backend import load_backend, tolerance_of
 from sparsednn.errors import mendable
 from sparsednn.network import Network
+from sparsednn.system.console import run_program
 
 LAW = "scipy_reference"
 """The backend whose bits all others must have."""
@@ -195,4 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -26,7 +26,7 @@ TOOLS = {
     "nsys": "Nsight Systems, which comes with the CUDA toolkit",
     "ncu": "Nsight Compute, which comes with the CUDA toolkit",
 }
-KERNEL = re.compile(r'^(?:extern "C" __global__ void|[A-Z][A-Z0-9_]*\()\s*([a-z]\w*)[,(]', re.MULTILINE)
+KERNEL = re.compile(r'^(?:extern "C" __global__ void(?: [A-Z_]+\(\d+\))?|[A-Z][A-Z0-9_]*\()\s*([a-z]\w*)[,(]', re.MULTILINE)
 """A kernel in the source: by its signature, or by a macro that makes one."""
 
 

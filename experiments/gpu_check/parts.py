@@ -28,7 +28,7 @@ SECONDS_OF_A_NEURON, SECONDS_OF_A_NEURON_AND_LAYER = 3e-4, 1.5e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CheckPart:
     """A part of the check.
 
     Attributes
@@ -59,7 +59,7 @@ class Part:
         return " ".join([self.section, *(str(value) for value in (self.about or {}).values())])
 
 
-def parts(config: Config, toy: bool) -> list[Part]:
+def parts(config: Config, toy: bool) -> list[CheckPart]:
     """Return all parts in their order, for a configuration with ``repeats`` and ``instances``."""
     repeated = (toy, config.repeats)
     works: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
@@ -76,10 +76,10 @@ def parts(config: Config, toy: bool) -> list[Part]:
         "conformance": (suite.conform, (suite.TOY_SUITE if toy else suite.SUITE,)),
     }
     scale, n_compared = (0.1, difference.TOY_INSTANCES) if toy else (1.0, difference.INSTANCES)
-    found = [Part(name, *works[name], expected_s=START_S + scale * EXPECTED_S.get(name, 0.0)) for name in FIRST]
-    compared = [Part("bits", difference.find_of, (about,), START_S, about) for about in _compared(toy, n_compared)]
+    found = [CheckPart(name, *works[name], expected_s=START_S + scale * EXPECTED_S.get(name, 0.0)) for name in FIRST]
+    compared = [CheckPart("bits", difference.find_of, (about,), START_S, about) for about in _compared(toy, n_compared)]
     runs = [
-        Part(
+        CheckPart(
             section,
             points.run,
             (points.point_config(config, **changes),),

@@ -15,9 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsednn
-from backends.cupy_gpu.layout.packing import PackedLayer, pack_network
+from backends.cupy_gpu.layout.packed import PackedLayer
+from backends.cupy_gpu.layout.packing import pack_network
 from sparsednn.backend import KernelOptions
 from sparsednn.network import Network
+from sparsednn.system.console import run_program
 from sparsednn.system.files import atomic_path
 
 PATH = Path(__file__).parent / "results" / "gpu_work.json"
@@ -121,4 +123,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

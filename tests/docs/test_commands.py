@@ -87,7 +87,9 @@ def check_module(words: list[str]) -> None:
     if module == "experiments.figures":
         assert arguments[0] == "FIGURE" or arguments[0] in figures.names()
     if options := {word.partition("=")[0] for word in arguments if word.startswith("--")}:
-        assert options <= set(re.findall(r"--[\w-]+", help_of(module, *arguments[: arguments[0].islower()])))
+        assert options <= set(
+            re.findall(r"--[\w-]+", help_of(module, *arguments[: arguments[0].isalpha() and arguments[0].islower()]))
+        )
 
 
 @cache

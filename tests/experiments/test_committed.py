@@ -57,7 +57,8 @@ def test_tables_of_all_experiments_are_made(committed: CommittedRecords) -> None
     for name in TABLES.keys() - missing:
         text = TABLES[name](committed)
         assert "| --- |" in text, name
-        assert name == "machines" or "`python run.py experiment=smoke`" in text.replace("\n", " "), name
+        predicted = name.startswith("gpu_")  # which no experiment has measured
+        assert name == "machines" or predicted or "`python run.py experiment=smoke`" in text.replace("\n", " "), name
     for name in missing:
         with pytest.raises(MissingRecordError, match="not there"):
             TABLES[name](committed)

@@ -181,10 +181,3 @@ def test_workers_are_streams_unless_told_otherwise(small_network: sparsednn.Netw
     record = sparsednn.infer(small_network, small_inputs, backend=CupyBackend([HostDevice(0), HostDevice(1)])).record
     assert record["threads"] == len(record["workers"]) == 2 * STREAMS
     assert [device["number"] for device in record["device"]["devices"]] == [0, 1]
-
-
-def test_the_simulator_does_not_know_devices(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
-    with pytest.raises(
-        ValueError, match=r"scheduler=auto: backend=cupy cannot make profiles; name a scheduler, or use backend="
-    ):
-        sparsednn.infer(small_network, small_inputs, backend=CupyBackend([HostDevice()]), scheduler="auto")

@@ -190,6 +190,7 @@ struct Place {
 };
 
 // Bring the inputs of a slice, for the tile's instances, into shared memory; return where those of this thread's are.
+// staged: float4 (inputs of a slice, LANES), result; x4: float4 (n_inputs, pitch), from the thread's column on
 // map: uint16 or uint32 (inputs of all slices,), maps: int32 (n_slices + 1,), where the inputs of each slice begin
 template <class Id>
 __device__ inline const float4 *stage(float4 *staged, const float4 *x4, const Place &place, const Id *map, const int *maps)
@@ -211,6 +212,7 @@ __device__ inline float4 finished(float4 z, float bias, const float *own, int bi
 }
 
 // The activations of one neuron, of the four instances of a column, into the block, and the flags of these.
+// to: float4 (n_outputs, pitch), from the neuron on; alive, below: uint8 (stride,), result
 __device__ inline void put(float4 z, float4 *to, int64 column, float high, unsigned char *alive, unsigned char *below)
 {
     *to = z;
@@ -223,7 +225,7 @@ __device__ inline void put(float4 z, float4 *to, int64 column, float high, unsig
 }
 
 // Bias, activation and flags of a thread's sums. biases: float32 (OUTPUTS,), activations: float32 (n_slices * SLICE, 4) or none,
-// y: float32 (n_outputs, stride), result.
+// y: float32 (n_outputs, stride), alive, below: uint8 (stride,), result.
 __device__ inline void finish(const float4 sums[OUTPUTS], const Place &place, const float *biases, const float *activations,
                               int n_outputs, int bias_everywhere, float low, float high, float *y, unsigned char *alive,
                               unsigned char *below)
@@ -308,6 +310,8 @@ __device__ inline void shared_term(float4 x, const float *weights, int k, float 
 //   ids: uint32 (terms / 4,), bytes from the first staged input to the term's; weights: float32 (terms / 4, 4)
 //   slices: int64 (n_slices + 1,), where the ids of each begin; each quad has an eighth of them, a multiple of AHEAD
 //   map: uint32
+// x: float32 (n_inputs, stride), packed: uint8 (bytes of the layer,)
+// y: float32 (n_outputs, stride), alive, below: uint8 (stride,), result
 template <int WEIGHTS>
 __device__ inline void shared_layer(const float *x, float *y, int64 stride, const char *packed, int64 ids_at, int64 weights_at,
                                     int64 slices_at, int64 degrees_at, int64 bias_at, int64 map_at, int64 maps_at,

@@ -86,7 +86,7 @@ def contestant_of(point: Point) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class PlaceContest:
     """The contestants at a place on the map.
 
     Attributes
@@ -122,7 +122,7 @@ class Contest:
         return [found[number - 1] / found[number] for number in sorted(found) if number % 2 == 0 and number - 1 in found]
 
 
-def contests(points: Sequence[Point]) -> list[Contest]:
+def contests(points: Sequence[Point]) -> list[PlaceContest]:
     """Return the contests at all places, in the order in which these come first; places without a rival are left out."""
     by_regime: dict[Regime, dict[str, Point]] = {}
     for point in points:
@@ -133,7 +133,7 @@ def contests(points: Sequence[Point]) -> list[Contest]:
         times = {name: seconds[point.sweep, point.label] for name, point in cell.items()}
         rivals = {name: _chosen_by(some) for name, some in times.items() if name not in NO_RIVALS}
         if rivals:
-            found.append(Contest(regime, cell, times, min(rivals, key=lambda name: rivals[name])))
+            found.append(PlaceContest(regime, cell, times, min(rivals, key=lambda name: rivals[name])))
     return found
 
 
