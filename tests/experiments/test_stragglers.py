@@ -43,14 +43,17 @@ def configured(*overrides: str) -> Config:
 
 @TWO_CORES
 def test_a_burner_takes_the_share_that_is_recorded() -> None:
-    """The system's own count of the program's time, in hundredths of a second, is the oracle."""
+    """The system's own count of the program's time, in hundredths of a second, is the oracle: for less, and for more time."""
     disturber = Disturber(configured("cluster.pin=true", "cluster.disturb.burner_nice=3"), LocalCommunicator())
+    outside = perf_counter()
     with disturber.around():
         [burner] = _programs(psutil.Process(), "burner.py")
         assert (burner.cpu_affinity(), burner.nice()) == ([min(os.sched_getaffinity(0))], min(os.nice(0) + 3, 19))
         before, began = sum(burner.cpu_times()[:2]), perf_counter()
         sleep(0.4)
-        took, wall = sum(burner.cpu_times()[:2]) - before, perf_counter() - began
+        wall = perf_counter() - began
+        after, seen = sum(burner.cpu_times()[:2]), perf_counter()
+    ended = perf_counter()
     assert not _runs(burner)
     said = io.StringIO()
     found = disturber.record(Display(Console(file=said, width=120)))
@@ -58,8 +61,8 @@ def test_a_burner_takes_the_share_that_is_recorded() -> None:
     assert (found.kind, found.process, found.nice) == ("burner", 0, 3)
     assert found.core == min(os.sched_getaffinity(0))
     assert found.shares == [found.share_median]
-    assert found.shares[0] == pytest.approx(took / wall, abs=0.08)
-    assert took > 0
+    assert 0 < after - before <= found.shares[0] * (ended - outside) + 0.02
+    assert found.shares[0] * wall <= after + ended - seen + 0.02
 
 
 STOPPED = """
@@ -82,12 +85,12 @@ print(sum(gaps) + perf_counter() - before, len(gaps), told, stopper.wait())
 
 
 def test_a_process_is_stopped_for_as_long_as_is_told() -> None:
-    """It sees holes in its own time, which are at least as long: other programs make some, too."""
+    """It sees holes in its own time, which are about as long, or longer: other programs make some, too."""
     command = [sys.executable, "-c", STOPPED, str(PROGRAMS / "stopper.py"), "0.6", str(PERIOD_S)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     seen_s, n_seen, told_s, status = (float(word) for word in done.stdout.split())
     assert status == 0
-    assert 0.1 < told_s <= seen_s
+    assert 0.1 < told_s <= 1.25 * seen_s, "a signal comes late where cores are busy, and holes below a millisecond do not count"
     assert n_seen >= 5, "in short pieces, of which several look like one where other programs run in between"
 
 
