@@ -219,4 +219,4 @@ def test_the_parts_of_every_workers_time_add_up() -> None:
     scheduler = SCHEDULERS["data_then_model"](SchedulerOptions(minimum_work=0))
     timeline = ThreadExecutor(4).run(scheduler, Job(4, 4, 5), Slow(n_layers=5))
     for t in timeline.times:
-        assert t.busy_s + t.locking_s + t.wait_s + t.idle_s == pytest.approx(timeline.elapsed_s, rel=0.05)
+        assert t.busy_s + t.locking_s + t.wait_s + t.idle_s == pytest.approx(timeline.elapsed_s, rel=0.05, abs=0.02)
