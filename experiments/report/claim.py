@@ -26,6 +26,8 @@ class Claim:
         Explanation of a deviation, or limits of the verdict.
     sources : tuple of str
         Experiments that it rests on.
+    region : str
+        Where it holds: of machines, networks, instances a thread.
     """
 
     text: str
@@ -35,6 +37,7 @@ class Claim:
     verdict: str
     why: str
     sources: tuple[str, ...]
+    region: str = NONE
 
 
 def points_of(runs: Runs, name: str) -> Points | None:

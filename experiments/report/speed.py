@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from experiments.figures import hashing, locking, parallelisms
+from experiments.figures import hashing, locking, parallelisms, regimes
 from experiments.figures.base.bars import Groups, scheduler
+from experiments.figures.base.regimes import contests
 from experiments.figures.base.scaling import cores
 from experiments.figures.base.style import time_text
 from experiments.records.read import Point, Points
@@ -49,7 +50,15 @@ def faster_on_average(runs: Runs) -> Claim:
         within(ratios, low, high) if ratios else UNTESTED,
         f"{_why_faster(points, there)}.{only if assumed else ''}{_row_group_size(runs)}",
         ("parallelisms",),
+        _claimed_regions(runs),
     )
+
+
+def _claimed_regions(runs: Runs) -> str:
+    """Say at which places of the map of regimes data_then_model is as much faster as is claimed."""
+    points = points_of(runs, "regimes")
+    lines = regimes.claimed(contests(points.points)) if points else []
+    return " ".join(lines) or "not mapped: python run.py experiment=regimes"
 
 
 def _errors(measured: Groups, simulated: Groups) -> str:
@@ -211,10 +220,20 @@ def super_linear(runs: Runs) -> Claim:
         UNTESTED if not above else HOLDS if all(above) else PARTLY if any(above) else NOT,
         f"{said}. Above {SUPER_LINEAR:g} counts as super-linear.",
         ("hashing",),
+        f"over threads: {_super_linear_at(hashing.lines(points, hashing.THREADS))}. "
+        f"Simulated, over nodes: {_super_linear_at(lines)}",
     )
 
 
 SUPER_LINEAR = 1.02
+
+
+def _super_linear_at(lines: dict[str, list[dict[str, float]]]) -> str:
+    """Say with how many cores each scheduler's scaling is super-linear."""
+    found = {
+        name: [f"{row['cores']:,.0f}" for row in rows[1:] if row["efficiency"] > SUPER_LINEAR] for name, rows in lines.items()
+    }
+    return "; ".join(f"{name} with {', '.join(at)} cores" if at else f"{name} nowhere" for name, at in found.items()) or NONE
 
 
 def _best_efficiencies(lines: dict[str, list[dict[str, float]]]) -> dict[str, float]:

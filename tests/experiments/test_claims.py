@@ -104,6 +104,15 @@ def test_means_are_over_networks_and_the_sensitivity_is_the_range_over_assumptio
     assert claim.sensitivity.startswith("data 1.50 to 3.00")
 
 
+def test_the_map_of_regimes_tells_where_data_then_model_is_as_fast_as_is_claimed() -> None:
+    found = runs("parallelisms", five("simulated", dict.fromkeys(OTHERS, 1.2)))
+    assert faster_on_average(found).region == "not mapped: python run.py experiment=regimes"
+    here = five("measured", {"data": 1.2, "model": 1.0}, threads=2, row_order="given")
+    told = faster_on_average(found | runs("regimes", here)).region
+    assert "faster than data: measured, udc_csc, at 1 of 1 places (30,000 instances a thread)." in told
+    assert "faster than model: measured, udc_csc, at 0 of 1 places." in told
+
+
 @pytest.mark.parametrize(
     ("seconds", "nodes", "verdict"),
     [
@@ -147,6 +156,7 @@ def test_super_linear_over_threads_counts_as_well() -> None:
     ]
     claim = super_linear(runs("hashing", [*measured, *simulated]))
     assert (claim.verdict, claim.measured) == (PARTLY, "largest efficiency over threads: data 1.25")
+    assert claim.region == "over threads: data with 2 cores. Simulated, over nodes: data nowhere"
     assert super_linear(runs("hashing", measured)).verdict == HOLDS
 
 

@@ -12,6 +12,9 @@ from omegaconf import OmegaConf
 
 from experiments import figures
 from experiments.config.resolve import ConfigError
+from experiments.figures.base.regimes import Region, contests, regions
+from experiments.figures.regimes import claimed, draw
+from experiments.records.read import read_points
 from sparsednn.results.record import AutoChoice
 from tests.experiments.made_up import environment_on, measured, point_of_experiment, simulated, whole, write_all
 from tests.experiments.toys import CONF, planned, record
@@ -90,6 +93,33 @@ def test_places_are_told_apart_and_counted(tmp_path: Path, capsys: pytest.Captur
     assert "adaptive, held out: at most 1.05 times the rival at 0 of 1 places, 2.00 at most; the rival itself, " in said
     assert "of one round and the next, 0.80 to 0.80" in said
     assert "adaptive, simulated: at most 1.05 times the rival at 0 of 1 places, 1.50 at most." in said
+
+
+def test_the_places_where_the_papers_claim_holds_are_told(tmp_path: Path) -> None:
+    """All rounds count, since none of the two is chosen; schedulers that the paper does not have are not claimed about."""
+    records = rounds({"data": [1, 1.2, 1.2], "model": [1, 1.05, 1.3], "data_then_model": [1, 1, 1], "adaptive": [9, 9, 9]})
+    second = rounds({"data": [3], "data_then_model": [2], "model": [1]}, "held out ")
+    third = rounds({"data": [1.0], "data_then_model": [2.0]}, sweep="simulated")
+    for one in second:
+        one["instances"] = 100
+    write_all(tmp_path, [*records, *second, *third])
+    found = contests(read_points("regimes", [tmp_path]).points)
+    kernel = found[0].regime.kernel
+    assert claimed(found) == [
+        "data_then_model at least 10 % faster than data: "
+        f"measured, {kernel}, at 2 of 2 places (50 to 30,000 instances a thread); simulated, {kernel}, at 0 of 1 places.",
+        f"data_then_model at least 10 % faster than model: measured, {kernel}, at 0 of 2 places.",
+    ]
+    assert regions(found, "model", "data_then_model", 1.05) == [Region(False, kernel, 2, (30_000,))]
+    figure = draw(read_points("regimes", [tmp_path])).figure
+    rings = {axes.get_title(): _n_rings(axes) for axes in figure.axes if axes.get_title()}
+    assert rings == {"data": 2, "data_then_model": 0, "model": 0, "adaptive": 0}
+
+
+def _n_rings(axes: Any) -> int:
+    """Count the red rings."""
+    drawn = [one for one in axes.collections if one.get_edgecolors().tolist() == [[1, 0, 0, 1]]]
+    return sum(len(one.get_offsets()) for one in drawn)
 
 
 def test_a_place_without_a_rival_is_refused(tmp_path: Path) -> None:

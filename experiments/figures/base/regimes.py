@@ -116,10 +116,48 @@ class PlaceContest:
         rounds = sorted(mine.keys() & theirs.keys())
         return [mine[number] / theirs[number] for number in rounds if not self.in_turn or number % 2 == 0]
 
+    def over(self, contestant: str, base: str) -> list[float]:
+        """Return the seconds of a contestant over those of another, for each round that has both: neither is chosen here."""
+        mine, theirs = self.seconds[contestant], self.seconds[base]
+        return [mine[number] / theirs[number] for number in sorted(mine.keys() & theirs.keys())]
+
     def against_itself(self) -> list[float]:
         """Return the seconds of the rival in each odd round over those in the next: what chance alone makes of a ratio of 1."""
         found = self.seconds[self.rival]
         return [found[number - 1] / found[number] for number in sorted(found) if number % 2 == 0 and number - 1 in found]
+
+
+class Region(NamedTuple):
+    """Where one parallelism is at least so many times as fast as another.
+
+    Attributes
+    ----------
+    simulated : bool
+    kernel : str
+    n_places : int
+        Where both were run with this kernel.
+    instances_per_thread : tuple of float
+        Of the places where it is, ascending.
+    """
+
+    simulated: bool
+    kernel: str
+    n_places: int
+    instances_per_thread: tuple[float, ...]
+
+
+def regions(found: Sequence[PlaceContest], contestant: str, base: str, least: float) -> list[Region]:
+    """Return where `contestant` takes at least `least` times as long as `base` (medians), measured first, by kernel."""
+    places: dict[tuple[bool, str], list[tuple[float, float]]] = defaultdict(list)
+    for contest in found:
+        ratios = contest.over(contestant, base) if {contestant, base} <= contest.points.keys() else []
+        if ratios:
+            regime = contest.regime
+            places[regime.kind == SIMULATED, regime.kernel].append((regime.instances_per_thread, median(ratios)))
+    return [
+        Region(simulated, kernel, len(some), tuple(sorted(size for size, ratio in some if ratio >= least)))
+        for (simulated, kernel), some in sorted(places.items())
+    ]
 
 
 def contests(points: Sequence[Point]) -> list[PlaceContest]:

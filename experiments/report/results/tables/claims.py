@@ -17,6 +17,9 @@ from experiments.report.results.markdown import marked, network, seconds, source
 OF_CLAIMS = ("parallelisms", "hashing", "dataset_table", "locking", "straggler_timeline")
 """Experiments on which claims rest."""
 
+WHERE = ("regimes",)
+"""Experiments that tell where claims hold; their records may not be there yet."""
+
 
 def parallelisms_table(records: CommittedRecords) -> str:
     """Return measured and simulated times of the five parallelisms, and mean ratios to data_then_model."""
@@ -60,12 +63,14 @@ def _means(name: str, found: Groups, simulated: bool) -> tuple[str, ...]:
 
 def claims(records: CommittedRecords) -> str:
     """Return all claims with what is measured, what is simulated, and the verdict."""
-    runs = {name: NewestRun(name, records.experiment(name).figure, Path(), records.points(name), 0) for name in OF_CLAIMS}
-    rows = [(one.text, one.measured, marked(one.simulated, one.simulated != NONE), one.verdict) for one in all_claims(runs)]
-    header = ("claim", "measured", "simulated", "verdict")
-    return "\n\n".join(
-        [table(header, [tuple(map(_cell, row)) for row in rows], n_left=4), source(*map(records.read, OF_CLAIMS))]
-    )
+    names = (*OF_CLAIMS, *(name for name in WHERE if records.path(name).is_file()))
+    runs = {name: NewestRun(name, records.experiment(name).figure, Path(), records.points(name), 0) for name in names}
+    rows = [
+        (one.text, one.measured, marked(one.simulated, one.simulated != NONE), one.region, one.verdict)
+        for one in all_claims(runs)
+    ]
+    header = ("claim", "measured", "simulated", "where it holds", "verdict")
+    return "\n\n".join([table(header, [tuple(map(_cell, row)) for row in rows], n_left=5), source(*map(records.read, names))])
 
 
 def _cell(text: str) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from statistics import median
 
 from experiments.figures.base.regimes import SIMULATED, contests
-from experiments.figures.regimes import in_order, schedulers, verdicts
+from experiments.figures.regimes import claimed, in_order, schedulers, verdicts
 from experiments.report.results.committed import CommittedRecords
 from experiments.report.results.markdown import marked, source, table
 
 
 def regimes(records: CommittedRecords) -> str:
-    """Return a row for each place on the map, and at how many places the schedulers that choose are as good as the rival."""
+    """Return a row for each place on the map; at how many schedulers that choose are as good as the rival, and the claim holds."""
     found = in_order(contests(records.points("regimes").points))
     names = schedulers(found)
     rows = []
@@ -23,7 +23,7 @@ def regimes(records: CommittedRecords) -> str:
         ratios = (_middle(contest.ratios(name)) if name in contest.points else "" for name in names)
         rows.append((*place, size, f"`{contest.rival}`", _middle(contest.against_itself()), *ratios))
     header = ("", "job", "processes x threads", "instances a thread", "rival", "itself", *(f"`{name}`" for name in names))
-    lines = "\n".join(f"- {line}" for line in verdicts(found))
+    lines = "\n".join(f"- {line}" for line in (*verdicts(found), *claimed(found)))
     return "\n\n".join([table(header, rows, n_left=3), lines, source(records.read("regimes"))])
 
 
