@@ -12,7 +12,7 @@ from experiments.report.results.markdown import marked, source, table
 
 
 def regimes(records: CommittedRecords) -> str:
-    """Return a row for each place on the map, and where schedulers that choose are as good as the rival, and the claim holds."""
+    """Return a row for each place on the map; where schedulers that choose are as good as the rival; where the claim holds."""
     found = in_order(contests(records.points("regimes").points))
     names = schedulers(found)
     rows = []
