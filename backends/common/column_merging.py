@@ -33,6 +33,7 @@ class MergedColumns:
         self.network = network
         self.last = np.arange(network.n_inputs, dtype=np.int32)
         self.stands_for: list[NDArray[np.int32]] = []
+        self._counted = self.last, np.ones(network.n_inputs, np.int32)
 
     def layers(self) -> Iterator[AnyLayer]:
         """Merge and yield layer after layer, so that memory holds one at a time."""
@@ -45,10 +46,17 @@ class MergedColumns:
                 made, self.last = _renumbered(layer, self.last), np.arange(layer.n_outputs, dtype=np.int32)
             else:
                 columns, column = layer.distinct()
-                made, self.last = _merge_layer(columns, self.last)
-                self.last = self.last if column is None else self.last[column]
-            self.stands_for.append(np.bincount(self.last, minlength=made.n_outputs).astype(np.int32))
+                made, merged = _merge_layer(columns, self.last)
+                self.last = _both(merged, column, columns.n_outputs)
+            self.stands_for.append(self._counts(made.n_outputs))
             yield made
+
+    def _counts(self, n_kept: int) -> NDArray[np.int32]:
+        """Count for what each kept output stands; layers of a generated network often have the same counts."""
+        last, counts = self._counted
+        if last is not self.last or len(counts) != n_kept:
+            self._counted = self.last, np.bincount(self.last, minlength=n_kept).astype(np.int32)
+        return self._counted[1]
 
 
 def saturated_rows_stay(network: Network) -> NDArray[np.bool_]:
@@ -93,6 +101,13 @@ def _different_sums(layer: AnyLayer) -> Layer:
     return replace(layer, n_outputs=len(kept), template=template, offset=offset, bias=layer.bias[kept]).expanded()
 
 
+def _both(merged: NDArray[np.int32] | None, column: NDArray[np.int32] | None, n: int) -> NDArray[np.int32]:
+    """Return what was kept for each output, of which `column` is the distinct one (None: its own) of n."""
+    if column is None:
+        return np.arange(n, dtype=np.int32) if merged is None else merged
+    return column if merged is None else merged[column]
+
+
 def _renumbered(layer: AnyLayer, representative: NDArray[np.int32]) -> Layer:
     """A layer whose inputs are those that were kept of the layer before, with all its outputs."""
     full = layer.expanded()
@@ -106,27 +121,29 @@ def _weights(layer: Layer) -> tuple[NDArray[np.float32], int]:
     return np.ascontiguousarray(layer.values), 1
 
 
-def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer, NDArray[np.int32]]:
+def _merge_layer(layer: Layer, representative: NDArray[np.int32]) -> tuple[Layer, NDArray[np.int32] | None]:
+    """Return a layer of the columns to keep, and the number of each among these: None where all are kept."""
     n, (values, step) = layer.n_outputs, _weights(layer)
     bias = np.ascontiguousarray(layer.bias)
     table = np.full(1 << int(2 * n).bit_length(), -1, np.int32)
-    merged, kept = np.empty(n, np.int32), np.empty(n, np.int32)
+    merged, kept, ends = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n + 1, np.int64)
+    inputs = np.empty(layer.nnz, np.int32)
     n_kept = kernels.merge_columns(
-        layer.indptr, layer.indices, values.view(np.int32), step, _ends(layer, bias), representative, table, merged, kept
-    )
-    n_inputs = int(representative.max(initial=-1)) + 1
-    kept = kept[:n_kept]
-    if n_kept == n:
-        # copies: who takes a merged layer may sort its entries where they are, which must not reach the network
-        indptr, indices = layer.indptr.copy(), representative[layer.indices]
-        weights = layer.values if step == 0 else values.copy()
+        layer.indptr, layer.indices, values.view(np.int32), step, _ends(layer, bias), representative, table, merged, kept, ends,
+        inputs,
+    )  # fmt: skip
+    kept, ends = kept[:n_kept], ends[: n_kept + 1]
+    if step == 0:
+        weights = np.broadcast_to(values[:1], (int(ends[-1]),))
+    elif n_kept == n:
+        weights = values.copy()  # who takes a merged layer may sort its entries where they are: that must not reach the network
     else:
-        start, stop = layer.indptr[kept], layer.indptr[kept + 1]
-        indptr, at = np.concatenate([[0], np.cumsum(stop - start)]), entries_at(start, stop)
-        weights = np.broadcast_to(values[:1], at.shape) if step == 0 else values[at]
-        indices = representative[layer.indices[at]]
-    small = replace(layer, n_inputs=n_inputs, n_outputs=n_kept, indptr=indptr, indices=indices, values=weights, bias=bias[kept])
-    return replace(small, activation=layer.activation.taken(kept)), merged
+        weights = values[entries_at(layer.indptr[kept], layer.indptr[kept + 1])]
+    small = replace(
+        layer, n_inputs=int(representative.max(initial=-1)) + 1, n_outputs=n_kept, indptr=ends, indices=inputs[: ends[-1]],
+        values=weights, bias=bias[kept], activation=layer.activation.taken(kept),
+    )  # fmt: skip
+    return small, None if n_kept == n else merged
 
 
 def _ends(layer: Layer, bias: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from sparsednn.network import AnyLayer, Layer, ShiftedLayer
 
-KEYS, KEY_BITS = 3, 21
-"""First inputs that columns are sorted by, and the bits that each has where all are in one number."""
+KEYS, NUMBER_BITS = 3, 63
+"""First inputs that columns are sorted by, and the bits of a number that may hold them together."""
 
 
 def computing_order(layer: AnyLayer, order: str) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
@@ -35,10 +35,15 @@ def stored_rank(stored: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _by_first_inputs(layer: Layer) -> NDArray[np.int64]:
     """Columns sorted by their first inputs; equal ones stay in their order."""
-    keys = first_inputs(layer)
-    if layer.n_inputs >= 2**KEY_BITS - 1:
+    keys, key_bits = first_inputs(layer), layer.n_inputs.bit_length()
+    number_bits = max(layer.n_outputs - 1, 0).bit_length()
+    if KEYS * key_bits > NUMBER_BITS:
         return np.lexsort(keys)
-    together = np.sum([(key + 1) << (KEY_BITS * place) for place, key in enumerate(keys)], axis=0)
+    together = np.zeros(layer.n_outputs, np.int64)
+    for place, key in enumerate(keys):
+        together += (key + 1) << (key_bits * place)
+    if KEYS * key_bits + number_bits <= NUMBER_BITS:  # with the columns' numbers, which then need no sort of their own
+        return np.sort(together << number_bits | np.arange(layer.n_outputs)) & ((1 << number_bits) - 1)
     order = np.argsort(together)
     ascending = together[order]
     return order if (ascending[:-1] < ascending[1:]).all() else np.argsort(together, kind="stable")
@@ -46,13 +51,15 @@ def _by_first_inputs(layer: Layer) -> NDArray[np.int64]:
 
 def first_inputs(layer: Layer) -> list[NDArray[np.int64]]:
     """Return the first inputs of every column as sort keys, the least important first; each int64, shape (n_outputs,)."""
-    return [_nth_input(layer, n) for n in reversed(range(KEYS))]
+    return [nth_input(layer, n) for n in reversed(range(KEYS))]
 
 
-def _nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
-    """The n-th input of every column; -1 where it has fewer."""
+def nth_input(layer: Layer, n: int) -> NDArray[np.int64]:
+    """Return the n-th input of every column; -1 where it has fewer."""
     at = layer.indptr[:-1] + n
     has = at < layer.indptr[1:]
+    if has.all():
+        return layer.indices.take(at).astype(np.int64)
     found = np.full(layer.n_outputs, -1, np.int64)
     found[has] = layer.indices[at[has]]
     return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.common.column_ordering import first_inputs
+from backends.common.column_ordering import first_inputs, nth_input
 from backends.common.positions import entries_at
 from backends.numba_cpu.layout.kernels.groups import GROUP, chain
 from sparsednn.network import AnyLayer, Layer, ShiftedLayer
@@ -66,10 +66,10 @@ def _same_inputs(layer: Layer) -> tuple[NDArray[np.integer], NDArray[np.int64]] 
     None where there are too many numbers for groups. Found are columns that follow each other when all are sorted by their
     first inputs, so not those with others in between that only begin like them.
     """
-    keys, degrees = first_inputs(layer), np.diff(layer.indptr)
-    alike = np.bincount(keys[-1] + 1)
+    alike = np.bincount(nth_input(layer, 0) + 1)
     if (alike // GROUP).sum() * GROUP < LEAST_SHARE * layer.n_outputs:  # so far most layers without groups get
         return None
+    keys, degrees = first_inputs(layer), np.diff(layer.indptr)
     by = np.lexsort((degrees, *keys))
     before, after = by[:-1], by[1:]
     same = degrees[before] == degrees[after]

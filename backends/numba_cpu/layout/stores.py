@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsednn.system.memory import require
+from sparsednn.system.parallel import in_threads
 
 NOT_STORED = -1
 DIGEST_BYTES, SAMPLES = 16, 64
 CHECK_BYTES = 16 * 2**20
 """The system is asked for its free memory each time that so much more is stored: asking takes half a millisecond."""
+
+PARTS_AT_ONCE = 64
+"""Arrays that a thread joins at a time."""
 
 WAY_OUT = "run fewer layers or neurons, or stream them (residency=stream)"
 
@@ -59,7 +63,9 @@ class Store:
 
     def append(self, part: NDArray[Any]) -> None:
         """Add an array, whether or not it is there already."""
-        flat = np.array(part, self.dtype)
+        flat = (
+            part if part.dtype == self.dtype and part.base is None and part.flags.c_contiguous else np.array(part, self.dtype)
+        )
         self._unchecked += flat.nbytes
         if self._unchecked >= CHECK_BYTES or not self._parts:
             require(self._unchecked, f"packing {flat.size:,} more entries of a layer", WAY_OUT)
@@ -72,7 +78,7 @@ class Store:
         """Return everything as one array."""
         require(self.size * self.dtype.itemsize, f"packing {self.size:,} entries", WAY_OUT)
         parts, self._parts, self._part_at = self._parts, [], {}
-        return np.concatenate(parts) if parts else np.empty(0, self.dtype)
+        return _joined(parts, self.size, self.dtype)
 
     def offsets(self) -> NDArray[np.int64]:
         """Return where each layer's array starts; -1 where it has none."""
@@ -81,6 +87,23 @@ class Store:
     def lengths(self) -> NDArray[np.int64]:
         """Return how many entries each layer has."""
         return np.array(self._lengths, np.int64)
+
+
+def _joined(parts: list[NDArray[Any]], size: int, dtype: Any) -> NDArray[Any]:
+    """Join arrays, many at a time in each thread: what is written for the first time waits for the system's pages."""
+    if size * np.dtype(dtype).itemsize < CHECK_BYTES:
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+    whole, ends = np.empty(size, dtype), np.cumsum([0, *map(len, parts)])
+    n_shares = -(-len(parts) // PARTS_AT_ONCE)
+    bounds = [len(parts) * share // n_shares for share in range(n_shares + 1)]
+
+    def join(share: int) -> None:
+        first, last = bounds[share], bounds[share + 1]
+        np.concatenate(parts[first:last], out=whole[ends[first] : ends[last]])
+
+    for _ in in_threads(join, range(n_shares)):
+        pass
+    return whole
 
 
 class StoreMaker(Protocol):
