@@ -70,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.calibrate",
         description="Measure what kernels and threads take on this machine, and write it into a file, by which "
-        "executor=simulated, scheduler=auto and scheduler=adaptive predict (cluster.calibration=FILE). It takes 3 minutes, with "
-        "--quick less than one.",
+        "executor=simulated, scheduler=auto and scheduler=adaptive predict (cluster.calibration=FILE). It takes 3 minutes, "
+        "with --quick less than one.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="where the calibration goes; it is overwritten")
     parser.add_argument("--quick", action="store_true", help="measure less: for a first look")
