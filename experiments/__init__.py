@@ -2,9 +2,9 @@
 
 import contextlib
 
-from experiments.run import windows
+from experiments.run import matplotlib_backend
 from sparsednn.system.siblings import claim
 
-windows.leave_out_unknown()
+matplotlib_backend.leave_out_unknown()
 with contextlib.suppress(ImportError):  # it is said where a backend is needed; records can be read all the same
     claim("backends")

@@ -105,7 +105,11 @@ def table(comparisons: Sequence[Comparison]) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run again and compare; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.rerun", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.rerun",
+        description="Run points again from their records alone, and compare: they must find the same categories, and simulated "
+        "ones take exactly the same virtual seconds.",
+    )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="where the records are, or folders above it")
     parser.add_argument("--into", type=Path, help="keep the new records in this folder (default: they are thrown away)")
     args = parser.parse_args(arguments)

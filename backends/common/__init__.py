@@ -1,1 +1,1 @@
-"""Owns what several backends use: the compilation policy, merging and ordering of columns, results of rows."""
+"""Owns what several backends use: the compilation policy, merging and ordering of columns, results of rows, schedulers."""

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.common.schedulable import ONE_WORKER_A_GROUP, TEAMS
 from backends.cupy_gpu.costs import cost_kind, device_figures, layer_launches, layer_sizes
 from backends.cupy_gpu.device.cuda import cuda_devices
 from backends.cupy_gpu.device.interface import Device
@@ -35,9 +36,6 @@ from sparsednn.backend import (
     kernel_name,
 )
 from sparsednn.network import Network
-
-ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
-WITHOUT_TEAMS = ("data", "manager_worker", "work_stealing", "global_work_stealing")
 
 STREAMS = 1
 """Workers on each device unless told otherwise. For two the device has the same work, and Python, of which one thread at a time
@@ -77,7 +75,7 @@ class CupyBackend:
         "auto": "fused", "fused": "fused", "cusparse_spmm": "cusparse_spmm", "cusparse_spgemm": "cusparse_spgemm"
     }  # fmt: skip
     schedulers: Mapping[str, tuple[str, ...]] = {
-        "fused": ALL_SIX, "cusparse_spmm": WITHOUT_TEAMS, "cusparse_spgemm": WITHOUT_TEAMS
+        "fused": TEAMS, "cusparse_spmm": ONE_WORKER_A_GROUP, "cusparse_spgemm": ONE_WORKER_A_GROUP
     }  # fmt: skip
 
     def __init__(self, devices: Sequence[Device] | None = None) -> None:

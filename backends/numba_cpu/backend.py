@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from backends.common.schedulable import FORECAST, TEAMS
 from backends.numba_cpu.kernels.team import CALLED, GROW, STOPPED, THROUGH, Place, hold_meeting
 from backends.numba_cpu.layout.files import FORMAT
 from backends.numba_cpu.plan import Group, Plan
@@ -49,10 +50,6 @@ FORMATS = {
 
 THROUGH_BLAS = ("blas", "fast")
 """Kernels that add up sums in BLAS's order: they are taken only if they are asked for by name."""
-
-ALL_SIX = ("data", "model", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing")
-FORECAST = (*ALL_SIX, "adaptive")
-"""Schedulers of kernels whose costs are calibrated, so that they can be forecast."""
 
 
 def plan_class(kernel: str) -> type[Plan]:
@@ -110,10 +107,10 @@ class NumbaBackend:
         "udc_csc": FORECAST,
         "csc_udc": ("data", "model"),
         "csc_csc": FORECAST,
-        "dcsc_csc": ALL_SIX,
-        "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing", "adaptive"),
-        "blas": ALL_SIX,
-        "fast": ALL_SIX,
+        "dcsc_csc": TEAMS,
+        "csr_csr": tuple(name for name in FORECAST if name != "model"),
+        "blas": TEAMS,
+        "fast": TEAMS,
     }
 
     def prepare(self, network: Network, options: KernelOptions, n_workers: int) -> Plan:

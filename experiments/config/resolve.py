@@ -188,7 +188,8 @@ def _check_executor(config: Config) -> None:
         value = getattr(cluster, name)
         built = submission.submits(config) and name in submission.SIZES
         if value != getattr(defaults, name) and not built:
-            raise ConfigError(f"cluster.{name}={_shown(value)}: only for executor=simulated")
+            others = " or cluster=slurm" if name in submission.SIZES else ""
+            raise ConfigError(f"cluster.{name}={_shown(value)}: only for executor=simulated{others}")
     if cluster.calibration is not None and not counts_work(config.scheduler.name):
         raise ConfigError(
             f"cluster.calibration={cluster.calibration}: only for executor=simulated, scheduler=auto or scheduler=adaptive"

@@ -14,8 +14,8 @@ from typing import Any
 
 from experiments.config.resolve import Config, ConfigError
 from experiments.gpu_check import difference
-from experiments.gpu_check.apart import Apart
 from experiments.gpu_check.facts import LeftOutError
+from experiments.gpu_check.own_process import OwnProcess
 from experiments.gpu_check.parts import FIRST, LISTS, CheckPart, parts
 from experiments.gpu_check.points import in_words
 from experiments.gpu_check.suite import ROOT, SUITE
@@ -76,20 +76,20 @@ def benchmark(config: Config, toy: bool, progress: Progress, save: Save) -> dict
         here; ``errors``, of parts that have none of these; ``seconds``, what each section took and ``expected_s``, what was
         expected; ``unfinished``, how many parts are to come; and ``failed``: what has not gone as it must, in words.
     """
-    todo, figures, apart = parts(config, toy), nothing_yet(), Apart()
+    todo, figures, own = parts(config, toy), nothing_yet(), OwnProcess()
     try:
         for number, part in enumerate(todo):
             left_s = sum(one.expected_s for one in todo[number:])
             progress(number, len(todo), f"{part.name}, about {_minutes(left_s)} left")
             began_s = monotonic()
-            _find(part, figures, apart, config.cluster.timeout_s)
+            _find(part, figures, own, config.cluster.timeout_s)
             spent = figures["seconds"].setdefault(part.section, {"expected_s": 0.0, "taken_s": 0.0})
             spent["expected_s"] += part.expected_s
             spent["taken_s"] += monotonic() - began_s
             figures |= {"unfinished": len(todo) - number - 1, "failed": failures(figures)}
             save(figures)
     finally:
-        apart.end()
+        own.end()
     return figures
 
 
@@ -101,11 +101,11 @@ def nothing_yet() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _find(part: CheckPart, figures: dict[str, Any], apart: Apart, limit_s: float | None) -> None:
+def _find(part: CheckPart, figures: dict[str, Any], own: OwnProcess, limit_s: float | None) -> None:
     """Find what a part is for, in a process of its own; one of several runs goes on in that of the run before."""
     limit_s = limit_s or max(LEAST_LIMIT_S, SLOWER * part.expected_s)
     try:
-        found = apart.run(part.work, *part.arguments, limit_s=limit_s)
+        found = own.run(part.work, *part.arguments, limit_s=limit_s)
     except LeftOutError as error:
         figures["left_out"][part.section] = str(error)
     except Exception as error:
@@ -116,18 +116,18 @@ def _find(part: CheckPart, figures: dict[str, Any], apart: Apart, limit_s: float
     else:
         if part.about is None:
             figures[part.section] = found
-            apart.end()
+            own.end()
             return
         row = part.about | found
         if row.get("status") == "wrong" and "difference" not in row:
-            row["difference"] = _located(part, apart, limit_s)
+            row["difference"] = _located(part, own, limit_s)
         figures[part.section].append(row)
         if row.get("status") != "failed":
             return
-    apart.end()
+    own.end()
 
 
-def _located(part: CheckPart, apart: Apart, limit_s: float) -> str:
+def _located(part: CheckPart, own: OwnProcess, limit_s: float) -> str:
     """Say where a run with wrong categories first differs from the reference, and how that can be seen again."""
     if part.section == "cpu":
         return "this is backend=numba: please report it"
@@ -135,7 +135,7 @@ def _located(part: CheckPart, apart: Apart, limit_s: float) -> str:
         {"instances": part.n_compared} | (part.about or {}) | ({"residency": "stream"} if part.section == "streaming" else {})
     )
     try:
-        found = apart.run(difference.find_of, about, limit_s=limit_s)
+        found = own.run(difference.find_of, about, limit_s=limit_s)
     except Exception as error:
         return f"where cannot be found out: {in_words(error)}"
     if found["same"]:

@@ -180,7 +180,10 @@ def command(asked: dict[str, Any]) -> str:
 
 def main() -> int:
     """Compare as the command line says; print what differs. Returns 1 if something does, or it cannot be found out."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.gpu_check.difference",
+        description="Find where a GPU's activations of a network of the challenge first differ from the reference's.",
+    )
     for name, usual in ASKED.items():
         parser.add_argument(f"--{name}", type=type(usual), default=usual, help=f"unless given: {usual}")
     asked = vars(parser.parse_args())

@@ -1,4 +1,8 @@
-"""Submits a point as a Slurm job for ``cluster=slurm``; the job runs the same configuration on the cluster's nodes."""
+"""Submits a point as a Slurm job for ``cluster=slurm``; the job runs the same configuration on the cluster's nodes.
+
+The script is written here and not by submitit, whose tasks each load a pickled function: tasks of this job are the MPI
+processes of one ``run.py``, and ``cluster.dry_run=true`` shows all that they will be told.
+"""
 
 from __future__ import annotations
 

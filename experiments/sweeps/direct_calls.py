@@ -1,4 +1,4 @@
-"""Benchmarks of direct calls: ``python run.py experiment=crossover`` and ``experiment=latency``.
+"""Measures direct calls: ``python run.py experiment=crossover`` and ``experiment=latency``.
 
 A compiled network and other libraries answer the same dense batches in turn, round after round. Each contestant calls for a
 while before its calls count, so that the threads of the one before sleep (OpenMP's spin for 0.2 s) and its own caches are warm.

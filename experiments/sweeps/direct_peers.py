@@ -1,4 +1,4 @@
-"""Other libraries called directly, as their users would: a dense batch in, a dense result out, nothing of ours around it.
+"""Calls other libraries directly, as their users would: a dense batch in, a dense result out, nothing of ours around it.
 
 Whatever can be done before the first call is done there: layers are handed over, hinted for the batch and optimised, buffers
 are made. Each contestant returns what it has, transposed as it lies.

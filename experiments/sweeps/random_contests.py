@@ -1,4 +1,4 @@
-"""Benchmarks against other libraries on random networks: ``python run.py experiment=random_networks``.
+"""Compares with other libraries on random networks: ``python run.py experiment=random_networks``.
 
 The Numba backend, with equal columns merged and without, and the libraries that are installed (extra ``peers``) run the same
 networks in turn, round after round: networks without any structure to make use of (see `experiments.sweeps.random_networks`).

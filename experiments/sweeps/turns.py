@@ -1,4 +1,4 @@
-"""Has contestants answer the same batch in turn, round after round, each checked against ours first."""
+"""Times contestants that answer the same batch in turn, round after round, each checked against ours first."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def compact_challenge_inputs(
     if neurons not in NONZEROS:
         raise DataError(
             f"neurons={neurons}: challenge inputs exist for {', '.join(map(str, NONZEROS))} neurons; "
-            "for another size use input=files, or pass your own matrix to sparsednn.infer"
+            "for another size pass your own matrix to sparsednn.infer (run.py: input=files)"
         )
     if not 1 <= instances <= N_INSTANCES:
         raise DataError(f"instances={instances}: the challenge has 1 to {N_INSTANCES} instances")

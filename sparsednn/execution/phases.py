@@ -1,4 +1,4 @@
-"""Has what an inference does before its run: instances are given to processes, kernels are compiled, phases are timed."""
+"""Prepares the run of an inference: gives instances to processes, compiles kernels, times the phases."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, field, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sparsednn.arguments.scalars import flag, instance_of, one_of, real_number, whole_number
 from sparsednn.errors import OptionError, OptionTypeError, unknown_key
@@ -185,6 +185,14 @@ class Options:
     library is imported.
     """
 
+    def __new__(cls, *_: Any, **given: Any) -> Self:
+        """Refuse a name that is no option, before the dataclass does so without saying what is legal."""
+        declared = declarations(cls)
+        for name in given:
+            if name not in declared:
+                raise OptionTypeError(f"{cls.__name__}: {_place_of(name, declared) or unknown_key(name, declared)}")
+        return super().__new__(cls)
+
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in declarations(type(self)))
 
@@ -232,6 +240,15 @@ def group_of(declared: Field[Any]) -> type | None:
     """Return the class of a field that is a group of options, None for a single option."""
     factory: Any = declared.default_factory
     return factory if isinstance(factory, type) and is_dataclass(factory) else None
+
+
+def _place_of(name: str, declared: Mapping[str, Field[Any]]) -> str | None:
+    """Say in which group of options there is one of a name, if there is."""
+    for group_name, field_of_group in declared.items():
+        made = group_of(field_of_group)
+        if made is not None and name in declarations(made):
+            return f"{name} is an option of {group_name}: {group_name}={made.__name__}({name}=...)"
+    return None
 
 
 def check_value(declared: Field[Any], name: str, value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Declares, writes and checks JSON as dataclasses, each field with its meaning and unit.
 
 They are the one registry of what a file may have: whoever writes, reads or documents it goes through them.
+Not msgspec or pydantic: meanings, units and earlier versions would be declared beside them all the same, and the library needs
+nothing for it this way.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
         pytest.param(
             ["executor=simulated", "network.residency=stream"], "network.residency=stream: not with", id="simulated streaming"
         ),
-        pytest.param(["cluster.nodes=2"], "cluster.nodes=2", id="nodes"),
+        pytest.param(["cluster.nodes=2"], "cluster.nodes=2: only for executor=simulated or cluster=slurm", id="nodes"),
         pytest.param(["cluster.slow_core=0.5"], "cluster.slow_core=0.5: .*at least 1", id="a slow core that is fast"),
         pytest.param(
             ["cluster.assume.core_speed=0", "executor=simulated"], "assume.core_speed=0.0: must be above 0", id="assume"

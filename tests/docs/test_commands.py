@@ -137,6 +137,13 @@ def test_a_command_can_be_done(command: str) -> None:
             pytest.fail(f"no test knows what this does: {command}")
 
 
+@pytest.mark.parametrize("module", ["experiments.rerun", "experiments.calibrate", "experiments.gpu_check.difference"])
+def test_the_help_of_a_command_is_plain_text(module: str) -> None:
+    shown = help_of(module)
+    assert shown.startswith(f"usage: python -m {module} ")
+    assert "`" not in shown
+
+
 def test_there_are_commands() -> None:
     found = every_command()
     assert found["python run.py neurons=4096 layers=480 repeats=5"] == "README.md"

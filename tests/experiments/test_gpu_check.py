@@ -21,8 +21,8 @@ from backends.cupy_gpu.backend import CupyBackend
 from experiments.config.resolve import Config, ConfigError
 from experiments.config.schema import ExperimentConfig
 from experiments.figures import redraw
-from experiments.gpu_check import apart, parts, points, probes, suite, transfers
 from experiments.gpu_check import check as gpu_check
+from experiments.gpu_check import own_process, parts, points, probes, suite, transfers
 from experiments.launch.point import run_point
 from experiments.records.display import Display
 from experiments.run.measure import Measured
@@ -80,7 +80,7 @@ def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.load_backend", load)
     monkeypatch.setattr("sparsednn.engine.request.load_backend", load)
     monkeypatch.setattr(suite, "conform", suite_passed)
-    monkeypatch.setattr(apart, "CONTEXT", multiprocessing.get_context("fork"))  # where all this is as it is here
+    monkeypatch.setattr(own_process, "CONTEXT", multiprocessing.get_context("fork"))  # where all this is as it is here
 
 
 def check(folder: Path, **options: Any) -> dict[str, Any]:
@@ -212,17 +212,17 @@ def test_the_report_is_written_after_each_part(on_host: None, tmp_path: Path, mo
 
 def test_parts_run_in_a_process_of_their_own() -> None:
     """One that is not forked, in which CUDA can be used; another one goes on after it has died, or was told to end."""
-    own = apart.Apart()
+    own = own_process.OwnProcess()
     try:
         first = own.run(os.getpid)
         assert first != os.getpid()
         assert own.run(os.getpid) == first
         with pytest.raises(ZeroDivisionError):
             own.run(divmod, 1, 0)
-        with pytest.raises(apart.ProcessEndedError, match="has ended without an answer: exit status 3"):
+        with pytest.raises(own_process.ProcessEndedError, match="has ended without an answer: exit status 3"):
             own.run(os._exit, 3)
         assert own.run(os.getpid) not in (first, os.getpid())
-        with pytest.raises(apart.ProcessEndedError, match=r"has not answered for 0.5 s, and was ended; it was in \w+"):
+        with pytest.raises(own_process.ProcessEndedError, match=r"has not answered for 0.5 s, and was ended; it was in \w+"):
             own.run(subprocess.run, ["sleep", "3600"], limit_s=0.5)
     finally:
         own.end()

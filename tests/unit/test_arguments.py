@@ -86,7 +86,9 @@ def test_numpys_scalars_are_options_too(scheduler: str, small_network: sparsednn
 
 
 def test_a_calibration_may_be_a_path_in_text(small_network: sparsednn.Network, small_inputs: sp.csr_array) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^nowhere.json: no such calibration file$"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^nowhere.json: no such calibration file; python -m experiments.calibrate FILE makes one$"
+    ):
         sparsednn.infer(small_network, small_inputs, scheduler="auto", calibration="nowhere.json")
 
 

@@ -1,8 +1,9 @@
-"""The house: how long files and functions may be, how many entries a folder may have, and that imports have no circle."""
+"""The house: how long files and functions may be, how many entries a folder may have, no circle of imports, first words."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -64,3 +65,10 @@ def test_no_imports_go_round_in_a_circle() -> None:
         TopologicalSorter(imports).prepare()
     except CycleError as error:
         pytest.fail(f"these modules import each other in a circle: {' <- '.join(error.args[1])}")
+
+
+def test_module_docstrings_say_what_a_module_does() -> None:
+    """They begin with a verb: ``Owns``, ``Reads``; no article, and no noun of which something follows (``Constants of``)."""
+    nouns = re.compile(r"(?!\w+s\b)|\w+ (?:of|at (?!most)|that|against|as)\b")
+    first_lines = {path: (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0] for path in _sources(*PACKAGES)}
+    assert {str(path.relative_to(ROOT)): line for path, line in first_lines.items() if nouns.match(line)} == {}

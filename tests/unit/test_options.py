@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import sparsednn
 from sparsednn.backend import KernelOptions
 from sparsednn.comm import LocalCommunicator
+from sparsednn.errors import OptionTypeError
 from sparsednn.execution.options import GROUPS, PARAMETERS, InferOptions, infer_options
 from sparsednn.options.fields import Options, check_values, default_of, rule_of, text
 from sparsednn.options.fields import declarations as declared_in
@@ -82,6 +83,17 @@ def test_an_option_is_checked_when_it_is_assigned(made: type[Options], name: str
 def test_a_group_of_options_is_one_of_its_class() -> None:
     with pytest.raises(TypeError, match="^options.partition='even': a PartitionOptions is needed, not str$"):
         InferOptions(partition="even")  # type: ignore[arg-type]
+
+
+def test_a_name_that_is_no_option_is_refused_with_the_legal_ones_or_its_group() -> None:
+    with pytest.raises(
+        OptionTypeError, match=r"^PartitionOptions: unknown key hashng: did you mean hashing\? legal: hashing, "
+    ):
+        PartitionOptions(hashng="input")  # type: ignore[call-arg]
+    with pytest.raises(
+        OptionTypeError, match=r"^InferOptions: hashing is an option of partition: partition=PartitionOptions\(hashing=...\)$"
+    ):
+        InferOptions(hashing="input")  # type: ignore[call-arg]
 
 
 def test_numpys_scalars_become_pythons_own() -> None:

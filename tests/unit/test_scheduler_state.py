@@ -197,3 +197,22 @@ def test_the_events_of_a_run_can_be_replayed() -> None:
     written = json.dumps([to_dict(event) for event in scheduler.events])
     again = DataThenModelScheduler(SchedulerOptions(minimum_work=0))
     assert replay(again, job, map(from_dict, json.loads(written))) == scheduler.decisions
+
+
+@pytest.mark.parametrize(("broken_by", "n_decisions"), [("start", 0), ("on_event", 1)])
+def test_a_replay_checks_the_state_at_the_start_and_after_every_event(broken_by: str, n_decisions: int) -> None:
+    class Broken(DataThenModelScheduler):
+        def start(self, job: Job) -> None:
+            super().start(job)
+            if broken_by == "start":
+                self.asks_from.pop()
+
+        def on_event(self, event: Event) -> list[Any]:
+            decided.append(event)
+            self.asks_from.pop()
+            return super().on_event(event)
+
+    decided: list[Event] = []
+    with pytest.raises(AssertionError, match="asks_from: each worker has a layer"):
+        replay(Broken(), Job(2, 2, N_LAYERS), [Started(0), Started(1)])
+    assert len(decided) == n_decisions

@@ -1,4 +1,4 @@
-"""Arrays at addresses: what a table names. They do not keep their memory."""
+"""Makes arrays of addresses, which a table names. They do not keep their memory."""
 
 from __future__ import annotations
 

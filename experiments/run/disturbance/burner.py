@@ -1,4 +1,4 @@
-"""A program that keeps a core busy: ``burner.py PARENT CORE NICE``. It ends when its parent has, however that came.
+"""Keeps a core busy, as a program: ``burner.py PARENT CORE NICE``. It ends when its parent has, however that came.
 
 It is run by its file and imports nothing but the standard library, so that it starts in milliseconds.
 """

@@ -1,4 +1,4 @@
-"""A program that stops its parent again and again: ``stopper.py PARENT SHARE PERIOD_S``, until it is told to end (SIGTERM).
+"""Stops its parent again and again, as a program: ``stopper.py PARENT SHARE PERIOD_S``, until it is told to end (SIGTERM).
 
 It leaves its parent running, tells how many seconds it had it stopped, and ends when its parent has, however that came.
 """

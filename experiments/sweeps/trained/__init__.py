@@ -1,1 +1,1 @@
-"""The benchmark of trained networks: ``python run.py experiment=trained_networks``."""
+"""Owns the benchmark of trained networks: ``python run.py experiment=trained_networks``."""

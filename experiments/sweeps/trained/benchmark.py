@@ -1,4 +1,4 @@
-"""Benchmark of trained networks: accuracy and time of inference against sparsity, ours beside other libraries.
+"""Measures trained networks: accuracy and time of inference against sparsity, ours beside other libraries.
 
 Networks are trained with PyTorch, pruned, fine-tuned, imported by `sparsednn.from_torch` and compiled. Their logits are held
 against PyTorch's, then all contestants answer the test images in turn: see `experiments.sweeps.direct_calls`.

@@ -1,4 +1,4 @@
-"""The benchmark of walks: ``python run.py experiment=walking``.
+"""Measures walks: ``python run.py experiment=walking``.
 
 What does a connection cost that hardly anything comes through? A kernel in CSC visits all of them twice (`optimize=paper`); one
 in DCSC looks for those whose inputs have an entry. Both take the same row groups through the same layers, in turn, round after

@@ -122,7 +122,7 @@ def read_calibration(path: str | os.PathLike[str] | None = None) -> Calibration:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such calibration file") from None
+        raise MissingFileError(f"{path}: no such calibration file; python -m experiments.calibrate FILE makes one") from None
     except OSError as error:  # a folder, or not to be read
         raise StorageError(f"{path}: not a calibration file: {error.strerror}") from None
     except ValueError as error:  # no JSON, or no text

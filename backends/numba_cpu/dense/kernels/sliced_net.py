@@ -1,4 +1,4 @@
-"""The network as kernels of direct calls see it: arrays that a table in the threads' shared memory names by address.
+"""Opens the network for kernels of direct calls: arrays that a table in the threads' shared memory names by address.
 
 A call passes the table instead of twenty arrays, each of which would cost it 70 ns; and the table may be filled anew between
 calls, when a layout is packed later.

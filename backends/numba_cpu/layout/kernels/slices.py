@@ -1,4 +1,4 @@
-"""Constants of layers in slices that are compiled into kernels (see `backends.numba_cpu.layout.slices`)."""
+"""Names the constants of layers in slices, which are compiled into kernels (see `backends.numba_cpu.layout.slices`)."""
 
 from __future__ import annotations
 

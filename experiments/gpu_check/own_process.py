@@ -39,7 +39,7 @@ class ProcessEndedError(SparseDnnError, RuntimeError):
     """A process has ended without an answer, or had to be ended."""
 
 
-class Apart:
+class OwnProcess:
     """A process that does what it is given, one after the other, until it is told to end; then another one goes on."""
 
     def __init__(self) -> None:
