@@ -95,7 +95,7 @@ class NumbaBackend:
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
     layout_version = FORMAT
-    layout_options: Collection[str] = ("kernel", "columns", "order")
+    layout_options: Collection[str] = ("kernel", "columns", "order", "weights")
     kernels: Mapping[str, str] = {
         "auto": "rowwise_first",
         **{name: name for name in FORMATS},
@@ -191,8 +191,8 @@ class NumbaBackend:
 
         return direct_size(network, options)
 
-    def warm_up_direct(self, outline: NetworkOutline, kernel: str) -> None:
-        """Compile for the type of ids that the network will have."""
+    def warm_up_direct(self, outline: NetworkOutline, kernel: str, weights: str) -> None:
+        """Compile for the types of ids and of weights that the network will have."""
         if _takes_blocks(kernel, outline):
             from backends.numba_cpu.dense import blas_direct
 

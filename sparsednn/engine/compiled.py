@@ -69,8 +69,9 @@ def compile(
     require_types(network, backend, kernel, scheduler)
     sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
     asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
-    direct = direct_layout(network, asked, kernel) if scheduler == "data" else None
-    compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
+    prepared = PreparedNetwork(network, asked)
+    direct = direct_layout(prepared.network, asked, kernel) if scheduler == "data" else None
+    compiled = CompiledNetwork(prepared, direct)
     compiled.pack(sizes)
     return compiled
 
@@ -190,7 +191,7 @@ class CompiledNetwork(BlockwiseCalls):
             shape = np.shape(x)
             small = len(shape) == 2 and shape[0] <= SMALL
             if small and self._takes_directly(shape[0]) and (direct := self._ready()) is not None:
-                return infer_directly(self.outline, direct, self._asked, x, output=output)
+                return prepared.told(infer_directly(self.outline, direct, self._asked, x, output=output))
             return prepared.infer(x, output=output)
 
     def describe(self) -> Description:
@@ -205,7 +206,8 @@ class CompiledNetwork(BlockwiseCalls):
             served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
         layouts.append(prepared.describe(served, reason))
         backend = self._asked.backend
-        tolerance = None if self._asked.kernel.kernel in backend.same_bits else tolerance_of(self.outline.n_layers)
+        of_kernel = 0.0 if self._asked.kernel.kernel in backend.same_bits else tolerance_of(self.outline.n_layers)
+        tolerance = of_kernel + (prepared.tolerance or 0.0) or None
         return Description(backend.name, self._asked.n_threads, tuple(layouts), tolerance)
 
     def pack(self, batch_sizes: Iterable[int]) -> None:

@@ -19,6 +19,7 @@ from sparsednn.engine.request import Request
 from sparsednn.errors import ActivationOverflowError, DataError
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network, NetworkOutline
+from sparsednn.network.rounding import FLOAT32
 from sparsednn.results.measures import balance, column_imbalance, rates
 from sparsednn.results.record import MeasuredRun, MeasuredSeconds, ProcessRecord
 from sparsednn.results.result import Result, categories_sha256
@@ -45,7 +46,7 @@ def direct_layout(network: Network, asked: Request, kernel: str) -> DirectLayout
     ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend) or kernel not in backend.direct_kernels:
         return None
-    backend.warm_up_direct(network.outline(), asked.kernel.kernel)
+    backend.warm_up_direct(network.outline(), asked.kernel.kernel, asked.kernel.weights)
     size = backend.direct_size(network, asked.kernel)
 
     def make() -> DirectNetwork:
@@ -132,7 +133,13 @@ def _record(
         rebalance_after=None,
         processes=1,
         threads=threads_of_calls(asked),
-        optimizations=Optimizations(rows="none", columns=merged, order="given", structure_aware=merged == "merge"),
+        optimizations=Optimizations(
+            rows="none",
+            columns=merged,
+            order="given",
+            structure_aware=merged == "merge",
+            stored_weights=None if direct.weights == FLOAT32 else direct.weights,
+        ),
         exact=direct.tolerance is None,
         tolerance=direct.tolerance,
         categories_count=len(categories),

@@ -68,6 +68,7 @@ class SlicedNetwork:
     """
 
     kernel = KERNEL
+    weights = "float32"
     tolerance: float | None = None
 
     def __init__(self, network: SlicedLayers, n_threads: int) -> None:
