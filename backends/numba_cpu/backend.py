@@ -200,7 +200,7 @@ class NumbaBackend:
             return
         from backends.numba_cpu.dense.direct import warm_up
 
-        warm_up(outline)
+        warm_up(outline, weights)
 
     def store_plan(self, plan: Plan) -> StoredLayout:
         """Return the arrays of a plan."""

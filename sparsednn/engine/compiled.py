@@ -70,7 +70,7 @@ def compile(
     sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
     asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
     prepared = PreparedNetwork(network, asked)
-    direct = direct_layout(prepared.network, asked, kernel) if scheduler == "data" else None
+    direct = direct_layout(prepared.whole(), asked, kernel) if scheduler == "data" else None
     compiled = CompiledNetwork(prepared, direct)
     compiled.pack(sizes)
     return compiled

@@ -127,7 +127,7 @@ class PreparedNetwork:
             if opts.hashes_neurons:
                 from sparsednn.rows.hashing import hash_neurons  # most runs do not hash neurons
 
-                as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
+                as_run, rows = hash_neurons(self.whole(), rows, opts.partition.buckets)
                 outline = as_run.outline()
             layer_nnz = column_imbalance(outline, asked.n_workers)
             share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts, spread=scheduler.cuts)
@@ -203,7 +203,8 @@ class PreparedNetwork:
             self._sample = sample
         return sample
 
-    def _whole(self) -> Network:
+    def whole(self) -> Network:
+        """Return the network, of which not only the packed layers may be there."""
         assert isinstance(self.network, Network)
         return self.network
 
