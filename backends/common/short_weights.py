@@ -6,7 +6,6 @@ exact. Numba has no type for either on processors: the type of the array, uint16
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,13 +78,13 @@ def emit_float32(builder: Any, found: Any, stored: Any, *, converts: bool = CONV
 
 
 def load_weights(builder: Any, address: Any, n: int, stored: Any) -> Any:
-    """Emit the load of `n` weights that lie one after the other in an array of Numba's type `stored`, as a vector of float32."""
+    """Emit the load of the next `n` weights of an array whose entries have Numba's type `stored`, as a vector of float32."""
     kind = ir.VectorType(address.type.pointee, n)
     found = builder.load(builder.bitcast(address, kind.as_pointer()), align=stored.bitwidth // 8)
     return emit_float32(builder, found, stored)
 
 
-def _compiled() -> Callable[[Any], Any]:
+def _compiled() -> Any:
     @intrinsic
     def widened(typing_context: Any, weight: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, DirectNetwork, DirectOutcome, tolerance_of
+from sparsednn.backend import Backend, DirectNetwork, DirectOutcome
 from sparsednn.comm import LocalCommunicator
 from sparsednn.engine.blocks import BlockwiseCalls, block_rows
 from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for, threads_of_calls
@@ -205,10 +205,7 @@ class CompiledNetwork(BlockwiseCalls):
         else:
             served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
         layouts.append(prepared.describe(served, reason))
-        backend = self._asked.backend
-        of_kernel = 0.0 if self._asked.kernel.kernel in backend.same_bits else tolerance_of(self.outline.n_layers)
-        tolerance = of_kernel + (prepared.tolerance or 0.0) or None
-        return Description(backend.name, self._asked.n_threads, tuple(layouts), tolerance)
+        return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts), prepared.tolerance_of_all())
 
     def pack(self, batch_sizes: Iterable[int]) -> None:
         """Pack the layouts that calls with so many instances need, as far as they are not packed yet."""

@@ -110,7 +110,7 @@ def _record(
 ) -> MeasuredRun:  # fmt: skip
     """Return the record of a call. It has one worker, the caller's thread: helpers keep no times."""
     options, took, n = asked.options, seconds.inference_median, len(batch)
-    merged, multiply_adds = direct.columns, n * direct.connections - direct.saved
+    multiply_adds = n * direct.connections - direct.saved
     caller = WorkerRecord(process=0, thread=0, busy_s=took, row_groups=1, multiply_adds=multiply_adds)
     process = ProcessRecord(
         process=0, host=socket.gethostname(), process_id=os.getpid(), instances=n, inference_s=took, idle_s=0.0, exchange_s=0.0,
@@ -133,13 +133,7 @@ def _record(
         rebalance_after=None,
         processes=1,
         threads=threads_of_calls(asked),
-        optimizations=Optimizations(
-            rows="none",
-            columns=merged,
-            order="given",
-            structure_aware=merged == "merge",
-            stored_weights=None if direct.weights == FLOAT32 else direct.weights,
-        ),
+        optimizations=_optimizations(direct),
         exact=direct.tolerance is None,
         tolerance=direct.tolerance,
         categories_count=len(categories),
@@ -151,3 +145,10 @@ def _record(
         workers=[caller],
         process_records=[process],
     )
+
+
+def _optimizations(direct: DirectNetwork) -> Optimizations:
+    """Return those that are on in direct calls."""
+    stored = None if direct.weights == FLOAT32 else direct.weights
+    merges = direct.columns == "merge"
+    return Optimizations(rows="none", columns=direct.columns, order="given", structure_aware=merges, stored_weights=stored)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsednn.arguments.arrays import canonical_inputs, require_width
-from sparsednn.backend import StoringBackend
+from sparsednn.backend import StoringBackend, tolerance_of
 from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
 from sparsednn.engine.request import Request, reads_compact_rows
@@ -158,6 +158,11 @@ class PreparedNetwork:
     def tolerance(self) -> float | None:
         """How far outputs may be from those of the weights that were given, as a share of the largest; None: not at all."""
         return tolerance_of_weights(self.asked.options.optimize.weights, self.outline.n_layers) if self.rounded else None
+
+    def tolerance_of_all(self) -> float | None:
+        """Return how far outputs may be from those of the weights that were given, and of exact kernels; None: not at all."""
+        same_bits = self.asked.kernel.kernel in self.asked.backend.same_bits
+        return (0.0 if same_bits else tolerance_of(self.outline.n_layers)) + (self.tolerance or 0.0) or None
 
     def told(self, result: Result) -> Result:
         """Return a result whose record says what weights were rounded to, how they are stored, and how near outputs are."""

@@ -119,8 +119,8 @@ class ColumnPacker:
         together = b"" if self.one_weight else values.tobytes()
         self.ids.add(indices, together)
         once = uniform and self.one_weight
-        values = narrowed(values[:1] if once else values, self.format)
-        self.weights.add(values, b"" if self.one_weight else np.asarray(indices).tobytes())
+        weights = narrowed(values[:1] if once else values, self.format)
+        self.weights.add(weights, b"" if self.one_weight else np.asarray(indices).tobytes())
         self.weight_step.append(0 if once else 1)
         self.degree.append(degree)
         self.indptr.add(None if degree >= 0 else np.concatenate([[0], np.cumsum(degrees)]))

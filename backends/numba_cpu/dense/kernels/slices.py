@@ -34,8 +34,9 @@ _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 class _SliceCode:
     """Writes the LLVM code of a slice for a number of lanes.
 
-    Weights are loaded as `stored`, a type of Numba's, says. A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time. With
-    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed.
+    A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time. With
+    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed. Ids have `id_bits`,
+    weights the type `stored`, one of Numba's.
     """
 
     def __init__(self, lanes: int, id_bits: int, stored: Any, *, far: bool) -> None:

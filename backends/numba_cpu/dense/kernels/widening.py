@@ -7,7 +7,6 @@ import numpy as np
 from backends.common.jit import inline
 from backends.common.short_weights import widened
 
-
 SHORT_WEIGHTS = 2
 """Dimensions of the scratch for weights of 16 bits. With weights of float32 it has one, and nothing in it: Numba compiles of a
 branch on an argument's dimensions the side that is taken, so that neither kernel has code of the other."""
