@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
-from backends.common.short_weights import load_weights, widened
+from backends.common.short_weights import load_weights, through_memory, widened
 from backends.common.vectors import INTO_L2, finish, loaded_ids, prefetch_line, splat
 from backends.numba_cpu.dense.kernels.simd import WIDE
 from backends.numba_cpu.layout.kernels.slices import COLUMNS
@@ -96,12 +96,14 @@ class _SliceCode:
         else:
             found = loaded_ids(builder, address, self.at_once, self.id_bits)
         weight = load_weights(builder, builder.gep(weights, [at]), self.at_once, self.stored)
+        short = self.stored != types.float32 and self.together == 1
+        weight = through_memory(builder, weight) if short else weight
         rows = [builder.gep(x, [builder.mul(neuron, _INT64(self.lanes))]) for neuron in found]
         once = [self._gathered(builder, rows, vector) for vector in range(self.vectors)] if shared else []
         added: list[Any] = []
         for group in range(self.at_once // self.together):
             columns = range(group * self.together, (group + 1) * self.together)
-            factor = self._spread(builder, weight, columns)
+            factor = splat(builder, weight[columns[0]], WIDE) if short else self._spread(builder, weight, columns)
             for vector in range(self.vectors):
                 values = once[vector] if shared else self._gathered(builder, [rows[column] for column in columns], vector)
                 added.append(builder.fadd(sums[len(added)], builder.fmul(values, factor)))
