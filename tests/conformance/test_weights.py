@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import scipy.sparse as sp
 
 import sparsednn
 from backends.numba_cpu.dense.kernels import direct
-from backends.numba_cpu.dense.kernels.blocks import run_blocks
 from sparsednn.errors import OptionError
 from sparsednn.network.rounding import UNIT_ROUNDOFF
 from sparsednn.simulator.simulate import simulate
@@ -20,10 +20,12 @@ from tests.conftest import JIT_DISABLED
 from tests.rounded import rounded
 
 COMPILES = () if JIT_DISABLED else pytest.mark.slow
-"""Kernels for weights of 16 bits take 10 to 20 s of a processor each to compile; one of them is for every run."""
+"""Kernels for weights of 16 bits take 10 to 20 s of a processor each to compile: every run has them as plain Python
+(tests/conformance/test_without_jit.py), and compiles of them what reads weights (tests/unit/test_short_weights.py)."""
 
+SHORT = [pytest.param("bfloat16", marks=COMPILES), pytest.param("float16", marks=COMPILES)]
 WIDTHS = (40, 64, 96, 30)
-NARROW = 128
+MANY = 128
 BLOCKS: dict[str, dict[str, Any]] = {
     "default": {},
     "sparse layers, a team": {"kernel": "udc_csc", "scheduler": "model", "threads": 3, "minimum_work": 0},
@@ -36,7 +38,7 @@ def matrices(rng: np.random.Generator, kind: str) -> list[np.ndarray]:
     """Layers whose outputs have inputs of their own, or share them by 16 and some; the last has one weight for all."""
     together = 16 if kind == "groups" else 1
     found = []
-    for n, m in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for n, m in itertools.pairwise(WIDTHS):
         there = np.repeat(rng.random((n, -(-m // together))) < 0.3, together, axis=1)[:, :m]
         found.append(np.where(there, rng.normal(size=(n, m)), 0).astype(np.float32))
     found[-1][found[-1] != 0] = np.float32(1 / 3)
@@ -61,7 +63,7 @@ def expected(given: list[np.ndarray], weights: str, x: np.ndarray) -> sp.csr_arr
 
 
 @pytest.mark.parametrize("kind", ["plain", "groups"])
-@pytest.mark.parametrize("weights", ["bfloat16", pytest.param("float16", marks=COMPILES)])
+@pytest.mark.parametrize("weights", SHORT)
 def test_dense_blocks_have_the_bits_of_the_rounded_network(weights: str, kind: str, rng: np.random.Generator) -> None:
     given, x = matrices(rng, kind), some_inputs(rng, 70)
     right = expected(given, weights, x)
@@ -96,17 +98,17 @@ def test_other_kernels_round_and_store_float32(kernel: str, weights: str, rng: n
     assert result.record["optimizations"]["stored_weights"] == "float32"
 
 
-@pytest.mark.parametrize("weights", [pytest.param("bfloat16", marks=COMPILES), pytest.param("float16", marks=COMPILES)])
+@pytest.mark.parametrize("weights", SHORT)
 @pytest.mark.usefixtures("four_cores")
 def test_direct_calls_have_the_bits_of_the_rounded_network_and_compile_nothing(
     weights: str, rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    given, x = matrices(rng, "groups"), some_inputs(rng, 20 if JIT_DISABLED else NARROW)
+    given, x = matrices(rng, "groups"), some_inputs(rng, 20 if JIT_DISABLED else MANY)
     right = expected(given, weights, x).toarray()
     for threads in (1, 3):
         with sparsednn.compile(network_of(given), weights=weights, threads=threads) as compiled:
             known = [] if JIT_DISABLED else list(direct.take_part.signatures)  # type: ignore[attr-defined]
-            for n in (1, 2, 3, 5, 9, 17, len(x)) if JIT_DISABLED else range(1, NARROW + 1):
+            for n in (1, 2, 3, 5, 9, 17, len(x)) if JIT_DISABLED else range(1, MANY + 1):
                 assert (compiled(x[:n]) + 0).tobytes() == (right[:n] + 0).tobytes()
             assert JIT_DISABLED or direct.take_part.signatures == known  # type: ignore[attr-defined]
             record = compiled.infer(x[:4]).record
@@ -123,11 +125,11 @@ def test_direct_calls_have_the_bits_of_the_rounded_network_and_compile_nothing(
         assert np.array_equal(result.output.toarray(), right)
         assert result.record["tolerance"] == 3 * UNIT_ROUNDOFF[weights]
         whole.pack([1])
-        whole.infer(np.ones((NARROW, WIDTHS[0])))
+        whole.infer(np.ones((MANY, WIDTHS[0])))
         assert all(short < layout.n_bytes for short, layout in zip(n_bytes, whole.describe().layouts, strict=True))
 
 
-@pytest.mark.parametrize("weights", [pytest.param("bfloat16", marks=COMPILES), pytest.param("float16", marks=COMPILES)])
+@pytest.mark.parametrize("weights", SHORT)
 def test_a_single_instance_with_few_living_activations_goes_by_rows(weights: str, rng: np.random.Generator) -> None:
     given, x = matrices(rng, "plain"), np.zeros((1, WIDTHS[0]), np.float32)
     x[0, :3] = 1
@@ -137,7 +139,7 @@ def test_a_single_instance_with_few_living_activations_goes_by_rows(weights: str
             assert (compiled(x) + 0).tobytes() == (right + 0).tobytes()
 
 
-@pytest.mark.parametrize("weights", [pytest.param("bfloat16", marks=COMPILES), pytest.param("float16", marks=COMPILES)])
+@pytest.mark.parametrize("weights", SHORT)
 def test_streamed_layers_and_those_in_memory_are_kept_apart(
     weights: str, rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +156,6 @@ def test_streamed_layers_and_those_in_memory_are_kept_apart(
 
 
 def test_one_weight_for_all_is_stored_as_float32_and_exact_if_rounding_changes_nothing(rng: np.random.Generator) -> None:
-    known = [] if JIT_DISABLED else list(run_blocks.signatures)  # type: ignore[attr-defined]
     for weight, exact in ((0.0625, True), (1 / 3, False)):
         given = [np.where(matrix != 0, np.float32(weight), np.float32(0)) for matrix in matrices(rng, "groups")]
         x = some_inputs(rng, 20)
@@ -164,9 +165,6 @@ def test_one_weight_for_all_is_stored_as_float32_and_exact_if_rounding_changes_n
         assert result.record["optimizations"]["stored_weights"] == "float32"
         assert result.record["exact"] is exact
         assert ("tolerance" in result.record) is not exact
-    assert JIT_DISABLED or all(
-        signature in known or "weights" in str(signature) for signature in run_blocks.signatures  # type: ignore[attr-defined]
-    )
 
 
 def test_float32_weights_leave_the_record_as_it_was(rng: np.random.Generator) -> None:
@@ -179,7 +177,9 @@ def test_what_cannot_be_is_refused(rng: np.random.Generator) -> None:
     network, x = network_of(matrices(rng, "plain")), some_inputs(rng, 2)
     with pytest.raises(OptionError, match=r"^weights=int8: legal: float32, bfloat16, float16$"):
         sparsednn.infer(network, x, weights="int8")
-    with pytest.raises(OptionError, match=r"^weights=bfloat16: costs are calibrated with weights of float32; leave it out or use"):
+    with pytest.raises(
+        OptionError, match=r"^weights=bfloat16: costs are calibrated with weights of float32; leave it out or use"
+    ):
         simulate(network, x, weights="bfloat16")
     large = sparsednn.Network([np.ones((2, 2)), np.array([[1, -1e5], [1, 1]])])
     for call in (sparsednn.compile, lambda network, **options: sparsednn.infer(network, np.ones((1, 2)), **options)):

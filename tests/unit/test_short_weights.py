@@ -8,14 +8,24 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numba import types
 from numba.extending import intrinsic
 
+import sparsednn
 from backends.common import short_weights
 from backends.common.short_weights import as_float32, emit_float32, format_of, narrowed
+from backends.numba_cpu.dense.kernels.layers import layer_on_block
+from backends.numba_cpu.dense.kernels.moves import n_slots
+from backends.numba_cpu.dense.kernels.simd import SKEW_SHIFT
 from backends.numba_cpu.dense.kernels.slices import SLICES
 from backends.numba_cpu.dense.kernels.widening import widen
+from backends.numba_cpu.dense.plan import DensePlan
+from sparsednn.backend import KernelOptions
+from sparsednn.network.rounding import with_weights
+from tests import oracle
 from tests.conftest import JIT_DISABLED
+from tests.rounded import rounded
 
 ALL = np.arange(2**16, dtype=np.uint32).astype(np.uint16)
 NEEDS_JIT = pytest.mark.skipif(JIT_DISABLED, reason="without the JIT there is no such code")
@@ -103,3 +113,30 @@ def test_a_slice_has_the_bits_of_one_with_the_same_weights_in_float32(lanes: int
         call(expected, n_inputs * lanes, ids, values[chosen], order, bias)
         assert found.tobytes() == expected.tobytes()
         assert len(np.unique(found[n_inputs * lanes : -lanes])) > 10
+
+
+@NEEDS_JIT
+def test_a_layer_on_a_block_has_the_bits_of_the_rounded_one(rng: np.random.Generator) -> None:
+    """Outputs that share their inputs by 16, and some that do not; as few instances as go one output at a time, and more."""
+    there = np.repeat(rng.random((40, 5)) < 0.3, 16, axis=1)
+    there = np.concatenate([there, rng.random((40, 9)) < 0.3], axis=1)
+    matrix = np.where(there, rng.normal(size=there.shape), 0).astype(np.float32)
+    options = KernelOptions("udc_csc", weights="bfloat16")
+    network = with_weights(sparsednn.Network([sp.csc_array(matrix)], bias=0.1), "bfloat16")
+    plan = DensePlan(network, "udc_csc", options, 1)
+    assert plan.connections.n_groups.tolist() == [5]
+    assert plan.connections.weights.dtype == np.uint16
+    column = plan._column(0)
+
+    @numba.njit(cache=False, error_model="numpy")
+    def call(net: Any, conn: Any, x: Any, y: Any, stride: Any, column: Any, wide: Any) -> Any:
+        return layer_on_block(net, conn, 0, x, y, stride, 0, net.widths[1], column, wide, False)
+
+    for stride in (8, 24):
+        x = rng.normal(size=(40, stride)).astype(np.float32)
+        y = np.zeros((n_slots(matrix.shape[1]), stride), np.float32)
+        n_connections = call(plan.neurons, plan.connections, x.reshape(-1), y.reshape(-1), stride, column, column.wide)
+        expected = oracle.infer([rounded(matrix, "bfloat16")], [0.1], "nonzero", [(0.0, np.inf)], x.T)
+        found = y[[j + (j >> SKEW_SHIFT) for j in range(matrix.shape[1])]].T
+        assert (found + 0).tobytes() == (expected + 0).tobytes()
+        assert n_connections == np.count_nonzero(matrix)
