@@ -90,7 +90,7 @@ def load_weights(builder: Any, address: Any, n: int, stored: Any) -> Any:
 def _hidden(builder: Any, vector: Any) -> Any:
     """Emit nothing that a processor sees, but LLVM no longer knows where a vector comes from.
 
-    Else it would join the shift with the shuffles that spread the weights, to shuffles of 16 bits that take three times as long.
+    Else it would join the shift with the shuffles that spread the weights: to such of 16 bits, which take three times as long.
     """
     same = ir.FunctionType(vector.type, [vector.type])
     return builder.call(ir.InlineAsm(same, "", "=v,0", side_effect=False), [vector])
@@ -99,8 +99,8 @@ def _hidden(builder: Any, vector: Any) -> Any:
 def through_memory(builder: Any, vector: Any) -> list[Any]:
     """Emit a store of a vector and the loads of its elements, which LLVM does not see to be the same.
 
-    A multiplication loads and spreads a number that is in memory by itself; to spread one that is in a register takes a shuffle,
-    on the units that multiply and add.
+    A multiplication loads and spreads a number that is in memory by itself. One that is in a register takes a shuffle, on the
+    units that multiply and add.
     """
     place = cgutils.alloca_once(builder, vector.type)
     builder.store(vector, place, align=4)

@@ -1,4 +1,4 @@
-"""Weights rounded to 16 bits: every kernel has the bits of the reference on a network that was rounded first, in plain Python."""
+"""Weights of 16 bits: every kernel has the bits of the reference on a network that was rounded first, in plain Python."""
 
 from __future__ import annotations
 

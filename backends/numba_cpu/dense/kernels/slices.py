@@ -35,8 +35,8 @@ class _SliceCode:
     """Writes the LLVM code of a slice for a number of lanes.
 
     A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time. With
-    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed. Ids have `id_bits`,
-    weights the type `stored`, one of Numba's.
+    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed. Ids have
+    `id_bits`, weights the type `stored`, one of Numba's.
     """
 
     def __init__(self, lanes: int, id_bits: int, stored: Any, *, far: bool) -> None:
