@@ -57,6 +57,7 @@ NOT_QUICK = (
     "tests/unit/test_network_cache.py",
     "tests/unit/test_packing_at_once.py",
     "tests/unit/test_shared_memory.py",
+    "tests/unit/test_short_weights.py::test_a_layer_on_a_block_has_the_bits_of_the_rounded_one",
     "tests/unit/test_simd.py::test_a_processor_without_avx512_computes_the_same_bits",
     "tests/unit/test_simulated_adaptive.py::test_it_is_nearly_as_fast_as_the_best_of_the_others",
     "tests/unit/test_streaming.py",

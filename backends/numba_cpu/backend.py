@@ -92,7 +92,7 @@ class NumbaBackend:
     own_threads = False
     plans_can_be_shared: Collection[str] = ("memory",)
     layout_version = FORMAT
-    layout_options: Collection[str] = ("kernel", "columns", "order")
+    layout_options: Collection[str] = ("kernel", "columns", "order", "weights")
     kernels: Mapping[str, str] = {
         "auto": "rowwise_first",
         **{name: name for name in FORMATS},
@@ -188,8 +188,8 @@ class NumbaBackend:
 
         return direct_size(network, options)
 
-    def warm_up_direct(self, outline: NetworkOutline, kernel: str) -> None:
-        """Compile for the type of ids that the network will have."""
+    def warm_up_direct(self, outline: NetworkOutline, kernel: str, weights: str) -> None:
+        """Compile for the types of ids and of weights that the network will have."""
         if _takes_blocks(kernel, outline):
             from backends.numba_cpu.dense import blas_direct
 
@@ -197,7 +197,7 @@ class NumbaBackend:
             return
         from backends.numba_cpu.dense.direct import warm_up
 
-        warm_up(outline)
+        warm_up(outline, weights)
 
     def store_plan(self, plan: Plan) -> StoredLayout:
         """Return the arrays of a plan."""

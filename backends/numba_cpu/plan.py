@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns, saturated_rows_stay
 from backends.common.column_ordering import computing_order
+from backends.common.short_weights import format_of
 from backends.numba_cpu.kernels.team import Place, hold_meeting
 from backends.numba_cpu.layout.arrays import join_packed, split_packed
 from backends.numba_cpu.layout.files import Packed, packed_files
@@ -57,6 +58,8 @@ class Format:
         Whether layers are stored dense.
     streams : bool
         Whether layers may be in files.
+    weights : str
+        Format in which weights are stored that are rounded to it.
     """
 
     packer: Callable[..., Packer]
@@ -65,6 +68,7 @@ class Format:
     order: str = "given"
     is_dense: bool = False
     streams: bool = False
+    weights: str = "float32"
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class Plan(ABC):
             kept = f"kernel={self.kernel} keeps the network in memory"
             raise OptionError(f"residency=stream: {kept}; use rowwise_first or udc_csc")
         about = f"columns={self.format.columns} order={self.format.order}"
+        about += "" if self.format.weights == "float32" else f" weights={self.format.weights}"
         packed, segments, path = packed_files(network, about, folder, lambda store: self._pack(network, store))
         self.reader = LayerReader(segments, n_workers, path)
         return packed
@@ -226,6 +231,7 @@ class Plan(ABC):
             order=self.format.order,
             structure_aware=self.format.columns == "merge",
             residency="memory" if self.reader is None else "stream",
+            stored_weights=None if self.options.weights == "float32" else format_of(self.connections.weights),
         )
         return PlanDescription(self.kernel, on)
 

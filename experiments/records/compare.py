@@ -24,7 +24,7 @@ from sparsednn.system.files import atomic_path
 from sparsednn.system.json_fields import named
 
 RUN = named(RunRecord, "executor", "backend", "kernel", "scheduler", "hashing", "processes", "threads")
-SWITCHES = named(Optimizations, "rows", "columns", "order", "residency")
+SWITCHES = named(Optimizations, "rows", "columns", "order", "residency", "weights")
 HOW = (*RUN, *SWITCHES)
 """How a record was run; what differs between the records is shown."""
 

@@ -103,6 +103,8 @@ def optimizations(on: Optimizations) -> Iterator[str]:
         yield "sums that no entry reaches are not computed (optimize.empty_columns=skip)"
     if on.block_rows is not None:
         yield f"{on.block_rows} instances at a time go through the layers (backend.block_rows={on.block_rows})"
+    if on.weights is not None:
+        yield f"weights are rounded, and stored as {on.stored_weights} (optimize.weights={on.weights})"
     if on.residency == "stream":
         yield "layers are read from files ahead of their use (network.residency=stream)"
     yield from (f"{key}={_shown(value)}" for key, value in on.others.items())

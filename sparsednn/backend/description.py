@@ -43,6 +43,19 @@ class Optimizations(JsonPart):
             "what is done about the sums of columns that no entry reaches: walk or skip", when="kernels of CSC and DCSC"
         ),
     )
+    weights: str | None = field(
+        default=None,
+        metadata=doc(
+            "what weights were rounded to before they were packed: bfloat16 or float16", when="weights are not float32"
+        ),
+    )
+    stored_weights: str | None = field(
+        default=None,
+        metadata=doc(
+            "how the kernel stores them: as they were rounded, or float32, where it has no other way or one weight a layer",
+            when="weights are not float32",
+        ),
+    )
 
 
 @json_part

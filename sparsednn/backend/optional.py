@@ -205,6 +205,9 @@ class DirectNetwork(Protocol):
     tolerance: float | None
     """As of `PlanDescription`."""
 
+    weights: str
+    """Format of the weights as they are packed: float32, bfloat16 or float16."""
+
     @property
     def n_bytes(self) -> int:
         """Bytes of its layout, as it is packed by now, and of its activations."""
@@ -257,8 +260,11 @@ class DirectBackend(Backend, Protocol):
     def direct_size(self, network: Network, options: KernelOptions) -> DirectSize:
         """Return how large the network is that `direct` would pack, by the sizes of the layers: it may turn out smaller."""
 
-    def warm_up_direct(self, outline: NetworkOutline, kernel: str) -> None:
-        """Compile, or load from the cache, all that direct calls of such networks need; `kernel` is a full name."""
+    def warm_up_direct(self, outline: NetworkOutline, kernel: str, weights: str) -> None:
+        """Compile, or load from the cache, all that direct calls of such networks need; `kernel` is a full name.
+
+        `weights` is the format that these are rounded to; see `OptimizeOptions`.
+        """
 
     def direct(self, network: Network, options: KernelOptions, n_threads: int) -> DirectNetwork:
         """Return the network packed and ready for direct calls, with everything compiled.

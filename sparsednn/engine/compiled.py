@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparsednn.arguments.batches import dense_batch, output_array
 from sparsednn.arguments.scalars import whole_number
-from sparsednn.backend import Backend, DirectNetwork, DirectOutcome, tolerance_of
+from sparsednn.backend import Backend, DirectNetwork, DirectOutcome
 from sparsednn.comm import LocalCommunicator
 from sparsednn.engine.blocks import BlockwiseCalls, block_rows
 from sparsednn.engine.direct_calls import categories_of, direct_layout, infer_directly, raise_for, threads_of_calls
@@ -69,8 +69,9 @@ def compile(
     require_types(network, backend, kernel, scheduler)
     sizes = [whole_number("batch_sizes", size, 1) for size in batch_sizes]
     asked = Request.checked(backend, kernel, scheduler, threads, False, opts)
-    direct = direct_layout(network, asked, kernel) if scheduler == "data" else None
-    compiled = CompiledNetwork(PreparedNetwork(network, asked), direct)
+    prepared = PreparedNetwork(network, asked)
+    direct = direct_layout(prepared.whole(), asked, kernel) if scheduler == "data" else None
+    compiled = CompiledNetwork(prepared, direct)
     compiled.pack(sizes)
     return compiled
 
@@ -190,7 +191,7 @@ class CompiledNetwork(BlockwiseCalls):
             shape = np.shape(x)
             small = len(shape) == 2 and shape[0] <= SMALL
             if small and self._takes_directly(shape[0]) and (direct := self._ready()) is not None:
-                return infer_directly(self.outline, direct, self._asked, x, output=output)
+                return prepared.told(infer_directly(self.outline, direct, self._asked, x, output=output))
             return prepared.infer(x, output=output)
 
     def describe(self) -> Description:
@@ -204,9 +205,7 @@ class CompiledNetwork(BlockwiseCalls):
         else:
             served, reason = f"infer() of more than {SMALL} instances", "the record has what each thread did"
         layouts.append(prepared.describe(served, reason))
-        backend = self._asked.backend
-        tolerance = None if self._asked.kernel.kernel in backend.same_bits else tolerance_of(self.outline.n_layers)
-        return Description(backend.name, self._asked.n_threads, tuple(layouts), tolerance)
+        return Description(self._asked.backend.name, self._asked.n_threads, tuple(layouts), prepared.tolerance_of_all())
 
     def pack(self, batch_sizes: Iterable[int]) -> None:
         """Pack the layouts that calls with so many instances need, as far as they are not packed yet."""

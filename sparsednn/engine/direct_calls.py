@@ -19,6 +19,7 @@ from sparsednn.engine.request import Request
 from sparsednn.errors import ActivationOverflowError, DataError
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Network, NetworkOutline
+from sparsednn.network.rounding import FLOAT32
 from sparsednn.results.measures import balance, column_imbalance, rates
 from sparsednn.results.record import MeasuredRun, MeasuredSeconds, ProcessRecord
 from sparsednn.results.result import Result, categories_sha256
@@ -45,7 +46,7 @@ def direct_layout(network: Network, asked: Request, kernel: str) -> DirectLayout
     ) or not isinstance(options.communicator, LocalCommunicator)
     if ordinary or not isinstance(backend, DirectBackend) or kernel not in backend.direct_kernels:
         return None
-    backend.warm_up_direct(network.outline(), asked.kernel.kernel)
+    backend.warm_up_direct(network.outline(), asked.kernel.kernel, asked.kernel.weights)
     size = backend.direct_size(network, asked.kernel)
 
     def make() -> DirectNetwork:
@@ -109,7 +110,7 @@ def _record(
 ) -> MeasuredRun:  # fmt: skip
     """Return the record of a call. It has one worker, the caller's thread: helpers keep no times."""
     options, took, n = asked.options, seconds.inference_median, len(batch)
-    merged, multiply_adds = direct.columns, n * direct.connections - direct.saved
+    multiply_adds = n * direct.connections - direct.saved
     caller = WorkerRecord(process=0, thread=0, busy_s=took, row_groups=1, multiply_adds=multiply_adds)
     process = ProcessRecord(
         process=0, host=socket.gethostname(), process_id=os.getpid(), instances=n, inference_s=took, idle_s=0.0, exchange_s=0.0,
@@ -132,7 +133,7 @@ def _record(
         rebalance_after=None,
         processes=1,
         threads=threads_of_calls(asked),
-        optimizations=Optimizations(rows="none", columns=merged, order="given", structure_aware=merged == "merge"),
+        optimizations=_optimizations(direct),
         exact=direct.tolerance is None,
         tolerance=direct.tolerance,
         categories_count=len(categories),
@@ -144,3 +145,10 @@ def _record(
         workers=[caller],
         process_records=[process],
     )
+
+
+def _optimizations(direct: DirectNetwork) -> Optimizations:
+    """Return those that are on in direct calls."""
+    stored = None if direct.weights == FLOAT32 else direct.weights
+    merges = direct.columns == "merge"
+    return Optimizations(rows="none", columns=direct.columns, order="given", structure_aware=merges, stored_weights=stored)

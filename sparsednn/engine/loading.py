@@ -56,6 +56,6 @@ def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool 
     def make() -> DirectNetwork:
         return backend.restore_direct(saved.layout(DIRECT), threads_of_calls(asked))
 
-    backend.warm_up_direct(saved.outline, asked.kernel.kernel)
+    backend.warm_up_direct(saved.outline, asked.kernel.kernel, asked.kernel.weights)
     size, drops = saved.direct_size()
     return CompiledNetwork(prepared, DirectLayout(size, make, drops=drops, in_files=True))

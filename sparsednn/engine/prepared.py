@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsednn.arguments.arrays import canonical_inputs, require_width
-from sparsednn.backend import StoringBackend
+from sparsednn.backend import StoringBackend, tolerance_of
 from sparsednn.data.compact_rows import CompactRows
 from sparsednn.engine.layouts import NetworkLayout
 from sparsednn.engine.request import Request, reads_compact_rows
@@ -22,6 +23,7 @@ from sparsednn.execution.phases import PhaseTimes, redistributed, warm_up
 from sparsednn.execution.prepared_run import Around, Inference, Repeat
 from sparsednn.execution.record import record_of, trace_of
 from sparsednn.network import Network, NetworkOutline
+from sparsednn.network.rounding import FLOAT32, tolerance_of_weights, with_weights
 from sparsednn.results.measures import column_imbalance
 from sparsednn.results.record import AutoChoice
 from sparsednn.results.result import Result
@@ -44,11 +46,14 @@ class RestoredNetwork(NamedTuple):
         Of the packed layers.
     restore : callable
         Returns the backend's plan for a request, whose options must be those that the layers were packed with.
+    rounded : bool
+        Whether rounding (`OptimizeOptions.weights`) changed a weight.
     """
 
     outline: NetworkOutline
     n_bytes: int
     restore: Callable[[Request], Any]
+    rounded: bool = False
 
 
 class PreparedNetwork:
@@ -57,13 +62,25 @@ class PreparedNetwork:
     Parameters
     ----------
     network : Network or RestoredNetwork
-        With a `RestoredNetwork`, the request must keep its stages (`keeps_stages`).
+        With a `RestoredNetwork`, the request must keep its stages (`keeps_stages`). Of a `Network`, the weights are rounded
+        as asked for.
     asked : Request
+
+    Attributes
+    ----------
+    network : Network or RestoredNetwork
+        As it is packed.
+    rounded : bool
+        Whether its weights are others than those that were given.
     """
 
     def __init__(self, network: Network | RestoredNetwork, asked: Request) -> None:
         self.network, self.asked = network, asked
-        self.outline = network.outline if isinstance(network, RestoredNetwork) else network.outline()
+        if isinstance(network, RestoredNetwork):
+            self.outline, self.rounded = network.outline, network.rounded
+        else:
+            self.network = with_weights(network, asked.options.optimize.weights)
+            self.outline, self.rounded = self.network.outline(), self.network is not network
         self._stages: list[LayerRange] | None = None
         self._sample: WorkProfile | None = None
 
@@ -110,7 +127,7 @@ class PreparedNetwork:
             if opts.hashes_neurons:
                 from sparsednn.rows.hashing import hash_neurons  # most runs do not hash neurons
 
-                as_run, rows = hash_neurons(self._whole(), rows, opts.partition.buckets)
+                as_run, rows = hash_neurons(self.whole(), rows, opts.partition.buckets)
                 outline = as_run.outline()
             layer_nnz = column_imbalance(outline, asked.n_workers)
             share = redistributed(loaded_share(opts.communicator, rows, opts.row_ids), opts, spread=scheduler.cuts)
@@ -135,7 +152,28 @@ class PreparedNetwork:
             "inference": [run.seconds for run in runs],
             "inference_median": float(np.median([run.seconds for run in runs])),
         }
-        return _result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice)
+        return self.told(_result(job, self.outline, runs[-1], seconds, asked.n_threads, layer_nnz, choice))
+
+    @property
+    def tolerance(self) -> float | None:
+        """How far outputs may be from those of the weights that were given, as a share of the largest; None: not at all."""
+        return tolerance_of_weights(self.asked.options.optimize.weights, self.outline.n_layers) if self.rounded else None
+
+    def tolerance_of_all(self) -> float | None:
+        """Return how far outputs may be from those of the weights that were given, and of exact kernels; None: not at all."""
+        same_bits = self.asked.kernel.kernel in self.asked.backend.same_bits
+        return (0.0 if same_bits else tolerance_of(self.outline.n_layers)) + (self.tolerance or 0.0) or None
+
+    def told(self, result: Result) -> Result:
+        """Return a result whose record says what weights were rounded to, how they are stored, and how near outputs are."""
+        weights, run = self.asked.options.optimize.weights, result.run_record
+        if weights == FLOAT32:
+            return result
+        on = run.optimizations
+        on.weights, on.stored_weights = weights, on.stored_weights or FLOAT32
+        if self.tolerance is not None:
+            run.exact, run.tolerance = False, self.tolerance + (run.tolerance or 0.0)
+        return replace(result, run_record=run)
 
     def _rows(self, inputs: Any) -> sp.csr_array | CompactRows:
         """Inputs as they are run; compact ones are sound, and stay so where nothing but kernels for them will see them."""
@@ -170,7 +208,8 @@ class PreparedNetwork:
             self._sample = sample
         return sample
 
-    def _whole(self) -> Network:
+    def whole(self) -> Network:
+        """Return the network, of which not only the packed layers may be there."""
         assert isinstance(self.network, Network)
         return self.network
 

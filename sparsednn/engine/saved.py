@@ -62,6 +62,7 @@ def header_of(prepared: PreparedNetwork) -> dict[str, Any]:
         "options": {name: asdict(getattr(asked.options, name)) for name in GROUPS},
         "n_inputs": prepared.outline.n_inputs,
         "challenge": prepared.outline.challenge,
+        "rounded": prepared.rounded,
         OUTLINE: prepared.outline,
     }
 
@@ -224,7 +225,7 @@ def packed_network(saved: SavedNetwork) -> RestoredNetwork:
         backend = require_layouts_of(saved, asked.backend)
         return backend.restore_plan(saved.layout(PLAN), asked.kernel, asked.n_workers)
 
-    return RestoredNetwork(saved.outline, saved.n_bytes_of(PLAN), restore)
+    return RestoredNetwork(saved.outline, saved.n_bytes_of(PLAN), restore, saved.header.get("rounded", False))
 
 
 def _require_free(path: Path) -> None:

@@ -12,6 +12,9 @@ from sparsednn.options.documentation import documented
 from sparsednn.options.fields import Options, choice, count, file, number, switch
 
 STRATEGIES = ("earliest_first", "slower_first", "faster_first")
+WEIGHTS = ("float32", "bfloat16", "float16")
+"""Formats that weights may be rounded to; float32: they stay as they are given."""
+
 HASHINGS = ("none", "input", "layer", "both")
 
 MINIMUM_WORK = 50_000
@@ -21,7 +24,7 @@ MINIMUM_WORK = 50_000
 @documented
 @dataclass(kw_only=True, eq=False, repr=False)
 class OptimizeOptions(Options):
-    """Exact optimisations: they change no result, not a bit."""
+    """Exact optimisations: they change no result, not a bit, but for `weights`, which rounds the network first."""
 
     rows: str = choice(
         "merge",
@@ -47,6 +50,12 @@ class OptimizeOptions(Options):
         ("walk", "skip"),
         "Kernel csc: skip does not compute sums that no entry reaches. walk visits their connections, as the paper does; if no "
         "instance is alive, skip does not count what reaches them either",
+    )
+    weights: str = choice(
+        "float32",
+        WEIGHTS,
+        "Weights are rounded to it; the dense-block kernels and direct calls store them so. Results are those of the rounded "
+        "network, to the bit, in every backend; arithmetic and activations stay float32. Not exact",
     )
 
 

@@ -152,7 +152,10 @@ class RunRecord(JsonPart):
     threads: int = field(metadata=doc("workers of each process"))
     optimizations: Optimizations = field(metadata=doc("the optimisations that are on"))
     exact: bool = field(
-        default=True, metadata=doc("whether the kernel adds up in the one order of all kernels, so that bits are the same")
+        default=True,
+        metadata=doc(
+            "whether bits are those of all kernels: same order of additions, and weights that rounding has not changed"
+        ),
     )
     tolerance: float | None = field(
         default=None, metadata=doc("how far an output may be from the exact one, as a share of the largest", when="not exact")

@@ -11,6 +11,7 @@ from sparsednn.backend import Backend, kernel_name, load_simulated, require_sche
 from sparsednn.errors import OptionError, OptionTypeError, unknown
 from sparsednn.execution.options import InferOptions, infer_options, require_types
 from sparsednn.network import Network
+from sparsednn.network.rounding import FLOAT32
 from sparsednn.results.result import Result
 from sparsednn.results.trace import Trace
 from sparsednn.schedulers import AUTO, ONE_PROCESS_SCHEDULERS
@@ -120,4 +121,7 @@ def _virtual_options(flat: dict[str, Any], options: InferOptions | None) -> Infe
     for name in REAL_TIME_ONLY:
         if name in flat or given.get(name, False):
             raise OptionError(f"{name}: means nothing in virtual time; leave it out or use executor=threads")
+    if checked.optimize.weights != FLOAT32:
+        costs = "costs are calibrated with weights of float32"
+        raise OptionError(f"weights={checked.optimize.weights}: {costs}; leave it out or use executor=threads")
     return checked

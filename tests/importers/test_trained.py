@@ -65,6 +65,21 @@ def test_snicit_s_network_reads_9494_of_10000_digits(kernel: str) -> None:
     np.testing.assert_allclose(logits, by_scipy(images[:256]), atol=5e-5 * float(np.abs(logits).max()))
 
 
+@pytest.mark.slow  # compiles kernels for weights of 16 bits
+@pytest.mark.parametrize(("weights", "of_mnist"), [("bfloat16", 9493), ("float16", 9494)])
+def test_trained_networks_are_as_good_with_weights_of_16_bits(weights: str, of_mnist: int) -> None:
+    """The figures in docs/guide/compiled.md, by direct calls and by dense blocks."""
+    images, labels = labelled.digits_test()
+    for name, correct in DIGITS.items():
+        with sparsednn.from_onnx(labelled.digits_network(name)).compile(weights=weights) as compiled:
+            assert compiled.accuracy(images, labels).correct == correct
+    images, labels = labelled.mnist_test()
+    model = sparsednn.Model(network=labelled.snicit_network(), input_shape=(28, 28)).with_preprocessing(scale=255)
+    for kernel in ("auto", "udc_csc"):
+        with model.compile(kernel=kernel, weights=weights) as compiled:
+            assert compiled.accuracy(images, labels).correct == of_mnist
+
+
 def by_scipy(images: np.ndarray) -> np.ndarray:
     """SNICIT's network in float64, from its arrays."""
     stored = np.load(Path(labelled.__file__).parent / "snicit" / "n128_l18.npz")

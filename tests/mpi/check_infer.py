@@ -94,6 +94,7 @@ def main(comm: MpiCommunicator, what: str) -> None:
             record = check(comm, network, rows, kernel=kernel, rebalance_after=after, threads=2)
             assert record["rebalance_after"] == after
         check(comm, network, rows, kernel="csc", share_network=False)
+        assert check(comm, network, rows, kernel="csc", weights="float16", threads=2)["exact"] is False
     elif what == "hosts":
         assert comm.node_size == 1, "the processes share a machine"
         for name in SCHEDULERS:

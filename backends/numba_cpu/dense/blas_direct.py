@@ -53,6 +53,7 @@ class BlockNetwork:
     """
 
     saved = 0
+    weights = "float32"
 
     def __init__(self, plan: BlasPlan, n_threads: int) -> None:
         self._plan, self.kernel, self.columns = plan, plan.kernel, plan.format.columns

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from backends.common.jit import JIT_DISABLED
+from backends.common.short_weights import format_of
 from backends.numba_cpu.dense.kernels import direct as kernels
 from backends.numba_cpu.dense.kernels import helpers, pace, sliced_net
 from backends.numba_cpu.dense.kernels.event_driven import SAVED
@@ -46,15 +47,15 @@ _LATEST = np.zeros(8, np.int64)
 _NUMBERS = itertools.count(1)
 
 
-def warm_up(outline: NetworkOutline) -> None:
-    """Compile everything, with networks of one connection.
+def warm_up(outline: NetworkOutline, weights: str) -> None:
+    """Compile everything for a format of weights, with networks of one connection.
 
     Whether columns will be merged is not known: then a network may have ids of either type.
     """
     for ids in {slice_ids(outline.n_inputs), slice_ids(outline.widest)}:
         n_inputs = 1 if ids == np.uint16 else np.iinfo(np.uint16).max + 1
         one = Network([sp.csr_array(([1.0], ([0], [0])), shape=(n_inputs, 1))])
-        SlicedNetwork(packed(one, KernelOptions("auto", columns="none")), 1).close()
+        SlicedNetwork(packed(one, KernelOptions("auto", columns="none", weights=weights)), 1).close()
 
 
 class SlicedNetwork:
@@ -73,6 +74,7 @@ class SlicedNetwork:
     def __init__(self, network: SlicedLayers, n_threads: int) -> None:
         self._network, self._slices = network, network.slices
         self.columns, self.connections = network.columns, network.connections
+        self.weights = format_of(self._slices.weights)
         self._rows, self._calls_of_few = no_rows(self._slices), 0
         n_members = 1 if JIT_DISABLED else n_threads
         self._memory = _block_memory(n_members, self._slices.n_rows * MOST_LANES)
@@ -84,7 +86,8 @@ class SlicedNetwork:
         paces = self._shared[helpers.OF_PACE : helpers.FIRST_MEMBER].reshape(-1, helpers.LINE)
         paces[:, [pace.UNTIL, pace.PERIOD]] = pace.FIRST_TRY
         self._fill_table()
-        self._given: tuple[Any, ...] = (self._shared, self._slices.ids[:0])
+        like = self._slices.ids[:0].reshape((0,) * sliced_net.WEIGHTS_OF[self.weights])
+        self._given: tuple[Any, ...] = (self._shared, like)
         self._compile(network.n_inputs, len(network.last))
         self._threads = _start(n_members, self._given)
         self._ends = weakref.finalize(self, _stop, self._threads, self._shared)

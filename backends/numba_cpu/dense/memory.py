@@ -10,6 +10,8 @@ from backends.numba_cpu.dense.kernels import blocks as kernels
 from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels import simd
 from backends.numba_cpu.dense.kernels.moves import n_slots
+from backends.numba_cpu.layout.kernels.groups import GROUP
+from backends.numba_cpu.layout.packing import Connections
 from backends.numba_cpu.plan import GROWTH, aligned_floats
 from sparsednn.system.memory import cache_bytes
 
@@ -21,6 +23,14 @@ layer finds in the third-level cache what was written, which saves more than lin
 def far_bytes() -> int:
     """Return how large two blocks must be to be written past the caches."""
     return FAR_CACHES * cache_bytes(2)
+
+
+def wide_weights(conn: Connections) -> NDArray[np.float32]:
+    """Return room for the weights of the longest column, or group of columns; none where they are float32 already."""
+    if conn.weights.dtype == np.float32:
+        return blocks.NO_WEIGHTS
+    longest = max(int(conn.degree.max(initial=0)), int(np.diff(conn.indptr).max(initial=0)))
+    return aligned_floats(GROUP * max(longest, 1)).reshape(1, -1)
 
 
 def block_memory(widest: int, block_rows: int, checkpoints: NDArray[np.int64]) -> blocks.BlockWork:

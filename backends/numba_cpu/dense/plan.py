@@ -15,7 +15,7 @@ from backends.numba_cpu.dense.kernels import blocks as kernels
 from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels import simd
 from backends.numba_cpu.dense.kernels.filling import BAND, TILE
-from backends.numba_cpu.dense.memory import block_memory, far_bytes, larger, no_output, with_rows
+from backends.numba_cpu.dense.memory import block_memory, far_bytes, larger, no_output, wide_weights, with_rows
 from backends.numba_cpu.kernels.team import Place
 from backends.numba_cpu.layout.arrays import join
 from backends.numba_cpu.layout.packing import ColumnPacker, DensePacker
@@ -74,8 +74,11 @@ class DensePlan(Plan):
         """Sparse layers go with all optimisations; dense ones share all their inputs, and no column can be merged."""
         if kernel == "udc_udc":
             return Format(packer=DensePacker, rows=options.rows, is_dense=True)
-        packer = partial(ColumnPacker, one_weight=True, shifts=True, grouped=options.order == "shared_inputs")
-        return Format(packer=packer, rows=options.rows, columns=options.columns, order=options.order, streams=True)
+        grouped, weights = options.order == "shared_inputs", options.weights
+        return Format(
+            packer=partial(ColumnPacker, one_weight=True, shifts=True, grouped=grouped, weights=weights),
+            rows=options.rows, columns=options.columns, order=options.order, streams=True, weights=weights,
+        )  # fmt: skip
 
     def _stored_beside(self) -> dict[str, Any]:
         """The first layer by rows."""
@@ -234,5 +237,6 @@ class DensePlan(Plan):
                 band=aligned_floats(TILE * BAND),
                 table=np.empty(1 << (2 * self.block_rows).bit_length(), np.int32),
                 far_bytes=far_bytes(),
+                wide=wide_weights(self.connections),
             )
         return self.accumulators[worker]  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from backends.numba_cpu.dense.kernels import pools as blocks
 from backends.numba_cpu.dense.kernels.filling import BAND, TILE
 from backends.numba_cpu.dense.kernels.profile import count_blocks
-from backends.numba_cpu.dense.memory import block_memory, far_bytes, with_rows
+from backends.numba_cpu.dense.memory import block_memory, far_bytes, wide_weights, with_rows
 from backends.numba_cpu.dense.plan import DensePlan
 from backends.numba_cpu.plan import Plan, aligned_floats
 from sparsednn.errors import OptionError
@@ -46,6 +46,7 @@ def count_nonzeros(plan: Plan, inputs: sp.csr_array, rows: NDArray[np.int64]) ->
         band=aligned_floats(TILE * BAND),
         table=np.empty(0, np.int32),
         far_bytes=far_bytes(),
+        wide=wide_weights(plan.connections),
     )
     widths = plan.neurons.widths[1:]
     stands_for = [np.ones(n, np.int32) for n in widths] if plan.stands_for is None else plan.stands_for

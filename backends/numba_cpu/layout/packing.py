@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from backends.common.column_ordering import stored_rank
 from backends.common.positions import entries_at
+from backends.common.short_weights import STORED, Weights, narrowed
 from backends.numba_cpu.layout.groups import ColumnGroups, column_groups
 from backends.numba_cpu.layout.kernels.groups import GROUP
 from backends.numba_cpu.layout.neurons import neuron_ids
 from backends.numba_cpu.layout.stores import Store, StoreMaker, memory_store
-from sparsednn.network import AnyLayer, Network, ShiftedLayer
+from sparsednn.network import AnyLayer, Network, RepeatedLayer, ShiftedLayer
 from sparsednn.system.memory import require
 
 
@@ -43,11 +44,11 @@ class Connections(NamedTuple):
     Dense: ``weights[start[l] + j * n_inputs + i]``, zeros included.
 
     ids : uint16 or uint32               the neuron at the other end
-    weights : float32
+    weights : float32; or 16 bits each, as `backends.common.short_weights` stores them
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
-    weights: NDArray[np.float32]
+    weights: Weights
     degree: NDArray[np.int64]
     ids_at: NDArray[np.int64]
     weights_at: NDArray[np.int64]
@@ -69,16 +70,18 @@ class ColumnPacker:
 
     With `one_weight`, a layer whose weights are all the same has it once; else connection k's weight is beside its id. With
     `shifts`, a layer of shifted templates has these once; else it is unrolled. With `grouped`, `groups_of` finds groups of
-    outputs with the same inputs; this is for kernels that know them, and have `one_weight`.
+    outputs with the same inputs; this is for kernels that know them, and have `one_weight`. `weights` is the format in which
+    they are stored, unless one a layer is all that there is.
     """
 
     def __init__(
         self, network: Network, *, one_weight: bool, shifts: bool = False, grouped: bool = False,
-        store: StoreMaker = memory_store,
+        weights: str = "float32", store: StoreMaker = memory_store,
     ) -> None:  # fmt: skip
         self.one_weight, self.shifts, self.grouped = one_weight, shifts, grouped
+        self.format = "float32" if one_weight and not _weights_differ(network) else weights
         ids = neuron_ids(network)
-        self.ids, self.weights = store("ids", ids), store("weights", np.float32)
+        self.ids, self.weights = store("ids", ids), store("weights", STORED[self.format])
         self.column, self.indptr = store("column", ids), store("indptr", np.int64)
         self.offset, self.before = store("offset", ids), Store(np.int64)
         self.degree: list[int] = []
@@ -94,7 +97,7 @@ class ColumnPacker:
         degrees = np.diff(groups.indptr)
         even = bool((degrees == degrees[0]).all())
         self.ids.add(groups.indices)
-        self.weights.add(groups.weights)
+        self.weights.add(narrowed(groups.weights, self.format))
         self.weight_step.append(0 if groups.one_weight else 1)
         self.degree.append(int(degrees[0]) if even else -1)
         self.indptr.add(None if even else groups.indptr)
@@ -118,7 +121,8 @@ class ColumnPacker:
         together = b"" if self.one_weight else values.tobytes()
         self.ids.add(indices, together)
         once = uniform and self.one_weight
-        self.weights.add(values[:1] if once else values, b"" if self.one_weight else np.asarray(indices).tobytes())
+        weights = narrowed(values[:1] if once else values, self.format)
+        self.weights.add(weights, b"" if self.one_weight else np.asarray(indices).tobytes())
         self.weight_step.append(0 if once else 1)
         self.degree.append(degree)
         self.indptr.add(None if degree >= 0 else np.concatenate([[0], np.cumsum(degrees)]))
@@ -147,6 +151,16 @@ class ColumnPacker:
             n_groups=np.array(self.n_groups, np.int64),
             start=np.zeros(0, np.int64),
         )
+
+
+def _weights_differ(network: Network) -> bool:
+    """Whether a layer has two weights that differ."""
+    for layer in network.layers:
+        if not isinstance(layer, RepeatedLayer):
+            values = layer.weights if isinstance(layer, ShiftedLayer) else layer.values
+            if values.strides != (0,) and len(values) and (values != values[0]).any():
+                return True
+    return False
 
 
 def _column_at_position(column: NDArray[np.int32], stored: NDArray[np.int64] | None) -> NDArray[np.integer]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_merging import MergedColumns
+from backends.common.short_weights import STORED, as_float32
 from backends.numba_cpu.layout.arrays import join, split
 from backends.numba_cpu.layout.kernels.slices import COLUMNS, FIRST_ENTRY, FIRST_SLICE, N_INPUTS, N_OUTPUTS, N_SLICES, TERMS
 from backends.numba_cpu.layout.shifted_slices import shared_slices
@@ -71,7 +72,7 @@ def restored(stored: StoredLayout) -> SlicedLayers:
 
 
 def packed(network: Network, options: KernelOptions) -> SlicedLayers:
-    """Pack a network; of the options, `columns` is used.
+    """Pack a network; of the options, `columns` and `weights` are used.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def packed(network: Network, options: KernelOptions) -> SlicedLayers:
         layers = list(merged.layers())
         last = merged.last
     widest = max(network.n_inputs, *(layer.n_outputs for layer in layers))
-    slices, connections = pack_slices(layers, widest), sum(layer.nnz for layer in layers)
+    slices, connections = pack_slices(layers, widest, options.weights), sum(layer.nnz for layer in layers)
     return SlicedLayers(slices, last, connections, network.bias_on == "all", options.columns)
 
 
@@ -97,7 +98,8 @@ def direct_size(network: Network, options: KernelOptions) -> DirectSize:
         for layer, size in zip(network.layers, sizes, strict=True)
     ]
     widest = max(network.n_inputs, *(layer.n_outputs for layer in network.layers))
-    return DirectSize(KERNEL, sum(sizes), (np.dtype(slice_ids(widest)).itemsize + 4) * sum(stored), HOW)
+    entry_bytes = np.dtype(slice_ids(widest)).itemsize + np.dtype(STORED[options.weights]).itemsize
+    return DirectSize(KERNEL, sum(sizes), entry_bytes * sum(stored), HOW)
 
 
 def _unpacked(slices: Slices, number: int) -> Layer:
@@ -110,6 +112,6 @@ def _unpacked(slices: Slices, number: int) -> Layer:
     outputs = slices.order[columns[used]]
     by_output = used[np.argsort(outputs, kind="stable")]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(outputs, minlength=n_outputs))])
-    values = slices.weights[begin:end][by_output]
+    values = as_float32(slices.weights[begin:end][by_output])
     bias = np.zeros(n_outputs, np.float32)
     return Layer(n_inputs, n_outputs, indptr, ids[by_output].astype(np.int32), values, bias, identity())

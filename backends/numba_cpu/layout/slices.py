@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.common.column_ordering import first_inputs
+from backends.common.short_weights import Weights, narrowed
 from backends.numba_cpu.layout.kernels.slices import (
     ACTIVATIONS_AT,
     COLUMNS,
@@ -44,7 +45,7 @@ class Slices(NamedTuple):
     """All layers, one after the other. Entry k of column c of a slice whose entries start at e is number ``e + 16 k + c``.
 
     ids : uint16 or uint32 (entries,)     input neuron, less the slice's shift; in padding the one after the last, which is zero
-    weights : float32 (entries,)          0 in padding
+    weights : float32 (entries,)          0 in padding; or 16 bits each, as `backends.common.short_weights` stores them
     parts : int64 (n_slices, 4)           of each slice: where its entries start, the terms of a column, its shift, and of how
                                           many terms, from the first on, all columns have one input
     order : int32 (n_slices * 16,)        output neuron of each column; where there is none, the one after the rows of zeros
@@ -56,7 +57,7 @@ class Slices(NamedTuple):
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
-    weights: NDArray[np.float32]
+    weights: Weights
     parts: NDArray[np.int64]
     order: NDArray[np.int32]
     bias: NDArray[np.float32]
@@ -105,8 +106,8 @@ def slice_ids(widest: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if widest <= np.iinfo(np.uint16).max else np.uint32
 
 
-def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
-    """Pack layers of at most `widest` neurons before and after.
+def pack_slices(layers: Iterable[AnyLayer], widest: int, weights: str = "float32") -> Slices:
+    """Pack layers of at most `widest` neurons before and after, with weights stored in a format that they are rounded to.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def pack_slices(layers: Iterable[AnyLayer], widest: int) -> Slices:
     empty = table[:, N_OUTPUTS] + np.append(table[1:, N_ZEROS], 1)
     return Slices(
         ids=np.concatenate([*(part.ids for part in parts), beyond.astype(id_type)]),
-        weights=np.concatenate([*(part.weights for part in parts), beyond.astype(np.float32)]),
+        weights=np.concatenate([narrowed(some, weights) for some in (*(part.weights for part in parts), beyond)]),
         parts=np.concatenate([_moved(part.parts, at) for part, at in zip(parts, table[:, FIRST_ENTRY], strict=True)]),
         order=np.concatenate(
             [np.where(part.order < 0, at, part.order) for part, at in zip(parts, empty, strict=True)], dtype=np.int32

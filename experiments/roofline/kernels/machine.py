@@ -178,7 +178,7 @@ def layer_in_turn(net: Any, conn: Any, layer: Any, blocks: Any, stride: Any, col
     nothing = np.int64(0)
     for number in range(n_times):
         x, y = blocks[number % 2], blocks[1 - number % 2]
-        layer_on_block(net, conn, layer, x, y, stride, nothing, net.widths[layer + 1], column, is_dense=False)
+        layer_on_block(net, conn, layer, x, y, stride, nothing, net.widths[layer + 1], column, column.wide, is_dense=False)
 
 
 @inline

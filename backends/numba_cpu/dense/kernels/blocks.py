@@ -194,7 +194,7 @@ def compute_together(net, conn, is_dense, work, column, place):
         first = first_column(conn, layer, n_outputs, member, n_members)
         last = first_column(conn, layer, n_outputs, member + 1, n_members)
     x, y = work.blocks[side], work.blocks[1 - side]
-    return state[COUNT] * layer_on_block(net, conn, layer, x, y, state[STRIDE], first, last, column, is_dense)
+    return state[COUNT] * layer_on_block(net, conn, layer, x, y, state[STRIDE], first, last, column, column.wide, is_dense)
 
 
 @inline

@@ -87,7 +87,7 @@ def take_blocks(rows, n, at_once, net, conn, column, blocks, shared):
         load_rows(rows, first, count, stride, net.widths[0], blocks[0])
         for layer in range(net.low.shape[0]):
             x, y, n_outputs = blocks[side], blocks[1 - side], net.widths[layer + 1]
-            layer_on_block(net, conn, layer, x, y, stride, np.int64(0), n_outputs, column, is_dense=False)
+            layer_on_block(net, conn, layer, x, y, stride, np.int64(0), n_outputs, column, column.wide, is_dense=False)
             side = 1 - side
         if not store_rows(rows, first, count, stride, net.last, blocks[side]):
             atomic_store(shared, OVERFLOWN, np.int64(1))

@@ -160,13 +160,13 @@ def pace_of(n):
 
 
 @inline
-def compute(shared, ids_like):
+def compute(shared, like):
     """Take a batch through all layers; returns RIGHT, NOT_FINITE (nothing has been done), OVERFLOW or FEW_ALIVE.
 
     shared : int64 (lines * 8,)           has the batch from X on, and the network's table: see `net_of`
-    ids_like : uint16 or uint32 (0,)
+    like : uint16 or uint32 (0,), (0, 0) or (0, 0, 0)    see `net_of`
     """
-    net, rows, n = net_of(shared, ids_like), rows_of(shared), shared[N]
+    net, rows, n = net_of(shared, like), rows_of(shared), shared[N]
     if not all_finite(rows, n, net.table[0, N_INPUTS]):
         return NOT_FINITE
     shared[OVERFLOWN] = 0
@@ -187,11 +187,11 @@ def compute(shared, ids_like):
 
 
 @inline
-def serve(member, shared, ids_like):
+def serve(member, shared, like):
     """Help with call after call until told to quit, as member `member`.
 
     shared : int64 (lines * 8,)
-    ids_like : uint16 or uint32 (0,)
+    like : uint16 or uint32 (0,), (0, 0) or (0, 0, 0)    see `net_of`
     """
     mine, seen, turn = FIRST_MEMBER + member * LINE, np.int64(0), np.int64(0)
     latest = int64s_at(shared[LATEST], 1)
@@ -199,7 +199,7 @@ def serve(member, shared, ids_like):
         seen = wait_for_call(shared, latest, seen)
         if atomic_load(shared, QUIT) != 0:
             return
-        net = net_of(shared, ids_like)
+        net = net_of(shared, like)
         blocks_alone(shared, member, net)
         atomic_store(shared, mine + READY, seen)
         looks = 0
@@ -214,7 +214,7 @@ def serve(member, shared, ids_like):
 
 
 @kernel
-def take_part(member, x, out, shared, ids_like):
+def take_part(member, x, out, shared, like):
     """Compute a batch as the caller, or help with all that come: one kernel for both, since each would compile all layers anew.
 
     member : int                               CALLER: the arrays are the batch, in C order; CALLER_OF_ROWS: what `shared` has
@@ -222,12 +222,12 @@ def take_part(member, x, out, shared, ids_like):
     x : float32 (instances, n_inputs)
     out : float32 (instances, n_outputs)       result
     shared : int64 (lines * 8,)
-    ids_like : uint16 or uint32 (0,)
+    like : uint16 or uint32 (0,), (0, 0) or (0, 0, 0)    see `net_of`
     """
     if member > CALLER:
-        serve(member, shared, ids_like)
+        serve(member, shared, like)
         return RIGHT
     if member == CALLER:
         shared[X], shared[X_ROW], shared[X_COLUMN], shared[N] = x.ctypes.data, x.strides[0], x.strides[1], x.shape[0]
         shared[OUT], shared[OUT_ROW], shared[OUT_COLUMN] = out.ctypes.data, out.strides[0], out.strides[1]
-    return compute(shared, ids_like)
+    return compute(shared, like)

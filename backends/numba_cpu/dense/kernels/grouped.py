@@ -167,10 +167,11 @@ def _python_columns(
 
     x, y : float32 (block_slots * stride,)           rows `stride` apart; a neuron's is neuron + (neuron >> SKEW_SHIFT)
     ids : uint16 or uint32 (connections,)            input neurons
-    weights : float32 (connections * GROUP,), or (GROUP,) with step 0
+    weights : float32 (connections * GROUP,) or (1, connections * GROUP); or (GROUP,) with step 0
     order : uint16 or uint32 (outputs,), biases : float32 (outputs,)    a layer's biases from `biases_at` on
     low, high : float32
     """
+    weights = weights.reshape(-1)
     for column in range(TILE_COLUMNS):
         j, z = int(order[position + column]), np.zeros(GROUP_LANES, np.float32)
         for k in range(count):

@@ -10,6 +10,7 @@ from backends.numba_cpu.dense.kernels.blas import blas_layer_on_block, is_throug
 from backends.numba_cpu.dense.kernels.grouped import GROUP_LANES, TILE_COLUMNS, columns_of_block, finish_stores
 from backends.numba_cpu.dense.kernels.moves import slot
 from backends.numba_cpu.dense.kernels.simd import WIDEST_TILE, column_of_block, tile_width
+from backends.numba_cpu.dense.kernels.widening import SHORT_WEIGHTS, widen
 from backends.numba_cpu.layout.kernels.connections import stored_column
 from backends.numba_cpu.layout.kernels.groups import GROUP
 
@@ -64,7 +65,7 @@ def dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_outp
 
 
 @inline
-def groups_on_block(net, conn, layer, x, y, stride, first_output, last_output, column):
+def groups_on_block(net, conn, layer, x, y, stride, first_output, last_output, column, wide):
     """Run outputs ``first_output .. last_output``, which are whole groups, of a layer on block x into block y.
 
     A last tile that would be narrower goes over lanes of the one before again: they get the same bits.
@@ -72,6 +73,7 @@ def groups_on_block(net, conn, layer, x, y, stride, first_output, last_output, c
 
     net : Neurons, conn : Connections, column : Column
     x, y : float32 (block_slots * stride,)    activations before and after the layer; `stride` is at least GROUP_LANES
+    wide : float32 (0,) or (1, floats)        that of `column`, by itself: what is compiled is for one of the two
     """
     order, order_at, biases, biases_at = net.order, net.order_at[layer], net.bias, net.bias_at[layer]
     bias_always, low, high, short_end = net.bias_always, net.low[layer], net.high[layer], net.short_end[layer]
@@ -82,19 +84,27 @@ def groups_on_block(net, conn, layer, x, y, stride, first_output, last_output, c
     columns, weights, weights_at, step = conn.column, conn.weights, conn.weights_at[layer], GROUP * conn.weight_step[layer]
     n_bytes = 4 * stride * (net.widths[layer] + net.widths[layer + 1])
     past_caches = activations_at < 0 and stride % GROUP_LANES == 0 and n_bytes > column.far_bytes
-    nowhere, last_group, n_connections = np.int64(-1), conn.n_groups[layer] - 1, np.int64(0)
+    nowhere, last_group, n_connections, one = np.int64(-1), conn.n_groups[layer] - 1, np.int64(0), np.int64(1)
     for group in range(first_output // GROUP, last_output // GROUP):
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, nowhere, group)
         ahead, n_ahead = stored_column(degree, ids_at, indptr, indptr_at, columns, nowhere, min(group + 1, last_group))
         ahead = ahead if n_ahead >= count else start
         position, weights_from = order_at + group * GROUP, weights_at + (start - ids_at) * step
+        if wide.ndim == SHORT_WEIGHTS:
+            widen(weights, weights_from, one, GROUP * count if step > 0 else one * GROUP, wide)
         for begin in range(0, stride, GROUP_LANES):
             lane = min(begin, stride - GROUP_LANES)
             for first in range(0, GROUP, TILE_COLUMNS):
-                columns_of_block(
-                    x, stride, lane, ids, start, count, ahead, weights, weights_from + first, step, y, order, position + first,
-                    biases, biases_at, bias_always, low, high, short_end, past_caches,
-                )  # fmt: skip
+                if wide.ndim != SHORT_WEIGHTS:
+                    columns_of_block(
+                        x, stride, lane, ids, start, count, ahead, weights, weights_from + first, step, y, order,
+                        position + first, biases, biases_at, bias_always, low, high, short_end, past_caches,
+                    )  # fmt: skip
+                else:
+                    columns_of_block(
+                        x, stride, lane, ids, start, count, ahead, wide, first, step, y, order, position + first, biases,
+                        biases_at, bias_always, low, high, short_end, past_caches,
+                    )  # fmt: skip
         if activations_at >= 0:
             for number in range(GROUP):
                 j = np.int64(order[position + number])
@@ -106,18 +116,20 @@ def groups_on_block(net, conn, layer, x, y, stride, first_output, last_output, c
 
 
 @inline
-def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column, is_dense):
+def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column, wide, is_dense):
     """Run outputs ``first_output .. last_output`` (in the layer's order) of one layer on block x into block y.
 
     Returns the connections used.
 
     net : Neurons, conn : Connections, column : Column
     x, y : float32 (block_slots * stride,)    activations before and after the layer
+    wide : float32 (0,) or (1, floats)        that of `column`, by itself: what is compiled is for one of the two
     """
-    if is_dense:
-        return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
-    if is_through_blas(conn, layer):
-        return blas_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output)
+    if wide.ndim != SHORT_WEIGHTS:  # layers that are stored dense have weights of float32
+        if is_dense:
+            return dense_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, column)
+        if is_through_blas(conn, layer):
+            return blas_layer_on_block(net, conn, layer, x, y, stride, first_output, last_output)
     # Taken out of their tuples before the loop: inside, each access would count references, with atomics shared by all threads.
     order, biases, bias_always, low, high = net.order, net.bias, net.bias_always, net.low[layer], net.high[layer]
     order_at, biases_at = net.order_at[layer], net.bias_at[layer]
@@ -133,10 +145,13 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
     weights, weights_at, step = conn.weights, conn.weights_at[layer], conn.weight_step[layer]
     width = tile_width(stride, WIDEST_TILE)
     n_connections = np.int64(0)  # a literal would have the column compiled a second time
+    nothing, one = np.int64(0), np.int64(1)
     grouped, weights_after = GROUP * conn.n_groups[layer], weights_at
     if grouped > 0:
         if stride >= GROUP_LANES:
-            n_connections += groups_on_block(net, conn, layer, x, y, stride, first_output, min(last_output, grouped), column)
+            n_connections += groups_on_block(
+                net, conn, layer, x, y, stride, first_output, min(last_output, grouped), column, wide
+            )
             first_output = max(first_output, grouped)
         after, _ = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, conn.n_groups[layer])
         weights_after += (GROUP - 1) * (after - ids_at) * step
@@ -151,9 +166,15 @@ def layer_on_block(net, conn, layer, x, y, stride, first_output, last_output, co
         start, count = stored_column(degree, ids_at, indptr, indptr_at, columns, column_at, stored)
         weights_from += (start - ids_at) * apart
         offset = entry_or(offsets, offset_at + position, offset_at >= 0, np.int64(0))
-        column_of_block(
-            x, stride, width, ids, offset, start, count, weights, weights_from, apart, y, slot(j), bias, at_zero, low, high
-        )  # fmt: skip
+        if wide.ndim != SHORT_WEIGHTS:
+            column_of_block(
+                x, stride, width, ids, offset, start, count, weights, weights_from, apart, y, slot(j), bias, at_zero, low, high
+            )
+        else:
+            widen(weights, weights_from, apart, count, wide)
+            column_of_block(
+                x, stride, width, ids, offset, start, count, wide, nothing, one, y, slot(j), bias, at_zero, low, high
+            )
         if activations_at >= 0:
             activate_row(y, slot(j) * stride, slot(j) * stride + stride, activations, activations_at + PER_NEURON * j)
         n_connections += count

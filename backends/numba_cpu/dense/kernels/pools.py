@@ -26,6 +26,10 @@ LOOK = 16
 """Neurons between two looks at how many instances of a block have been seen to go on."""
 
 
+NO_WEIGHTS = np.zeros(0, np.float32)
+"""Stands for room for weights of 16 bits where they are float32."""
+
+
 class BlockWork(NamedTuple):
     """A row group and its dense blocks, which all members of its team work on; the blocks belong to the worker that opened it.
 
@@ -73,6 +77,7 @@ class Column(NamedTuple):
     band : float32 (BAND * TILE,)              a few instances and a band of neurons, while inputs are spread out
     table : int32 (2 * block_rows or more,)    instances by their hashes, while equal ones are merged
     far_bytes : int                            two blocks with more bytes than this are written past the caches
+    wide : float32 (0,) or (1, floats)         room for the weights of a column or a group, where these are stored in 16 bits
     """
 
     ids: NDArray[Any]
@@ -81,6 +86,7 @@ class Column(NamedTuple):
     band: NDArray[np.float32]
     table: NDArray[np.int32]
     far_bytes: int
+    wide: NDArray[np.float32] = NO_WEIGHTS
 
 
 class FirstLayer(NamedTuple):

@@ -51,7 +51,7 @@ def count_blocks(net, conn, stands_for, starts, work, column, counts):
             layer, side = state[LAYER], state[SIDE]
             layer_on_block(
                 net, conn, layer, work.blocks[side], work.blocks[1 - side], state[STRIDE], np.int64(0), net.widths[layer + 1],
-                column, is_dense=False,
+                column, column.wide, is_dense=False,
             )  # fmt: skip
             for i in range(state[COUNT]):
                 work.ids[1 - side, i] = work.ids[side, i]

@@ -176,10 +176,10 @@ def _python_column(
 
     x, y : float32 (block_slots * stride,)           rows `stride` apart; a neuron's is neuron + (neuron >> SKEW_SHIFT)
     inputs : uint16 or uint32 (connections,)         input neurons
-    weights : float32 (connections,), or (1,) with step 0
+    weights : float32 (connections,) or (1, connections); or (1,) with step 0
     bias, bias_at_zero, low, high : float32
     """
-    z = np.zeros(stride, np.float32)
+    z, weights = np.zeros(stride, np.float32), weights.reshape(-1)
     for k in range(count):
         row = int(inputs[start + k]) + offset
         base = (row + (row >> SKEW_SHIFT)) * stride

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from backends.common.jit import inline
 from backends.common.kernels.arrays_at import floats_at, int32s_at, int64s_at
 from backends.common.raw_memory import pointer
+from backends.common.short_weights import Weights
 from backends.numba_cpu.dense.kernels.helpers import FIRST_MEMBER, NET_LINES, OF_NET
 from backends.numba_cpu.layout.kernels.slices import PART_WIDTH, TABLE_WIDTH
 
@@ -23,7 +24,7 @@ class SlicedNet(NamedTuple):
     """A network in slices, and the memory of the threads that compute it.
 
     ids : uint16 or uint32 (entries,)                see `backends.numba_cpu.layout.slices.Slices`
-    weights : float32 (entries,)
+    weights : float32, uint16 or int16 (entries,)    see `backends.common.short_weights`
     parts : int64 (slices, 4)
     order : int32 (slices * 16,)
     bias : float32 (slices * 16 + n,)                and activations of single neurons
@@ -43,7 +44,7 @@ class SlicedNet(NamedTuple):
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
-    weights: NDArray[np.float32]
+    weights: Weights
     parts: NDArray[np.int64]
     order: NDArray[np.int32]
     bias: NDArray[np.float32]
@@ -75,17 +76,37 @@ called last in this process; whether the network is far."""
 assert FAR < FIRST_MEMBER, NET_LINES
 
 
+WEIGHTS_OF: dict[str, int] = {"float32": 1, "bfloat16": 2, "float16": 3}
+"""Dimensions of the empty array that tells the types of ids and weights (`like`): Numba compiles of a branch on an argument's
+dimensions the side that is taken. An array of its own for the weights would cost each call its time."""
+
+_BFLOAT16, _FLOAT16 = WEIGHTS_OF["bfloat16"], WEIGHTS_OF["float16"]
+
+
 @inline
-def net_of(shared, ids_like):
+def weights_at(address, n, like):
+    """The weights at an address, in the format that `like` tells.
+
+    like : uint16 or uint32 (0,), (0, 0) or (0, 0, 0)
+    """
+    if like.ndim == _BFLOAT16:
+        return carray(pointer(address), n, np.uint16)
+    if like.ndim == _FLOAT16:
+        return carray(pointer(address), n, np.int16)
+    return floats_at(address, n)
+
+
+@inline
+def net_of(shared, like):
     """The network that the table names.
 
     shared : int64 (lines * 8,)
-    ids_like : uint16 or uint32 (0,)      of the type of the ids
+    like : uint16 or uint32 (0,), (0, 0) or (0, 0, 0)      of the type of the ids; its dimensions are those of `WEIGHTS_OF`
     """
     members, n_layers = shared[MEMBERS], shared[TABLE + 1] // TABLE_WIDTH
     return SlicedNet(
-        carray(pointer(shared[IDS]), shared[IDS + 1], ids_like.dtype),
-        floats_at(shared[WEIGHTS], shared[WEIGHTS + 1]),
+        carray(pointer(shared[IDS]), shared[IDS + 1], like.dtype),
+        weights_at(shared[WEIGHTS], shared[WEIGHTS + 1], like),
         int64s_at(shared[PARTS], (shared[PARTS + 1] // PART_WIDTH, PART_WIDTH)),
         int32s_at(shared[ORDER], shared[ORDER + 1]),
         floats_at(shared[BIAS], shared[BIAS + 1]),
@@ -96,7 +117,7 @@ def net_of(shared, ids_like):
         floats_at(shared[MEMORY], (members, 2, shared[MEMORY + 1] // (2 * members))),
         int32s_at(shared[ALIVE], (members, shared[ALIVE + 1] // members)),
         int64s_at(shared[COUNTS], (members, shared[COUNTS + 1] // members)),
-        carray(pointer(shared[TARGETS]), shared[TARGETS + 1], ids_like.dtype),
+        carray(pointer(shared[TARGETS]), shared[TARGETS + 1], like.dtype),
         floats_at(shared[ROW_WEIGHTS], shared[ROW_WEIGHTS + 1]),
         int64s_at(shared[STARTS], shared[STARTS + 1]),
         int64s_at(shared[STARTS_AT], shared[STARTS_AT + 1]),

@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from backends.common.jit import JIT_DISABLED
+from backends.common.short_weights import load_weights, through_memory, widened
 from backends.common.vectors import INTO_L2, finish, loaded_ids, prefetch_line, splat
 from backends.numba_cpu.dense.kernels.simd import WIDE
 from backends.numba_cpu.layout.kernels.slices import COLUMNS
@@ -34,11 +35,12 @@ class _SliceCode:
     """Writes the LLVM code of a slice for a number of lanes.
 
     A column takes `vectors` vectors, or a vector has `together` columns; `at_once` columns are under way at a time. With
-    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed.
+    `far`, the last of them ask for what follows the slice, which is the next slice, while they are computed. Ids have
+    `id_bits`, weights the type `stored`, one of Numba's.
     """
 
-    def __init__(self, lanes: int, id_bits: int, *, far: bool) -> None:
-        self.lanes, self.id_bits, self.far = lanes, id_bits, far
+    def __init__(self, lanes: int, id_bits: int, stored: Any, *, far: bool) -> None:
+        self.lanes, self.id_bits, self.stored, self.far = lanes, id_bits, stored, far
         self.vectors, self.together = max(lanes // WIDE, 1), max(WIDE // lanes, 1)
         self.at_once = min(COLUMNS, _ACCUMULATORS * WIDE // lanes)
         self.row = ir.VectorType(_FLOAT, min(lanes, WIDE))
@@ -93,14 +95,15 @@ class _SliceCode:
             found = [builder.zext(builder.load(address), _INT64)] * self.together
         else:
             found = loaded_ids(builder, address, self.at_once, self.id_bits)
-        kind = ir.VectorType(_FLOAT, self.at_once)
-        weight = builder.load(builder.bitcast(builder.gep(weights, [at]), kind.as_pointer()), align=4)
+        weight = load_weights(builder, builder.gep(weights, [at]), self.at_once, self.stored)
+        short = self.stored != types.float32 and self.together == 1
+        weight = through_memory(builder, weight) if short else weight
         rows = [builder.gep(x, [builder.mul(neuron, _INT64(self.lanes))]) for neuron in found]
         once = [self._gathered(builder, rows, vector) for vector in range(self.vectors)] if shared else []
         added: list[Any] = []
         for group in range(self.at_once // self.together):
             columns = range(group * self.together, (group + 1) * self.together)
-            factor = self._spread(builder, weight, columns)
+            factor = splat(builder, weight[columns[0]], WIDE) if short else self._spread(builder, weight, columns)
             for vector in range(self.vectors):
                 values = once[vector] if shared else self._gathered(builder, [rows[column] for column in columns], vector)
                 added.append(builder.fadd(sums[len(added)], builder.fmul(values, factor)))
@@ -176,7 +179,7 @@ def _compiled_slice(lanes: int, far: bool) -> Callable[..., None]:
                 base = context.make_array(signature.args[number])(context, builder, args[number]).data
                 return builder.gep(base, [at])
 
-            code = _SliceCode(lanes, signature.args[3].dtype.bitwidth, far=far)
+            code = _SliceCode(lanes, signature.args[3].dtype.bitwidth, signature.args[4].dtype, far=far)
             x, y, entries, values = data(0, args[1]), data(0, args[2]), data(3, args[5]), data(4, args[5])
             code.emit(builder, x, y, entries, values, args[6], args[7], (data(8, args[10]), data(9, args[10]), *args[11:]))
             return context.get_dummy_value()
@@ -194,8 +197,9 @@ def _python_slice(lanes: int) -> Callable[..., None]:
         """Compute a slice in NumPy, for runs without the JIT.
 
         memory : float32                              has x from `x_at` on and y from `y_at` on: a row of `lanes` for a neuron
-        ids : uint16 or uint32, weights : float32     the slice's entries from `at` on, 16 for each of `count` terms; in the
+        ids : uint16 or uint32                        the slice's entries from `at` on, 16 for each of `count` terms; in the
                                                       first `same` terms, all columns have one input
+        weights : float32, uint16 or int16            of the entries; see `backends.common.short_weights`
         order : int32, bias : float32                 of its columns, from `first` on
         always : bool                                 the bias is added to a sum of zero too
         low, high : float32
@@ -204,7 +208,7 @@ def _python_slice(lanes: int) -> Callable[..., None]:
             z = np.zeros(lanes, np.float32)
             for k in range(at + column, at + COLUMNS * count, COLUMNS):
                 row = x_at + int(ids[k]) * lanes
-                z = z + memory[row : row + lanes] * weights[k]
+                z = z + memory[row : row + lanes] * widened(weights[k])
             added = bias[first + column]
             z = np.where(z != 0, z + added, added if always else np.float32(0))
             z = np.where(z < low, low, z)
