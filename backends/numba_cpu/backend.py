@@ -110,7 +110,7 @@ class NumbaBackend:
         "udc_csc": FORECAST,
         "csc_udc": ("data", "model"),
         "csc_csc": FORECAST,
-        "dcsc_csc": ALL_SIX,
+        "dcsc_csc": FORECAST,
         "csr_csr": ("data", "data_then_model", "manager_worker", "work_stealing", "global_work_stealing", "adaptive"),
         "blas": ALL_SIX,
         "fast": ALL_SIX,

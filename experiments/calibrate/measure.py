@@ -181,7 +181,7 @@ def _team_parameters(
         "serial_share": share,
         "team_factor": factor,
         "meetings": entry(MEETINGS[name], "meetings per layer (udc: and block)", "assumed", "as the kernel is written"),
-        "slowdown": _slowdown(slow, shipped["kernels"].get(name, shipped["kernels"]["csc_csc"])["slowdown"]),
+        "slowdown": _slowdown(slow, shipped["kernels"][name]["slowdown"]),
     }
     if "block_rows" in KERNEL_PARAMETERS[name]:
         parameters["block_rows"] = shipped["kernels"]["udc_csc"]["block_rows"]

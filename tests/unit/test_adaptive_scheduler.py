@@ -79,8 +79,8 @@ def test_helpers_that_would_not_be_worth_it_are_not_called() -> None:
     )
 
 
-def test_a_team_waits_for_workers_that_come_sooner_than_it_could_grow() -> None:
-    """The first layer of one row takes one worker a second; so long as others take no longer to start, they are waited for."""
+def test_a_team_waits_for_workers_with_whom_it_is_through_its_first_layer_sooner() -> None:
+    """That of one row takes one worker a second, two half of it, and all three a third: 0.15 and 0.33 s are less."""
     run(
         [
             (Started(2), [Sleep(2)]),
@@ -89,7 +89,21 @@ def test_a_team_waits_for_workers_that_come_sooner_than_it_could_grow() -> None:
             (Finished(0 + 1, 0, 0.7, 1), [Stop(1), Stop(2), Stop(0)]),
         ],
         3,
-        PlainOutlook(1, start_s=0.45),
+        PlainOutlook(1, start_s=0.15),
+    )
+
+
+def test_nobody_is_waited_for_while_a_leader_gets_a_row_group_ready() -> None:
+    """That takes 2 s, in a team too; its first layer takes one worker 1 s, and two half of it, if the other is there."""
+    run(
+        [
+            (Started(1), [Cut(0, 0, 1), Run(1, 0)]),
+            (Started(0), [Sleep(0), Call(1, 0)]),
+            (Boundary(1, 0, (0, 1), 10), [FormTeam(0, (1, 0))]),
+            (Finished(1, 0, 3.5, 1), [Stop(1), Stop(0)]),
+        ],
+        2,
+        PlainOutlook(1, start_s=0.6, open_s=2.0),
     )
 
 
