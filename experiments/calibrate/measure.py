@@ -3,7 +3,7 @@
 Real runs of the kernels on one thread, of parts of the challenge's networks, give the parameters of the cost model by a fit;
 runs of teams and of threads side by side give what meeting and sharing a node take; the rest is what the protocol takes. What
 cannot be measured here (more cores than there are, a network) is taken from the file that comes with the package and
-says that it is assumed. Takes 3 minutes, with ``--quick`` less than one.
+says that it is assumed. Takes 4 minutes, with ``--quick`` less than one.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def best_sizing(outlook: Outlook, n_workers: int, walk_share: float) -> Sizing:
 
     Row groups go in rounds, one for each team. A network is walked through once for each row group, so that they are not chosen
     smaller than one in which walking takes `walk_share` of the time, unless that brings balance: with more teams than one, the
-    last round is expected to be late by the spread of its row groups. They are chosen larger if that saves more than this share,
-    which is so where many rows walk through more of the network than one row does.
+    last round is expected to be late by the spread of its row groups. They are chosen larger if that saves more than this
+    share, which is so where many rows walk through more of the network than one row does.
     """
     n_rows = outlook.n_rows
     if n_rows == 0:
