@@ -48,8 +48,9 @@ LONG_S, SHORT_S = 0.5, 0.1
 class Part:
     """Parts of a challenge network: as many first layers as each number says, with row groups of so many rows.
 
-    They are drawn at random of the first `instances`. In wide networks it takes many layers until rows have all neurons active, as
-    those that stay alive end: so `full` is the same with rows that have them from the first layer on, for the sparse kernels.
+    They are drawn at random of the first `instances`. In wide networks it takes many layers until rows have all neurons
+    active, as those that stay alive end: so `full` is the same with rows that have them from the first layer on, for the
+    sparse kernels.
     """
 
     neurons: int
