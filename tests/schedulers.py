@@ -9,7 +9,8 @@ from sparsednn.schedulers import Action, Event, Job, Scheduler
 
 @dataclass(frozen=True)
 class PlainOutlook:
-    """A row group takes a walk and a second a row, of which a team splits a share; the first of two layers is half of it."""
+    """A row group is opened by its leader, and takes a walk and a second a row, of which a team splits a share; there are two
+    layers, half of it each."""
 
     n_rows: int
     walk_s: float = 1.0
@@ -20,12 +21,13 @@ class PlainOutlook:
     decision_s: float = 0.0
     wake_s: float = 0.0
     bus: float = 0.0
+    open_s: float = 0.0
 
     def team_s(self, n_rows: int, n_members: int) -> float:
-        return (self.walk_s + n_rows) * (1 - self.shared + self.shared / n_members)
+        return self.open_s + self._layers_s(n_rows, n_members)
 
     def first_layer_s(self, n_rows: int, n_members: int) -> float:
-        return self.team_s(n_rows, n_members) / 2
+        return self.open_s + self._layers_s(n_rows, n_members) / 2
 
     def row_s(self) -> float:
         return 1.0
@@ -35,6 +37,9 @@ class PlainOutlook:
 
     def slowdown(self, n_active: int) -> float:
         return 1 + self.bus * (n_active - 1)
+
+    def _layers_s(self, n_rows: int, n_members: int) -> float:
+        return (self.walk_s + n_rows) * (1 - self.shared + self.shared / n_members)
 
 
 def job_of(scheduler: Scheduler, n_workers: int, n_layers: int, outlook: PlainOutlook, domains: tuple[int, ...] = ()) -> Job:

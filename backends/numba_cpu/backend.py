@@ -107,7 +107,7 @@ class NumbaBackend:
         "udc_csc": FORECAST,
         "csc_udc": ("data", "model"),
         "csc_csc": FORECAST,
-        "dcsc_csc": TEAMS,
+        "dcsc_csc": FORECAST,
         "csr_csr": tuple(name for name in FORECAST if name != "model"),
         "blas": TEAMS,
         "fast": TEAMS,

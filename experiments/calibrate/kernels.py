@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from time import thread_time
 from typing import Any
@@ -36,6 +36,7 @@ BY_WIDTH = ("multiply_add_s", "full_multiply_add_s")
 """Parameters that depend on what fits into the caches, and so on the number of neurons."""
 
 BLOCKS = ("rowwise_first", "udc_csc")
+SPARSE = tuple(name for name in KERNELS if name not in BLOCKS)
 NOT_TOLD_APART = dict.fromkeys(KERNELS, ("column_s",)) | dict.fromkeys(BLOCKS, ("column_s", "scan_s", "sum_s"))
 """Left at 0: every neuron of the networks has 32 connections, so that columns and connections are proportional."""
 
@@ -47,17 +48,24 @@ LONG_S, SHORT_S = 0.5, 0.1
 class Part:
     """Parts of a challenge network: as many first layers as each number says, with row groups of so many rows.
 
-    They are drawn at random of the first `instances`.
+    They are drawn at random of the first `instances`. In wide networks it takes many layers until rows have all neurons
+    active, as those that stay alive end: so `full` is the same with rows that have them from the first layer on, for the
+    sparse kernels.
     """
 
     neurons: int
     layers: int
     instances: int
     cases: Mapping[int, tuple[int, ...]]
+    full: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        cases = "; ".join(f"first {depth} layers: {', '.join(map(str, sizes))} rows" for depth, sizes in self.cases.items())
-        return f"{self.neurons} x {self.layers}, {self.instances} instances ({cases})"
+        cases = [
+            f"first {depth} layers: {', '.join(map(str, sizes))} {rows}"
+            for rows, cases in (("rows", self.cases), ("full rows", self.full))
+            for depth, sizes in cases.items()
+        ]
+        return f"{self.neurons} x {self.layers}, {self.instances} instances ({'; '.join(cases)})"
 
 
 FULL = (
@@ -72,9 +80,11 @@ FULL = (
             40: (40, 300, 2_000),
             120: (17, 134, 1_000, 4_000),
         },
+        {12: (8, 300)},
     ),
-    Part(16384, 20, 4_000, {1: (100, 2_500), 4: (30, 700), 20: (8, 40, 200, 800)}),
-    Part(65536, 12, 1_000, {1: (40,), 4: (20, 200), 12: (8, 40, 200)}),
+    Part(4096, 32, 6_000, {1: (300, 4_000), 4: (60, 1_500), 32: (17, 134, 800)}, {8: (8, 100)}),
+    Part(16384, 20, 4_000, {1: (100, 2_500), 4: (30, 700), 20: (8, 40, 200, 800)}, {4: (2, 40)}),
+    Part(65536, 12, 1_000, {1: (40,), 4: (20, 200), 12: (8, 40, 200)}, {2: (2, 20)}),
 )
 QUICK = (
     Part(1024, 120, 30_000, {2: (40, 2_000), 12: (17, 400, 15_000), 120: (17, 134, 1_000)}),
@@ -124,18 +134,23 @@ def samples(parts: Sequence[Part], backend: ProfilingBackend, caches: Caches) ->
     for part in parts:
         network = sparsednn.radixnet(part.neurons, part.layers)
         inputs = sparsednn.challenge_inputs(part.neurons, part.instances)
-        for depth, sizes in part.cases.items():
-            first = Network.from_layers(network.layers[:depth], "nonzero")
-            chosen = [np.sort(rng.choice(part.instances, size, replace=False)) for size in sizes]
-            found += _samples_of(first, [inputs[rows] for rows in chosen], backend, caches)
+        drawn = {d: [inputs[np.sort(rng.choice(part.instances, n, replace=False))] for n in s] for d, s in part.cases.items()}
+        full = {d: [sp.csr_array(np.ones((n, part.neurons), np.float32)) for n in s] for d, s in part.full.items()}
+        for cases, kernels in ((drawn, KERNELS), (full, SPARSE)):
+            for depth, chosen in cases.items():
+                first = Network.from_layers(network.layers[:depth], "nonzero")
+                found += _samples_of(first, chosen, backend, caches, kernels)
     return found
 
 
-def _samples_of(network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend, caches: Caches) -> list[Sample]:
-    """Run all kernels on one network, with many inputs."""
+def _samples_of(
+    network: Network, inputs: Sequence[sp.csr_array], backend: ProfilingBackend, caches: Caches, kernels: Collection[str]
+) -> list[Sample]:
+    """Run some kernels on one network, with many inputs."""
     found = []
     profiles = [measure_profile(network, rows, 1, backend, cache=False) for rows in inputs]
-    for name, options in KERNELS.items():
+    for name in kernels:
+        options = KERNELS[name]
         plan = backend.prepare(network, options, 1)
         for rows, profile in zip(inputs, profiles, strict=True):
             work = profile.as_run(backend.layer_sizes(plan)).group_work(np.arange(rows.shape[0]))

@@ -3,7 +3,7 @@
 Real runs of the kernels on one thread, of parts of the challenge's networks, give the parameters of the cost model by a fit;
 runs of teams and of threads side by side give what meeting and sharing a node take; the rest is what the protocol takes. What
 cannot be measured here (more cores than there are, a network) is taken from the file that comes with the package and
-says that it is assumed. Takes 3 minutes, with ``--quick`` less than one.
+says that it is assumed. Takes 4 minutes, with ``--quick`` less than one.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _team_parameters(
         "serial_share": share,
         "team_factor": factor,
         "meetings": entry(MEETINGS[name], "meetings per layer (udc: and block)", "assumed", "as the kernel is written"),
-        "slowdown": _slowdown(slow, shipped["kernels"].get(name, shipped["kernels"]["csc_csc"])["slowdown"]),
+        "slowdown": _slowdown(slow, shipped["kernels"][name]["slowdown"]),
     }
     if "block_rows" in KERNEL_PARAMETERS[name]:
         parameters["block_rows"] = shipped["kernels"]["udc_csc"]["block_rows"]

@@ -184,14 +184,16 @@ class AdaptiveScheduler(Scheduler):
         """Whether a team is to begin with those who are idle and kept for no other.
 
         A team has to finish its first layer, in which there is most to do, before it can grow. So while workers are still
-        starting, one that would be short of members waits for them if they come sooner than that.
+        starting, one that would be short of members waits for them if with them it is through that layer sooner. Its leader
+        gets the row group ready alone, however many there are: that is no reason to wait.
         """
         spare = self._n_spare()
         short = self.sizing.team_size - spare
         if spare <= 0 or short <= 0 or self._all_started():
             return spare > 0
-        coming_s = min(short, self.n_workers - len(self.started)) * self.outlook.start_s
-        return self.outlook.first_layer_s(self.sizes.rows_of(self.sizes.halvings), spare) < coming_s
+        n_rows, n_coming = self.sizes.rows_of(self.sizes.halvings), min(short, self.n_workers - len(self.started))
+        whole_s = n_coming * self.outlook.start_s + self.outlook.first_layer_s(n_rows, spare + n_coming)
+        return self.outlook.first_layer_s(n_rows, spare) < whole_s
 
     def _n_spare(self) -> int:
         """Return how many idle workers are kept for no team that is short of members."""

@@ -25,7 +25,7 @@ ON_TRIAL = 1 / 12
 """At most this share of the rows is used to try another size."""
 
 MORE_ROUNDS = (1, 2, 4, 8, 16)
-"""How many times the fewest rounds are considered."""
+"""How many times the rounds in which walking takes its share are considered, and what part of them."""
 
 
 class Sizing(NamedTuple):
@@ -54,7 +54,8 @@ def best_sizing(outlook: Outlook, n_workers: int, walk_share: float) -> Sizing:
 
     Row groups go in rounds, one for each team. A network is walked through once for each row group, so that they are not chosen
     smaller than one in which walking takes `walk_share` of the time, unless that brings balance: with more teams than one, the
-    last round is expected to be late by the spread of its row groups.
+    last round is expected to be late by the spread of its row groups. They are chosen larger if that saves more than this
+    share, which is so where many rows walk through more of the network than one row does.
     """
     n_rows = outlook.n_rows
     if n_rows == 0:
@@ -66,15 +67,21 @@ def best_sizing(outlook: Outlook, n_workers: int, walk_share: float) -> Sizing:
     best: Sizing | None = None
     for team_size in sorted({n_workers, *_powers(n_workers)}) if helps else [1]:
         n_teams = n_workers // team_size
-        fewest = max(n_rows // (n_teams * large), 1)
-        for n_rounds in (fewest * more for more in MORE_ROUNDS):
+        at_ease = max(n_rows // (n_teams * large), 1)
+        for n_rounds, gain in _rounds(at_ease, walk_share):
             rows = -(-n_rows // (n_teams * n_rounds))
             tail_s = _tail_s(outlook, rows, n_teams, team_size, n_workers if helps else 1)
             seconds = (n_rounds * outlook.team_s(rows, team_size) + tail_s) * outlook.slowdown(n_workers)
-            if best is None or seconds < best.seconds * (1 - LARGER_TEAM):
+            if best is None or seconds < best.seconds * (1 - gain):
                 best = Sizing(seconds, team_size, rows, helps)
     assert best is not None  # a team of one worker is among them
     return best
+
+
+def _rounds(at_ease: int, walk_share: float) -> Iterator[tuple[int, float]]:
+    """Numbers of rounds to consider, each with the share of the time that it must save."""
+    yield from ((at_ease * more, LARGER_TEAM) for more in MORE_ROUNDS)
+    yield from ((at_ease // fewer, max(LARGER_TEAM, walk_share)) for fewer in MORE_ROUNDS[1:] if at_ease >= fewer)
 
 
 def _tail_s(outlook: Outlook, n_rows: int, n_teams: int, team_size: int, n_helpers: int) -> float:

@@ -14,10 +14,10 @@ import pytest
 import sparsednn
 from experiments.calibrate import measure as calibrate
 from experiments.calibrate import overheads as calibration_overheads
-from experiments.calibrate.kernels import KERNELS, Part, Sample, fit_kernel, kernel_parameters
+from experiments.calibrate.kernels import KERNELS, Part, Sample, fit_kernel, kernel_parameters, samples
 from experiments.calibrate.measure import Effort
 from experiments.roofline.model import caches
-from sparsednn.backend import CostKind
+from sparsednn.backend import CostKind, ProfilingBackend, load_backend
 from sparsednn.simulator.calibration import CACHES, KERNEL_PARAMETERS, read_calibration
 from sparsednn.simulator.cluster import Cluster
 from sparsednn.simulator.features import Caches, features
@@ -27,7 +27,7 @@ from tests.conftest import JIT_DISABLED
 
 TINY = Effort(
     (
-        Part(1024, 12, 300, {2: (5, 150), 6: (5, 40, 150), 12: (5, 20, 40, 150)}),
+        Part(1024, 12, 300, {2: (5, 150), 6: (5, 40, 150), 12: (5, 20, 40, 150)}, {3: (2, 9)}),
         Part(4096, 8, 100, {2: (5, 60), 5: (5, 20, 60), 8: (5, 20, 60)}),
     ),
     2,
@@ -142,6 +142,20 @@ def test_what_a_large_row_group_costs_is_found_from_groups_of_17_to_30000_rows(r
             assert value["source"] == "measured"
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="takes minutes without the JIT")
+def test_full_rows_are_run_by_the_sparse_kernels_and_count_as_full() -> None:
+    part = Part(1024, 6, 50, {}, {2: (3,)})
+    backend = load_backend("numba")
+    assert isinstance(backend, ProfilingBackend)
+    found = samples([part], backend, Caches(2**15, 2**20, 2**23))
+    assert str(part) == "1024 x 6, 50 instances (first 2 layers: 3 full rows)"
+    assert [sample.kernel for sample in found] == ["csc_csc", "csc_csc/paper", "dcsc_csc", "csr_csr"]
+    for sample in found:
+        assert sample.counts["multiply_add_s"] == 0
+        assert sample.counts["full_multiply_add_s"] == 3 * 32 * 1024 * 2
+        assert sample.seconds > 0
+
+
 def test_the_file_says_of_which_machine_it_is() -> None:
     effort = Effort(TINY.parts, 1, 1, ())
     machine = calibrate._machine(effort, calibrate.Quiet(0), 2)
@@ -162,8 +176,6 @@ def test_powers_of_two_and_all_cores_are_measured() -> None:
 
 
 def test_a_team_and_threads_side_by_side_do_all_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sparsednn.backend import load_backend
-
     inputs = sparsednn.challenge_inputs(1024, 40)
     job = calibration_overheads.prepared_job(load_backend("numba"), sparsednn.radixnet(1024, 6), KERNELS["csc_csc"], inputs, 2)
     closed = []

@@ -119,7 +119,7 @@ def test_every_case_is_measured_and_simulated(toys: Callable[[str], Path]) -> No
     fields = ["kernel", "scheduler", "threads", "processes"]
     both, two = ("udc_csc", "csc_csc"), [1, 2] if is_installed("mpi4py") else [1]
     ways = {(kernel, name, threads, 1) for kernel in both for name in ("data", "model") for threads in (1, 2)}
-    ways |= {(kernel, name, 2, 1) for kernel in ("csr_csr", "csc_csc") for name in ("data", "data_then_model")}
+    ways |= {(kernel, name, 2, 1) for kernel in ("csr_csr", "csc_csc", "dcsc_csc") for name in ("data", "data_then_model")}
     for simulated in (False, True):
         cases = drawn[drawn["simulated"] == simulated]
         found = set(cases[fields].itertuples(index=False, name=None))

@@ -33,6 +33,13 @@ SHARES_BADLY = PlainOutlook(9, shared=0.7)
 WALK_SHARE = 0.04
 
 
+class Occupying(PlainOutlook):
+    """The more rows there are, the more of the network they walk through: all of it from 100 rows on."""
+
+    def _layers_s(self, n_rows: int, n_members: int) -> float:
+        return min(n_rows, 100) * self.walk_s + n_rows
+
+
 def run(steps: list[tuple[Event, list[Action]]], n_workers: int, outlook: PlainOutlook, domains: tuple[int, ...] = ()) -> None:
     """Give a scheduler one event after the other, and look at its actions and at its state."""
     scheduler = SCHEDULERS["adaptive"]()
@@ -79,8 +86,8 @@ def test_helpers_that_would_not_be_worth_it_are_not_called() -> None:
     )
 
 
-def test_a_team_waits_for_workers_that_come_sooner_than_it_could_grow() -> None:
-    """The first layer of one row takes one worker a second; so long as others take no longer to start, they are waited for."""
+def test_a_team_waits_for_workers_with_whom_it_is_through_its_first_layer_sooner() -> None:
+    """That of one row takes one worker a second, two half of it, and all three a third: 0.15 and 0.33 s are less."""
     run(
         [
             (Started(2), [Sleep(2)]),
@@ -89,7 +96,21 @@ def test_a_team_waits_for_workers_that_come_sooner_than_it_could_grow() -> None:
             (Finished(0 + 1, 0, 0.7, 1), [Stop(1), Stop(2), Stop(0)]),
         ],
         3,
-        PlainOutlook(1, start_s=0.45),
+        PlainOutlook(1, start_s=0.15),
+    )
+
+
+def test_nobody_is_waited_for_while_a_leader_gets_a_row_group_ready() -> None:
+    """That takes 2 s, in a team too; its first layer takes one worker 1 s, and two half of it, if the other is there."""
+    run(
+        [
+            (Started(1), [Cut(0, 0, 1), Run(1, 0)]),
+            (Started(0), [Sleep(0), Call(1, 0)]),
+            (Boundary(1, 0, (0, 1), 10), [FormTeam(0, (1, 0))]),
+            (Finished(1, 0, 3.5, 1), [Stop(1), Stop(0)]),
+        ],
+        2,
+        PlainOutlook(1, start_s=0.6, open_s=2.0),
     )
 
 
@@ -167,6 +188,14 @@ def test_row_groups_are_as_large_as_the_walk_asks_for(walk_share: float) -> None
 def test_row_groups_are_smaller_where_they_differ() -> None:
     alike, different = (best_sizing(PlainOutlook(100_000, shared=0, deviation=d), 4, 0.001).group_rows for d in (0, 100))
     assert different < alike / 2
+
+
+def test_row_groups_are_larger_where_many_rows_walk_more_than_one_does() -> None:
+    """One row walks for 10 s, so that 275 rows would be enough: 36 rounds would walk for 36,000 s, two of 5,000 for 2,000."""
+    assert best_sizing(PlainOutlook(10_000, walk_s=10, shared=0), 1, 0.04).group_rows == 278
+    found = best_sizing(Occupying(10_000, walk_s=10), 1, 0.04)
+    assert found.group_rows == 5_000
+    assert found.seconds == 2 * 1_000 + 10_000
 
 
 def test_blocks_are_not_torn_apart() -> None:

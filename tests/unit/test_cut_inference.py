@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import sparsednn
 from backends.numba_cpu.backend import NumbaBackend
 from sparsednn.errors import OptionError, SparseDnnError
-from sparsednn.schedulers import SCHEDULERS, Cut
+from sparsednn.schedulers import SCHEDULERS, Action, Cut, Event, Job
+from sparsednn.schedulers.adaptive import AdaptiveScheduler
 from sparsednn.simulator import profile
 from tests.unit.test_simulated_adaptive import Torn
 
@@ -29,14 +30,31 @@ def inputs(rng: np.random.Generator) -> sp.csr_array:
     return sp.csr_array((rng.random((900, 200)) < np.linspace(0, 0.5, 900)[:, None]).astype(np.float32))
 
 
+class Noting(AdaptiveScheduler):
+    """Notes how many rows the row groups of each run have: by the forecast, and where there are many by measured times too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: list[list[int]] = []
+
+    def start(self, job: Job) -> None:
+        self.runs.append([])
+        super().start(job)
+
+    def on_event(self, event: Event) -> list[Action]:
+        actions = super().on_event(event)
+        self.runs[-1] += [action.stop - action.start for action in actions if isinstance(action, Cut)]
+        return actions
+
+
 @pytest.mark.parametrize("kernel", ["auto", "csc", "csr"])
 @pytest.mark.parametrize("order", ["given", "alive_first"])
 def test_the_record_and_the_trace_are_complete(
     kernel: str, order: str, network: sparsednn.Network, inputs: sp.csr_array
 ) -> None:
-    alone = sparsednn.infer(network, inputs, kernel=kernel, threads=1, output=True, rows="none")
+    alone, noting = sparsednn.infer(network, inputs, kernel=kernel, threads=1, output=True, rows="none"), Noting()
     found = sparsednn.infer(
-        network, inputs, kernel=kernel, scheduler="adaptive", threads=3, output=True, rows="none", repeats=3, trace=True,
+        network, inputs, kernel=kernel, scheduler=noting, threads=3, output=True, rows="none", repeats=3, trace=True,
         row_order=order,
     )  # fmt: skip
     assert alone.output is not None
@@ -57,7 +75,9 @@ def test_the_record_and_the_trace_are_complete(
     groups = {span.row_group for span in found.trace.spans if span.kind in ("data", "team")}
     assert sorted(groups) == list(range(len(groups)))
     assert sum(worker["row_groups"] for worker in record["workers"]) == len(groups)
-    assert 1 <= record["imbalance"]["input_nnz"] < 1.5
+    uneven_rows = [max(sizes) * len(sizes) / 900 for sizes in noting.runs if sizes]
+    assert len(uneven_rows) >= 3
+    assert min(uneven_rows) * 0.8 < record["imbalance"]["input_nnz"] < 1.25 * max(uneven_rows)
 
 
 def test_workers_that_bring_nothing_are_not_started_but_recorded(small_network: sparsednn.Network) -> None:

@@ -237,7 +237,7 @@ def test_every_order_with_other_strategies(strategy: str, minimum_work: int) -> 
         pytest.param(3, PlainOutlook(0), 0, 0, id="no rows"),
         pytest.param(3, PlainOutlook(1), 3, 1, id="one row, for a team of all"),
         pytest.param(3, PlainOutlook(6, start_s=100), 3, 1, id="who starts first begins alone, and its team grows"),
-        pytest.param(3, PlainOutlook(6, start_s=1), 3, 1, id="two wait for the third"),
+        pytest.param(3, PlainOutlook(6, start_s=0.5), 3, 1, id="two wait for the third"),
         pytest.param(3, PlainOutlook(9, shared=0.7), 3, 1, id="recruited at the end"),
         pytest.param(4, PlainOutlook(5, shared=0.7), 4, 2, id="recruited into one of several teams"),
         pytest.param(3, PlainOutlook(6, shared=0.7, wake_s=1), 1, 1, id="too dear to be recruited"),
