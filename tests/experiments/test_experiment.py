@@ -108,7 +108,7 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
     assert not (tmp_path / "linear_cost.png").exists()
 
 
-TWO = ["experiment=smoke", "experiment.members=[linear_cost,dataset_table]"]
+TWO = ["experiment=smoke", "experiment.members=[dataset_table,linear_cost]"]
 """Experiments one after the other; all of them would take seconds to be planned."""
 
 
