@@ -52,6 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Compile all kernels with the other process, if both are about to test them; have no more garbage sought in what stays."""
+    gc.set_threshold(20_000, 20, 40)  # what tests leave is little beside the libraries
     _keep()
     worker = getattr(session.config, "workerinput", {"workercount": 1})
     every_kernel = any(item.nodeid.startswith("tests/conformance/test_backend.py") for item in session.items)

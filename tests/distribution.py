@@ -19,12 +19,17 @@ OF_SMOKE = (
 )
 """Files of tests/experiments whose tests want all experiments run at toy size, by the fixture `smoke`."""
 
+COMPOSING = "composing"
+OF_COMPOSING = ("tests/config/test_resolve.py", "tests/docs/test_commands.py", "tests/experiments/test_planning.py")
+"""Files whose tests compose the same points by Hydra, and share what it has composed (`tests.composing`)."""
+
 FIRST = (
     SMOKE,
     "tests/conformance/test_without_jit.py",
     "tests/conformance/test_backend.py",
     "tests/conformance/test_schedulers.py",
     "tests/experiments/test_experiment.py",
+    COMPOSING,
     "tests/conformance/test_switches.py",
     "tests/mpi/test_processes.py",
     "tests/experiments/test_console.py",
@@ -74,8 +79,10 @@ class FilesInTurn(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def group_of(nodeid: str) -> str:
-    """Return the group of a test: its file, or `SMOKE`."""
+    """Return the group of a test: its file, `SMOKE` or `COMPOSING`."""
     file, _, _ = nodeid.partition("::")
+    if file in OF_COMPOSING:
+        return COMPOSING
     return SMOKE if file.startswith("tests/experiments/") and file.endswith(OF_SMOKE) else file
 
 

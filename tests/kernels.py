@@ -57,7 +57,6 @@ KERNELS: dict[str, Callable[[], None]] = {
     for name, bits, function, kernels in (
         ("dense", 16, _dense, ()),
         ("direct", 16, _call, ()),
-        ("dense", 32, _infer, ("rowwise_first",)),
         ("compact", 16, _infer_compact, ()),
         ("csc", 16, _infer, ("csc_udc", "csc_csc")),
         ("dcsc", 16, _infer, ("dcsc_csc",)),

@@ -151,13 +151,33 @@ def run_program(command: list[str]) -> NoReturn:
 
 def import_what_figures_need() -> None:
     """Import what takes longest of all, and ranks do not need."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_pdf  # noqa: F401
+    from io import BytesIO
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: F401
+    from matplotlib.figure import Figure
+
+    with_text = Figure()
+    with_text.text(0, 0, "fonts")
+    for kind in ("pdf", "png"):  # each imports more, and reads fonts, when it is written first
+        with_text.savefig(BytesIO(), format=kind)
     import onnx  # noqa: F401 (which runs of models wait for)
     import scipy.stats  # noqa: F401 (intervals and slopes want it, and it takes longer than all others)
 
     import experiments.sweeps.experiment  # noqa: F401
     import sparsednn.importers  # noqa: F401
+
+
+def _compose() -> None:
+    """Have Hydra look for its plugins, and its parsers learn their grammars, which last as long as a process."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from experiments.config.resolve import CONF, register
+
+    OverridesParser.create().parse_overrides(["a=1,2", "+b.c=[x,'y z']", "d={e:1.5}", "++f=null", "~g", "h=a/b.c"])
+    register.__wrapped__()  # whoever forks does it again
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("config", overrides=["instances=10"], return_hydra_config=True)
 
 
 def import_what_runs_need() -> None:
@@ -168,6 +188,7 @@ def import_what_runs_need() -> None:
 
     for inputs in (sparsednn.challenge_inputs(1024, instances=10), compact_challenge_inputs(1024, 10)):
         sparsednn.infer(sparsednn.radixnet(1024, 6), inputs, threads=1)
+    _compose()
     gc.collect()
     gc.freeze()  # or each fork would visit all of these objects, and copy their pages, to find nothing
 

@@ -7,6 +7,7 @@ DictConfig.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ KINDS_OF_EXPERIMENT = ("sweeps", "benchmark", "members", "report")
 """Fields of an experiment of which it has one."""
 
 
+@functools.cache
 def register() -> None:
-    """Make the schema known to Hydra as ``schema/config``, and what ``--help`` says of it."""
+    """Make the schema known to Hydra as ``schema/config``, and what ``--help`` says of it; once in a process is enough."""
     ConfigStore.instance().store(group="schema", name="config", node=Config)
     OmegaConf.register_new_resolver("sparsednn_help", lambda: help_text(CONF), replace=True)
 

@@ -34,6 +34,7 @@ for a limited time in all; how many stayed disturbed is reported.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,17 +51,19 @@ GROUP, GROUP_STRIDE = "one group of columns", 64
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The sizes that are measured: neurons of layers, instances of blocks, and the least seconds for each."""
+    """The sizes that are measured: neurons of layers, instances of blocks, least seconds for each, most bytes to load from."""
 
     neurons: tuple[int, ...]
     strides: tuple[int, ...]
     least_s: float
+    most_bytes: int
 
 
-FULL = Size((1024, 4096, 16384, 65536), (128, 32, 64, 256), 0.004)
+FULL = Size((1024, 4096, 16384, 65536), (128, 32, 64, 256), 0.004, sys.maxsize)
 """A measurement takes far longer than threads take to start together, and is short enough to be left alone often."""
 
-TOY = Size((64,), (128, 24), 1e-4)
+TOY = Size((64,), (128, 24), 1e-4, 1 << 23)
+"""Loads from a set beyond a large cache would take most of the time: that of each thread has to be written first."""
 
 
 def require_usable() -> None:
@@ -88,7 +91,7 @@ def measure(
     """
     levels, numbers = caches(), sorted({1, threads})
     cases = layer_cases(size)
-    machine = {n: machine_probes(levels, n) for n in numbers}
+    machine = {n: machine_probes(levels, n, size.most_bytes) for n in numbers}
     layers = {n: [(case, case.probe(name, neurons, stride)) for case, name, neurons, stride in cases] for n in numbers}
     probes = {n: machine[n] + [probe for _, probe in layers[n]] for n in numbers}
     team = run_in_turn(probes, rounds, size.least_s, progress)

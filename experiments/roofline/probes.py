@@ -133,8 +133,9 @@ class ProbeThreads:
 
 def _touched(n: int) -> Memory:
     """Activations, written once by the thread that will use them; none is so small that arithmetic with it is slow."""
-    memory = aligned_floats(n)
-    memory[:] = np.resize(np.random.default_rng(0).random(1 << 16, np.float32), n)
+    memory, values = aligned_floats(n), np.random.default_rng(0).random(1 << 16, np.float32)
+    for at in range(0, n, len(values)):  # np.resize would make all of it twice
+        memory[at : at + len(values)] = values[: n - at]
     return memory
 
 
@@ -145,15 +146,19 @@ def _timed(probe: Probe, memory: Memory) -> tuple[float, float]:
     return time.perf_counter() - start_s, time.thread_time() - busy_s
 
 
-def machine_probes(levels: Sequence[Cache], n_threads: int) -> list[Probe]:
-    """Return the probes of arithmetic and of every level's bandwidth, with vectors of each width."""
+def machine_probes(levels: Sequence[Cache], n_threads: int, most_bytes: int) -> list[Probe]:
+    """Return the probes of arithmetic and of every level's bandwidth, with vectors of each width.
+
+    No set that is loaded is larger than `most_bytes`.
+    """
     probes = []
     for lanes in kernels.LANES:
         for name, chains in (("unfused", kernels.UNFUSED[lanes]), ("fused", kernels.FUSED[lanes])):
             about = {"kind": "arithmetic", "name": name, "lanes": lanes, "set_bytes": 0}
             n = kernels.N_CHAINS * lanes
             probes.append(Probe(about, n, FLOAT_BYTES * n, _run_chains(chains, n)))
-        for name, n_bytes in set_sizes(levels, n_threads).items():
+        for name, wanted_bytes in set_sizes(levels, n_threads).items():
+            n_bytes = min(wanted_bytes, most_bytes)
             about = {"kind": "bandwidth", "name": name, "lanes": lanes, "set_bytes": n_bytes}
             amount = FLOAT_BYTES * kernels.N_LOADS * lanes
             least = n_bytes // amount * (1 if name == MEMORY else LEAST_PASSES)

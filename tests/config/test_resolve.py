@@ -9,17 +9,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.config.composer import Composer
 from experiments.config.image_schema import IMAGE_FILES, MODELS
 from experiments.config.resolve import Config, ConfigError, as_record, from_record, keys, register, resolve
 from experiments.config.schema import GROUPS
 from experiments.run.arguments import simulate_arguments
 from sparsednn.options.groups import HASHINGS
 from sparsednn.schedulers import SchedulerOptions
+from tests.composing import COMPOSER
 
 CONF = Path(__file__).parents[2] / "conf"
-COMPOSER = Composer()
-"""Composes as Hydra does, as `test_composer` tells, and each choice of groups once."""
 
 FIXED_KEYS = (
     "neurons layers instances kernel executor threads processes repeats seed trace resume rebalance_after "

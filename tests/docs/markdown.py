@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -60,5 +61,6 @@ def anchors(path: Path) -> set[str]:
     return found
 
 
+@cache
 def _tokens(path: Path) -> list[Token]:
     return MarkdownIt().enable("table").parse(path.read_text(encoding="utf-8"))

@@ -21,16 +21,14 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import figures
-from experiments.config.composer import Composer
 from experiments.config.overrides import check
 from experiments.config.resolve import chosen_experiment, register, resolve
 from experiments.sweeps.points import plan
+from tests.composing import COMPOSER
 from tests.docs.markdown import blocks, code_spans
 from tests.docs.pages import MANUAL, ROOT, TUTORIAL, page_name
 
 CONF = ROOT / "conf"
-COMPOSER = Composer()
-"""Is asked by all commands, and composes each choice of groups once."""
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PYTHON = re.compile(r"(\.venv/bin/)?python3?")

@@ -108,6 +108,10 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
     assert not (tmp_path / "linear_cost.png").exists()
 
 
+TWO = ["experiment=smoke", "experiment.members=[dataset_table,linear_cost]"]
+"""Experiments one after the other; all of them would take seconds to be planned."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -128,7 +132,7 @@ def test_categories_that_should_be_the_same_and_are_not_end_it_with_an_error(tmp
         pytest.param(["experiment=smoke", "experiment.members=[smoke]"], "smoke has no sweeps and no bench", id="itself"),
         pytest.param(["experiment=report", "experiment.report=[/nowhere]"], "/nowhere: no such folder", id="no records"),
         pytest.param(["experiment=smoke", "experiment.figure=x"], "smoke has members and no points", id="smoke's figure"),
-        pytest.param(["experiment=smoke", "neurons=4096"], "neurons=4096: experiment=dataset_table varies", id="smoke's own"),
+        pytest.param([*TWO, "neurons=4096"], "neurons=4096: experiment=dataset_table varies", id="a member's own"),
         pytest.param(["experiment=report", "neurons=4096"], "neurons=4096: a report runs nothing", id="report of a key"),
         pytest.param(["experiment=ablation", sweeps("{name:a,grid:{nuerons:[1]}}")], "nuerons", id="a sweep of an unknown key"),
     ],
@@ -143,7 +147,8 @@ def test_bad_input_is_one_clear_error_before_anything_is_run(arguments: list[str
 
 
 def test_a_sweep_of_experiments_goes_on_past_one_that_cannot_be_run(tmp_path: Path) -> None:
-    done = run("-m", "experiment=linear_cost", "experiment.toy=true", "repeats=0,1", f"hydra.sweep.dir={tmp_path}")
+    small = [sweeps("{name:layers,grid:{layers:[6,12]}}"), *SMALL, "experiment.rounds=1"]
+    done = run("-m", "experiment=linear_cost", *small, "repeats=0,1", f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
     assert "repeats=0: must be at least 1" in done.stderr

@@ -10,15 +10,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import figures
-from experiments.config.composer import Composer
 from experiments.config.overrides import override
 from experiments.config.resolve import ConfigError, chosen_experiment, register, resolve
 from experiments.config.schema import ExperimentConfig, SweepConfig
 from experiments.sweeps.points import plan
+from tests.composing import COMPOSER
 
 CONF = Path(__file__).parents[2] / "conf"
-COMPOSER = Composer()
-"""Composes as Hydra does, as `tests/config/test_composer.py` tells, and each choice of groups once for all experiments."""
 
 
 def experiment(*sweeps: SweepConfig, toy: bool = False) -> ExperimentConfig:

@@ -14,7 +14,15 @@ from experiments.roofline import measure as roofline
 from experiments.roofline import model as roofline_model
 from experiments.roofline.kernels import machine as kernels
 from experiments.roofline.model import Cache, Work, caches, roof, set_sizes, tiles
-from experiments.roofline.probes import LayerCase, Probe, ProbeThreads, group_case, radixnet_case
+from experiments.roofline.probes import (
+    LayerCase,
+    Probe,
+    ProbeThreads,
+    _touched,
+    group_case,
+    machine_probes,
+    radixnet_case,
+)
 from sparsednn.network import Network
 from tests.conftest import JIT_DISABLED
 
@@ -229,6 +237,21 @@ def check_roof_again(written: dict[str, Any]) -> None:
     needed = case["this_order"]["bytes"]
     limits = [best["unfused"], *(best[n] * case["multiply_adds"] / needed[n] for n in needed if needed[n])]
     assert case["this_order"]["rate"] == pytest.approx(min(limits))
+
+
+def test_sets_are_as_large_as_caches_ask_for_or_as_large_as_they_may_be() -> None:
+    levels = (Cache("L1", 8 << 10, 1), Cache("L2", 64 << 10, 1))
+    wanted, small = (
+        {one.about["name"]: (one.about["set_bytes"], one.n_bytes) for one in machine_probes(levels, 1, most)[2:5]}
+        for most in (roofline.FULL.most_bytes, 16 << 10)
+    )
+    assert wanted["L1"][0] < 8 << 10 < wanted["L2"][0] < 64 << 10 < wanted["memory"][0]
+    assert small == {"L1": wanted["L1"], "L2": (16 << 10,) * 2, "memory": (16 << 10,) * 2}
+
+
+def test_memory_is_written_with_the_same_values_again_and_again() -> None:
+    memory = _touched(150_000)
+    assert np.array_equal(memory, np.resize(np.random.default_rng(0).random(1 << 16, np.float32), 150_000))
 
 
 @compiled

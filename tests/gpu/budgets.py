@@ -71,16 +71,18 @@ def of(name: str, kernel: sass.Kernel, used: nvrtc.Usage, architecture: int) -> 
 
 
 @cache
+def figures(architecture: int) -> dict[str, Figures]:
+    """Return the figures of all kernels on an architecture, by name."""
+    usage, found = nvrtc.usage(architecture), sass.kernels(nvrtc.kernels(architecture).code)
+    return {name: of(name, found[name], usage[name], architecture) for name in sorted(found)}
+
+
 def present() -> dict[str, dict[str, Figures]]:
     """Return the figures of all kernels, by name and architecture."""
-    found: dict[str, dict[str, Figures]] = {}
-    with ThreadPoolExecutor() as pool:
-        disassembled = list(pool.map(lambda one: sass.kernels(nvrtc.kernels(one).code), nvrtc.ARCHITECTURES))
-    for architecture, kernels in zip(nvrtc.ARCHITECTURES, disassembled, strict=True):
-        usage = nvrtc.usage(architecture)
-        for name in sorted(kernels):
-            found.setdefault(name, {})[f"sm_{architecture}"] = of(name, kernels[name], usage[name], architecture)
-    return found
+    with ThreadPoolExecutor() as pool:  # one beside the other: NVRTC needs no Python meanwhile
+        all_of_them = dict(zip(nvrtc.ARCHITECTURES, pool.map(figures, nvrtc.ARCHITECTURES), strict=True))
+    names = all_of_them[nvrtc.ARCHITECTURES[0]]
+    return {name: {f"sm_{one}": found[name] for one, found in all_of_them.items()} for name in names}
 
 
 def table() -> dict[str, dict[str, dict[str, dict[str, float]]]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -93,16 +92,9 @@ def _bytes(program: ctypes.c_void_p, what: str) -> bytes:
 
 
 @cache
-def _all() -> dict[int, Compiled]:
-    """The kernels for all architectures, one beside the other: NVRTC needs no Python meanwhile."""
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda one: compiled(source(), f"sm_{one}", "--ptxas-options=-v"), ARCHITECTURES)
-        return dict(zip(ARCHITECTURES, found, strict=True))
-
-
 def kernels(architecture: int) -> Compiled:
     """Return the kernels, compiled once in a process; the log is the assembler's."""
-    return _all()[architecture]
+    return compiled(source(), f"sm_{architecture}", "--ptxas-options=-v")
 
 
 @cache

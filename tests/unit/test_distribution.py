@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import pytest_ignore_collect
-from tests.distribution import FIRST, NOT_QUICK, OF_SMOKE, QUICK, SMOKE, group_of, is_quick
+from tests.distribution import COMPOSING, FIRST, NOT_QUICK, OF_COMPOSING, OF_SMOKE, QUICK, SMOKE, group_of, is_quick
 from tests.kernels import compile_in_turn
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,16 @@ def test_files_that_use_the_shared_run_are_in_its_group() -> None:
     assert {group_of(f"tests/experiments/{name}::test_x[a::b]") for name in using} == {SMOKE}
 
 
+def test_files_that_share_a_composer_are_in_its_group() -> None:
+    using = {path for path in (ROOT / "tests").rglob("test_*.py") if "from tests.composing import" in path.read_text()}
+    using.remove(Path(__file__))
+    assert {path.relative_to(ROOT).as_posix() for path in using} == set(OF_COMPOSING)
+    assert {group_of(f"{name}::test_x[a::b]") for name in OF_COMPOSING} == {COMPOSING}
+
+
 def test_all_other_files_are_groups_of_their_own_and_those_that_come_first_exist() -> None:
     assert group_of("tests/unit/test_house.py::test_files_are_short") == "tests/unit/test_house.py"
-    named = {*FIRST, *QUICK, *NOT_QUICK} - {SMOKE}
+    named = {*FIRST, *QUICK, *NOT_QUICK} - {SMOKE, COMPOSING}
     places = [name.partition("::") for name in sorted(named)]
     assert [file for file, _, _ in places if not (ROOT / file).exists()] == []
     assert [test for file, _, test in places if test and f"def {test}(" not in (ROOT / file).read_text()] == []
