@@ -14,6 +14,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# before all modules here: what these leave behind would have the collector look through the whole of NumPy and SciPy twice more
+import numpy as _numpy  # noqa: F401
+import scipy.sparse as _sparse  # noqa: F401
+
 from sparsednn.engine import CompiledNetwork, compile, infer, load
 from sparsednn.execution.options import InferOptions
 from sparsednn.network import Activation, Layer, Network, clipped_relu, gelu, identity, leaky_relu, relu, sigmoid, tanh

@@ -38,3 +38,11 @@ def test_an_inference_needs_neither_configuration_nor_figures_nor_tables() -> No
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:3] == ["numba (12, 12)", "scipy_reference (12, 12)", "False True False"]
     assert "pip install 'sparsednn[onnx]'" in done.stdout
+
+
+def test_numpy_and_scipy_are_loaded_before_all_modules_of_the_library() -> None:
+    """Else the collector looks through all that they have made, once or twice more."""
+    program = "import sys, sparsednn; at = list(sys.modules).index; print(at('scipy.sparse._csr'), at('sparsednn.engine'))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    scipy_at, first_of_ours = map(int, done.stdout.split())
+    assert scipy_at < first_of_ours
