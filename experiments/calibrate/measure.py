@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.calibrate",
         description="Measure what kernels and threads take on this machine, and write it into a file, by which "
-        "executor=simulated, scheduler=auto and scheduler=adaptive predict (cluster.calibration=FILE). It takes 3 minutes, "
+        "executor=simulated, scheduler=auto and scheduler=adaptive predict (cluster.calibration=FILE). It takes 4 minutes, "
         "with --quick less than one.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="where the calibration goes; it is overwritten")
