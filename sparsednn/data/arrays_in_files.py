@@ -97,8 +97,8 @@ def arrays_of_npz(path: Path) -> dict[str, NDArray[Any]]:
             return {name: stored[name] for name in stored.files}
     except MemoryError:
         raise
-    # NotImplementedError: zipfile's own, of a compression or a version that it does not know
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    # RuntimeError: of a member that is encrypted, or of a compression or a version that zipfile does not know
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{path}: no .npz file, or a damaged one: {_first_line(error)}") from error
 
 

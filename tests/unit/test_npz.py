@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from sparsednn.data.arrays_in_files import arrays_of_npz
 from sparsednn.data.files import read_inputs, read_matrix
 from sparsednn.data.npz import read_npz
 
@@ -91,3 +92,16 @@ def test_indices_of_another_format_are_refused(extra: str, tmp_path: Path) -> No
     np.savez(path, **arrays, **{extra: np.array([0, 1])})
     with pytest.raises(ValueError, match=f"holds {extra}, which would be ignored in the format 'csr'"):
         read_npz(path)
+
+
+def test_a_file_with_a_password_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Its members are marked as encrypted, which the standard library's reader refuses by an error that is no OSError."""
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.ones(3, np.float32))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the general purpose bit flag in the directory (APPNOTE.TXT 4.4.4)
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    path.write_bytes(content)
+    for read in (read_npz, arrays_of_npz):
+        with pytest.raises(ValueError, match=r"x\.npz: .*File 'a\.npy' is encrypted"):
+            read(path)

@@ -114,7 +114,7 @@ class ColumnPacker:
         degree = int(degrees[0]) if len(degrees) and (degrees == degrees[0]).all() else -1
         uniform = len(values) > 0 and (values.strides == (0,) or bool((values == values[0]).all()))
         if stored is not None and degree >= 0 and uniform:
-            indices = indices.reshape(-1, degree)[stored].reshape(-1) if degree else indices
+            indices = indices.reshape(-1, degree)[stored].reshape(-1)
         elif stored is not None:
             at = entries_at(distinct.indptr[stored], distinct.indptr[stored + 1])
             indices, values, degrees = indices[at], values if uniform else values[at], degrees[stored]

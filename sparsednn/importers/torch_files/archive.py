@@ -57,8 +57,8 @@ class ProgramArchive:
         try:
             self._zip = zipfile.ZipFile(path)
             self._members = {name.partition("/")[2]: name for name in self._zip.namelist()}
-        # NotImplementedError: zipfile's own, of a version or, below, of a compression that it does not know
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        # RuntimeError: of a version or, below, of a compression that zipfile does not know, or of a member that is encrypted
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{self.name}: no program of torch.export, which are .pt2 files: {error}") from error
         models = [name for name in self._members if name.startswith("models/") and name.endswith(".json")]
         if len(models) != 1:
@@ -117,7 +117,7 @@ class ProgramArchive:
         require(2 * self._zip.getinfo(inside).file_size, f"{self.name}: {member}", WAY_OUT)
         try:
             return self._zip.read(inside)
-        except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError) as error:
             raise DataError(f"{self.name}: {member} cannot be read: {error}") from error
 
 
